@@ -1,0 +1,24 @@
+//! The words of the system: plain data, checked when it is made, with no I/O.
+//!
+//! Whatever exists as one of these types has passed its bounds, so that nothing
+//! downstream checks again. What comes from outside goes through a constructor
+//! that names the field it refuses.
+
+mod id;
+mod money;
+mod order;
+mod page;
+mod product;
+mod quantity;
+mod text;
+
+pub use id::{AdjustmentId, IdGenerator, OrderId, ProductId};
+pub use money::Money;
+pub use order::{
+    Failure, FailureCode, NewOrder, Order, OrderLine, OrderRequest, OrderStatus, RequestedLine,
+};
+pub use page::{MAX_OFFSET_ROWS, Page, PageRequest, PageSize, PageStart};
+pub use product::{
+    MAX_STOCK, NewProduct, Product, ProductChange, ProductRequest, StockAdjustment, StockRequest,
+};
+pub use quantity::Quantity;

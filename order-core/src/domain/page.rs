@@ -1,0 +1,129 @@
+//! Pages of a list: newest first, continued after an id, or by page number near the front.
+
+use crate::error::Error;
+
+/// How many rows deep page numbers reach. Past it, a cursor.
+pub const MAX_OFFSET_ROWS: u32 = 10_000;
+
+/// How many items a page holds, 1..=100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSize(u32);
+
+impl PageSize {
+    /// # Errors
+    /// [`Error::Invalid`] that names `page_size`, when out of 1..=100.
+    pub fn new(size: u32) -> Result<Self, Error> {
+        if (1..=100).contains(&size) {
+            Ok(Self(size))
+        } else {
+            Err(Error::invalid("page_size", "must be from 1 to 100"))
+        }
+    }
+
+    /// The count of items.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for PageSize {
+    fn default() -> Self {
+        Self(20)
+    }
+}
+
+/// Where a page starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageStart<Id> {
+    /// At the newest item.
+    #[default]
+    Newest,
+    /// Right after this item, towards older ones.
+    After(Id),
+    /// After so many items; the answer then counts the total.
+    Offset(u32),
+}
+
+/// Which page of a list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest<Id> {
+    /// How many items.
+    pub size: PageSize,
+    /// From where.
+    pub start: PageStart<Id>,
+}
+
+impl<Id> Default for PageRequest<Id> {
+    fn default() -> Self {
+        Self {
+            size: PageSize::default(),
+            start: PageStart::Newest,
+        }
+    }
+}
+
+impl<Id: Copy> PageRequest<Id> {
+    /// The page numbered `page`, from 1.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names `page`, when it is 0 or reaches past [`MAX_OFFSET_ROWS`].
+    pub fn numbered(page: u32, size: PageSize) -> Result<Self, Error> {
+        let end = u64::from(page) * u64::from(size.get());
+        if page == 0 {
+            return Err(Error::invalid("page", "must be at least 1"));
+        }
+        if end > u64::from(MAX_OFFSET_ROWS) {
+            let reason = format!("reaches past {MAX_OFFSET_ROWS} rows: use the cursor");
+            return Err(Error::invalid("page", reason));
+        }
+        Ok(Self {
+            size,
+            start: PageStart::Offset((page - 1) * size.get()),
+        })
+    }
+
+    /// The id to continue after and the rows to skip, as a query takes them.
+    pub(crate) fn bounds(&self) -> (Option<Id>, i64) {
+        match self.start {
+            PageStart::Newest => (None, 0),
+            PageStart::After(id) => (Some(id), 0),
+            PageStart::Offset(rows) => (None, i64::from(rows)),
+        }
+    }
+
+    /// One more row than the page holds: its presence tells that another page follows.
+    pub(crate) fn limit(&self) -> i64 {
+        i64::from(self.size.get()) + 1
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, Id> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<Id>,
+    /// How many items the whole list has, at most [`MAX_OFFSET_ROWS`]; given for page numbers only.
+    pub total: Option<u64>,
+}
+
+impl<T, Id> Page<T, Id> {
+    /// A page from up to `request.limit()` rows.
+    pub(crate) fn from_rows(
+        mut items: Vec<T>,
+        size: PageSize,
+        id: impl Fn(&T) -> Id,
+        total: Option<u64>,
+    ) -> Self {
+        let size = size.get() as usize;
+        let more = items.len() > size;
+        items.truncate(size);
+        Self {
+            next: items.last().filter(|_| more).map(id),
+            items,
+            total,
+        }
+    }
+}

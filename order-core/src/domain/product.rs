@@ -1,0 +1,316 @@
+//! Products and what changes their stock.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{AdjustmentId, Money, ProductId, text};
+use crate::error::Error;
+
+/// The most that a product may have in stock.
+pub const MAX_STOCK: i64 = 1_000_000_000_000;
+
+/// A product that can be sold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Product {
+    /// Its id.
+    pub id: ProductId,
+    /// The merchant's own code, unique among living products.
+    pub sku: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The price of one piece.
+    pub price: Money,
+    /// Pieces left, 0..=[`MAX_STOCK`].
+    pub stock: i64,
+    /// Grows with every change, a sale included.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What somebody wants to sell: checked, without an id yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductRequest {
+    pub(crate) sku: Option<String>,
+    pub(crate) name: String,
+    pub(crate) price: Money,
+    pub(crate) stock: i64,
+}
+
+impl ProductRequest {
+    /// # Errors
+    /// [`Error::Invalid`] that names `sku`, `name`, `price` or `stock`.
+    pub fn new(
+        name: impl Into<String>,
+        price: Money,
+        stock: i64,
+        sku: Option<String>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            sku: sku.map(checked_sku).transpose()?,
+            name: checked_name(name.into())?,
+            price: checked_price(price)?,
+            stock: checked_stock(stock)?,
+        })
+    }
+
+    /// The product to store, with its id and the id of its initial stock's adjustment.
+    #[must_use]
+    pub fn stamp(
+        self,
+        id: ProductId,
+        adjustment_id: AdjustmentId,
+        created_at: DateTime<Utc>,
+    ) -> NewProduct {
+        NewProduct {
+            id,
+            adjustment_id,
+            request: self,
+            created_at,
+        }
+    }
+}
+
+/// A product about to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewProduct {
+    pub(crate) id: ProductId,
+    pub(crate) adjustment_id: AdjustmentId,
+    pub(crate) request: ProductRequest,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+impl NewProduct {
+    /// The product as it is right after it was stored.
+    #[must_use]
+    pub fn into_product(self) -> Product {
+        Product {
+            id: self.id,
+            sku: self.request.sku,
+            name: self.request.name,
+            price: self.request.price,
+            stock: self.request.stock,
+            version: 1,
+            created_at: self.created_at,
+            updated_at: self.created_at,
+        }
+    }
+}
+
+/// A change of some of a product's fields; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProductChange {
+    pub(crate) sku: Option<Option<String>>,
+    pub(crate) name: Option<String>,
+    pub(crate) price: Option<Money>,
+    pub(crate) stock: Option<i64>,
+    pub(crate) expected_version: Option<i64>,
+}
+
+impl ProductChange {
+    /// Sets the sku, or removes it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names `sku`.
+    pub fn sku(mut self, sku: Option<String>) -> Result<Self, Error> {
+        self.sku = Some(sku.map(checked_sku).transpose()?);
+        Ok(self)
+    }
+
+    /// Sets the name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names `name`.
+    pub fn name(mut self, name: impl Into<String>) -> Result<Self, Error> {
+        self.name = Some(checked_name(name.into())?);
+        Ok(self)
+    }
+
+    /// Sets the price.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names `price`.
+    pub fn price(mut self, price: Money) -> Result<Self, Error> {
+        self.price = Some(checked_price(price)?);
+        Ok(self)
+    }
+
+    /// Sets the stock to an absolute count.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names `stock`.
+    pub fn stock(mut self, stock: i64) -> Result<Self, Error> {
+        self.stock = Some(checked_stock(stock)?);
+        Ok(self)
+    }
+
+    /// Applies the change only to this version of the product.
+    #[must_use]
+    pub fn expect_version(mut self, version: i64) -> Self {
+        self.expected_version = Some(version);
+        self
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sku.is_none() && self.name.is_none() && self.price.is_none() && self.stock.is_none()
+    }
+
+    /// `product` with this change applied at `at`.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`] when the product is not at the expected version.
+    pub(crate) fn apply(&self, mut product: Product, at: DateTime<Utc>) -> Result<Product, Error> {
+        if let Some(expected) = self.expected_version
+            && expected != product.version
+        {
+            return Err(Error::VersionMismatch {
+                expected,
+                actual: product.version,
+            });
+        }
+        if let Some(sku) = &self.sku {
+            product.sku.clone_from(sku);
+        }
+        if let Some(name) = &self.name {
+            product.name.clone_from(name);
+        }
+        product.price = self.price.unwrap_or(product.price);
+        product.stock = self.stock.unwrap_or(product.stock);
+        product.version += 1;
+        product.updated_at = at;
+        Ok(product)
+    }
+}
+
+/// A relative change of stock: checked, without an id yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockRequest {
+    delta: i64,
+    reason: Option<String>,
+}
+
+impl StockRequest {
+    /// # Errors
+    /// [`Error::Invalid`] that names `delta` (0, or beyond ±[`MAX_STOCK`]) or `reason`.
+    pub fn new(delta: i64, reason: Option<String>) -> Result<Self, Error> {
+        if delta == 0 || !(-MAX_STOCK..=MAX_STOCK).contains(&delta) {
+            return Err(Error::invalid(
+                "delta",
+                "must be from -1000000000000 to 1000000000000 and not 0",
+            ));
+        }
+        let reason = reason
+            .map(|r| text::bounded("reason", r, 1, 255))
+            .transpose()?;
+        Ok(Self { delta, reason })
+    }
+
+    /// The adjustment of `product_id` to store.
+    #[must_use]
+    pub fn stamp(
+        self,
+        id: AdjustmentId,
+        product_id: ProductId,
+        created_at: DateTime<Utc>,
+    ) -> StockAdjustment {
+        StockAdjustment {
+            id,
+            product_id,
+            delta: self.delta,
+            reason: self.reason.unwrap_or_else(|| "adjusted".to_owned()),
+            created_at,
+        }
+    }
+}
+
+/// One entry of the append-only ledger of stock that did not come from orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockAdjustment {
+    /// Its id.
+    pub id: AdjustmentId,
+    /// Whose stock it changes.
+    pub product_id: ProductId,
+    /// By how many pieces; never 0.
+    pub delta: i64,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+impl StockAdjustment {
+    /// The initial stock of a product.
+    pub(crate) fn initial(product: &NewProduct) -> Self {
+        Self {
+            id: product.adjustment_id,
+            product_id: product.id,
+            delta: product.request.stock,
+            reason: "initial".to_owned(),
+            created_at: product.created_at,
+        }
+    }
+
+    /// What took `product`, as it is now, from `stock_before` to its stock.
+    pub(crate) fn set(id: AdjustmentId, stock_before: i64, product: &Product) -> Self {
+        Self {
+            id,
+            product_id: product.id,
+            delta: product.stock - stock_before,
+            reason: "set".to_owned(),
+            created_at: product.updated_at,
+        }
+    }
+
+    /// `product` with this adjustment applied.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientStock`] when stock would fall below zero,
+    /// [`Error::StockLimit`] when it would pass [`MAX_STOCK`].
+    pub(crate) fn apply(&self, mut product: Product) -> Result<Product, Error> {
+        let stock = product.stock + self.delta;
+        if stock < 0 {
+            return Err(Error::InsufficientStock {
+                product_id: product.id,
+                requested: -self.delta,
+                available: product.stock,
+            });
+        }
+        if stock > MAX_STOCK {
+            return Err(Error::StockLimit {
+                product_id: product.id,
+            });
+        }
+        product.stock = stock;
+        product.version += 1;
+        product.updated_at = self.created_at;
+        Ok(product)
+    }
+}
+
+fn checked_sku(sku: String) -> Result<String, Error> {
+    text::bounded("sku", sku, 1, 64)
+}
+
+fn checked_name(name: String) -> Result<String, Error> {
+    text::bounded("name", name, 1, 255)
+}
+
+fn checked_price(price: Money) -> Result<Money, Error> {
+    if price < Money::PRICE_LIMIT {
+        Ok(price)
+    } else {
+        Err(Error::invalid("price", "must be below 100000000.00"))
+    }
+}
+
+fn checked_stock(stock: i64) -> Result<i64, Error> {
+    if (0..=MAX_STOCK).contains(&stock) {
+        Ok(stock)
+    } else {
+        Err(Error::invalid("stock", "must be from 0 to 1000000000000"))
+    }
+}

@@ -1,0 +1,24 @@
+//! Free text with a bound.
+
+use crate::error::Error;
+
+/// `value` when it has `min..=max` characters (Unicode scalar values, as both databases
+/// count them) and no NUL, which Postgres cannot store.
+pub(super) fn bounded(
+    field: &'static str,
+    value: String,
+    min: usize,
+    max: usize,
+) -> Result<String, Error> {
+    let length = value.chars().count();
+    if length < min || length > max {
+        return Err(Error::invalid(
+            field,
+            format!("must have {min} to {max} characters"),
+        ));
+    }
+    if value.contains('\0') {
+        return Err(Error::invalid(field, "must not contain a NUL character"));
+    }
+    Ok(value)
+}

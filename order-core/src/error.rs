@@ -1,0 +1,136 @@
+//! What can go wrong, by what a caller can do about it.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::domain::{Failure, FailureCode, OrderId, OrderStatus, ProductId};
+
+/// The cause below an error, shared because one failed transaction answers a whole group.
+pub type Source = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Everything that an operation of this crate can fail with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value is out of its bounds.
+    #[error("{field} {reason}")]
+    Invalid {
+        /// The field, as it is named on the wire.
+        field: Cow<'static, str>,
+        /// What is wrong with it.
+        reason: Cow<'static, str>,
+    },
+    /// No living product has this id.
+    #[error("product {0} not found")]
+    ProductNotFound(ProductId),
+    /// No order has this id.
+    #[error("order {0} not found")]
+    OrderNotFound(OrderId),
+    /// Another living product has this sku.
+    #[error("sku is taken by another product")]
+    SkuTaken,
+    /// The product changed since the caller read it.
+    #[error("product is at version {actual}, not {expected}")]
+    VersionMismatch {
+        /// The version that the caller named.
+        expected: i64,
+        /// The version that the product has.
+        actual: i64,
+    },
+    /// The product has less left than was asked for.
+    #[error("product {product_id} has {available} left, {requested} requested")]
+    InsufficientStock {
+        /// The product.
+        product_id: ProductId,
+        /// Pieces asked for.
+        requested: i64,
+        /// Pieces left.
+        available: i64,
+    },
+    /// The product's stock would pass [`MAX_STOCK`](crate::domain::MAX_STOCK).
+    #[error("stock of product {product_id} would pass its limit")]
+    StockLimit {
+        /// The product.
+        product_id: ProductId,
+    },
+    /// The order's state does not allow this.
+    #[error("order is {status}")]
+    OrderState {
+        /// The state that it is in.
+        status: OrderStatus,
+    },
+    /// More is waiting than the process is willing to hold; nothing was done.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// The service is stopping; nothing was done.
+    #[error("the service is stopping")]
+    Stopping,
+    /// The backend is away or asked to try again; nothing was done.
+    #[error("backend is unavailable")]
+    Unavailable {
+        /// The cause.
+        source: Source,
+    },
+    /// The connection was lost while the commit was under way: it may have happened.
+    /// The same call with the same ids finds out and never does it twice.
+    #[error("connection was lost during a commit")]
+    OutcomeUnknown {
+        /// The cause.
+        source: Source,
+    },
+    /// The backend refused, and would again.
+    #[error("backend failed")]
+    Backend {
+        /// The cause.
+        source: Source,
+    },
+}
+
+impl Error {
+    /// A value out of its bounds.
+    pub fn invalid(
+        field: impl Into<Cow<'static, str>>,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A backend's permanent failure.
+    pub fn backend(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Backend {
+            source: Arc::new(source),
+        }
+    }
+
+    /// Stored data that this version cannot read.
+    pub(crate) fn corrupt(what: impl std::fmt::Display) -> Self {
+        Self::backend(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            what.to_string(),
+        ))
+    }
+
+    /// Whether the same call may succeed if it is made again.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Overloaded | Self::Unavailable { .. } | Self::OutcomeUnknown { .. }
+        )
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure.code {
+            FailureCode::InsufficientStock => Self::InsufficientStock {
+                product_id: failure.product_id,
+                requested: failure.requested,
+                available: failure.available,
+            },
+            FailureCode::ProductUnavailable => Self::ProductNotFound(failure.product_id),
+        }
+    }
+}

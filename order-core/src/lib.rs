@@ -1,0 +1,43 @@
+//! Sell stock under heavy concurrency, and never what is not there.
+//!
+//! The idea: **lock once per batch, decide in memory, write back once per table, answer after
+//! the commit.** Concurrent requests share a transaction; the database stays the only truth.
+//!
+//! - [`service`]: what an application calls: products, orders, both ways to buy.
+//! - [`worker`]: decides what was accepted; any number of processes.
+//! - [`store`]: the traits of a database, and Postgres and `SQLite`.
+//! - [`queue`]: the trait of a queue with leases, and the two databases as one.
+//! - [`decide`]: the decision itself, pure.
+//! - [`domain`], [`clock`]: plain data, and time.
+//! - `testing` (feature): the conformance suite for whoever writes a backend.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use order_core::{OrderService, domain::{OrderRequest, ProductRequest, Quantity}, store};
+//!
+//! # async fn sell() -> Result<(), order_core::Error> {
+//! let store = store::connect("sqlite://orders.db").await?;
+//! store.migrate().await?;
+//! let orders = OrderService::builder(store).build();
+//! let lamp = ProductRequest::new("Lamp", "19.99".parse()?, 5, None)?;
+//! let lamp = orders.create_product(lamp).await?;
+//! let order = orders.purchase(OrderRequest::one(lamp.id, Quantity::new(1)?)).await?;
+//! println!("{} for {}", order.status, order.total_price);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod clock;
+pub mod decide;
+pub mod domain;
+mod error;
+pub mod queue;
+pub mod service;
+pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod worker;
+
+pub use error::{Error, Source};
+pub use service::OrderService;
+pub use worker::{Worker, WorkerOptions};

@@ -1,0 +1,110 @@
+//! The queue: which orders somebody should look at next.
+//!
+//! A queue carries ids, never truth. It may lose everything or deliver twice; the order's
+//! state in the store decides what is still to do, and the sweeper offers again what a
+//! queue lost. A claim is a lease: what is not consumed until it ends is claimed by others.
+//!
+//! ```text
+//! push ─► waiting ─► claimed ─┬─► ack ─► gone
+//!            ▲   ▲            ├─► retry(delay) ─► delayed ─┐
+//!            │   └────────────┤ lease ran out              │
+//!            └────────────────┼────────────────────────────┘
+//!                             └─► dead_letter(reason) ─► dead
+//! ```
+
+mod postgres;
+mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{domain::OrderId, error::Error};
+
+pub use postgres::PostgresQueue;
+pub use sqlite::SqliteQueue;
+
+/// What is to be done with an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// Decide it.
+    Validate,
+    /// Do what follows its sale.
+    Process,
+}
+
+impl Topic {
+    /// Both topics.
+    pub const ALL: [Self; 2] = [Self::Validate, Self::Process];
+
+    /// Its name on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// The right to work on one order until the lease ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The order.
+    pub order_id: OrderId,
+    /// How often it was claimed, this time included.
+    pub attempts: u32,
+    /// Names this claim; once another took over, it is worth nothing.
+    pub claim_id: Uuid,
+}
+
+/// How much a topic holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct QueueStats {
+    /// Entries that may be claimed now.
+    pub waiting: u64,
+    /// Entries under a lease.
+    pub in_flight: u64,
+    /// Entries that wait for their retry.
+    pub delayed: u64,
+    /// Entries that were given up.
+    pub dead: u64,
+    /// How long the oldest waiting entry could have been claimed, in seconds.
+    pub oldest_age_seconds: f64,
+}
+
+/// Carries order ids, at least once, in batches. Everything but `push` and `claim` consumes
+/// leases and tells how many of them were still held; the rest was taken over by others.
+#[async_trait]
+pub trait OrderQueue: Send + Sync {
+    /// Offers orders. One that is on the topic already, in whatever state, stays as it is.
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error>;
+
+    /// Claims up to `max` entries, those that wait longest first, sorted by order.
+    async fn claim(&self, topic: Topic, max: usize, lease: Duration) -> Result<Vec<Lease>, Error>;
+
+    /// Done: the entries leave the queue.
+    async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error>;
+
+    /// Not done: to be claimed again, but not before `delay`.
+    async fn retry(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        delay: Duration,
+    ) -> Result<usize, Error>;
+
+    /// Given up, and kept with the reason.
+    async fn dead_letter(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        reason: &str,
+    ) -> Result<usize, Error>;
+
+    /// How much the topic holds.
+    async fn stats(&self, topic: Topic) -> Result<QueueStats, Error>;
+}

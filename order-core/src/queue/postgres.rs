@@ -1,0 +1,187 @@
+//! The table `queue_entries` of a Postgres database as an order queue: claims skip what
+//! others are claiming (`SKIP LOCKED`), so that any number of workers share it.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Lease, OrderQueue, QueueStats, Topic};
+use crate::{
+    clock::Clock,
+    domain::{IdGenerator, OrderId},
+    error::Error,
+};
+
+/// A queue in a Postgres database.
+pub struct PostgresQueue {
+    pool: PgPool,
+    clock: Arc<dyn Clock>,
+    claim_ids: IdGenerator,
+}
+
+impl PostgresQueue {
+    /// A queue over `pool`, whose schema is migrated.
+    #[must_use]
+    pub fn new(pool: PgPool, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            pool,
+            clock,
+            claim_ids: IdGenerator::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl OrderQueue for PostgresQueue {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO queue_entries (topic, order_id, visible_at)
+             SELECT $1, id, $3 FROM unnest($2::uuid[]) AS pushed (id)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(topic.as_str())
+        .bind(uuids(orders.iter().copied()))
+        .bind(self.clock.now())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn claim(&self, topic: Topic, max: usize, lease: Duration) -> Result<Vec<Lease>, Error> {
+        let now = self.clock.now();
+        let claim_id = self.claim_ids.next(now);
+        let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+            "WITH claimed AS MATERIALIZED (
+                 SELECT order_id FROM queue_entries
+                 WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
+                 ORDER BY visible_at, order_id LIMIT $3 FOR UPDATE SKIP LOCKED)
+             UPDATE queue_entries e
+             SET attempts = attempts + 1, visible_at = $4, claim_id = $5
+             FROM claimed WHERE e.topic = $1 AND e.order_id = claimed.order_id
+             RETURNING e.order_id, e.attempts",
+        )
+        .bind(topic.as_str())
+        .bind(now)
+        .bind(i64::try_from(max).unwrap_or(i64::MAX))
+        .bind(now + lease)
+        .bind(claim_id)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(leases(rows, claim_id))
+    }
+
+    async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
+        let (orders, claims) = columns(&leases);
+        let done = sqlx::query(
+            "DELETE FROM queue_entries e
+             USING unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
+             WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
+        )
+        .bind(topic.as_str())
+        .bind(orders)
+        .bind(claims)
+        .execute(&self.pool)
+        .await?;
+        Ok(count(done.rows_affected()))
+    }
+
+    async fn retry(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        delay: Duration,
+    ) -> Result<usize, Error> {
+        let (orders, claims) = columns(&leases);
+        let done = sqlx::query(
+            "UPDATE queue_entries e SET visible_at = $4, claim_id = NULL
+             FROM unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
+             WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
+        )
+        .bind(topic.as_str())
+        .bind(orders)
+        .bind(claims)
+        .bind(self.clock.now() + delay)
+        .execute(&self.pool)
+        .await?;
+        Ok(count(done.rows_affected()))
+    }
+
+    async fn dead_letter(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        reason: &str,
+    ) -> Result<usize, Error> {
+        let (orders, claims) = columns(&leases);
+        let done = sqlx::query(
+            "UPDATE queue_entries e SET dead_at = $4, reason = $5, claim_id = NULL
+             FROM unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
+             WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
+        )
+        .bind(topic.as_str())
+        .bind(orders)
+        .bind(claims)
+        .bind(self.clock.now())
+        .bind(reason)
+        .execute(&self.pool)
+        .await?;
+        Ok(count(done.rows_affected()))
+    }
+
+    async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
+        let now = self.clock.now();
+        let (waiting, in_flight, delayed, dead, oldest): (
+            i64,
+            i64,
+            i64,
+            i64,
+            Option<DateTime<Utc>>,
+        ) = sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE dead_at IS NULL AND visible_at <= $2),
+                    count(*) FILTER (WHERE visible_at > $2 AND claim_id IS NOT NULL),
+                    count(*) FILTER (WHERE dead_at IS NULL AND visible_at > $2 AND claim_id IS NULL),
+                    count(*) FILTER (WHERE dead_at IS NOT NULL),
+                    min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= $2)
+             FROM queue_entries WHERE topic = $1",
+        )
+        .bind(topic.as_str())
+        .bind(now)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(QueueStats {
+            waiting: waiting.unsigned_abs(),
+            in_flight: in_flight.unsigned_abs(),
+            delayed: delayed.unsigned_abs(),
+            dead: dead.unsigned_abs(),
+            oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
+        })
+    }
+}
+
+fn uuids(orders: impl Iterator<Item = OrderId>) -> Vec<Uuid> {
+    orders.map(|id| id.0).collect()
+}
+
+fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<Uuid>) {
+    leases.iter().map(|l| (l.order_id.0, l.claim_id)).unzip()
+}
+
+fn leases(rows: Vec<(Uuid, i32)>, claim_id: Uuid) -> Vec<Lease> {
+    let mut leases: Vec<Lease> = rows
+        .into_iter()
+        .map(|(order_id, attempts)| Lease {
+            order_id: OrderId(order_id),
+            attempts: attempts.unsigned_abs(),
+            claim_id,
+        })
+        .collect();
+    leases.sort_unstable_by_key(|lease| lease.order_id);
+    leases
+}
+
+fn count(rows: u64) -> usize {
+    usize::try_from(rows).unwrap_or(usize::MAX)
+}

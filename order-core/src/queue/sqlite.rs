@@ -1,0 +1,177 @@
+//! The table `queue_entries` of a `SQLite` file as an order queue. Arrays go in as JSON, so
+//! that a batch is one statement, and each statement is a transaction of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::SqlitePool;
+use uuid::Uuid;
+
+use super::{Lease, OrderQueue, QueueStats, Topic};
+use crate::{
+    clock::Clock,
+    domain::{IdGenerator, OrderId},
+    error::Error,
+};
+
+/// A queue in a `SQLite` file.
+pub struct SqliteQueue {
+    /// The one connection that writes.
+    writer: SqlitePool,
+    clock: Arc<dyn Clock>,
+    claim_ids: IdGenerator,
+}
+
+impl SqliteQueue {
+    /// A queue that writes through `writer`, whose schema is migrated.
+    #[must_use]
+    pub fn new(writer: SqlitePool, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            writer,
+            clock,
+            claim_ids: IdGenerator::default(),
+        }
+    }
+
+    /// Runs a statement over the entries that `leases` still hold; `?2` and `?3` are its own.
+    async fn consume(
+        &self,
+        statement: &'static str,
+        topic: Topic,
+        leases: &[Lease],
+        at: DateTime<Utc>,
+        reason: Option<&str>,
+    ) -> Result<usize, Error> {
+        let held: Vec<[String; 2]> = leases
+            .iter()
+            .map(|lease| [hex(lease.order_id.0), hex(lease.claim_id)])
+            .collect();
+        let done = sqlx::query(statement)
+            .bind(topic.as_str())
+            .bind(sqlx::types::Json(held))
+            .bind(at.timestamp_micros())
+            .bind(reason)
+            .execute(&self.writer)
+            .await?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+}
+
+/// The condition that an entry is held by one of the leases in `?2`.
+macro_rules! where_held {
+    ($action:literal) => {
+        concat!(
+            $action,
+            " WHERE topic = ?1 AND (order_id, claim_id) IN
+                 (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?2))"
+        )
+    };
+}
+
+#[async_trait]
+impl OrderQueue for SqliteQueue {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
+        let ids: Vec<String> = orders.iter().map(|id| hex(id.0)).collect();
+        sqlx::query(
+            "INSERT INTO queue_entries (topic, order_id, visible_at)
+             SELECT ?1, unhex(value), ?3 FROM json_each(?2) WHERE true
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(topic.as_str())
+        .bind(sqlx::types::Json(ids))
+        .bind(self.clock.now().timestamp_micros())
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    async fn claim(&self, topic: Topic, max: usize, lease: Duration) -> Result<Vec<Lease>, Error> {
+        let now = self.clock.now();
+        let claim_id = self.claim_ids.next(now);
+        let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+            "UPDATE queue_entries SET attempts = attempts + 1, visible_at = ?4, claim_id = ?5
+             WHERE topic = ?1 AND order_id IN (
+                 SELECT order_id FROM queue_entries
+                 WHERE topic = ?1 AND dead_at IS NULL AND visible_at <= ?2
+                 ORDER BY visible_at, order_id LIMIT ?3)
+             RETURNING order_id, attempts",
+        )
+        .bind(topic.as_str())
+        .bind(now.timestamp_micros())
+        .bind(i64::try_from(max).unwrap_or(i64::MAX))
+        .bind((now + lease).timestamp_micros())
+        .bind(claim_id)
+        .fetch_all(&self.writer)
+        .await?;
+        let mut leases: Vec<Lease> = rows
+            .into_iter()
+            .map(|(order_id, attempts)| Lease {
+                order_id: OrderId(order_id),
+                attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+                claim_id,
+            })
+            .collect();
+        leases.sort_unstable_by_key(|lease| lease.order_id);
+        Ok(leases)
+    }
+
+    async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
+        const ACK: &str = where_held!("DELETE FROM queue_entries");
+        self.consume(ACK, topic, &leases, self.clock.now(), None)
+            .await
+    }
+
+    async fn retry(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        delay: Duration,
+    ) -> Result<usize, Error> {
+        const RETRY: &str =
+            where_held!("UPDATE queue_entries SET visible_at = ?3, claim_id = NULL");
+        let visible_at = self.clock.now() + delay;
+        self.consume(RETRY, topic, &leases, visible_at, None).await
+    }
+
+    async fn dead_letter(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        reason: &str,
+    ) -> Result<usize, Error> {
+        const DEAD_LETTER: &str =
+            where_held!("UPDATE queue_entries SET dead_at = ?3, reason = ?4, claim_id = NULL");
+        self.consume(DEAD_LETTER, topic, &leases, self.clock.now(), Some(reason))
+            .await
+    }
+
+    async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
+        let now = self.clock.now();
+        let (waiting, in_flight, delayed, dead, oldest): (i64, i64, i64, i64, Option<i64>) =
+            sqlx::query_as(
+                "SELECT count(*) FILTER (WHERE dead_at IS NULL AND visible_at <= ?2),
+                        count(*) FILTER (WHERE visible_at > ?2 AND claim_id IS NOT NULL),
+                        count(*) FILTER (WHERE dead_at IS NULL AND visible_at > ?2 AND claim_id IS NULL),
+                        count(*) FILTER (WHERE dead_at IS NOT NULL),
+                        min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= ?2)
+                 FROM queue_entries WHERE topic = ?1",
+            )
+            .bind(topic.as_str())
+            .bind(now.timestamp_micros())
+            .fetch_one(&self.writer)
+            .await?;
+        let oldest = oldest.and_then(DateTime::from_timestamp_micros);
+        Ok(QueueStats {
+            waiting: waiting.unsigned_abs(),
+            in_flight: in_flight.unsigned_abs(),
+            delayed: delayed.unsigned_abs(),
+            dead: dead.unsigned_abs(),
+            oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
+        })
+    }
+}
+
+fn hex(id: Uuid) -> String {
+    id.simple().to_string()
+}

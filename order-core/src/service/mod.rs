@@ -1,0 +1,323 @@
+//! The service that an application embeds: products and orders over a store, with time and
+//! ids put in, and concurrent requests grouped.
+
+mod group;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+
+use self::group::{Group, Way};
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{
+        AdjustmentId, IdGenerator, NewOrder, Order, OrderId, OrderRequest, Page, Product,
+        ProductChange, ProductId, ProductRequest, StockRequest,
+    },
+    error::Error,
+    queue::{OrderQueue, Topic},
+    store::{Imbalance, OrderQuery, ProductQuery, Store, Strategy},
+    worker::{Worker, WorkerOptions},
+};
+
+/// The most orders that share one transaction.
+const GROUP_ORDERS: usize = 1_000;
+
+/// What the service is made of; shared by its clones, its groups and its workers.
+struct Parts {
+    store: Arc<dyn Store>,
+    queue: Option<Arc<dyn OrderQueue>>,
+    clock: Arc<dyn Clock>,
+    ids: IdGenerator,
+    strategy: Strategy,
+    /// Told after each commit of accepted orders: wakes the workers of this process.
+    accepted: Arc<Notify>,
+}
+
+impl Parts {
+    /// Gives requests their ids and their time. What is stamped first is decided first.
+    fn stamp(&self, requests: Vec<OrderRequest>) -> Vec<NewOrder> {
+        let now = self.clock.now();
+        requests
+            .into_iter()
+            .map(|request| request.stamp(OrderId(self.ids.next(now)), now))
+            .collect()
+    }
+
+    /// Stores orders as pending, and lets the workers know.
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        let results = self.store.accept(orders).await?;
+        let accepted: Vec<OrderId> = results.iter().flatten().map(|order| order.id).collect();
+        if !accepted.is_empty() {
+            self.offer(accepted);
+        }
+        Ok(results)
+    }
+
+    /// Tells whoever decides that there are new orders. They are stored, so that nothing
+    /// here may fail or delay the answer: what does not arrive, the sweeper finds.
+    fn offer(&self, accepted: Vec<OrderId>) {
+        let notify = Arc::clone(&self.accepted);
+        let Some(queue) = self.queue.clone() else {
+            notify.notify_one();
+            return;
+        };
+        tokio::spawn(async move {
+            if let Err(error) = queue.push(Topic::Validate, &accepted).await {
+                tracing::warn!(%error, orders = accepted.len(), "orders were not offered");
+            }
+            notify.notify_one();
+        });
+    }
+}
+
+/// Products and orders. Cheap to clone; every clone shares the same groups.
+#[derive(Clone)]
+pub struct OrderService {
+    parts: Arc<Parts>,
+    accepts: Group,
+    purchases: Group,
+}
+
+/// Puts an [`OrderService`] together.
+pub struct Builder {
+    parts: Parts,
+    max_waiting: usize,
+}
+
+impl Builder {
+    /// How concurrent orders are kept apart; [`Strategy::Batch`] unless said otherwise.
+    #[must_use]
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.parts.strategy = strategy;
+        self
+    }
+
+    /// Where accepted orders are offered to workers. Without one, the database is the queue:
+    /// workers find pending orders there.
+    #[must_use]
+    pub fn queue(mut self, queue: Arc<dyn OrderQueue>) -> Self {
+        self.parts.queue = Some(queue);
+        self
+    }
+
+    /// The clock; the machine's unless said otherwise.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.parts.clock = clock;
+        self
+    }
+
+    /// How many requests may wait for their group, each way, before more are refused as
+    /// [`Error::Overloaded`]; 10 000 unless said otherwise.
+    #[must_use]
+    pub fn max_waiting(mut self, requests: usize) -> Self {
+        self.max_waiting = requests;
+        self
+    }
+
+    /// The service. Must be called within a Tokio runtime, which runs its groups.
+    #[must_use]
+    pub fn build(self) -> OrderService {
+        let parts = Arc::new(self.parts);
+        OrderService {
+            accepts: Group::start(Arc::clone(&parts), Way::Accept, self.max_waiting),
+            purchases: Group::start(Arc::clone(&parts), Way::Purchase, self.max_waiting),
+            parts,
+        }
+    }
+}
+
+impl OrderService {
+    /// A service over `store`, whose schema is migrated.
+    #[must_use]
+    pub fn builder(store: Arc<dyn Store>) -> Builder {
+        Builder {
+            parts: Parts {
+                store,
+                queue: None,
+                clock: Arc::new(SystemClock),
+                ids: IdGenerator::default(),
+                strategy: Strategy::default(),
+                accepted: Arc::new(Notify::new()),
+            },
+            max_waiting: 10_000,
+        }
+    }
+
+    /// The store below.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
+    /// A worker that decides what this service (or any other on the same database) accepts.
+    #[must_use]
+    pub fn worker(&self, options: WorkerOptions) -> Worker {
+        let parts = &self.parts;
+        Worker::new(
+            Arc::clone(&parts.store),
+            parts.queue.clone(),
+            Arc::clone(&parts.clock),
+            WorkerOptions {
+                strategy: parts.strategy,
+                ..options
+            },
+        )
+        .woken_by(Arc::clone(&parts.accepted))
+    }
+
+    /// Creates a product.
+    ///
+    /// # Errors
+    /// [`Error::SkuTaken`].
+    pub async fn create_product(&self, request: ProductRequest) -> Result<Product, Error> {
+        let now = self.now();
+        let product = request.stamp(
+            ProductId(self.parts.ids.next(now)),
+            self.adjustment_id(now),
+            now,
+        );
+        self.parts.store.create_product(&product).await
+    }
+
+    /// A living product.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        self.parts.store.product(id).await
+    }
+
+    /// Living products, newest first.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        self.parts.store.products(query).await
+    }
+
+    /// Changes a living product.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`], [`Error::SkuTaken`].
+    pub async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+    ) -> Result<Option<Product>, Error> {
+        let now = self.now();
+        let adjustment_id = self.adjustment_id(now);
+        let store = &self.parts.store;
+        store.update_product(id, change, adjustment_id, now).await
+    }
+
+    /// Adds to or takes from a living product's stock.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientStock`], [`Error::StockLimit`].
+    pub async fn adjust_stock(
+        &self,
+        id: ProductId,
+        request: StockRequest,
+    ) -> Result<Option<Product>, Error> {
+        let now = self.now();
+        let adjustment = request.stamp(self.adjustment_id(now), id, now);
+        self.parts.store.adjust_stock(&adjustment).await
+    }
+
+    /// Archives a product; whether a living one was there.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn archive_product(&self, id: ProductId) -> Result<bool, Error> {
+        self.parts.store.archive_product(id, self.now()).await
+    }
+
+    /// Accepts an order: it is stored, pending, when this returns.
+    ///
+    /// # Errors
+    /// [`Error::ProductNotFound`], [`Error::Overloaded`].
+    pub async fn accept(&self, request: OrderRequest) -> Result<Order, Error> {
+        if self.parts.strategy == Strategy::Batch {
+            return self.accepts.join(request).await;
+        }
+        let orders = self.parts.stamp(vec![request]);
+        only(self.parts.accept(&orders).await?)
+    }
+
+    /// Accepts many orders, each with a result of its own, in the order given.
+    ///
+    /// # Errors
+    /// Within: [`Error::ProductNotFound`]. The backend's errors are given to the orders that
+    /// met them: those that were accepted before stand.
+    pub async fn accept_all(&self, requests: Vec<OrderRequest>) -> Vec<Result<Order, Error>> {
+        let mut results = Vec::with_capacity(requests.len());
+        let orders = self.parts.stamp(requests);
+        for group in orders.chunks(GROUP_ORDERS) {
+            results.extend(group::run(&self.parts, Way::Accept, group).await);
+        }
+        results
+    }
+
+    /// Buys at once: the order is sold and stored when this returns, or leaves no trace.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientStock`], [`Error::ProductNotFound`], [`Error::Overloaded`].
+    pub async fn purchase(&self, request: OrderRequest) -> Result<Order, Error> {
+        let strategy = self.parts.strategy;
+        if strategy == Strategy::Batch {
+            return self.purchases.join(request).await;
+        }
+        let orders = self.parts.stamp(vec![request]);
+        only(self.parts.store.purchase(&orders, strategy).await?)
+    }
+
+    /// An order.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        self.parts.store.order(id).await
+    }
+
+    /// Orders, newest first.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        self.parts.store.orders(query).await
+    }
+
+    /// Cancels an order and gives back the stock it holds; one cancelled already stays so.
+    ///
+    /// # Errors
+    /// [`Error::OrderState`] when it failed or is completed, [`Error::StockLimit`].
+    pub async fn cancel(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        self.parts.store.cancel(id, self.now()).await
+    }
+
+    /// Every product whose books do not balance.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+        self.parts.store.verify().await
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.parts.clock.now()
+    }
+
+    fn adjustment_id(&self, now: DateTime<Utc>) -> AdjustmentId {
+        AdjustmentId(self.parts.ids.next(now))
+    }
+}
+
+/// The result of the one order that was given.
+fn only(mut results: Vec<Result<Order, Error>>) -> Result<Order, Error> {
+    results
+        .pop()
+        .unwrap_or_else(|| Err(Error::corrupt("the store gave no result for the order")))
+}

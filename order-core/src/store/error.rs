@@ -1,0 +1,105 @@
+//! From what the driver says to what a caller can act on.
+
+use std::sync::Arc;
+
+use sqlx::error::{DatabaseError, ErrorKind};
+
+use crate::error::Error;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                if is_unique_violation_of(database.as_ref(), "sku") {
+                    return Self::SkuTaken;
+                }
+                if is_unique_violation_of(database.as_ref(), "id") {
+                    // Our ids are ours: one that is there was put there by this very call,
+                    // in an attempt whose outcome did not reach us.
+                    return unknown(error);
+                }
+                if is_transient(database.as_ref()) {
+                    return unavailable(error);
+                }
+                Self::backend(error)
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => unavailable(error),
+            _ => Self::backend(error),
+        }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for Error {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::backend(error)
+    }
+}
+
+/// What the failure of a commit means (or of a statement that commits by itself): when the
+/// connection went, it may have happened.
+pub(super) fn on_commit(error: sqlx::Error) -> Error {
+    let aborted = matches!(&error, sqlx::Error::Database(database)
+        if database.code().is_some_and(|code| code.starts_with("40")));
+    match Error::from(error) {
+        Error::Unavailable { source } if !aborted => Error::OutcomeUnknown { source },
+        other => other,
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> Error {
+    Error::Unavailable {
+        source: Arc::new(error),
+    }
+}
+
+fn unknown(error: sqlx::Error) -> Error {
+    Error::OutcomeUnknown {
+        source: Arc::new(error),
+    }
+}
+
+/// Whether the unique index or key on `column` refused. Postgres names the constraint;
+/// `SQLite` names table and column in its message, and nothing else.
+fn is_unique_violation_of(error: &dyn DatabaseError, column: &str) -> bool {
+    if error.kind() != ErrorKind::UniqueViolation {
+        return false;
+    }
+    match (error.constraint(), column) {
+        (Some(constraint), "sku") => constraint == "products_sku_unique",
+        (Some(constraint), _) => {
+            matches!(
+                constraint,
+                "products_pkey" | "orders_pkey" | "order_lines_pkey" | "stock_adjustments_pkey"
+            )
+        }
+        (None, column) => error.message().ends_with(&format!(".{column}")),
+    }
+}
+
+/// Codes that tell "not now": Postgres classes 08 (connection), 40 (rollback), 53 (resources),
+/// 57P (shutdown, time-out of a session) and three single ones; `SQLite` BUSY and LOCKED.
+fn is_transient(error: &dyn DatabaseError) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    const IDLE_IN_TRANSACTION: &str = "25P03";
+    const QUERY_CANCELED: &str = "57014";
+    let Some(code) = error.code() else {
+        return false;
+    };
+    if error
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+        .is_some()
+    {
+        return ["08", "40", "53", "57P"]
+            .iter()
+            .any(|class| code.starts_with(class))
+            || [LOCK_NOT_AVAILABLE, IDLE_IN_TRANSACTION, QUERY_CANCELED].contains(&code.as_ref());
+    }
+    // The low byte of a SQLite code is its class: 5 is BUSY, 6 is LOCKED.
+    code.parse::<i32>()
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+}

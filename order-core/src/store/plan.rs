@@ -1,0 +1,132 @@
+//! What a store does between reading and writing, as plain functions that both share.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    decide::{Shelves, requested_of},
+    domain::{MAX_STOCK, Money, NewOrder, Order, OrderId, ProductId, RequestedLine},
+    error::Error,
+};
+
+/// The ids of the products that `lines` name, each once, in id order: the lock order.
+pub(super) fn products_of<'a>(
+    lines: impl IntoIterator<Item = &'a RequestedLine>,
+) -> Vec<ProductId> {
+    let mut ids: Vec<ProductId> = lines.into_iter().map(|line| line.product_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// A product as it is read under its lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LockedProduct {
+    pub(super) id: ProductId,
+    pub(super) price: Money,
+    pub(super) stock: i64,
+    pub(super) archived: bool,
+}
+
+/// Fills the shelves from locked products.
+pub(super) fn shelves(products: &[LockedProduct]) -> Shelves {
+    let mut shelves = Shelves::with_capacity(products.len());
+    for product in products {
+        shelves.stock(product.id, product.stock, !product.archived);
+    }
+    shelves
+}
+
+/// The prices of the products that are still on sale.
+pub(super) fn prices(products: &[LockedProduct]) -> HashMap<ProductId, Money> {
+    products
+        .iter()
+        .filter(|product| !product.archived)
+        .map(|product| (product.id, product.price))
+        .collect()
+}
+
+/// Gives each order its turn, in the order given: what is sold comes back as a successful
+/// order that was decided when it came.
+pub(super) fn sell(
+    orders: &[&NewOrder],
+    prices: &HashMap<ProductId, Money>,
+    shelves: &mut Shelves,
+) -> Vec<Result<Order, Error>> {
+    orders
+        .iter()
+        .map(|order| {
+            let priced = order.priced(|id| prices.get(&id).copied())?;
+            shelves.decide(&order.lines)?;
+            Ok(priced.sold(order.created_at))
+        })
+        .collect()
+}
+
+/// A pending order with its lines, as it is read to be decided.
+#[derive(Clone, Debug)]
+pub(super) struct PendingOrder {
+    pub(super) id: OrderId,
+    pub(super) lines: Vec<RequestedLine>,
+}
+
+/// The results of orders of which some were found to be stored already: those, and what
+/// became of the rest, in the order of `orders`.
+pub(super) fn merge(
+    orders: &[NewOrder],
+    stored: HashMap<OrderId, Order>,
+    rest: Vec<Result<Order, Error>>,
+) -> Vec<Result<Order, Error>> {
+    if stored.is_empty() {
+        return rest;
+    }
+    let mut stored = stored;
+    let mut rest = rest.into_iter();
+    orders
+        .iter()
+        .filter_map(|order| stored.remove(&order.id).map(Ok).or_else(|| rest.next()))
+        .collect()
+}
+
+/// The latest of the times at which a batch of orders came: when its products changed.
+pub(super) fn latest(orders: &[&NewOrder]) -> DateTime<Utc> {
+    orders
+        .iter()
+        .map(|order| order.created_at)
+        .max()
+        .unwrap_or_default()
+}
+
+/// The stock of each product, in id order, after `lines` went back to it.
+///
+/// # Errors
+/// [`Error::StockLimit`] for the first that would have too much.
+pub(super) fn restock(
+    products: &[LockedProduct],
+    lines: &[RequestedLine],
+) -> Result<Vec<(ProductId, i64)>, Error> {
+    products
+        .iter()
+        .map(|product| {
+            let stock = product.stock + requested_of(product.id, lines);
+            if stock > MAX_STOCK {
+                return Err(Error::StockLimit {
+                    product_id: product.id,
+                });
+            }
+            Ok((product.id, stock))
+        })
+        .collect()
+}
+
+/// Whether a guarded write of `expected` decisions reached all of its orders.
+pub(super) fn expect_all_written(expected: usize, written: u64) -> Result<(), Error> {
+    if usize::try_from(written).ok() == Some(expected) {
+        Ok(())
+    } else {
+        Err(Error::corrupt(format!(
+            "{written} of {expected} claimed orders were still pending"
+        )))
+    }
+}

@@ -1,0 +1,150 @@
+//! Products and orders in Postgres.
+//!
+//! The lock order, kept by every transaction of this module: rows of `orders` first, in id
+//! order; then rows of `products`, in id order; nobody who holds a product row waits for an
+//! order row. Two transactions can therefore wait for each other in one direction only.
+//!
+//! `FOR NO KEY UPDATE` is the lock of both: it excludes every other writer, and lets the
+//! foreign key checks of rows that refer to the product pass.
+
+mod accept;
+mod conditional;
+mod orders;
+mod products;
+mod turn;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{Imbalance, Store};
+use crate::{clock::Clock, domain::ProductId, error::Error, queue::PostgresQueue};
+
+/// Settings of every session.
+///
+/// - Answers promise durability: a server that is set to `synchronous_commit = off` is overruled.
+/// - A process that hangs with a product locked loses its session, and the rest goes on.
+/// - Each statement of the hot path looks up rows by key. The planner, when it has stale or
+///   no statistics, takes tables for small and reads them whole: such plans are ruled out.
+const SESSION: &str = "
+    SELECT set_config('synchronous_commit', 'on', false)
+        WHERE current_setting('synchronous_commit') = 'off'
+    UNION ALL SELECT set_config('idle_in_transaction_session_timeout', '10s', false)
+    UNION ALL SELECT set_config('lock_timeout', '10s', false)
+    UNION ALL SELECT set_config('enable_seqscan', 'off', false)
+    UNION ALL SELECT set_config('enable_hashjoin', 'off', false)
+    UNION ALL SELECT set_config('enable_mergejoin', 'off', false)
+    UNION ALL SELECT set_config('jit', 'off', false)";
+
+/// How to use the database.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresOptions {
+    /// The most connections to hold open.
+    pub max_connections: u32,
+    /// How long an operation waits for a free connection before it fails as unavailable.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Products and orders in a Postgres database.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    pool: PgPool,
+}
+
+impl PostgresStore {
+    /// Connects to `url` (`postgres://user:password@host:port/database`).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names `database_url`; [`Error::Unavailable`] when nobody answers.
+    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
+        // The driver's message may quote the URL, and the URL holds a password.
+        let connect: PgConnectOptions = url
+            .parse()
+            .map_err(|_| Error::invalid("database_url", "is not a Postgres URL"))?;
+        let connect = connect.application_name("orders");
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::query(SESSION).execute(connection).await.map(drop) })
+            })
+            .connect_with(connect)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// The queue with leases that this database can be.
+    #[must_use]
+    pub fn queue(&self, clock: Arc<dyn Clock>) -> PostgresQueue {
+        PostgresQueue::new(self.pool.clone(), clock)
+    }
+
+    /// The connections, for what the traits do not offer.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn migrate(&self) -> Result<(), Error> {
+        sqlx::migrate!("./migrations/postgres")
+            .run(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+        let mut tx = self.pool.begin().await?;
+        // One statement sees one snapshot; it reads everything, so that it wants the plans
+        // that sessions rule out otherwise.
+        sqlx::query(
+            "SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true)",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let rows: Vec<(uuid::Uuid, i64, i64, i64)> = sqlx::query_as(
+            "SELECT p.id, p.stock, coalesce(a.adjusted, 0)::bigint, coalesce(h.held, 0)::bigint
+             FROM products p
+             LEFT JOIN (SELECT product_id, sum(delta) AS adjusted
+                        FROM stock_adjustments GROUP BY product_id) a ON a.product_id = p.id
+             LEFT JOIN (SELECT l.product_id, sum(l.quantity) AS held
+                        FROM order_lines l JOIN orders o ON o.id = l.order_id
+                        WHERE o.status IN ('success', 'completed') GROUP BY l.product_id) h
+                    ON h.product_id = p.id
+             WHERE p.stock <> coalesce(a.adjusted, 0) - coalesce(h.held, 0)
+             ORDER BY p.id",
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, stock, adjusted, held)| Imbalance {
+                product_id: ProductId(id),
+                stock,
+                adjusted,
+                held,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,201 @@
+//! Orders: the trait's methods, reading, and cancelling.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::{PostgresStore, turn::lock};
+use crate::{
+    decide::Decision,
+    domain::{MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId},
+    error::Error,
+    store::{
+        OrderQuery, OrderStore, Pick, Strategy,
+        error::on_commit,
+        plan,
+        retry::with_retry,
+        rows::{self, LineRow, select_lines, select_order},
+        strategy,
+    },
+};
+
+type OrderRow = rows::OrderRow<DateTime<Utc>>;
+
+#[async_trait]
+impl OrderStore for PostgresStore {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        with_retry!(retry => self.accept_once(orders, &retry))
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Vec<Result<Order, Error>>, Error> {
+        strategy::purchase(self, orders, strategy).await
+    }
+
+    async fn decide(
+        &self,
+        pick: Pick<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+        strategy::decide(self, pick, strategy, at).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(load(&mut connection, vec![id.0]).await?.pop())
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let (after, offset) = query.page.bounds();
+        let mut sql = QueryBuilder::new(select_order!("WHERE true"));
+        filter(&mut sql, query);
+        if let Some(id) = after {
+            sql.push(" AND id < ").push_bind(id.0);
+        }
+        sql.push(" ORDER BY id DESC LIMIT ")
+            .push_bind(query.page.limit())
+            .push(" OFFSET ")
+            .push_bind(offset);
+        let rows: Vec<OrderRow> = sql.build_query_as().fetch_all(&mut *connection).await?;
+        let total = match query.page.start {
+            PageStart::Offset(_) => Some(count(&mut connection, query).await?),
+            _ => None,
+        };
+        let orders = with_lines(&mut connection, rows).await?;
+        Ok(Page::from_rows(
+            orders,
+            query.page.size,
+            |o: &Order| o.id,
+            total,
+        ))
+    }
+
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+        with_retry!(_retry => self.cancel_once(id, at))
+    }
+
+    async fn pending_before(
+        &self,
+        before: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM orders WHERE status = 'pending' AND created_at < $1 ORDER BY id LIMIT $2",
+        )
+        .bind(before)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ids.into_iter().map(OrderId).collect())
+    }
+}
+
+impl PostgresStore {
+    /// Made again after a commit in doubt, it finds the order cancelled and answers that.
+    async fn cancel_once(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+        let mut tx = self.pool.begin().await?;
+        let row: Option<OrderRow> =
+            sqlx::query_as(select_order!("WHERE id = $1 FOR NO KEY UPDATE"))
+                .bind(id.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+        let rows = row.into_iter().collect();
+        let Some(order) = with_lines(&mut tx, rows).await?.pop() else {
+            return Ok(None);
+        };
+        if order.status == OrderStatus::Cancelled {
+            return Ok(Some(order));
+        }
+        if order.gives_back_when_cancelled() {
+            give_back(&mut tx, &order, at).await?;
+        }
+        let cancelled = order.cancelled(at)?;
+        sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1")
+            .bind(id.0)
+            .bind(at)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(on_commit)?;
+        Ok(Some(cancelled))
+    }
+}
+
+/// Puts the stock that an order holds back on its products.
+async fn give_back(
+    connection: &mut PgConnection,
+    order: &Order,
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let lines = order.requested_lines();
+    let products = lock(connection, lines.iter()).await?;
+    for (product_id, stock) in plan::restock(&products, &lines)? {
+        sqlx::query(
+            "UPDATE products SET stock = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+        )
+        .bind(product_id.0)
+        .bind(stock)
+        .bind(at)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Orders by id, in id order; ids that are not there are left out.
+pub(super) async fn load(
+    connection: &mut PgConnection,
+    ids: Vec<Uuid>,
+) -> Result<Vec<Order>, Error> {
+    let rows: Vec<OrderRow> = sqlx::query_as(select_order!("WHERE id = ANY($1) ORDER BY id"))
+        .bind(ids)
+        .fetch_all(&mut *connection)
+        .await?;
+    with_lines(connection, rows).await
+}
+
+/// Fetches the lines of `orders`. Lines never change, so that reading them in a second
+/// statement is as good as in the same one.
+async fn with_lines(
+    connection: &mut PgConnection,
+    orders: Vec<OrderRow>,
+) -> Result<Vec<Order>, Error> {
+    let ids: Vec<Uuid> = orders.iter().map(|row| row.id).collect();
+    let lines: Vec<LineRow> = sqlx::query_as(select_lines!(
+        "WHERE order_id = ANY($1) ORDER BY order_id, line_no"
+    ))
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    rows::assemble(orders, lines)
+}
+
+async fn count(connection: &mut PgConnection, query: &OrderQuery) -> Result<u64, Error> {
+    let mut sql = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM orders WHERE true");
+    filter(&mut sql, query);
+    sql.push(" LIMIT ")
+        .push_bind(i64::from(MAX_OFFSET_ROWS))
+        .push(") counted");
+    let count: i64 = sql.build_query_scalar().fetch_one(connection).await?;
+    Ok(count.unsigned_abs())
+}
+
+fn filter(sql: &mut QueryBuilder<Postgres>, query: &OrderQuery) {
+    if let Some(status) = query.status {
+        // A literal, so that the planner can see which partial index covers it.
+        sql.push(format!(" AND status = '{status}'"));
+    }
+    if let Some(reference) = &query.reference {
+        sql.push(" AND reference = ").push_bind(reference.clone());
+    }
+    if let Some(ProductId(id)) = query.product_id {
+        sql.push(" AND id IN (SELECT order_id FROM order_lines WHERE product_id = ")
+            .push_bind(id)
+            .push(")");
+    }
+}

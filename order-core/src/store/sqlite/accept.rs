@@ -1,0 +1,122 @@
+//! Storing new orders.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use sqlx::{SqliteConnection, types::Json};
+use uuid::Uuid;
+
+use super::{SqliteStore, hex, json_ids, orders::load};
+use crate::{
+    domain::{Money, NewOrder, Order, OrderId, OrderStatus, ProductId},
+    error::Error,
+    store::{error::on_commit, plan, retry::Retry, rows},
+};
+
+impl SqliteStore {
+    pub(super) async fn accept_once(
+        &self,
+        orders: &[NewOrder],
+        retry: &Retry,
+    ) -> Result<Vec<Result<Order, Error>>, Error> {
+        let mut tx = self.begin().await?;
+        let stored = stored(&mut tx, orders, retry).await?;
+        let fresh: Vec<&NewOrder> = orders
+            .iter()
+            .filter(|order| !stored.contains_key(&order.id))
+            .collect();
+        let products = plan::products_of(fresh.iter().flat_map(|order| &order.lines));
+        let prices = prices(&mut tx, &products).await?;
+        let priced: Vec<_> = fresh
+            .iter()
+            .map(|order| order.priced(|id| prices.get(&id).copied()))
+            .collect();
+        let accepted: Vec<&Order> = priced.iter().flatten().collect();
+        insert(&mut tx, &accepted).await?;
+        tx.commit().await.map_err(on_commit)?;
+        Ok(plan::merge(orders, stored, priced))
+    }
+}
+
+/// Those of `orders` that an earlier attempt stored.
+pub(super) async fn stored(
+    connection: &mut SqliteConnection,
+    orders: &[NewOrder],
+    retry: &Retry,
+) -> Result<HashMap<OrderId, Order>, Error> {
+    if !retry.resolving() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<Uuid> = orders.iter().map(|order| order.id.0).collect();
+    let found = load(connection, ids).await?;
+    Ok(found.into_iter().map(|order| (order.id, order)).collect())
+}
+
+/// The prices of those of `products` that are on sale.
+pub(super) async fn prices(
+    connection: &mut SqliteConnection,
+    products: &[ProductId],
+) -> Result<HashMap<ProductId, Money>, Error> {
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT id, price FROM products
+         WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND archived_at IS NULL",
+    )
+    .bind(json_ids(products.iter().map(|id| id.0)))
+    .fetch_all(connection)
+    .await?;
+    rows::prices(rows)
+}
+
+/// Inserts orders, pending or sold as they came, and their lines.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    orders: &[&Order],
+) -> Result<(), Error> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = orders
+        .iter()
+        .map(|order| {
+            json!([
+                hex(order.id.0),
+                order.status.as_str(),
+                order.total_price.minor_units(),
+                order.reference,
+                order.created_at.timestamp_micros(),
+                (order.status == OrderStatus::Success).then(|| order.created_at.timestamp_micros()),
+            ])
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO orders (id, status, total_price, reference, created_at, decided_at)
+         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?1)",
+    )
+    .bind(Json(rows))
+    .execute(&mut *connection)
+    .await?;
+    let lines: Vec<_> = orders
+        .iter()
+        .flat_map(|order| {
+            (1..).zip(&order.lines).map(|(line_no, line)| {
+                json!([
+                    hex(order.id.0),
+                    line_no,
+                    hex(line.product_id.0),
+                    line.quantity,
+                    line.unit_price.minor_units(),
+                ])
+            })
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
+         SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4
+         FROM json_each(?1)",
+    )
+    .bind(Json(lines))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Orders: the trait's methods, reading, and cancelling.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::{SqliteStore, json_ids, turn};
+use crate::{
+    decide::Decision,
+    domain::{MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId},
+    error::Error,
+    store::{
+        OrderQuery, OrderStore, Pick, Strategy,
+        error::on_commit,
+        plan,
+        retry::with_retry,
+        rows::{self, LineRow, Micros, select_lines, select_order},
+        strategy,
+    },
+};
+
+type OrderRow = rows::OrderRow<Micros>;
+
+#[async_trait]
+impl OrderStore for SqliteStore {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        with_retry!(retry => self.accept_once(orders, &retry))
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Vec<Result<Order, Error>>, Error> {
+        strategy::purchase(self, orders, strategy).await
+    }
+
+    async fn decide(
+        &self,
+        pick: Pick<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+        strategy::decide(self, pick, strategy, at).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        let mut connection = self.readers.acquire().await?;
+        Ok(load(&mut connection, vec![id.0]).await?.pop())
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        let mut connection = self.readers.acquire().await?;
+        let (after, offset) = query.page.bounds();
+        let mut sql = QueryBuilder::new(select_order!("WHERE true"));
+        filter(&mut sql, query);
+        if let Some(id) = after {
+            sql.push(" AND id < ").push_bind(id.0);
+        }
+        sql.push(" ORDER BY id DESC LIMIT ")
+            .push_bind(query.page.limit())
+            .push(" OFFSET ")
+            .push_bind(offset);
+        let rows: Vec<OrderRow> = sql.build_query_as().fetch_all(&mut *connection).await?;
+        let total = match query.page.start {
+            PageStart::Offset(_) => Some(count(&mut connection, query).await?),
+            _ => None,
+        };
+        let orders = with_lines(&mut connection, rows).await?;
+        Ok(Page::from_rows(
+            orders,
+            query.page.size,
+            |o: &Order| o.id,
+            total,
+        ))
+    }
+
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+        with_retry!(_retry => self.cancel_once(id, at))
+    }
+
+    async fn pending_before(
+        &self,
+        before: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM orders WHERE status = 'pending' AND created_at < ?1 ORDER BY id LIMIT ?2",
+        )
+        .bind(Micros::from(before))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(ids.into_iter().map(OrderId).collect())
+    }
+}
+
+impl SqliteStore {
+    async fn cancel_once(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+        let mut tx = self.begin().await?;
+        let Some(order) = load(&mut tx, vec![id.0]).await?.pop() else {
+            return Ok(None);
+        };
+        if order.status == OrderStatus::Cancelled {
+            return Ok(Some(order));
+        }
+        if order.gives_back_when_cancelled() {
+            give_back(&mut tx, &order, at).await?;
+        }
+        let cancelled = order.cancelled(at)?;
+        sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = ?2 WHERE id = ?1")
+            .bind(id.0)
+            .bind(Micros::from(at))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(on_commit)?;
+        Ok(Some(cancelled))
+    }
+}
+
+/// Puts the stock that an order holds back on its products.
+async fn give_back(
+    connection: &mut SqliteConnection,
+    order: &Order,
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let lines = order.requested_lines();
+    let products = turn::read(connection, lines.iter()).await?;
+    for (product_id, stock) in plan::restock(&products, &lines)? {
+        sqlx::query(
+            "UPDATE products SET stock = ?2, version = version + 1, updated_at = ?3 WHERE id = ?1",
+        )
+        .bind(product_id.0)
+        .bind(stock)
+        .bind(Micros::from(at))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Orders by id, in id order; ids that are not there are left out.
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    ids: Vec<Uuid>,
+) -> Result<Vec<Order>, Error> {
+    let rows: Vec<OrderRow> = sqlx::query_as(select_order!(
+        "WHERE id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY id"
+    ))
+    .bind(json_ids(ids))
+    .fetch_all(&mut *connection)
+    .await?;
+    with_lines(connection, rows).await
+}
+
+/// Fetches the lines of `orders`. Lines never change, so that reading them in a second
+/// statement is as good as in the same one.
+async fn with_lines(
+    connection: &mut SqliteConnection,
+    orders: Vec<OrderRow>,
+) -> Result<Vec<Order>, Error> {
+    let lines: Vec<LineRow> = sqlx::query_as(select_lines!(
+        "WHERE order_id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY order_id, line_no"
+    ))
+    .bind(json_ids(orders.iter().map(|row| row.id)))
+    .fetch_all(connection)
+    .await?;
+    rows::assemble(orders, lines)
+}
+
+async fn count(connection: &mut SqliteConnection, query: &OrderQuery) -> Result<u64, Error> {
+    let mut sql = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM orders WHERE true");
+    filter(&mut sql, query);
+    sql.push(" LIMIT ")
+        .push_bind(i64::from(MAX_OFFSET_ROWS))
+        .push(")");
+    let count: i64 = sql.build_query_scalar().fetch_one(connection).await?;
+    Ok(count.unsigned_abs())
+}
+
+fn filter(sql: &mut QueryBuilder<Sqlite>, query: &OrderQuery) {
+    if let Some(status) = query.status {
+        // A literal, so that the planner can see which partial index covers it.
+        sql.push(format!(" AND status = '{status}'"));
+    }
+    if let Some(reference) = &query.reference {
+        sql.push(" AND reference = ").push_bind(reference.clone());
+    }
+    if let Some(ProductId(id)) = query.product_id {
+        sql.push(" AND id IN (SELECT order_id FROM order_lines WHERE product_id = ")
+            .push_bind(id)
+            .push(")");
+    }
+}

@@ -1,0 +1,134 @@
+//! The conformance suite: what every store and every queue must do, whatever it is made of.
+//!
+//! Each check gets a new, empty backend from `fresh`.
+
+mod orders;
+mod products;
+mod queue;
+mod races;
+
+use std::{future::Future, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    clock::ManualClock,
+    domain::{
+        AdjustmentId, IdGenerator, NewOrder, OrderId, OrderRequest, Product, ProductId,
+        ProductRequest, Quantity, RequestedLine,
+    },
+    queue::OrderQueue,
+    store::Store,
+};
+
+/// Puts a store through all of its checks.
+///
+/// # Panics
+/// At the first that fails.
+pub async fn store<F, Fut>(fresh: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Arc<dyn Store>>,
+{
+    products::created_products_can_be_read(&bench(&fresh).await).await;
+    products::skus_are_unique_among_living_products(&bench(&fresh).await).await;
+    products::changes_grow_the_version_and_enter_the_ledger(&bench(&fresh).await).await;
+    products::stock_stays_within_its_bounds(&bench(&fresh).await).await;
+    products::pages_and_search_find_each_product_once(&bench(&fresh).await).await;
+    orders::a_bad_order_does_not_touch_its_neighbours(&bench(&fresh).await).await;
+    orders::the_same_id_is_stored_once(&bench(&fresh).await).await;
+    orders::decisions_come_first_come_first_served(&bench(&fresh).await).await;
+    orders::lines_of_one_product_are_summed(&bench(&fresh).await).await;
+    orders::archived_products_fail_their_orders(&bench(&fresh).await).await;
+    orders::a_refused_purchase_leaves_no_trace(&bench(&fresh).await).await;
+    orders::cancelling_gives_the_stock_back_once(&bench(&fresh).await).await;
+    orders::the_price_is_that_of_the_acceptance(&bench(&fresh).await).await;
+    orders::lists_filter_and_continue(&bench(&fresh).await).await;
+    races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
+    races::each_order_is_decided_once(&bench(&fresh).await).await;
+    races::cancelling_and_deciding_agree(&bench(&fresh).await).await;
+    races::everything_at_once_deadlocks_never(&bench(&fresh).await).await;
+}
+
+/// Puts a queue through all of its checks; `fresh` makes it with the given clock.
+///
+/// # Panics
+/// At the first that fails.
+pub async fn queue<F, Fut>(fresh: F)
+where
+    F: Fn(Arc<ManualClock>) -> Fut,
+    Fut: Future<Output = Arc<dyn OrderQueue>>,
+{
+    queue::entries_come_once_and_oldest_first(&fresh).await;
+    queue::a_lease_that_ran_out_is_taken_over(&fresh).await;
+    queue::a_retry_waits_for_its_delay(&fresh).await;
+    queue::dead_letters_are_kept_and_not_claimed(&fresh).await;
+    queue::concurrent_claims_share_nothing(&fresh).await;
+}
+
+/// What a check works with: the store, and a source of ids at one point in time.
+struct Bench {
+    store: Arc<dyn Store>,
+    ids: IdGenerator,
+    at: DateTime<Utc>,
+}
+
+async fn bench<F, Fut>(fresh: &F) -> Bench
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Arc<dyn Store>>,
+{
+    Bench {
+        store: fresh().await,
+        ids: IdGenerator::default(),
+        at: start(),
+    }
+}
+
+fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap()
+}
+
+impl Bench {
+    async fn product(&self, name: &str, stock: i64) -> Product {
+        let request = ProductRequest::new(name, "2.50".parse().unwrap(), stock, None).unwrap();
+        self.create(request).await.unwrap()
+    }
+
+    async fn create(&self, request: ProductRequest) -> Result<Product, crate::Error> {
+        let product = request.stamp(
+            ProductId(self.ids.next(self.at)),
+            self.adjustment_id(),
+            self.at,
+        );
+        self.store.create_product(&product).await
+    }
+
+    async fn stock(&self, id: ProductId) -> i64 {
+        self.store.product(id).await.unwrap().unwrap().stock
+    }
+
+    async fn books_balance(&self) {
+        assert_eq!(self.store.verify().await.unwrap(), []);
+    }
+
+    fn adjustment_id(&self) -> AdjustmentId {
+        AdjustmentId(self.ids.next(self.at))
+    }
+
+    fn order(&self, lines: &[(ProductId, i64)]) -> NewOrder {
+        let lines = lines
+            .iter()
+            .map(|(product_id, quantity)| RequestedLine {
+                product_id: *product_id,
+                quantity: Quantity::new(*quantity).unwrap(),
+            })
+            .collect();
+        let request = OrderRequest::new(lines, Some("reference".to_owned())).unwrap();
+        request.stamp(OrderId(self.ids.next(self.at)), self.at)
+    }
+
+    fn orders(&self, count: usize, lines: &[(ProductId, i64)]) -> Vec<NewOrder> {
+        (0..count).map(|_| self.order(lines)).collect()
+    }
+}

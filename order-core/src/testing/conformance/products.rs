@@ -1,0 +1,189 @@
+//! What a product store must do.
+
+use uuid::Uuid;
+
+use super::Bench;
+use crate::{
+    domain::{
+        MAX_STOCK, PageRequest, PageSize, PageStart, Product, ProductChange, ProductId,
+        ProductRequest, StockRequest,
+    },
+    error::Error,
+    store::ProductQuery,
+};
+
+pub(super) async fn created_products_can_be_read(bench: &Bench) {
+    let name = "Lampe \"Ångström\" 'x' ; -- % _ \\ 灯";
+    let request = ProductRequest::new(
+        name,
+        "99999999.99".parse().unwrap(),
+        MAX_STOCK,
+        Some("S".repeat(64)),
+    );
+    let created = bench.create(request.unwrap()).await.unwrap();
+    assert_eq!(created.name, name);
+    assert_eq!((created.version, created.stock), (1, MAX_STOCK));
+    assert_eq!(created.created_at, bench.at);
+    let read = bench.store.product(created.id).await.unwrap();
+    assert_eq!(read.as_ref(), Some(&created));
+    let unknown = bench.store.product(ProductId(Uuid::nil())).await.unwrap();
+    assert_eq!(unknown, None);
+    bench.books_balance().await;
+}
+
+pub(super) async fn skus_are_unique_among_living_products(bench: &Bench) {
+    let request = |sku: &str| {
+        ProductRequest::new("n", "1".parse().unwrap(), 1, Some(sku.to_owned())).unwrap()
+    };
+    let first = bench.create(request("A")).await.unwrap();
+    assert!(matches!(
+        bench.create(request("A")).await,
+        Err(Error::SkuTaken)
+    ));
+    let second = bench.create(request("B")).await.unwrap();
+    let change = ProductChange::default().sku(Some("A".to_owned())).unwrap();
+    let taken = bench
+        .store
+        .update_product(second.id, &change, bench.adjustment_id(), bench.at)
+        .await;
+    assert!(matches!(taken, Err(Error::SkuTaken)));
+    assert!(
+        bench
+            .store
+            .archive_product(first.id, bench.at)
+            .await
+            .unwrap()
+    );
+    bench.create(request("A")).await.unwrap();
+    bench.books_balance().await;
+}
+
+pub(super) async fn changes_grow_the_version_and_enter_the_ledger(bench: &Bench) {
+    let product = bench.product("before", 10).await;
+    let change = ProductChange::default()
+        .name("after")
+        .and_then(|change| change.stock(3))
+        .unwrap()
+        .expect_version(1);
+    let id = bench.adjustment_id();
+    let changed = bench
+        .store
+        .update_product(product.id, &change, id, bench.at);
+    let changed = changed.await.unwrap().unwrap();
+    assert_eq!((changed.version, changed.stock), (2, 3));
+    assert_eq!(
+        (changed.name.as_str(), changed.price),
+        ("after", product.price)
+    );
+    let again = bench
+        .store
+        .update_product(product.id, &change, bench.adjustment_id(), bench.at)
+        .await;
+    assert!(
+        matches!(
+            again,
+            Err(Error::VersionMismatch {
+                expected: 1,
+                actual: 2
+            })
+        ),
+        "{again:?}"
+    );
+    assert!(
+        bench
+            .store
+            .archive_product(product.id, bench.at)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !bench
+            .store
+            .archive_product(product.id, bench.at)
+            .await
+            .unwrap()
+    );
+    assert_eq!(bench.store.product(product.id).await.unwrap(), None);
+    let gone = bench
+        .store
+        .update_product(
+            product.id,
+            &ProductChange::default(),
+            bench.adjustment_id(),
+            bench.at,
+        )
+        .await;
+    assert_eq!(gone.unwrap(), None);
+    bench.books_balance().await;
+}
+
+pub(super) async fn stock_stays_within_its_bounds(bench: &Bench) {
+    let product = bench.product("p", 5).await;
+    let adjust = async |delta| {
+        let request = StockRequest::new(delta, Some("count".to_owned())).unwrap();
+        let adjustment = request.stamp(bench.adjustment_id(), product.id, bench.at);
+        bench.store.adjust_stock(&adjustment).await
+    };
+    let refused = adjust(-6).await;
+    assert!(
+        matches!(
+            refused,
+            Err(Error::InsufficientStock {
+                requested: 6,
+                available: 5,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(adjust(-5).await.unwrap().map(|p| p.stock), Some(0));
+    assert_eq!(
+        adjust(MAX_STOCK).await.unwrap().map(|p| p.stock),
+        Some(MAX_STOCK)
+    );
+    assert!(matches!(adjust(1).await, Err(Error::StockLimit { .. })));
+    let gone = StockRequest::new(1, None).unwrap().stamp(
+        bench.adjustment_id(),
+        ProductId(Uuid::nil()),
+        bench.at,
+    );
+    assert_eq!(bench.store.adjust_stock(&gone).await.unwrap(), None);
+    bench.books_balance().await;
+}
+
+pub(super) async fn pages_and_search_find_each_product_once(bench: &Bench) {
+    let mut made = Vec::new();
+    for number in 0..7 {
+        made.push(bench.product(&format!("Lamp {number}% off"), 1).await.id);
+    }
+    bench.product("chair", 1).await;
+    made.reverse();
+    let find = async |search: &str, start| {
+        let size = PageSize::new(3).unwrap();
+        let query = ProductQuery {
+            search: Some(search.to_owned()),
+            page: PageRequest { size, start },
+        };
+        bench.store.products(&query).await.unwrap()
+    };
+    let ids = |items: &[Product]| items.iter().map(|p| p.id).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    let mut start = PageStart::Newest;
+    loop {
+        let page = find("lAMP", start).await;
+        assert_eq!(page.total, None);
+        found.extend(ids(&page.items));
+        match page.next {
+            Some(id) => start = PageStart::After(id),
+            None => break,
+        }
+    }
+    assert_eq!(found, made);
+    let third = find("lamp", PageStart::Offset(6)).await;
+    assert_eq!(
+        (ids(&third.items), third.total),
+        (made[6..].to_vec(), Some(7))
+    );
+    assert_eq!(find("% OFF", PageStart::Offset(0)).await.total, Some(7));
+    assert_eq!(find("_", PageStart::Offset(0)).await.total, Some(0));
+}

@@ -1,0 +1,205 @@
+//! A crowd: many tasks that buy both ways at once, and what must hold after.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    domain::{
+        Order, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize, PageStart, ProductId,
+        ProductRequest, Quantity, RequestedLine,
+    },
+    error::Error,
+    service::OrderService,
+    store::{OrderQuery, Store},
+};
+
+/// How large a crowd, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowd {
+    /// Orders in all.
+    pub orders: usize,
+    /// Tasks that place them, each one after the other.
+    pub tasks: usize,
+    /// Products that they choose from.
+    pub products: usize,
+    /// Pieces of each product.
+    pub stock: i64,
+}
+
+impl Crowd {
+    /// 5 000 orders of 1 to 5 lines from 64 tasks for 20 products, with stock for about half.
+    pub const STANDARD: Self = Self {
+        orders: 5_000,
+        tasks: 64,
+        products: 20,
+        stock: 1_100,
+    };
+}
+
+/// What the crowd was told.
+#[derive(Debug, Default)]
+pub struct Told {
+    accepted: Vec<OrderId>,
+    sold: Vec<OrderId>,
+    refused: Vec<(ProductId, i64, i64)>,
+}
+
+/// Creates the products that a crowd wants.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn stock_up(service: &OrderService, crowd: Crowd) -> Vec<ProductId> {
+    let mut products = Vec::new();
+    for number in 0..crowd.products {
+        let request = ProductRequest::new(
+            format!("Product {number}"),
+            "1.50".parse().unwrap(),
+            crowd.stock,
+            None,
+        );
+        let product = service.create_product(request.unwrap()).await.unwrap();
+        products.push(product.id);
+    }
+    products
+}
+
+/// Lets the crowd in: half of the orders are accepted, half are purchased, by turns through
+/// each of `services`.
+///
+/// # Panics
+/// At any error but a refusal for lack of stock.
+pub async fn let_in(services: &[OrderService], products: &[ProductId], crowd: Crowd) -> Told {
+    let mut tasks = JoinSet::new();
+    for number in 0..crowd.tasks {
+        let service = services[number % services.len()].clone();
+        let products = products.to_vec();
+        let share = crowd.orders / crowd.tasks + usize::from(number < crowd.orders % crowd.tasks);
+        tasks.spawn(async move { buy(&service, &products, share, number as u64).await });
+    }
+    let mut all = Told::default();
+    while let Some(told) = tasks.join_next().await {
+        let told = told.unwrap();
+        all.accepted.extend(told.accepted);
+        all.sold.extend(told.sold);
+        all.refused.extend(told.refused);
+    }
+    all
+}
+
+async fn buy(service: &OrderService, products: &[ProductId], orders: usize, seed: u64) -> Told {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut told = Told::default();
+    for _ in 0..orders {
+        let lines = (0..random.random_range(1..=5))
+            .map(|_| RequestedLine {
+                product_id: products[random.random_range(0..products.len())],
+                quantity: Quantity::new(random.random_range(1..=5)).unwrap(),
+            })
+            .collect();
+        let request = OrderRequest::new(lines, None).unwrap();
+        if random.random() {
+            told.accepted
+                .push(service.accept(request).await.unwrap().id);
+            continue;
+        }
+        match service.purchase(request).await {
+            Ok(order) => told.sold.push(order.id),
+            Err(Error::InsufficientStock {
+                product_id,
+                requested,
+                available,
+            }) => told.refused.push((product_id, requested, available)),
+            Err(error) => panic!("a purchase failed: {error:?}"),
+        }
+    }
+    told
+}
+
+/// Waits until nothing is pending.
+///
+/// # Panics
+/// When that takes longer than `limit`.
+pub async fn wait_until_decided(store: &Arc<dyn Store>, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let pending = OrderQuery {
+        status: Some(OrderStatus::Pending),
+        ..OrderQuery::default()
+    };
+    while !store.orders(&pending).await.unwrap().items.is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "orders are still pending after {limit:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What must hold after a crowd that nobody restocked for: the books balance, every order
+/// that was promised is there and decided, none is there that was refused, stock never fell
+/// below zero, and no order failed that fitted.
+///
+/// Stock only fell, so that an order that was told "`available` left" was told a number
+/// between what was left at the end and what there was at first, and less than it asked for.
+///
+/// # Panics
+/// When it does not hold.
+pub async fn check(store: &Arc<dyn Store>, products: &[ProductId], crowd: Crowd, told: &Told) {
+    assert_eq!(store.verify().await.unwrap(), [], "the books balance");
+    let mut left = HashMap::new();
+    for id in products {
+        let stock = store.product(*id).await.unwrap().unwrap().stock;
+        assert!((0..=crowd.stock).contains(&stock), "{id} has {stock} left");
+        left.insert(*id, stock);
+    }
+    let orders = all_orders(store).await;
+    assert_eq!(orders.len(), told.accepted.len() + told.sold.len());
+    for id in &told.sold {
+        assert_eq!(orders[id].status, OrderStatus::Success, "{id} was sold");
+    }
+    let mut refused = told.refused.clone();
+    for id in &told.accepted {
+        let order = &orders[id];
+        match (order.status, order.failure) {
+            (OrderStatus::Success, None) => {}
+            (OrderStatus::Failed, Some(f)) => {
+                refused.push((f.product_id, f.requested, f.available));
+            }
+            _ => panic!("{order:?} is not decided"),
+        }
+    }
+    for (product_id, requested, available) in &refused {
+        assert!(
+            available < requested && (left[product_id]..=crowd.stock).contains(available),
+            "{requested} of {product_id} failed with {available} left, {} at the end",
+            left[product_id]
+        );
+    }
+    let share = refused.len() * 100 / crowd.orders;
+    assert!(
+        (20..=80).contains(&share),
+        "{share} % failed: the crowd is no test"
+    );
+}
+
+/// Every order of the store, by the pages of the list.
+async fn all_orders(store: &Arc<dyn Store>) -> HashMap<OrderId, Order> {
+    let mut orders = HashMap::new();
+    let mut start = PageStart::Newest;
+    loop {
+        let query = OrderQuery {
+            page: PageRequest {
+                size: PageSize::new(100).unwrap(),
+                start,
+            },
+            ..OrderQuery::default()
+        };
+        let page = store.orders(&query).await.unwrap();
+        orders.extend(page.items.into_iter().map(|order| (order.id, order)));
+        match page.next {
+            Some(id) => start = PageStart::After(id),
+            None => return orders,
+        }
+    }
+}

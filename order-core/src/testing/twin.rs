@@ -1,0 +1,466 @@
+//! The twin: a store in memory, as naive as it can be, to compare real ones with.
+//!
+//! It shares no code with them beyond the domain types: it sums, sorts and checks in its own,
+//! slow words, so that a mistake in the shared decision does not hide in both.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    decide::Decision,
+    domain::{
+        AdjustmentId, Failure, FailureCode, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct,
+        Order, OrderId, OrderLine, OrderStatus, Page, PageRequest, PageStart, Product,
+        ProductChange, ProductId, StockAdjustment,
+    },
+    error::Error,
+    store::{Imbalance, OrderQuery, OrderStore, Pick, ProductQuery, ProductStore, Store, Strategy},
+};
+
+#[derive(Debug, Default)]
+struct State {
+    products: BTreeMap<ProductId, Product>,
+    archived: BTreeMap<ProductId, Product>,
+    orders: BTreeMap<OrderId, Order>,
+    adjustments: Vec<(ProductId, i64)>,
+}
+
+/// A store in memory that loses everything with the process. For tests.
+#[derive(Debug, Default)]
+pub struct Twin {
+    state: Mutex<State>,
+}
+
+impl State {
+    fn sku_is_free(&self, sku: Option<&String>, but_for: ProductId) -> Result<(), Error> {
+        let taken = sku.is_some()
+            && self
+                .products
+                .values()
+                .any(|product| product.id != but_for && product.sku.as_ref() == sku);
+        if taken { Err(Error::SkuTaken) } else { Ok(()) }
+    }
+
+    fn price(&self, order: &NewOrder) -> Result<Order, Error> {
+        let mut lines = Vec::new();
+        let mut total = 0;
+        for line in &order.lines {
+            let product = self
+                .products
+                .get(&line.product_id)
+                .ok_or(Error::ProductNotFound(line.product_id))?;
+            total += product.price.minor_units() * line.quantity.get();
+            lines.push(OrderLine {
+                product_id: line.product_id,
+                quantity: line.quantity,
+                unit_price: product.price,
+            });
+        }
+        Ok(Order {
+            id: order.id,
+            status: OrderStatus::Pending,
+            lines,
+            total_price: crate::domain::Money::from_minor_units(total).unwrap(),
+            reference: order.reference.clone(),
+            failure: None,
+            created_at: order.created_at,
+            decided_at: None,
+            completed_at: None,
+            cancelled_at: None,
+        })
+    }
+
+    /// Takes the stock of all lines, one product at a time, and puts it back when one fails.
+    fn take(&mut self, order: &Order, at: DateTime<Utc>) -> Decision {
+        let mut wanted: Vec<(ProductId, i64)> = Vec::new();
+        for line in &order.lines {
+            match wanted.iter_mut().find(|(id, _)| *id == line.product_id) {
+                Some((_, sum)) => *sum += line.quantity.get(),
+                None => wanted.push((line.product_id, line.quantity.get())),
+            }
+        }
+        for (product_id, requested) in &wanted {
+            let failure = |code, available| Failure {
+                code,
+                product_id: *product_id,
+                requested: *requested,
+                available,
+            };
+            let Some(product) = self.products.get(product_id) else {
+                return Err(failure(FailureCode::ProductUnavailable, 0));
+            };
+            if product.stock < *requested {
+                return Err(failure(FailureCode::InsufficientStock, product.stock));
+            }
+        }
+        for (product_id, requested) in wanted {
+            let product = self.products.get_mut(&product_id).unwrap();
+            product.stock -= requested;
+            product.updated_at = at;
+        }
+        Ok(())
+    }
+
+    /// A batch counts as one change of each product whose stock it changed.
+    fn bump_versions(&mut self, before: &BTreeMap<ProductId, i64>) {
+        for product in self.products.values_mut() {
+            if before.get(&product.id).is_some_and(|s| *s != product.stock) {
+                product.version += 1;
+            }
+        }
+    }
+
+    fn stocks(&self) -> BTreeMap<ProductId, i64> {
+        self.products.values().map(|p| (p.id, p.stock)).collect()
+    }
+
+    fn purchase(&mut self, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
+        let before = self.stocks();
+        let at = orders.iter().map(|order| order.created_at).max();
+        let results = orders
+            .iter()
+            .map(|order| {
+                if let Some(stored) = self.orders.get(&order.id) {
+                    return Ok(stored.clone());
+                }
+                let mut order = self.price(order)?;
+                self.take(&order, at.unwrap_or_default())?;
+                order.status = OrderStatus::Success;
+                order.decided_at = Some(order.created_at);
+                self.orders.insert(order.id, order.clone());
+                Ok(order)
+            })
+            .collect();
+        self.bump_versions(&before);
+        results
+    }
+
+    fn decide(&mut self, ids: &[OrderId], at: DateTime<Utc>) -> Vec<(OrderId, Decision)> {
+        let before = self.stocks();
+        let decisions = ids
+            .iter()
+            .map(|id| {
+                let mut order = self.orders[id].clone();
+                let decision = self.take(&order, at);
+                order.decided_at = Some(at);
+                order.failure = decision.err();
+                order.status = match decision {
+                    Ok(()) => OrderStatus::Success,
+                    Err(_) => OrderStatus::Failed,
+                };
+                self.orders.insert(*id, order);
+                (*id, decision)
+            })
+            .collect();
+        self.bump_versions(&before);
+        decisions
+    }
+
+    fn pending(&self, pick: Pick<'_>) -> Vec<OrderId> {
+        let pending = self
+            .orders
+            .values()
+            .filter(|order| order.status == OrderStatus::Pending)
+            .map(|order| order.id);
+        match pick {
+            Pick::Oldest(limit) => pending.take(limit).collect(),
+            Pick::These(ids) => pending.filter(|id| ids.contains(id)).collect(),
+        }
+    }
+
+    fn cancel(&mut self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+        let Some(mut order) = self.orders.get(&id).cloned() else {
+            return Ok(None);
+        };
+        match order.status {
+            OrderStatus::Cancelled => return Ok(Some(order)),
+            OrderStatus::Pending => {}
+            OrderStatus::Success => {
+                let mut back: BTreeMap<ProductId, i64> = BTreeMap::new();
+                for line in &order.lines {
+                    *back.entry(line.product_id).or_default() += line.quantity.get();
+                }
+                let full = |(id, pieces): (&ProductId, &i64)| {
+                    let product = self.products.get(id).or_else(|| self.archived.get(id));
+                    (product.unwrap().stock + pieces > MAX_STOCK).then_some(*id)
+                };
+                if let Some(product_id) = back.iter().find_map(full) {
+                    return Err(Error::StockLimit { product_id });
+                }
+                for (id, pieces) in back {
+                    let product = match self.products.get_mut(&id) {
+                        Some(product) => product,
+                        None => self.archived.get_mut(&id).unwrap(),
+                    };
+                    product.stock += pieces;
+                    product.version += 1;
+                    product.updated_at = at;
+                }
+            }
+            status @ (OrderStatus::Failed | OrderStatus::Completed) => {
+                return Err(Error::OrderState { status });
+            }
+        }
+        order.status = OrderStatus::Cancelled;
+        order.cancelled_at = Some(at);
+        self.orders.insert(id, order.clone());
+        Ok(Some(order))
+    }
+}
+
+/// A page of `all`, which are sorted newest first.
+fn page<T, Id: Copy + Ord>(
+    all: Vec<T>,
+    request: &PageRequest<Id>,
+    id: impl Fn(&T) -> Id,
+) -> Page<T, Id> {
+    let total = all.len().min(MAX_OFFSET_ROWS as usize) as u64;
+    let (skip, total) = match request.start {
+        PageStart::Offset(rows) => (rows as usize, Some(total)),
+        _ => (0, None),
+    };
+    let mut items: Vec<T> = all
+        .into_iter()
+        .filter(|item| !matches!(request.start, PageStart::After(after) if id(item) >= after))
+        .skip(skip)
+        .collect();
+    let size = request.size.get() as usize;
+    let more = items.len() > size;
+    items.truncate(size);
+    let next = if more { items.last().map(&id) } else { None };
+    Page { items, next, total }
+}
+
+#[async_trait]
+impl ProductStore for Twin {
+    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
+        let mut state = self.state.lock().unwrap();
+        let product = product.clone().into_product();
+        state.sku_is_free(product.sku.as_ref(), product.id)?;
+        state.adjustments.push((product.id, product.stock));
+        state.products.insert(product.id, product.clone());
+        Ok(product)
+    }
+
+    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        Ok(self.state.lock().unwrap().products.get(&id).cloned())
+    }
+
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        let state = self.state.lock().unwrap();
+        let search = query.search.clone().unwrap_or_default().to_lowercase();
+        let all = state
+            .products
+            .values()
+            .rev()
+            .filter(|product| product.name.to_lowercase().contains(&search))
+            .cloned()
+            .collect();
+        Ok(page(all, &query.page, |product: &Product| product.id))
+    }
+
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        _: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let Some(mut product) = state.products.get(&id).cloned() else {
+            return Ok(None);
+        };
+        if let Some(expected) = change.expected_version
+            && expected != product.version
+        {
+            let actual = product.version;
+            return Err(Error::VersionMismatch { expected, actual });
+        }
+        if let Some(sku) = &change.sku {
+            state.sku_is_free(sku.as_ref(), id)?;
+            product.sku.clone_from(sku);
+        }
+        if let Some(name) = &change.name {
+            product.name.clone_from(name);
+        }
+        if let Some(price) = change.price {
+            product.price = price;
+        }
+        if let Some(stock) = change.stock {
+            state.adjustments.push((id, stock - product.stock));
+            product.stock = stock;
+        }
+        product.version += 1;
+        product.updated_at = at;
+        state.products.insert(id, product.clone());
+        Ok(Some(product))
+    }
+
+    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let (id, delta) = (adjustment.product_id, adjustment.delta);
+        let Some(product) = state.products.get_mut(&id) else {
+            return Ok(None);
+        };
+        if product.stock + delta < 0 {
+            return Err(Error::InsufficientStock {
+                product_id: id,
+                requested: -delta,
+                available: product.stock,
+            });
+        }
+        if product.stock + delta > MAX_STOCK {
+            return Err(Error::StockLimit { product_id: id });
+        }
+        product.stock += delta;
+        product.version += 1;
+        product.updated_at = adjustment.created_at;
+        let product = product.clone();
+        state.adjustments.push((id, delta));
+        Ok(Some(product))
+    }
+
+    async fn archive_product(&self, id: ProductId, _: DateTime<Utc>) -> Result<bool, Error> {
+        let mut state = self.state.lock().unwrap();
+        let Some(product) = state.products.remove(&id) else {
+            return Ok(false);
+        };
+        state.archived.insert(id, product);
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl OrderStore for Twin {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let results: Vec<_> = orders
+            .iter()
+            .map(|order| match state.orders.get(&order.id) {
+                Some(stored) => Ok(stored.clone()),
+                None => state.price(order),
+            })
+            .collect();
+        for order in results.iter().flatten() {
+            state.orders.insert(order.id, order.clone());
+        }
+        Ok(results)
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Vec<Result<Order, Error>>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let size = group_size(orders.len(), strategy);
+        let mut results = Vec::new();
+        for group in orders.chunks(size) {
+            results.extend(state.purchase(group));
+        }
+        Ok(results)
+    }
+
+    async fn decide(
+        &self,
+        pick: Pick<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let ids = state.pending(pick);
+        let size = group_size(ids.len(), strategy);
+        let mut decisions = Vec::new();
+        for group in ids.chunks(size) {
+            decisions.extend(state.decide(group, at));
+        }
+        Ok(decisions)
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        Ok(self.state.lock().unwrap().orders.get(&id).cloned())
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        let state = self.state.lock().unwrap();
+        let all = state
+            .orders
+            .values()
+            .rev()
+            .filter(|order| query.status.is_none_or(|status| order.status == status))
+            .filter(|order| query.reference.is_none() || order.reference == query.reference)
+            .filter(|order| {
+                query
+                    .product_id
+                    .is_none_or(|id| order.lines.iter().any(|line| line.product_id == id))
+            })
+            .cloned()
+            .collect();
+        Ok(page(all, &query.page, |order: &Order| order.id))
+    }
+
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+        self.state.lock().unwrap().cancel(id, at)
+    }
+
+    async fn pending_before(
+        &self,
+        before: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        let state = self.state.lock().unwrap();
+        Ok(state
+            .orders
+            .values()
+            .filter(|order| order.status == OrderStatus::Pending && order.created_at < before)
+            .map(|order| order.id)
+            .take(limit)
+            .collect())
+    }
+}
+
+fn group_size(orders: usize, strategy: Strategy) -> usize {
+    match strategy {
+        Strategy::Batch => orders.max(1),
+        Strategy::RowLock | Strategy::ConditionalUpdate => 1,
+    }
+}
+
+#[async_trait]
+impl Store for Twin {
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn migrate(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+        let state = self.state.lock().unwrap();
+        let products = state.products.values().chain(state.archived.values());
+        Ok(products
+            .map(|product| Imbalance {
+                product_id: product.id,
+                stock: product.stock,
+                adjusted: state
+                    .adjustments
+                    .iter()
+                    .filter(|(id, _)| *id == product.id)
+                    .map(|(_, delta)| delta)
+                    .sum(),
+                held: state
+                    .orders
+                    .values()
+                    .filter(|order| order.status.holds_stock())
+                    .flat_map(|order| &order.lines)
+                    .filter(|line| line.product_id == product.id)
+                    .map(|line| line.quantity.get())
+                    .sum(),
+            })
+            .filter(|books| books.stock != books.adjusted - books.held)
+            .collect())
+    }
+}

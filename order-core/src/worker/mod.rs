@@ -1,0 +1,179 @@
+//! The worker: decides what was accepted, until it is told to stop.
+//!
+//! Any number of workers, in any number of processes, share the work without a leader: they
+//! skip each other's claims. Stopping is graceful: the batch in hand is finished first.
+
+mod source;
+mod sweeper;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::{source::Source, sweeper::Sweeper};
+use crate::{
+    clock::Clock,
+    error::Error,
+    queue::OrderQueue,
+    store::{Store, Strategy},
+};
+
+/// How a worker works.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerOptions {
+    /// How concurrent orders are kept apart.
+    pub strategy: Strategy,
+    /// The most orders to decide in one transaction.
+    pub batch_orders: usize,
+    /// How long to wait, when there was nothing to do, before looking again.
+    pub idle_poll: Duration,
+    /// How long a claim on a queue holds before others may take it over.
+    pub lease: Duration,
+    /// How often the sweeper looks for orders that a queue lost.
+    pub sweep_interval: Duration,
+    /// How long an order may be pending before the sweeper offers it again.
+    pub sweep_age: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::default(),
+            batch_orders: 1_000,
+            idle_poll: Duration::from_millis(50),
+            lease: Duration::from_secs(30),
+            sweep_interval: Duration::from_secs(1),
+            sweep_age: Duration::from_secs(4),
+        }
+    }
+}
+
+/// How many orders were decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Decided {
+    /// Orders that got their stock.
+    pub sold: u64,
+    /// Orders that failed.
+    pub failed: u64,
+}
+
+impl std::ops::AddAssign for Decided {
+    fn add_assign(&mut self, more: Self) {
+        self.sold += more.sold;
+        self.failed += more.failed;
+    }
+}
+
+impl Decided {
+    /// Both together.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.sold + self.failed
+    }
+}
+
+/// What one look at the work came to.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    decided: Decided,
+    /// Whether nothing was there to do.
+    idle: bool,
+}
+
+/// Decides pending orders.
+pub struct Worker {
+    source: Source,
+    sweeper: Option<Sweeper>,
+    options: WorkerOptions,
+    wake: Arc<Notify>,
+}
+
+impl Worker {
+    /// A worker over `store`. With a `queue` it works on what is offered there, and sweeps;
+    /// without, the database is the queue.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        queue: Option<Arc<dyn OrderQueue>>,
+        clock: Arc<dyn Clock>,
+        options: WorkerOptions,
+    ) -> Self {
+        let sweeper = queue.as_ref().map(|queue| {
+            Sweeper::new(
+                Arc::clone(&store),
+                Arc::clone(queue),
+                Arc::clone(&clock),
+                options,
+            )
+        });
+        Self {
+            source: Source::new(store, queue, clock, options),
+            sweeper,
+            options,
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Looks for work at once when told, instead of at the next poll.
+    #[must_use]
+    pub fn woken_by(mut self, wake: Arc<Notify>) -> Self {
+        self.wake = wake;
+        self
+    }
+
+    /// Works until `stop` is cancelled; the batch in hand is finished.
+    pub async fn run(&self, stop: CancellationToken) -> Decided {
+        let sweep = async {
+            match &self.sweeper {
+                Some(sweeper) => sweeper.run(&stop).await,
+                None => {}
+            }
+        };
+        let (decided, ()) = tokio::join!(self.decide_until(&stop), sweep);
+        decided
+    }
+
+    /// Works until nothing is left to do.
+    ///
+    /// # Errors
+    /// The first that persists: what is not decided by then stays pending.
+    pub async fn drain(&self) -> Result<Decided, Error> {
+        if let Some(sweeper) = &self.sweeper {
+            sweeper.sweep().await?;
+        }
+        let mut decided = Decided::default();
+        loop {
+            let step = self.source.step().await?;
+            decided += step.decided;
+            if step.idle {
+                return Ok(decided);
+            }
+        }
+    }
+
+    async fn decide_until(&self, stop: &CancellationToken) -> Decided {
+        let mut decided = Decided::default();
+        while !stop.is_cancelled() {
+            let pause = match self.source.step().await {
+                Ok(step) => {
+                    decided += step.decided;
+                    if !step.idle {
+                        continue;
+                    }
+                    self.options.idle_poll
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "deciding failed");
+                    Duration::from_secs(1)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        decided
+    }
+}

@@ -1,0 +1,147 @@
+//! Where a worker gets its orders from: the database itself, or a queue with leases.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Decided, Step, WorkerOptions};
+use crate::{
+    clock::Clock,
+    decide::Decision,
+    domain::OrderId,
+    error::Error,
+    queue::{Lease, OrderQueue, Topic},
+    store::{Pick, Store},
+};
+
+/// How often an order that fails for good is tried before it is given up.
+const MAX_ATTEMPTS: u32 = 5;
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+pub(super) struct Source {
+    store: Arc<dyn Store>,
+    queue: Option<Arc<dyn OrderQueue>>,
+    clock: Arc<dyn Clock>,
+    options: WorkerOptions,
+}
+
+impl Source {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        queue: Option<Arc<dyn OrderQueue>>,
+        clock: Arc<dyn Clock>,
+        options: WorkerOptions,
+    ) -> Self {
+        Self {
+            store,
+            queue,
+            clock,
+            options,
+        }
+    }
+
+    /// Decides one batch.
+    pub(super) async fn step(&self) -> Result<Step, Error> {
+        match &self.queue {
+            None => self.decide_oldest().await,
+            Some(queue) => self.decide_claimed(queue.as_ref()).await,
+        }
+    }
+
+    /// Claims and decides in one transaction: no lease to write, none to run out.
+    async fn decide_oldest(&self) -> Result<Step, Error> {
+        let batch = self.options.batch_orders;
+        match self.decide(Pick::Oldest(batch)).await {
+            Ok(decisions) => Ok(Step {
+                decided: tally(&decisions),
+                idle: decisions.is_empty(),
+            }),
+            Err(error) if error.is_transient() => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "batch failed, trying its orders alone");
+                let now = self.clock.now() + Duration::from_millis(1);
+                let ids = self.store.pending_before(now, batch).await?;
+                let mut decided = Decided::default();
+                for id in &ids {
+                    match self.decide(Pick::These(&[*id])).await {
+                        Ok(decisions) => decided += tally(&decisions),
+                        Err(error) => tracing::error!(%error, order = %id, "order stays pending"),
+                    }
+                }
+                Ok(Step {
+                    decided,
+                    idle: decided.total() == 0,
+                })
+            }
+        }
+    }
+
+    /// Claims from the queue, decides, and consumes the claims. What the store no longer
+    /// holds as pending is decided already: its claim is consumed all the same.
+    async fn decide_claimed(&self, queue: &dyn OrderQueue) -> Result<Step, Error> {
+        let (batch, lease) = (self.options.batch_orders, self.options.lease);
+        let leases = queue.claim(Topic::Validate, batch, lease).await?;
+        let idle = leases.is_empty();
+        if idle {
+            return Ok(Step {
+                decided: Decided::default(),
+                idle,
+            });
+        }
+        let ids: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
+        let decided = match self.decide(Pick::These(&ids)).await {
+            Ok(decisions) => {
+                queue.ack(Topic::Validate, leases).await?;
+                tally(&decisions)
+            }
+            Err(error) if error.is_transient() => {
+                queue.retry(Topic::Validate, leases, RETRY_DELAY).await?;
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::error!(%error, "batch failed, trying its orders alone");
+                self.decide_singly(queue, leases).await?
+            }
+        };
+        Ok(Step { decided, idle })
+    }
+
+    async fn decide_singly(
+        &self,
+        queue: &dyn OrderQueue,
+        leases: Vec<Lease>,
+    ) -> Result<Decided, Error> {
+        let mut decided = Decided::default();
+        for lease in leases {
+            match self.decide(Pick::These(&[lease.order_id])).await {
+                Ok(decisions) => {
+                    queue.ack(Topic::Validate, vec![lease]).await?;
+                    decided += tally(&decisions);
+                }
+                Err(error) if error.is_transient() || lease.attempts < MAX_ATTEMPTS => {
+                    queue
+                        .retry(Topic::Validate, vec![lease], RETRY_DELAY)
+                        .await?;
+                }
+                Err(error) => {
+                    tracing::error!(%error, order = %lease.order_id, "order is given up");
+                    queue
+                        .dead_letter(Topic::Validate, vec![lease], &error.to_string())
+                        .await?;
+                }
+            }
+        }
+        Ok(decided)
+    }
+
+    async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {
+        let strategy = self.options.strategy;
+        self.store.decide(pick, strategy, self.clock.now()).await
+    }
+}
+
+fn tally(decisions: &[(OrderId, Decision)]) -> Decided {
+    let sold = decisions.iter().filter(|(_, d)| d.is_ok()).count() as u64;
+    Decided {
+        sold,
+        failed: decisions.len() as u64 - sold,
+    }
+}

@@ -1,0 +1,128 @@
+//! Every store and queue that we ship, through the same suites.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use order_core::{
+    OrderService, WorkerOptions,
+    queue::OrderQueue,
+    store::{SqliteStore, Store, Strategy},
+    testing::{
+        PostgresServer, Twin, conformance,
+        load::{Crowd, check, let_in, stock_up, wait_until_decided},
+        model,
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+/// A store in a new file.
+async fn sqlite() -> SqliteStore {
+    // Kept for the life of the process: the store has no say when its file may go.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
+        .keep();
+    let store = SqliteStore::connect(&url(&dir.join("orders.db")))
+        .await
+        .unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+fn url(file: &PathBuf) -> String {
+    format!("sqlite://{}", file.display())
+}
+
+async fn postgres() -> Arc<dyn Store> {
+    Arc::new(PostgresServer::shared().store().await)
+}
+
+#[tokio::test]
+async fn the_twin_conforms() {
+    conformance::store(async || Arc::new(Twin::default()) as Arc<dyn Store>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_conforms() {
+    conformance::store(async || Arc::new(sqlite().await) as Arc<dyn Store>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_conforms() {
+    conformance::store(postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sqlite_queue_conforms() {
+    conformance::queue(async |clock| Arc::new(sqlite().await.queue(clock)) as Arc<dyn OrderQueue>)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_postgres_queue_conforms() {
+    conformance::queue(async |clock| {
+        Arc::new(PostgresServer::shared().store().await.queue(clock)) as Arc<dyn OrderQueue>
+    })
+    .await;
+}
+
+#[test]
+fn sqlite_plays_like_its_twin() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    model::plays_like_its_twin(&runtime, 64, async || {
+        Arc::new(sqlite().await) as Arc<dyn Store>
+    });
+}
+
+#[test]
+fn postgres_plays_like_its_twin() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    model::plays_like_its_twin(&runtime, 64, postgres);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_served_exactly_by_sqlite() {
+    for strategy in Strategy::ALL {
+        serve_a_crowd(&[Arc::new(sqlite().await)], strategy).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_served_exactly_by_postgres() {
+    let server = PostgresServer::shared();
+    for strategy in Strategy::ALL {
+        // Two services with connections of their own: as two processes would.
+        let url = server.database().await;
+        let stores = [
+            order_core::store::connect(&url).await.unwrap(),
+            order_core::store::connect(&url).await.unwrap(),
+        ];
+        serve_a_crowd(&stores, strategy).await;
+    }
+}
+
+async fn serve_a_crowd(stores: &[Arc<dyn Store>], strategy: Strategy) {
+    let crowd = Crowd::STANDARD;
+    let services: Vec<OrderService> = stores
+        .iter()
+        .map(|store| {
+            OrderService::builder(Arc::clone(store))
+                .strategy(strategy)
+                .build()
+        })
+        .collect();
+    let products = stock_up(&services[0], crowd).await;
+    let stop = CancellationToken::new();
+    let workers: Vec<_> = services
+        .iter()
+        .map(|service| {
+            let (worker, stop) = (service.worker(WorkerOptions::default()), stop.clone());
+            tokio::spawn(async move { worker.run(stop).await })
+        })
+        .collect();
+    let told = let_in(&services, &products, crowd).await;
+    wait_until_decided(&stores[0], Duration::from_secs(60)).await;
+    stop.cancel();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    check(&stores[0], &products, crowd, &told).await;
+}
