@@ -1,2 +1,93 @@
-//! x
-fn main() {}
+//! The operator's command line: works on the database directly, through the same library as
+//! the server.
+
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use order_core::OrderService;
+use order_server::{
+    config::{self, Database, LogFormat},
+    telemetry,
+};
+
+use self::output::Output;
+
+/// Runs the order system from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "order-cli", version)]
+struct Cli {
+    #[command(flatten)]
+    database: Database,
+
+    /// How to print results; a table on a terminal and JSON elsewhere unless said otherwise
+    #[arg(long, short, global = true)]
+    output: Option<output::Format>,
+
+    /// How to write the log, whose levels RUST_LOG sets
+    #[arg(long, env, default_value = "text", global = true)]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What is for sale
+    #[command(subcommand)]
+    Product(commands::product::Product),
+    /// What was bought
+    #[command(subcommand)]
+    Order(commands::order::Order),
+    /// Decides what was accepted
+    #[command(subcommand)]
+    Worker(commands::worker::Worker),
+    /// Brings the schema up to date, and does nothing else
+    Migrate,
+    /// Proves that the books balance; exits with 1 and names what does not
+    Verify,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli: Cli = config::parse();
+    telemetry::init(cli.log_format);
+    match run(cli).await {
+        Ok(code) => code,
+        // Whoever read our output had enough, as `head` does.
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("order-cli: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let output = Output::new(cli.output);
+    let store = cli.database.open().await?;
+    if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
+        store.migrate().await?;
+    }
+    let service = OrderService::builder(store).build();
+    match cli.command {
+        Command::Product(command) => commands::product::run(command, &service, &output).await,
+        Command::Order(command) => commands::order::run(command, &service, &output).await,
+        Command::Worker(command) => commands::worker::run(command, &service, &output).await,
+        Command::Migrate => Ok(ExitCode::SUCCESS),
+        Command::Verify => commands::verify::run(&service, &output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

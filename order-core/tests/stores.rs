@@ -8,7 +8,7 @@ use order_core::{
     store::{SqliteStore, Store, Strategy},
     testing::{
         PostgresServer, Twin, conformance,
-        load::{Crowd, check, let_in, stock_up, wait_until_decided},
+        load::{Crowd, Shop, check, let_in, stock_up, wait_until_decided},
         model,
     },
 };
@@ -118,7 +118,11 @@ async fn serve_a_crowd(stores: &[Arc<dyn Store>], strategy: Strategy) {
             tokio::spawn(async move { worker.run(stop).await })
         })
         .collect();
-    let told = let_in(&services, &products, crowd).await;
+    let shops: Vec<Arc<dyn Shop>> = services
+        .iter()
+        .map(|service| Arc::new(service.clone()) as Arc<dyn Shop>)
+        .collect();
+    let told = let_in(&shops, &products, crowd).await;
     wait_until_decided(&stores[0], Duration::from_secs(60)).await;
     stop.cancel();
     for worker in workers {

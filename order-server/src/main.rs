@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! Starts the server: reads the settings, opens the database, serves until told to stop.
+
+use std::process::ExitCode;
+
+use order_core::{OrderService, WorkerOptions};
+use order_server::{
+    Server,
+    config::{Settings, WorkerMode},
+    serve, telemetry,
+};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings: Settings = order_server::config::parse();
+    telemetry::init(settings.log_format);
+    match run(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("order-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
+    let store = settings.database.open().await?;
+    let service = OrderService::builder(store)
+        .strategy(settings.strategy)
+        .max_waiting(settings.max_waiting)
+        .build();
+    let listener = TcpListener::bind(settings.bind_addr)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.bind_addr))?;
+    let address = listener.local_addr()?;
+    println!("API        http://{address}/api/v1");
+    println!("Docs       http://{address}/docs (Swagger UI), http://{address}/redoc");
+    println!("Database   {}", settings.database);
+    let worker =
+        (settings.worker == WorkerMode::Embedded).then(|| service.worker(WorkerOptions::default()));
+    let server = Server { service, worker };
+    serve(listener, server, telemetry::stop_signal()).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        order_server::config::Settings::command().debug_assert();
+    }
+}

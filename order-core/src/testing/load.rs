@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -38,12 +39,46 @@ impl Crowd {
     };
 }
 
+/// A product that had too little, the pieces asked for, and the pieces left.
+pub type Refusal = (ProductId, i64, i64);
+
+/// Where the crowd buys: the library, or a server that is made of it.
+#[async_trait]
+pub trait Shop: Send + Sync {
+    /// Orders in the background; panics at any error.
+    async fn accept(&self, lines: Vec<RequestedLine>) -> OrderId;
+
+    /// Buys at once; panics at any error but the refusal.
+    async fn purchase(&self, lines: Vec<RequestedLine>) -> Result<OrderId, Refusal>;
+}
+
+#[async_trait]
+impl Shop for OrderService {
+    async fn accept(&self, lines: Vec<RequestedLine>) -> OrderId {
+        let request = OrderRequest::new(lines, None).unwrap();
+        Self::accept(self, request).await.unwrap().id
+    }
+
+    async fn purchase(&self, lines: Vec<RequestedLine>) -> Result<OrderId, Refusal> {
+        let request = OrderRequest::new(lines, None).unwrap();
+        match Self::purchase(self, request).await {
+            Ok(order) => Ok(order.id),
+            Err(Error::InsufficientStock {
+                product_id,
+                requested,
+                available,
+            }) => Err((product_id, requested, available)),
+            Err(error) => panic!("a purchase failed: {error:?}"),
+        }
+    }
+}
+
 /// What the crowd was told.
 #[derive(Debug, Default)]
 pub struct Told {
     accepted: Vec<OrderId>,
     sold: Vec<OrderId>,
-    refused: Vec<(ProductId, i64, i64)>,
+    refused: Vec<Refusal>,
 }
 
 /// Creates the products that a crowd wants.
@@ -66,17 +101,17 @@ pub async fn stock_up(service: &OrderService, crowd: Crowd) -> Vec<ProductId> {
 }
 
 /// Lets the crowd in: half of the orders are accepted, half are purchased, by turns through
-/// each of `services`.
+/// each of `shops`.
 ///
 /// # Panics
 /// At any error but a refusal for lack of stock.
-pub async fn let_in(services: &[OrderService], products: &[ProductId], crowd: Crowd) -> Told {
+pub async fn let_in(shops: &[Arc<dyn Shop>], products: &[ProductId], crowd: Crowd) -> Told {
     let mut tasks = JoinSet::new();
     for number in 0..crowd.tasks {
-        let service = services[number % services.len()].clone();
+        let shop = Arc::clone(&shops[number % shops.len()]);
         let products = products.to_vec();
         let share = crowd.orders / crowd.tasks + usize::from(number < crowd.orders % crowd.tasks);
-        tasks.spawn(async move { buy(&service, &products, share, number as u64).await });
+        tasks.spawn(async move { buy(shop.as_ref(), &products, share, number as u64).await });
     }
     let mut all = Told::default();
     while let Some(told) = tasks.join_next().await {
@@ -88,7 +123,7 @@ pub async fn let_in(services: &[OrderService], products: &[ProductId], crowd: Cr
     all
 }
 
-async fn buy(service: &OrderService, products: &[ProductId], orders: usize, seed: u64) -> Told {
+async fn buy(shop: &dyn Shop, products: &[ProductId], orders: usize, seed: u64) -> Told {
     let mut random = StdRng::seed_from_u64(seed);
     let mut told = Told::default();
     for _ in 0..orders {
@@ -98,20 +133,13 @@ async fn buy(service: &OrderService, products: &[ProductId], orders: usize, seed
                 quantity: Quantity::new(random.random_range(1..=5)).unwrap(),
             })
             .collect();
-        let request = OrderRequest::new(lines, None).unwrap();
         if random.random() {
-            told.accepted
-                .push(service.accept(request).await.unwrap().id);
+            told.accepted.push(shop.accept(lines).await);
             continue;
         }
-        match service.purchase(request).await {
-            Ok(order) => told.sold.push(order.id),
-            Err(Error::InsufficientStock {
-                product_id,
-                requested,
-                available,
-            }) => told.refused.push((product_id, requested, available)),
-            Err(error) => panic!("a purchase failed: {error:?}"),
+        match shop.purchase(lines).await {
+            Ok(id) => told.sold.push(id),
+            Err(refusal) => told.refused.push(refusal),
         }
     }
     told

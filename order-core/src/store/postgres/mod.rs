@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    PgPool,
+    Connection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -39,6 +39,9 @@ const SESSION: &str = "
     UNION ALL SELECT set_config('enable_hashjoin', 'off', false)
     UNION ALL SELECT set_config('enable_mergejoin', 'off', false)
     UNION ALL SELECT set_config('jit', 'off', false)";
+
+/// How long an idle connection is taken to be alive.
+const TRUSTED_WHILE_IDLE: Duration = Duration::from_secs(1);
 
 /// How to use the database.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +81,18 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
+            // A connection that was just in use is taken as it is, without asking whether it
+            // still lives: that would be one more round trip for every operation, and one
+            // that died is found out and replaced by the retry.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for < TRUSTED_WHILE_IDLE {
+                        return Ok(true);
+                    }
+                    Ok(connection.ping().await.is_ok())
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlx::query(SESSION).execute(connection).await.map(drop) })
             })

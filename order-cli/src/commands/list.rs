@@ -1,0 +1,30 @@
+//! Lists that go through as many pages as they are asked for.
+
+use order_core::{
+    Error,
+    domain::{Page, PageRequest, PageSize, PageStart},
+};
+
+const LARGEST_PAGE: u32 = 100;
+
+/// The newest `limit` items, page by page.
+pub(super) async fn newest<T, Id: Copy>(
+    limit: u32,
+    page: impl AsyncFn(PageRequest<Id>) -> Result<Page<T, Id>, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut items = Vec::new();
+    let mut start = PageStart::Newest;
+    loop {
+        let missing = limit - u32::try_from(items.len()).unwrap_or(limit).min(limit);
+        if missing == 0 {
+            return Ok(items);
+        }
+        let size = PageSize::new(missing.min(LARGEST_PAGE))?;
+        let found = page(PageRequest { size, start }).await?;
+        items.extend(found.items);
+        match found.next {
+            Some(id) => start = PageStart::After(id),
+            None => return Ok(items),
+        }
+    }
+}

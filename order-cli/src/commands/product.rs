@@ -1,0 +1,184 @@
+//! `order-cli product`: what is for sale.
+
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure};
+use clap::Subcommand;
+use order_core::{
+    Error, OrderService,
+    domain::{Money, ProductChange, ProductId, ProductRequest, StockRequest},
+    store::ProductQuery,
+};
+
+use super::list;
+use crate::output::{Column, Output};
+
+const COLUMNS: &[Column] = &[
+    ("id", "/id"),
+    ("sku", "/sku"),
+    ("name", "/name"),
+    ("price", "/price"),
+    ("stock", "/stock"),
+    ("version", "/version"),
+];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Product {
+    /// Creates a product
+    Create {
+        #[arg(long)]
+        name: String,
+        /// With at most two decimals, such as 999.99
+        #[arg(long, value_parser = Money::price)]
+        price: Money,
+        #[arg(long)]
+        stock: i64,
+        /// Your own code for it, unique among living products
+        #[arg(long)]
+        sku: Option<String>,
+    },
+    /// Shows a product
+    Get { id: ProductId },
+    /// Lists products, newest first
+    List {
+        /// A part of the name, whatever its case
+        #[arg(long)]
+        search: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Changes some fields of a product
+    Update {
+        id: ProductId,
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(long, value_parser = Money::price)]
+        price: Option<Money>,
+        /// The absolute count of pieces
+        #[arg(long)]
+        stock: Option<i64>,
+        #[arg(long, conflicts_with = "no_sku")]
+        sku: Option<String>,
+        /// Removes the sku
+        #[arg(long)]
+        no_sku: bool,
+    },
+    /// Adds to or takes from a product's stock
+    Adjust {
+        id: ProductId,
+        /// Pieces to add, or to take when negative
+        #[arg(allow_negative_numbers = true)]
+        delta: i64,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Archives a product: its history stays
+    Delete {
+        id: ProductId,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(crate) async fn run(
+    command: Product,
+    service: &OrderService,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let changed = match command {
+        Product::Create {
+            name,
+            price,
+            stock,
+            sku,
+        } => {
+            let request = ProductRequest::new(name, price, stock, sku)?;
+            service.create_product(request).await?
+        }
+        Product::Get { id } => found(service.product(id).await?, id)?,
+        Product::List { search, limit } => {
+            let products = list::newest(limit, async |page| {
+                let search = search.clone();
+                service.products(&ProductQuery { search, page }).await
+            })
+            .await?;
+            output.rows(COLUMNS, &products)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Product::Update {
+            id,
+            name,
+            price,
+            stock,
+            sku,
+            no_sku,
+        } => {
+            let change = change(name, price, stock, (no_sku || sku.is_some()).then_some(sku))?;
+            found(service.update_product(id, &change).await?, id)?
+        }
+        Product::Adjust { id, delta, reason } => {
+            let request = StockRequest::new(delta, reason)?;
+            found(service.adjust_stock(id, request).await?, id)?
+        }
+        Product::Delete { id, yes } => {
+            let product = found(service.product(id).await?, id)?;
+            confirm(&format!("archive {} ({id})?", product.name), yes)?;
+            ensure!(
+                service.archive_product(id).await?,
+                Error::ProductNotFound(id)
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    output.row(COLUMNS, changed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn change(
+    name: Option<String>,
+    price: Option<Money>,
+    stock: Option<i64>,
+    sku: Option<Option<String>>,
+) -> anyhow::Result<ProductChange> {
+    let mut change = ProductChange::default();
+    if let Some(name) = name {
+        change = change.name(name)?;
+    }
+    if let Some(price) = price {
+        change = change.price(price)?;
+    }
+    if let Some(stock) = stock {
+        change = change.stock(stock)?;
+    }
+    if let Some(sku) = sku {
+        change = change.sku(sku)?;
+    }
+    ensure!(
+        !change.is_empty(),
+        "nothing to change: give --name, --price, --stock or --sku"
+    );
+    Ok(change)
+}
+
+fn found<T>(product: Option<T>, id: ProductId) -> Result<T, Error> {
+    product.ok_or(Error::ProductNotFound(id))
+}
+
+/// Asks on a terminal; elsewhere nobody could answer, and `--yes` is needed.
+fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
+    use std::io::{IsTerminal, Write, stdin, stdout};
+    if yes {
+        return Ok(());
+    }
+    ensure!(stdin().is_terminal(), "{question} give --yes to do it");
+    print!("{question} [y/N] ");
+    stdout().flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    if !answer.trim().eq_ignore_ascii_case("y") {
+        bail!("not done");
+    }
+    Ok(())
+}

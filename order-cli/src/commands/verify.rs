@@ -1,0 +1,28 @@
+//! `order-cli verify`: proves that the books balance, also while orders come in.
+
+use std::process::ExitCode;
+
+use order_core::OrderService;
+
+use crate::output::{Column, Output};
+
+const COLUMNS: &[Column] = &[
+    ("product_id", "/product_id"),
+    ("stock", "/stock"),
+    ("adjusted", "/adjusted"),
+    ("held", "/held"),
+];
+
+pub(crate) async fn run(service: &OrderService, output: &Output) -> anyhow::Result<ExitCode> {
+    let imbalances = service.verify().await?;
+    if imbalances.is_empty() {
+        eprintln!("the books balance");
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "{} products do not balance: stock is not adjusted - held",
+        imbalances.len()
+    );
+    output.rows(COLUMNS, &imbalances)?;
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,105 @@
+//! Results as a table for people, or as JSON or CSV for programs.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use serde::Serialize;
+use serde_json::Value;
+
+/// How to print results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// A JSON object a line.
+    Json,
+    /// With a line of headings.
+    Csv,
+}
+
+/// Prints results to standard output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+/// The name of a column, and where its value is in a row's JSON (RFC 6901 pointer).
+pub(crate) type Column = (&'static str, &'static str);
+
+impl Output {
+    pub(crate) fn new(format: Option<Format>) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let default = if terminal {
+            Format::Table
+        } else {
+            Format::Json
+        };
+        Self {
+            format: format.unwrap_or(default),
+        }
+    }
+
+    /// Prints rows; tables and CSV show the given columns of them, JSON all there is.
+    pub(crate) fn rows<T: Serialize>(&self, columns: &[Column], rows: &[T]) -> anyhow::Result<()> {
+        let rows = rows
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<Result<Vec<Value>, _>>()?;
+        let cells = |row: &Value| -> Vec<String> {
+            let cell = |(_, pointer): &Column| cell(row.pointer(pointer));
+            columns.iter().map(cell).collect()
+        };
+        let names = columns.iter().map(|(name, _)| *name);
+        let mut out = io::stdout().lock();
+        match self.format {
+            Format::Json => {
+                for row in rows {
+                    writeln!(out, "{row}")?;
+                }
+            }
+            Format::Csv => {
+                let mut csv = csv::Writer::from_writer(out);
+                csv.write_record(names)?;
+                for row in &rows {
+                    csv.write_record(cells(row))?;
+                }
+                csv.flush()?;
+            }
+            Format::Table => {
+                let mut table = Table::new();
+                table
+                    .load_style(UTF8_FULL_CONDENSED)
+                    .set_content_arrangement(ContentArrangement::Dynamic)
+                    .set_header(names);
+                for row in &rows {
+                    table.add_row(cells(row));
+                }
+                writeln!(out, "{table}")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints one result.
+    pub(crate) fn row<T: Serialize>(&self, columns: &[Column], row: T) -> anyhow::Result<()> {
+        self.rows(columns, &[row])
+    }
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Whether an error says that nobody reads our output any more.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,295 @@
+//! What happens when connections die, at every point where they can.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use order_core::{
+    Error, OrderService, WorkerOptions,
+    domain::{
+        AdjustmentId, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
+        StockRequest,
+    },
+    store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
+    testing::{
+        PostgresServer,
+        load::{Crowd, Shop, check, let_in, stock_up, wait_until_decided},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Sessions are ended all the time while a crowd buys: every request is answered rightly.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
+    let url = PostgresServer::shared().database().await;
+    let store = PostgresStore::connect(&url, PostgresOptions::default())
+        .await
+        .unwrap();
+    let store: Arc<dyn Store> = Arc::new(store);
+    let service = OrderService::builder(Arc::clone(&store)).build();
+    let crowd = Crowd::STANDARD;
+    let products = stock_up(&service, crowd).await;
+    let stop = CancellationToken::new();
+    let worker = service.worker(WorkerOptions::default());
+    let decide = tokio::spawn({
+        let stop = stop.clone();
+        async move { worker.run(stop).await }
+    });
+    let end_sessions = tokio::spawn(end_sessions(url, stop.clone()));
+    let shop: Arc<dyn Shop> = Arc::new(service.clone());
+    let told = let_in(&[shop], &products, crowd).await;
+    wait_until_decided(&store, Duration::from_secs(60)).await;
+    stop.cancel();
+    decide.await.unwrap();
+    assert!(
+        end_sessions.await.unwrap() >= 5,
+        "too few sessions were ended to tell"
+    );
+    check(&store, &products, crowd, &told).await;
+}
+
+/// Ends every session that is in the middle of something; how many those were.
+async fn end_sessions(url: String, stop: CancellationToken) -> usize {
+    let store = PostgresStore::connect(&url, PostgresOptions::default())
+        .await
+        .unwrap();
+    let mut ended = 0;
+    while !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        let hits: Vec<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
+        )
+        .fetch_all(store.pool())
+        .await
+        .unwrap();
+        ended += hits.len();
+    }
+    ended
+}
+
+/// What the wire does to one message.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// It never arrives.
+    Request,
+    /// It arrives, and its answer never does: a commit's outcome is unknown.
+    Answer,
+}
+
+/// A connection is cut at every message of every operation, before and after the message
+/// arrives. Each operation succeeds all the same, and has happened exactly once.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_happens_once_wherever_the_connection_is_cut() {
+    let (port, wire) = wire_to(PostgresServer::shared().port()).await;
+    let url = PostgresServer::shared().database().await;
+    let direct: PostgresStore = PostgresStore::connect(&url, PostgresOptions::default())
+        .await
+        .unwrap();
+    let through = url.replace(
+        &format!(":{}/", PostgresServer::shared().port()),
+        &format!(":{port}/"),
+    );
+    let mut cuts = 0;
+    for strategy in Strategy::ALL {
+        for cut in [Cut::Request, Cut::Answer] {
+            for message in 1..=14 {
+                let options = PostgresOptions {
+                    max_connections: 1,
+                    ..PostgresOptions::default()
+                };
+                let store = PostgresStore::connect(&through, options).await.unwrap();
+                cuts += history(&store, &direct, &wire, (cut, message), strategy).await;
+            }
+        }
+    }
+    assert!(cuts > 200, "only {cuts} operations were cut");
+    assert_eq!(direct.verify().await.unwrap(), []);
+}
+
+/// Creates, stocks up, buys both ways, decides and cancels, each with a cut at the given
+/// message; how many of them were really cut.
+async fn history(
+    store: &PostgresStore,
+    direct: &PostgresStore,
+    wire: &Wire,
+    cut: (Cut, i64),
+    strategy: Strategy,
+) -> i64 {
+    let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let id = ProductId(Uuid::now_v7_for_tests());
+    let product = ProductRequest::new("p", "1".parse().unwrap(), 10, None)
+        .unwrap()
+        .stamp(id, AdjustmentId(Uuid::now_v7_for_tests()), at);
+    let mut cuts = 0;
+    let stock = async || direct.product(id).await.unwrap().unwrap().stock;
+
+    wire.cut(cut);
+    store.create_product(&product).await.unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(stock().await, 10);
+
+    let adjustment =
+        StockRequest::new(5, None)
+            .unwrap()
+            .stamp(AdjustmentId(Uuid::now_v7_for_tests()), id, at);
+    wire.cut(cut);
+    store.adjust_stock(&adjustment).await.unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(stock().await, 15);
+
+    let order = || {
+        OrderRequest::one(id, Quantity::new(2).unwrap())
+            .stamp(OrderId(Uuid::now_v7_for_tests()), at)
+    };
+    let sold = order();
+    wire.cut(cut);
+    let result = store.purchase(std::slice::from_ref(&sold), strategy).await;
+    let result = result.unwrap().remove(0).unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(result.status, OrderStatus::Success);
+    assert_eq!(direct.order(sold.id()).await.unwrap(), Some(result));
+    assert_eq!(stock().await, 13);
+
+    let accepted = order();
+    wire.cut(cut);
+    let result = store.accept(std::slice::from_ref(&accepted)).await;
+    let result = result.unwrap().remove(0).unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(direct.order(accepted.id()).await.unwrap(), Some(result));
+
+    wire.cut(cut);
+    store.decide(Pick::Oldest(9), strategy, at).await.unwrap();
+    cuts += wire.was_cut();
+    let decided = direct.order(accepted.id()).await.unwrap().unwrap();
+    assert_eq!(decided.status, OrderStatus::Success);
+    assert_eq!(stock().await, 11);
+
+    wire.cut(cut);
+    let cancelled = store.cancel(sold.id(), at).await.unwrap().unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(cancelled.status, OrderStatus::Cancelled);
+    assert_eq!(stock().await, 13);
+
+    wire.cut(cut);
+    assert!(store.archive_product(id, at).await.unwrap());
+    cuts + wire.was_cut()
+}
+
+trait NewId {
+    fn now_v7_for_tests() -> Uuid;
+}
+
+impl NewId for Uuid {
+    #[allow(clippy::disallowed_methods)] // A test needs some new id, whatever the time.
+    fn now_v7_for_tests() -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+/// The state of the wire: after how many messages from the client it cuts. Positive: drops the
+/// answer to that message; negative: the message itself; 0: none.
+#[derive(Clone)]
+struct Wire {
+    countdown: Arc<AtomicI64>,
+}
+
+impl Wire {
+    fn cut(&self, (cut, message): (Cut, i64)) {
+        let countdown = match cut {
+            Cut::Answer => message,
+            Cut::Request => -message,
+        };
+        self.countdown.store(countdown, Ordering::SeqCst);
+    }
+
+    /// 1 when the cut came, 0 when the operation was over before; disarms.
+    fn was_cut(&self) -> i64 {
+        i64::from(self.countdown.swap(0, Ordering::SeqCst) == 0)
+    }
+
+    /// Counts a message; what to do with it.
+    fn next(&self) -> Option<Cut> {
+        let step = |left: i64| match left {
+            0 => None,
+            _ => Some(left - left.signum()),
+        };
+        match self
+            .countdown
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step)
+        {
+            Ok(1) => Some(Cut::Answer),
+            Ok(-1) => Some(Cut::Request),
+            _ => None,
+        }
+    }
+}
+
+/// A TCP proxy to `port`: what one read gives is one message, as the driver writes it.
+async fn wire_to(port: u16) -> (u16, Wire) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own_port = listener.local_addr().unwrap().port();
+    let wire = Wire {
+        countdown: Arc::new(AtomicI64::new(0)),
+    };
+    let cuts = wire.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            tokio::spawn(carry(client, server, cuts.clone()));
+        }
+    });
+    (own_port, wire)
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, wire: Wire) -> std::io::Result<()> {
+    let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            sent = client.read(&mut up) => {
+                let sent = sent?;
+                let cut = wire.next();
+                if sent == 0 || matches!(cut, Some(Cut::Request)) {
+                    return Ok(());
+                }
+                server.write_all(&up[..sent]).await?;
+                if matches!(cut, Some(Cut::Answer)) {
+                    // The server has acted once it answers.
+                    let _ = server.read(&mut down).await?;
+                    return Ok(());
+                }
+            }
+            answered = server.read(&mut down) => {
+                let answered = answered?;
+                if answered == 0 {
+                    return Ok(());
+                }
+                client.write_all(&down[..answered]).await?;
+            }
+        }
+    }
+}
+
+/// Without a database, the answer is that it is away: soon, and transient.
+#[tokio::test]
+async fn a_database_that_is_away_is_a_transient_error() {
+    let options = PostgresOptions {
+        acquire_timeout: Duration::from_millis(200),
+        ..PostgresOptions::default()
+    };
+    let away = PostgresStore::connect("postgres://nobody@127.0.0.1:9/none", options).await;
+    let error = away.unwrap_err();
+    assert!(
+        matches!(error, Error::Unavailable { .. }) && error.is_transient(),
+        "{error:?}"
+    );
+}

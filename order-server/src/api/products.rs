@@ -1,0 +1,356 @@
+//! Products: create, read, list, change, stock up, archive.
+
+use order_core::{
+    OrderService,
+    domain::{Product, ProductChange, ProductId, ProductRequest, StockRequest},
+    store::ProductQuery,
+};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    Tag,
+    cursor::{encode, page_request},
+    wire::{Amount, present},
+};
+use crate::http::{json::Json, problem::Problem};
+
+type Time = chrono::DateTime<chrono::Utc>;
+
+/// A product to create.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct CreateProduct {
+    /// 1 to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    name: String,
+    /// Below 100000000.00, with at most two decimals; a number or a string.
+    price: Amount,
+    /// Pieces to sell.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
+    stock: i64,
+    /// Your own code for it, unique among living products; 1 to 64 characters.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    sku: Option<String>,
+}
+
+/// A product with all of its fields; without `stock`, its stock stays.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct ReplaceProduct {
+    /// 1 to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    name: String,
+    /// Below 100000000.00, with at most two decimals; a number or a string.
+    price: Amount,
+    /// The absolute count of pieces.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
+    stock: Option<i64>,
+}
+
+/// Some fields of a product; what is left out stays.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct PatchProduct {
+    /// 1 to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    name: Option<String>,
+    /// Below 100000000.00, with at most two decimals; a number or a string.
+    price: Option<Amount>,
+    /// The absolute count of pieces.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
+    stock: Option<i64>,
+    /// `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    #[oai(validator(min_length = 1, max_length = 64))]
+    sku: Option<Option<String>>,
+}
+
+/// A relative change of stock.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct AdjustStock {
+    /// Pieces to add, or to take when negative; not 0.
+    #[oai(validator(minimum(value = "-1000000000000"), maximum(value = "1000000000000")))]
+    delta: i64,
+    /// Why; up to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    reason: Option<String>,
+}
+
+/// A product.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Product")]
+struct ProductBody {
+    id: Uuid,
+    sku: Option<String>,
+    name: String,
+    price: Amount,
+    /// Pieces left.
+    stock: i64,
+    /// Grows with every change, a sale included.
+    version: i64,
+    created_at: Time,
+    updated_at: Time,
+}
+
+impl From<Product> for ProductBody {
+    fn from(product: Product) -> Self {
+        Self {
+            id: product.id.0,
+            sku: product.sku,
+            name: product.name,
+            price: Amount(product.price),
+            stock: product.stock,
+            version: product.version,
+            created_at: product.created_at,
+            updated_at: product.updated_at,
+        }
+    }
+}
+
+/// A page of products, newest first.
+#[derive(Debug, Serialize, Object)]
+struct ProductPage {
+    items: Vec<ProductBody>,
+    /// Gives the next page; `null` at the end.
+    next_cursor: Option<String>,
+    /// With `page`: how many there are, counted up to 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    total: Option<u64>,
+}
+
+#[derive(ApiResponse)]
+enum Created {
+    /// The product, and where it is
+    #[oai(status = 201)]
+    Product(
+        Json<ProductBody>,
+        #[oai(header = "Location")] String,
+        #[oai(header = "ETag")] String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Found {
+    /// The product
+    #[oai(status = 200)]
+    Product(Json<ProductBody>, #[oai(header = "ETag")] String),
+    /// It is still what the client has
+    #[oai(status = 304)]
+    NotModified(#[oai(header = "ETag")] String),
+}
+
+#[derive(ApiResponse)]
+enum Changed {
+    /// The product after the change
+    #[oai(status = 200)]
+    Product(Json<ProductBody>, #[oai(header = "ETag")] String),
+}
+
+#[derive(ApiResponse)]
+enum Archived {
+    /// It is archived
+    #[oai(status = 204)]
+    Done,
+}
+
+/// The operations on products.
+pub struct Products {
+    service: OrderService,
+}
+
+impl Products {
+    pub(super) fn new(service: OrderService) -> Self {
+        Self { service }
+    }
+
+    async fn change(
+        &self,
+        id: Uuid,
+        change: ProductChange,
+        if_match: Option<&str>,
+    ) -> Result<Changed, Problem> {
+        let change = match if_match.map(str::trim) {
+            None | Some("*") => change,
+            Some(tag) => change.expect_version(version_of(tag).ok_or_else(|| {
+                Problem::malformed("If-Match must be an ETag that this server gave, or *")
+            })?),
+        };
+        let product = self.service.update_product(ProductId(id), &change).await?;
+        changed(product, id)
+    }
+}
+
+#[OpenApi(tag = "Tag::Products")]
+impl Products {
+    /// Create a product
+    #[oai(path = "/products", method = "post", operation_id = "createProduct")]
+    async fn create(&self, body: Json<CreateProduct>) -> Result<Created, Problem> {
+        let Json(body) = body;
+        let request = ProductRequest::new(body.name, body.price.0, body.stock, body.sku)?;
+        let product = self.service.create_product(request).await?;
+        let location = format!("/api/v1/products/{}", product.id);
+        let etag = etag(&product);
+        Ok(Created::Product(Json(product.into()), location, etag))
+    }
+
+    /// List products, newest first
+    #[oai(path = "/products", method = "get", operation_id = "listProducts")]
+    async fn list(
+        &self,
+        /// Items on a page
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        page_size: Query<Option<u32>>,
+        /// The `next_cursor` of the page before
+        cursor: Query<Option<String>>,
+        /// A page number from 1, instead of a cursor; at most 10000 rows deep
+        page: Query<Option<u32>>,
+        /// A part of the name, whatever its case
+        search: Query<Option<String>>,
+    ) -> Result<Json<ProductPage>, Problem> {
+        let query = ProductQuery {
+            search: search.0,
+            page: page_request(page_size.0, cursor.0.as_deref(), page.0)?,
+        };
+        let page = self.service.products(&query).await?;
+        Ok(Json(ProductPage {
+            items: page.items.into_iter().map(Into::into).collect(),
+            next_cursor: page.next.map(|id| encode(id.0)),
+            total: page.total,
+        }))
+    }
+
+    /// Read a product
+    #[oai(path = "/products/:id", method = "get", operation_id = "getProduct")]
+    async fn get(
+        &self,
+        id: Path<Uuid>,
+        /// An `ETag` that the client has
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<Found, Problem> {
+        let product = self.service.product(ProductId(id.0)).await?;
+        let product = product.ok_or_else(|| Problem::product_not_found(id.0))?;
+        let etag = etag(&product);
+        let known = if_none_match.0.unwrap_or_default();
+        if known.split(',').any(|tag| matches(tag.trim(), &etag)) {
+            return Ok(Found::NotModified(etag));
+        }
+        Ok(Found::Product(Json(product.into()), etag))
+    }
+
+    /// Replace a product
+    #[oai(
+        path = "/products/:id",
+        method = "put",
+        operation_id = "replaceProduct"
+    )]
+    async fn replace(
+        &self,
+        id: Path<Uuid>,
+        /// The `ETag` that the change was made from
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+        body: Json<ReplaceProduct>,
+    ) -> Result<Changed, Problem> {
+        let Json(body) = body;
+        let mut change = ProductChange::default()
+            .name(body.name)?
+            .price(body.price.0)?;
+        if let Some(stock) = body.stock {
+            change = change.stock(stock)?;
+        }
+        self.change(id.0, change, if_match.0.as_deref()).await
+    }
+
+    /// Change some fields of a product
+    #[oai(
+        path = "/products/:id",
+        method = "patch",
+        operation_id = "patchProduct"
+    )]
+    async fn patch(
+        &self,
+        id: Path<Uuid>,
+        /// The `ETag` that the change was made from
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+        body: Json<PatchProduct>,
+    ) -> Result<Changed, Problem> {
+        let Json(body) = body;
+        let mut change = ProductChange::default();
+        if let Some(name) = body.name {
+            change = change.name(name)?;
+        }
+        if let Some(price) = body.price {
+            change = change.price(price.0)?;
+        }
+        if let Some(stock) = body.stock {
+            change = change.stock(stock)?;
+        }
+        if let Some(sku) = body.sku {
+            change = change.sku(sku)?;
+        }
+        if change.is_empty() {
+            return Err(Problem::invalid("body", "changes nothing"));
+        }
+        self.change(id.0, change, if_match.0.as_deref()).await
+    }
+
+    /// Add to or take from a product's stock
+    #[oai(
+        path = "/products/:id/stock",
+        method = "post",
+        operation_id = "adjustStock"
+    )]
+    async fn adjust(&self, id: Path<Uuid>, body: Json<AdjustStock>) -> Result<Changed, Problem> {
+        let Json(body) = body;
+        let request = StockRequest::new(body.delta, body.reason)?;
+        let product = self.service.adjust_stock(ProductId(id.0), request).await?;
+        changed(product, id.0)
+    }
+
+    /// Archive a product: its history stays, it can no longer be read, listed or ordered
+    #[oai(
+        path = "/products/:id",
+        method = "delete",
+        operation_id = "archiveProduct"
+    )]
+    async fn archive(&self, id: Path<Uuid>) -> Result<Archived, Problem> {
+        if self.service.archive_product(ProductId(id.0)).await? {
+            Ok(Archived::Done)
+        } else {
+            Err(Problem::product_not_found(id.0))
+        }
+    }
+}
+
+fn changed(product: Option<Product>, id: Uuid) -> Result<Changed, Problem> {
+    let product = product.ok_or_else(|| Problem::product_not_found(id))?;
+    let etag = etag(&product);
+    Ok(Changed::Product(Json(product.into()), etag))
+}
+
+/// The version, which grows with every change, names what a client has seen.
+fn etag(product: &Product) -> String {
+    format!("\"{}\"", product.version)
+}
+
+fn version_of(etag: &str) -> Option<i64> {
+    etag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+/// Weak comparison (RFC 9110 §8.8.3.2), as `If-None-Match` wants it.
+fn matches(tag: &str, etag: &str) -> bool {
+    tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
+}

@@ -1,0 +1,90 @@
+//! Values that look different on the wire than inside.
+
+use std::borrow::Cow;
+
+use order_core::domain::Money;
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::{Value, value::RawValue};
+
+/// An amount of money: a decimal string out; a JSON number or a string in, read digit by
+/// digit, so that no float ever stands between the client and us.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Amount(pub(super) Money);
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        read(raw.get()).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// Reads the text of a JSON number or string; the error is what is wrong with it.
+fn read(json: &str) -> Result<Money, Cow<'static, str>> {
+    let text = if json.starts_with('"') {
+        serde_json::from_str(json).map_err(|error| error.to_string())?
+    } else {
+        json.to_owned()
+    };
+    Money::price(&text).map_err(|error| match error {
+        order_core::Error::Invalid { reason, .. } => reason,
+        other => other.to_string().into(),
+    })
+}
+
+impl Type for Amount {
+    const IS_REQUIRED: bool = true;
+
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "string(decimal)".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            description: Some("An amount with two decimals, as a string"),
+            pattern: Some(r"^\d{1,8}(\.\d{1,2})?$".to_owned()),
+            example: Some(Value::from("999.99")),
+            ..MetaSchema::new("string")
+        }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for Amount {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let value = value.unwrap_or_default();
+        read(&value.to_string())
+            .map(Self)
+            .map_err(ParseError::custom)
+    }
+}
+
+impl ToJSON for Amount {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::from(self.0.to_string()))
+    }
+}
+
+/// Distinguishes a field that is `null` (`Some(None)`) from one that is not there (`None`,
+/// by `#[serde(default)]`).
+pub(super) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,243 @@
+//! Settings: flags over environment over `orders.toml` over defaults.
+
+use std::{ffi::OsString, fmt, net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::{Context, bail};
+use clap::{Args, CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use order_core::store::{self, Store, Strategy};
+
+/// Where settings are read from when neither a flag nor the environment gives them.
+pub const FILE: &str = "orders.toml";
+
+/// The settings of the server.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "order-server",
+    version,
+    about = "Sells stock over HTTP, exactly"
+)]
+pub struct Settings {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub database: Database,
+
+    /// Address to listen on
+    #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
+    pub bind_addr: SocketAddr,
+
+    /// Whether this process also decides what was accepted
+    #[arg(long, env, default_value = "embedded")]
+    pub worker: WorkerMode,
+
+    /// How concurrent orders are kept apart: batch, row_lock or conditional_update
+    #[arg(long, env, default_value_t)]
+    pub strategy: Strategy,
+
+    /// Requests that may wait for their turn, each way, before more are answered 503
+    #[arg(long, env, default_value_t = 10_000)]
+    pub max_waiting: usize,
+
+    /// How to write the log, whose levels RUST_LOG sets
+    #[arg(long, env, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Listen beyond this machine although nobody has to prove who they are
+    #[arg(long)]
+    pub insecure_no_auth: bool,
+}
+
+impl Settings {
+    /// # Errors
+    /// When the settings do not go together.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if !self.bind_addr.ip().is_loopback() && !self.insecure_no_auth {
+            bail!(
+                "bind-addr {} is reachable from other machines and there are no API keys: \
+                 listen on 127.0.0.1, or give --insecure-no-auth",
+                self.bind_addr
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The database, for the server and the command line alike.
+#[derive(Clone, Args)]
+pub struct Database {
+    /// Where products and orders are: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME
+    #[arg(
+        long,
+        env,
+        default_value = "sqlite://orders.db",
+        hide_env_values = true,
+        global = true
+    )]
+    pub database_url: String,
+
+    /// Leave the schema as it is, instead of bringing it up to date at start
+    #[arg(long, env, global = true)]
+    pub no_migrate: bool,
+}
+
+impl Database {
+    /// Connects, and brings the schema up to date.
+    ///
+    /// # Errors
+    /// When the database is not there, or refuses.
+    pub async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
+        let store = store::connect(&self.database_url)
+            .await
+            .with_context(|| format!("cannot open the database {self}"))?;
+        if !self.no_migrate {
+            store
+                .migrate()
+                .await
+                .context("cannot migrate the database")?;
+        }
+        Ok(store)
+    }
+}
+
+/// Without the password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = &self.database_url;
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return f.write_str("(not a URL)");
+        };
+        match rest.rsplit_once('@') {
+            Some((user, place)) => {
+                let user = user.split(':').next().unwrap_or_default();
+                let place = place.split('?').next().unwrap_or_default();
+                write!(f, "{scheme}://{user}@{place}")
+            }
+            None => write!(
+                f,
+                "{scheme}://{}",
+                rest.split('?').next().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("database_url", &self.to_string())
+            .field("no_migrate", &self.no_migrate)
+            .finish()
+    }
+}
+
+/// Whether a server process has a worker in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WorkerMode {
+    /// Yes.
+    Embedded,
+    /// No: others decide.
+    Off,
+}
+
+/// How to write the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: a JSON object a line.
+    Json,
+}
+
+/// Reads the settings of this process; what is wrong ends it with one clear line.
+#[must_use]
+pub fn parse<P: Parser>() -> P {
+    let file = std::fs::read_to_string(Path::new(FILE)).unwrap_or_default();
+    parse_from(std::env::args_os(), &file).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads settings from `arguments`, the environment and the text of `orders.toml`.
+///
+/// The file's values become the defaults, so that flags and environment win over them and
+/// each is checked like any other. One file serves all programs: what another program of
+/// this project knows is passed over.
+///
+/// # Errors
+/// [`clap::Error`], which names the setting; also for `--help`.
+pub fn parse_from<P: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+    file: &str,
+) -> Result<P, clap::Error> {
+    let mut command = P::command();
+    let refuse = |reason: String| {
+        Settings::command().error(ErrorKind::InvalidValue, format!("{FILE}: {reason}"))
+    };
+    let table: toml::Table = file
+        .parse()
+        .map_err(|error: toml::de::Error| refuse(error.message().to_owned()))?;
+    let ours = Settings::command();
+    for (name, value) in table {
+        let known = |command: &clap::Command| command.get_arguments().any(|a| a.get_id() == &name);
+        if !known(&ours) {
+            return Err(refuse(format!("unknown setting `{name}`")));
+        }
+        if !known(&command) {
+            continue;
+        }
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            other => return Err(refuse(format!("`{name}` cannot be {}", other.type_str()))),
+        };
+        command = command.mut_arg(&name, |argument| argument.default_value(text));
+    }
+    P::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str], file: &str) -> Result<Settings, String> {
+        let arguments = ["order-server"].iter().chain(arguments).map(OsString::from);
+        parse_from(arguments, file).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = "bind_addr = \"127.0.0.1:1\"\nworker = \"off\"\nmax_waiting = 5";
+        let settings = read(&["--bind-addr", "127.0.0.1:2"], file).unwrap();
+        assert_eq!(settings.bind_addr.port(), 2);
+        assert_eq!(settings.worker, WorkerMode::Off);
+        assert_eq!(settings.max_waiting, 5);
+        assert_eq!(settings.strategy, Strategy::Batch);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        for (file, named) in [
+            ("bind_adr = \"x\"", "unknown setting `bind_adr`"),
+            ("bind_addr = \"x\"", "--bind-addr"),
+            ("max_waiting = 1.5", "`max_waiting` cannot be float"),
+            ("strategy = \"fast\"", "--strategy"),
+        ] {
+            let refused = read(&[], file).unwrap_err();
+            assert!(refused.contains(named), "{file}: {refused}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url = "postgres://shop:s3cr3t@db/orders?password=s3cr3t";
+        let settings = read(&["--database-url", url], "").unwrap();
+        assert_eq!(settings.database.to_string(), "postgres://shop@db/orders");
+        assert!(!format!("{settings:?}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn an_open_server_stays_on_this_machine() {
+        let open = |flags: &[&str]| read(flags, "").unwrap().check();
+        assert!(open(&[]).is_ok());
+        assert!(open(&["--bind-addr", "0.0.0.0:1"]).is_err());
+        assert!(open(&["--bind-addr", "0.0.0.0:1", "--insecure-no-auth"]).is_ok());
+    }
+}

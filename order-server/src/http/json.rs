@@ -1,0 +1,198 @@
+//! JSON bodies, read and written by serde straight from and to bytes.
+//!
+//! A body that is not JSON is malformed (400). One that is, and does not fit, is invalid
+//! (422), and the answer names the field: `lines[3].quantity`.
+
+use std::ops::Deref;
+
+use poem::{IntoResponse, Request, RequestBody, Response, error::ReadBodyError, http::StatusCode};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
+    payload::{ParsePayload, Payload},
+    registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    types::Type,
+};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::error::Category;
+
+use super::problem::Problem;
+
+/// The largest body that is read.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// A JSON body.
+#[derive(Clone, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Type> Payload for Json<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+            || (essence.starts_with("application/") && essence.ends_with("+json"))
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: DeserializeOwned + Type> ParsePayload for Json<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = body.take()?.into_bytes_limit(MAX_BODY_BYTES).await;
+        let bytes = bytes.map_err(|error| match error {
+            ReadBodyError::PayloadTooLarge => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                format!("body is larger than {MAX_BODY_BYTES} bytes"),
+            ),
+            _ => Problem::malformed("body ended early"),
+        })?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+impl<'a, T: DeserializeOwned + Type> ApiExtractor<'a> for Json<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Self as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType {
+                content_type: Self::CONTENT_TYPE,
+                schema: Self::schema_ref(),
+            }],
+            required: Self::IS_REQUIRED,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        match request.content_type() {
+            Some(content_type) if Self::check_content_type(content_type) => {
+                <Self as ParsePayload>::from_request(request, body).await
+            }
+            _ => Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "content type must be application/json",
+            )
+            .into()),
+        }
+    }
+}
+
+impl<T: Serialize + Send> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => Response::builder()
+                .content_type("application/json")
+                .body(body),
+            Err(error) => {
+                tracing::error!(%error, "answer cannot be written as JSON");
+                Problem::internal().into_response()
+            }
+        }
+    }
+}
+
+impl<T: Serialize + Type> ApiResponse for Json<T> {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "",
+                status: Some(200),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: Self::CONTENT_TYPE,
+                    schema: Self::schema_ref(),
+                }],
+                headers: vec![],
+            }],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+/// Reads a value; only when that fails, reads again to find out what to say.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let Err(error) = serde_json::from_slice::<T>(bytes) else {
+        return serde_json::from_slice(bytes)
+            .map_err(|error| Problem::malformed(error.to_string()));
+    };
+    if error.classify() != Category::Data {
+        return Err(Problem::malformed(format!("body is not JSON: {error}")));
+    }
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
+        return Err(Problem::malformed(format!("body is not JSON: {error}")));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(value) => Ok(value),
+        Err(error) => {
+            let (field, reason) = field_and_reason(&error);
+            Err(Problem::invalid(&field, &reason))
+        }
+    }
+}
+
+/// The field that an error is about. For a missing or unknown one, serde gives the path of
+/// the object around it, and the name in its message.
+fn field_and_reason(error: &serde_path_to_error::Error<serde_json::Error>) -> (String, String) {
+    let path = error.path().to_string();
+    let path = if path == "." { String::new() } else { path };
+    let message = error.inner().to_string();
+    // Positions help nobody who does not see the bytes.
+    let message = message.split(" at line ").next().unwrap_or_default();
+    for (start, reason) in [
+        ("missing field `", "is missing"),
+        ("unknown field `", "is unknown"),
+    ] {
+        if let Some((name, _)) = message.strip_prefix(start).and_then(|m| m.split_once('`')) {
+            let inside = path.strip_suffix(name).unwrap_or(&path);
+            let dot = if inside.is_empty() || inside.ends_with('.') {
+                ""
+            } else {
+                "."
+            };
+            return (format!("{inside}{dot}{name}"), reason.to_owned());
+        }
+    }
+    let field = if path.is_empty() {
+        "body".to_owned()
+    } else {
+        path
+    };
+    (field, message.to_owned())
+}

@@ -1,0 +1,35 @@
+//! What every request meets, whatever it asks for.
+
+pub mod acceptor;
+mod documents;
+pub mod json;
+pub mod problem;
+mod request_id;
+
+use order_core::OrderService;
+use poem::{
+    Endpoint, EndpointExt, Response, Route, get, handler, middleware::CatchPanic, web::Redirect,
+};
+
+use self::{problem::Problem, request_id::RequestId};
+use crate::api;
+
+/// The whole application.
+pub fn app(service: OrderService) -> impl Endpoint<Output = Response> {
+    let api = api::service(service.clone());
+    Route::new()
+        .at("/", get(root))
+        .at("/openapi.json", api.spec_endpoint())
+        .nest("/docs", api.swagger_ui())
+        .at("/redoc", documents::redoc(&api))
+        .nest("/api/v1", api)
+        .nest("/health", api::health::service(service))
+        .with(CatchPanic::new().with_handler(|_| Problem::internal()))
+        .catch_all_error(async |error| Problem::from_poem(error))
+        .with(RequestId::default())
+}
+
+#[handler]
+fn root() -> Redirect {
+    Redirect::temporary("/docs")
+}

@@ -1,0 +1,269 @@
+//! Errors as RFC 9457 `application/problem+json`: every error that leaves this server.
+
+use order_core::Error;
+use poem::{
+    IntoResponse, Response,
+    error::{MethodNotAllowedError, NotFoundError},
+    http::{HeaderValue, StatusCode, header},
+};
+use poem_openapi::{
+    ApiResponse, Object,
+    error::{ParseParamError, ParsePathError},
+    payload::Payload,
+    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    types::Type,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// What went wrong, for programs (`code`) and for people (`detail`).
+#[derive(Clone, Debug, Serialize, Object)]
+#[oai(rename = "Problem")]
+pub struct ProblemBody {
+    /// Always `about:blank`: `code` tells problems apart.
+    r#type: String,
+    /// The name of the status.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// A stable name of the problem.
+    code: String,
+    /// What is wrong with this request.
+    detail: String,
+    /// The field that is wrong, as a path into the body or the name of a parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    field: Option<String>,
+    /// The product that has too little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    product_id: Option<Uuid>,
+    /// Pieces asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    requested: Option<i64>,
+    /// Pieces left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    available: Option<i64>,
+}
+
+/// An error answer.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    body: Box<ProblemBody>,
+}
+
+impl Problem {
+    /// A problem with a stable `code` and a sentence for people.
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            body: Box::new(ProblemBody {
+                r#type: "about:blank".to_owned(),
+                title: status.canonical_reason().unwrap_or_default().to_owned(),
+                status: status.as_u16(),
+                code: code.to_owned(),
+                detail: detail.into(),
+                field: None,
+                product_id: None,
+                requested: None,
+                available: None,
+            }),
+        }
+    }
+
+    /// 400: cannot be read.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    /// 422: can be read, and is out of bounds.
+    #[must_use]
+    pub fn invalid(field: &str, reason: &str) -> Self {
+        let detail = format!("{field} {reason}");
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
+        problem.body.field = Some(field.to_owned());
+        problem
+    }
+
+    /// 404 for a product.
+    #[must_use]
+    pub fn product_not_found(id: Uuid) -> Self {
+        let detail = format!("product {id} not found");
+        let mut problem = Self::new(StatusCode::NOT_FOUND, "product_not_found", detail);
+        problem.body.product_id = Some(id);
+        problem
+    }
+
+    /// 404 for an order.
+    #[must_use]
+    pub fn order_not_found(id: Uuid) -> Self {
+        let detail = format!("order {id} not found");
+        Self::new(StatusCode::NOT_FOUND, "order_not_found", detail)
+    }
+
+    /// 500: our fault, and what it is stays in the log.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong on our side; the log tells more under the X-Request-Id",
+        )
+    }
+
+    /// What the framework has to say, in our words.
+    #[must_use]
+    pub fn from_poem(error: poem::Error) -> Response {
+        if error.is_from_response() {
+            return error.into_response();
+        }
+        let problem = if error.is::<NotFoundError>() {
+            Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is nothing at this path",
+            )
+        } else if error.is::<MethodNotAllowedError>() {
+            Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not answer this method",
+            )
+        } else if let Some(path) = error.downcast_ref::<ParsePathError>() {
+            Self::malformed(format!("{} in the path is not a UUID", path.name))
+        } else if let Some(parameter) = error.downcast_ref::<ParseParamError>() {
+            Self::invalid(parameter.name, &format!("is invalid: {}", parameter.reason))
+        } else {
+            let status = error.status();
+            if status.is_server_error() {
+                tracing::error!(%error, "framework error");
+                Self::internal()
+            } else {
+                let code = status.canonical_reason().unwrap_or("error");
+                let code = code.to_ascii_lowercase().replace([' ', '-'], "_");
+                Self::new(status, &code, "the request cannot be served")
+            }
+        };
+        problem.into_response()
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let conflict = |code: &str| Self::new(StatusCode::CONFLICT, code, error.to_string());
+        match &error {
+            Error::Invalid { field, reason } => Self::invalid(field, reason),
+            Error::ProductNotFound(id) => Self::product_not_found(id.0),
+            Error::OrderNotFound(id) => Self::order_not_found(id.0),
+            Error::SkuTaken => {
+                let mut problem = conflict("sku_taken");
+                problem.body.field = Some("sku".to_owned());
+                problem
+            }
+            Error::VersionMismatch { .. } => {
+                let status = StatusCode::PRECONDITION_FAILED;
+                Self::new(status, "version_mismatch", error.to_string())
+            }
+            Error::InsufficientStock {
+                product_id,
+                requested,
+                available,
+            } => {
+                let mut problem = conflict("insufficient_stock");
+                problem.body.product_id = Some(product_id.0);
+                problem.body.requested = Some(*requested);
+                problem.body.available = Some(*available);
+                problem
+            }
+            Error::StockLimit { product_id } => {
+                let mut problem = conflict("stock_limit");
+                problem.body.product_id = Some(product_id.0);
+                problem
+            }
+            Error::OrderState { .. } => conflict("order_state"),
+            Error::Overloaded | Error::Stopping => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "overloaded", error.to_string())
+            }
+            Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "database is away");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "unavailable", "the database does not answer")
+            }
+            _ => {
+                tracing::error!(error = &error as &dyn std::error::Error, "request failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<Problem> for poem::Error {
+    fn from(problem: Problem) -> Self {
+        Self::from_response(problem.into_response())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.body).unwrap_or_default();
+        let mut response = Response::builder()
+            .status(self.status)
+            .content_type(ProblemPayload::CONTENT_TYPE)
+            .body(body);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The problem as the description of the API sees it.
+struct ProblemPayload;
+
+impl Payload for ProblemPayload {
+    const CONTENT_TYPE: &'static str = "application/problem+json";
+
+    fn schema_ref() -> MetaSchemaRef {
+        ProblemBody::schema_ref()
+    }
+}
+
+/// Every status that an operation may answer a problem with.
+const STATUSES: [(u16, &str); 9] = [
+    (400, "Malformed: the request cannot be read"),
+    (404, "Unknown product or order"),
+    (409, "Conflict with the state of things"),
+    (412, "The product changed since it was read"),
+    (413, "The body is too large"),
+    (415, "The body is not JSON"),
+    (422, "Well-formed, and out of bounds: names the field"),
+    (500, "Our fault"),
+    (503, "Overloaded, or the database is away"),
+];
+
+impl ApiResponse for Problem {
+    fn meta() -> MetaResponses {
+        let response = |(status, description)| MetaResponse {
+            description,
+            status: Some(status),
+            status_range: None,
+            content: vec![MetaMediaType {
+                content_type: ProblemPayload::CONTENT_TYPE,
+                schema: ProblemPayload::schema_ref(),
+            }],
+            headers: vec![],
+        };
+        MetaResponses {
+            responses: STATUSES.into_iter().map(response).collect(),
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        ProblemBody::register(registry);
+    }
+}

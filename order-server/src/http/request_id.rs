@@ -1,0 +1,96 @@
+//! Every answer names its request: `X-Request-Id`, the client's own where it gave one.
+
+use std::sync::Arc;
+
+use order_core::{
+    clock::{Clock, SystemClock},
+    domain::IdGenerator,
+};
+use poem::{
+    Endpoint, IntoResponse, Middleware, Request, Response,
+    http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery},
+};
+use tracing::{Instrument, debug_span};
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// A client's id longer than this is replaced.
+const MAX_LENGTH: usize = 128;
+
+/// Names requests, writes them to the log, and trims a trailing slash off their paths.
+#[derive(Default)]
+pub(super) struct RequestId {
+    ids: Arc<IdGenerator>,
+}
+
+impl<E: Endpoint> Middleware<E> for RequestId {
+    type Output = RequestIdEndpoint<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        RequestIdEndpoint {
+            inner,
+            ids: Arc::clone(&self.ids),
+        }
+    }
+}
+
+pub(super) struct RequestIdEndpoint<E> {
+    inner: E,
+    ids: Arc<IdGenerator>,
+}
+
+impl<E> RequestIdEndpoint<E> {
+    fn name(&self, request: &Request) -> HeaderValue {
+        match request.headers().get(HEADER) {
+            Some(given) if given.len() <= MAX_LENGTH && given.to_str().is_ok() => given.clone(),
+            _ => {
+                let id = self.ids.next(SystemClock.now()).to_string();
+                HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+            }
+        }
+    }
+}
+
+impl<E: Endpoint> Endpoint for RequestIdEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let id = self.name(&request);
+        let span = debug_span!(
+            "request",
+            id = id.to_str().unwrap_or_default(),
+            method = %request.method(),
+            path = request.uri().path(),
+        );
+        trim_trailing_slash(&mut request);
+        async {
+            let mut response = self.inner.get_response(request).await.into_response();
+            if response.status().is_server_error() {
+                tracing::warn!(status = response.status().as_u16(), "answered");
+            } else {
+                tracing::debug!(status = response.status().as_u16(), "answered");
+            }
+            response.headers_mut().insert(HEADER, id);
+            Ok(response)
+        }
+        .instrument(span)
+        .await
+    }
+}
+
+fn trim_trailing_slash(request: &mut Request) {
+    let path = request.uri().path();
+    if path.len() < 2 || !path.ends_with('/') {
+        return;
+    }
+    let trimmed = path.trim_end_matches('/');
+    let trimmed = if trimmed.is_empty() { "/" } else { trimmed };
+    let path_and_query = match request.uri().query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(path_and_query).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}

@@ -1,0 +1,50 @@
+//! The log, and the signals that end a process.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Writes the log to standard error, at the levels of `RUST_LOG` (`info` when it is not set).
+pub fn init(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// Is cancelled by the first SIGTERM or SIGINT. The second ends the process at once, with
+/// the exit code of a process that a signal ended.
+///
+/// # Panics
+/// Outside a Tokio runtime.
+#[must_use]
+pub fn stop_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
+            tracing::error!("signals cannot be handled: only a hard stop will end this process");
+            return;
+        };
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => 128 + 15,
+                _ = interrupt.recv() => 128 + 2,
+            }
+        };
+        next().await;
+        tracing::info!("stopping; a second signal stops at once");
+        told.cancel();
+        std::process::exit(next().await);
+    });
+    stop
+}
