@@ -1,4 +1,5 @@
 //! What happens when connections die, at every point where they can.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
     sync::{

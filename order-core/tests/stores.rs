@@ -1,6 +1,7 @@
 //! Every store and queue that we ship, through the same suites.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, WorkerOptions,
@@ -27,7 +28,7 @@ async fn sqlite() -> SqliteStore {
     store
 }
 
-fn url(file: &PathBuf) -> String {
+fn url(file: &Path) -> String {
     format!("sqlite://{}", file.display())
 }
 

@@ -10,3 +10,19 @@ mod twin;
 
 pub use postgres_server::PostgresServer;
 pub use twin::Twin;
+
+/// Takes pieces off a product of a `SQLite` file without an entry in the books: what `verify`
+/// is there to find.
+///
+/// # Panics
+/// When the file is not there.
+pub async fn steal(url: &str, id: crate::domain::ProductId, pieces: i64) {
+    let pool = sqlx::SqlitePool::connect(url).await.unwrap();
+    sqlx::query("UPDATE products SET stock = stock - ?2 WHERE id = ?1")
+        .bind(id.0)
+        .bind(pieces)
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+}

@@ -125,9 +125,8 @@ impl Worker {
     /// Works until `stop` is cancelled; the batch in hand is finished.
     pub async fn run(&self, stop: CancellationToken) -> Decided {
         let sweep = async {
-            match &self.sweeper {
-                Some(sweeper) => sweeper.run(&stop).await,
-                None => {}
+            if let Some(sweeper) = &self.sweeper {
+                sweeper.run(&stop).await;
             }
         };
         let (decided, ()) = tokio::join!(self.decide_until(&stop), sweep);

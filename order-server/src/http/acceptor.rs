@@ -40,3 +40,19 @@ impl Acceptor for NoDelay {
         Ok(accepted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_send_without_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut acceptor = NoDelay::new(listener).unwrap();
+        let client = tokio::spawn(TcpStream::connect(address));
+        let (stream, ..) = acceptor.accept().await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        client.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,245 @@
+//! The commands, as an operator runs them.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+
+/// Runs `order-cli` in `dir`, where its database is.
+fn cli(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_order-cli"))
+        .args(arguments)
+        .current_dir(dir)
+        .env_remove("DATABASE_URL")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Runs it, expects it to succeed, and reads the JSON lines that it prints in a pipe.
+fn rows(dir: &Path, arguments: &[&str]) -> Vec<Value> {
+    let output = cli(dir, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn row(dir: &Path, arguments: &[&str]) -> Value {
+    let mut rows = rows(dir, arguments);
+    assert_eq!(rows.len(), 1);
+    rows.remove(0)
+}
+
+fn product(dir: &Path, stock: &str) -> String {
+    let product = row(
+        dir,
+        &[
+            "product", "create", "--name", "Lamp", "--price", "19.99", "--stock", stock,
+        ],
+    );
+    product["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_operator_sells_from_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    row(
+        dir,
+        &[
+            "product", "create", "--name", "Chair", "--price", "5", "--stock", "1", "--sku", "C",
+        ],
+    );
+    let id = product(dir, "5");
+    assert_eq!(row(dir, &["product", "get", &id])["price"], "19.99");
+    assert_eq!(rows(dir, &["product", "list"]).len(), 2);
+    assert_eq!(rows(dir, &["product", "list", "--search", "LAM"]).len(), 1);
+    let updated = row(
+        dir,
+        &["product", "update", &id, "--price", "18.5", "--sku", "L"],
+    );
+    assert_eq!(
+        (&updated["price"], &updated["sku"]),
+        (&json!("18.50"), &json!("L"))
+    );
+    assert_eq!(row(dir, &["product", "adjust", &id, "-2"])["stock"], 3);
+
+    let line = format!("{id}:1");
+    let bought = row(
+        dir,
+        &["order", "purchase", "--line", &line, "--line", &line],
+    );
+    assert_eq!(
+        (&bought["status"], &bought["total_price"]),
+        (&json!("success"), &json!("37.00"))
+    );
+    let placed = row(
+        dir,
+        &["order", "place", "--line", &line, "--reference", "mine"],
+    );
+    assert_eq!(placed["status"], "pending");
+    let bulk = row(dir, &["order", "bulk", "--product", &id, "--count", "10"]);
+    assert_eq!(bulk, json!({"accepted": 10, "rejected": 0}));
+    let decided = row(dir, &["worker", "run", "--drain"]);
+    assert_eq!(decided, json!({"sold": 1, "failed": 10}));
+    let placed = placed["id"].as_str().unwrap();
+    assert_eq!(row(dir, &["order", "get", placed])["status"], "success");
+    assert_eq!(
+        rows(dir, &["order", "list", "--status", "failed"]).len(),
+        10
+    );
+    assert_eq!(
+        row(dir, &["order", "cancel", placed])["status"],
+        "cancelled"
+    );
+    assert_eq!(row(dir, &["product", "get", &id])["stock"], 1);
+    let verified = cli(dir, &["verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+
+    let unasked = cli(dir, &["product", "delete", &id]);
+    assert_eq!(
+        unasked.status.code(),
+        Some(1),
+        "nobody was there to say yes"
+    );
+    assert!(
+        cli(dir, &["product", "delete", &id, "--yes"])
+            .status
+            .success()
+    );
+    assert_eq!(cli(dir, &["product", "get", &id]).status.code(), Some(1));
+}
+
+#[test]
+fn bad_rows_of_a_file_are_named_and_do_not_stop_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = product(dir.path(), "5");
+    let mut file = std::fs::File::create(dir.path().join("orders.csv")).unwrap();
+    write!(
+        file,
+        "product_id,quantity,reference\n\
+         {id},1,first\n\
+         {id},0,\n\
+         nonsense,1,\n\
+         {id},1.5,\n\
+         01900000-0000-7000-8000-000000000000,1,\n\
+         {id}\n\
+         {id},2,last\n"
+    )
+    .unwrap();
+    let output = cli(dir.path(), &["order", "bulk", "--file", "orders.csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary, json!({"accepted": 2, "rejected": 5}));
+    let told = String::from_utf8(output.stderr).unwrap();
+    for (line, what) in [
+        (3, "quantity"),
+        (4, "product_id"),
+        (5, "quantity"),
+        (6, "not found"),
+        (7, ""),
+    ] {
+        let named = told
+            .lines()
+            .find(|l| l.starts_with(&format!("line {line}: ")));
+        assert!(
+            named.is_some_and(|l| l.contains(what)),
+            "line {line} in {told}"
+        );
+    }
+    let decided = row(dir.path(), &["worker", "run", "--drain"]);
+    assert_eq!(decided, json!({"sold": 2, "failed": 0}));
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_failure_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = "01900000-0000-7000-8000-000000000000";
+    for (arguments, code) in [
+        (
+            &[
+                "product", "create", "--name", "n", "--price", "1e3", "--stock", "1",
+            ][..],
+            2,
+        ),
+        (
+            &[
+                "product", "create", "--name", "n", "--price", "1", "--stock", "1.5",
+            ],
+            2,
+        ),
+        (
+            &[
+                "product",
+                "create",
+                "--name",
+                "n",
+                "--price",
+                "1",
+                "--stock=-1",
+            ],
+            1,
+        ),
+        (&["product", "get", "nonsense"], 2),
+        (&["product", "get", id], 1),
+        (&["order", "place"], 2),
+        (&["order", "place", "--line", "x"], 2),
+        (&["order", "place", "--line", &format!("{id}:0")], 2),
+        (&["order", "place", "--line", &format!("{id}:1")], 1),
+        (&["order", "bulk"], 2),
+        (&["order", "bulk", "--product", id], 2),
+        (&["order", "bulk", "--file", "nowhere.csv"], 1),
+        (&["order", "list", "--status", "sold"], 2),
+        (&["--database-url", "mysql://x", "product", "list"], 1),
+        (&["nonsense"], 2),
+    ] {
+        let output = cli(dir.path(), arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+        assert!(!output.stderr.is_empty(), "{arguments:?} says why");
+    }
+}
+
+#[test]
+fn results_are_tables_json_or_csv() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = product(dir.path(), "5");
+    let text = |format: &str| {
+        let output = cli(dir.path(), &["-o", format, "product", "get", &id]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(text("table").contains("┌"));
+    assert_eq!(
+        text("csv"),
+        format!("id,sku,name,price,stock,version\n{id},,Lamp,19.99,5,1\n")
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(&text("json")).unwrap()["id"],
+        json!(id)
+    );
+}
+
+#[test]
+fn verify_names_what_does_not_balance() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = product(dir.path(), "5");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    runtime.block_on(order_core::testing::steal(&url, id.parse().unwrap(), 2));
+    let output = cli(dir.path(), &["verify"]);
+    assert_eq!(output.status.code(), Some(1));
+    let named: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        named,
+        json!({"product_id": id, "stock": 3, "adjusted": 5, "held": 0})
+    );
+}

@@ -1,0 +1,168 @@
+//! A running server and a client for it.
+#![allow(dead_code)] // Each test file uses its part.
+
+use std::{sync::Arc, time::Duration};
+
+use order_core::{
+    OrderService, WorkerOptions,
+    store::{self, Imbalance, Store},
+    testing::PostgresServer,
+};
+use order_server::{Server, serve};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Runs a test against a server on each store.
+pub async fn on_each_store(test: impl AsyncFn(&Shop)) {
+    let dir = tempfile::tempdir().unwrap();
+    let sqlite = format!("sqlite://{}", dir.path().join("orders.db").display());
+    for url in [sqlite, PostgresServer::shared().database().await] {
+        let shop = Shop::open(&url).await;
+        test(&shop).await;
+        assert_eq!(shop.verify().await, [], "the books balance");
+        shop.close().await;
+    }
+}
+
+/// A server on a free port, with its worker inside.
+pub struct Shop {
+    pub client: reqwest::Client,
+    pub origin: String,
+    database_url: String,
+    stop: CancellationToken,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    pub fn header(&self, name: &str) -> String {
+        let value = self.headers.get(name).map(|v| v.to_str().unwrap());
+        value.unwrap_or_default().to_owned()
+    }
+
+    pub fn is_problem(&self, code: &str) {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.body["code"], code, "{}", self.body);
+        assert_eq!(self.body["status"], self.status);
+    }
+}
+
+impl Shop {
+    pub async fn open(database_url: &str) -> Self {
+        let store = store::connect(database_url).await.unwrap();
+        store.migrate().await.unwrap();
+        let service = OrderService::builder(store).build();
+        let worker = Some(service.worker(WorkerOptions::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, Server { service, worker }, stop.clone()));
+        Self {
+            client: reqwest::Client::new(),
+            origin,
+            database_url: database_url.to_owned(),
+            stop,
+            served,
+        }
+    }
+
+    /// Tells the server to stop, and waits until it has.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.served.await.unwrap().unwrap();
+    }
+
+    /// The database below, past the server.
+    pub async fn store(&self) -> Arc<dyn Store> {
+        store::connect(&self.database_url).await.unwrap()
+    }
+
+    pub async fn verify(&self) -> Vec<Imbalance> {
+        self.store().await.verify().await.unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.origin)
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut request = self.client.request(method.parse().unwrap(), self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[], Some(body)).await
+    }
+
+    pub async fn post_text(&self, path: &str, body: &str) -> Answer {
+        let request = self
+            .client
+            .post(self.url(path))
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Creates a product at 2.50, and gives its id.
+    pub async fn product(&self, name: &str, stock: i64) -> String {
+        let product = json!({"name": name, "price": "2.50", "stock": stock});
+        let created = self.post("/products", &product).await;
+        assert_eq!(created.status, 201, "{}", created.body);
+        created.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Follows an accepted order until it is decided.
+    pub async fn decided(&self, accepted: &Answer) -> Value {
+        let path = accepted.header("location").replace("/api/v1", "");
+        for _ in 0..1_000 {
+            let order = self.get(&path).await.body;
+            if order["status"] != "pending" {
+                return order;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{path} is still pending");
+    }
+
+    /// All products and orders, as far as one page goes.
+    pub async fn everything(&self) -> (Value, Value) {
+        let products = self.get("/products?page=1&page_size=100").await.body;
+        let orders = self.get("/orders?page=1&page_size=100").await.body;
+        (products, orders)
+    }
+}
