@@ -87,4 +87,9 @@ CREATE TABLE queue_entries (
     CONSTRAINT queue_entries_dead_is_unclaimed CHECK (dead_at IS NULL OR claim_id IS NULL)
 );
 
+-- Topics that give out nothing for now.
+CREATE TABLE queue_pauses (
+    topic text PRIMARY KEY CONSTRAINT queue_pauses_topic_known CHECK (topic IN ('validate', 'process'))
+);
+
 CREATE INDEX queue_entries_claimable ON queue_entries (topic, visible_at, order_id) WHERE dead_at IS NULL;

@@ -6,7 +6,8 @@
 //! - [`service`]: what an application calls: products, orders, both ways to buy.
 //! - [`worker`]: decides what was accepted; any number of processes.
 //! - [`store`]: the traits of a database, and Postgres and `SQLite`.
-//! - [`queue`]: the trait of a queue with leases, and the two databases as one.
+//! - [`queue`]: the trait of a queue with leases; Redis Streams, and the two databases as one.
+//! - [`cache`]: product reads through a cache, in the process or in Redis.
 //! - [`decide`]: the decision itself, pure.
 //! - [`domain`], [`clock`]: plain data, and time.
 //! - `testing` (feature): the conformance suite for whoever writes a backend.
@@ -27,11 +28,13 @@
 //! # }
 //! ```
 
+pub mod cache;
 pub mod clock;
 pub mod decide;
 pub mod domain;
 mod error;
 pub mod queue;
+mod redis_client;
 pub mod service;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
@@ -39,5 +42,6 @@ pub mod testing;
 pub mod worker;
 
 pub use error::{Error, Source};
+pub use redis_client::RedisClient;
 pub use service::OrderService;
 pub use worker::{Worker, WorkerOptions};

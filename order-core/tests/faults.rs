@@ -155,7 +155,7 @@ async fn history(
     let sold = order();
     wire.cut(cut);
     let result = store.purchase(std::slice::from_ref(&sold), strategy).await;
-    let result = result.unwrap().remove(0).unwrap();
+    let result = result.unwrap().results.remove(0).unwrap();
     cuts += wire.was_cut();
     assert_eq!(result.status, OrderStatus::Success);
     assert_eq!(direct.order(sold.id()).await.unwrap(), Some(result));
@@ -178,7 +178,7 @@ async fn history(
     wire.cut(cut);
     let cancelled = store.cancel(sold.id(), at).await.unwrap().unwrap();
     cuts += wire.was_cut();
-    assert_eq!(cancelled.status, OrderStatus::Cancelled);
+    assert_eq!(cancelled.order.status, OrderStatus::Cancelled);
     assert_eq!(stock().await, 13);
 
     wire.cut(cut);

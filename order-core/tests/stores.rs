@@ -5,7 +5,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, WorkerOptions,
-    queue::OrderQueue,
     store::{SqliteStore, Store, Strategy},
     testing::{
         PostgresServer, Twin, conformance,
@@ -49,20 +48,6 @@ async fn sqlite_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_conforms() {
     conformance::store(postgres).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sqlite_queue_conforms() {
-    conformance::queue(async |clock| Arc::new(sqlite().await.queue(clock)) as Arc<dyn OrderQueue>)
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_postgres_queue_conforms() {
-    conformance::queue(async |clock| {
-        Arc::new(PostgresServer::shared().store().await.queue(clock)) as Arc<dyn OrderQueue>
-    })
-    .await;
 }
 
 #[test]

@@ -101,7 +101,11 @@ async fn claims_that_nobody_finishes_are_taken_over() {
     shop.accept(100).await;
     shop.offered(100).await;
     let lease = Duration::from_millis(300);
-    let lost = shop.queue.claim(Topic::Validate, 60, lease).await.unwrap();
+    let lost = shop
+        .queue
+        .claim(Topic::Validate, 60, lease, Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(lost.len(), 60);
     assert_eq!(
         shop.decided_by_a_worker(WorkerOptions::default()).await,

@@ -1,7 +1,7 @@
 //! Products and what changes their stock.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{AdjustmentId, Money, ProductId, text};
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::error::Error;
 pub const MAX_STOCK: i64 = 1_000_000_000_000;
 
 /// A product that can be sold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Product {
     /// Its id.
     pub id: ProductId,

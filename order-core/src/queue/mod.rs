@@ -9,20 +9,23 @@
 //!            ▲   ▲            ├─► retry(delay) ─► delayed ─┐
 //!            │   └────────────┤ lease ran out              │
 //!            └────────────────┼────────────────────────────┘
-//!                             └─► dead_letter(reason) ─► dead
+//!                             └─► dead_letter(reason) ─► dead ─► redrive ─► waiting
 //! ```
 
 mod postgres;
+mod redis;
 mod sqlite;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{domain::OrderId, error::Error};
 
+pub use self::redis::RedisQueue;
 pub use postgres::PostgresQueue;
 pub use sqlite::SqliteQueue;
 
@@ -74,6 +77,21 @@ pub struct QueueStats {
     pub dead: u64,
     /// How long the oldest waiting entry could have been claimed, in seconds.
     pub oldest_age_seconds: f64,
+    /// Whether nothing is given out.
+    pub paused: bool,
+}
+
+/// An entry that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadLetter {
+    /// The order.
+    pub order_id: OrderId,
+    /// Why it was given up.
+    pub reason: String,
+    /// How often it was claimed.
+    pub attempts: u32,
+    /// When it was given up.
+    pub dead_at: DateTime<Utc>,
 }
 
 /// Carries order ids, at least once, in batches. Everything but `push` and `claim` consumes
@@ -83,8 +101,16 @@ pub trait OrderQueue: Send + Sync {
     /// Offers orders. One that is on the topic already, in whatever state, stays as it is.
     async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error>;
 
-    /// Claims up to `max` entries, those that wait longest first, sorted by order.
-    async fn claim(&self, topic: Topic, max: usize, lease: Duration) -> Result<Vec<Lease>, Error>;
+    /// Claims up to `max` entries, those that wait longest first, sorted by order. When none
+    /// is there, a queue that can wait for one does so, for up to `wait`. While the topic is
+    /// paused there are none. All workers of a topic claim for the same length of `lease`.
+    async fn claim(
+        &self,
+        topic: Topic,
+        max: usize,
+        lease: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Lease>, Error>;
 
     /// Done: the entries leave the queue.
     async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error>;
@@ -104,6 +130,19 @@ pub trait OrderQueue: Send + Sync {
         leases: Vec<Lease>,
         reason: &str,
     ) -> Result<usize, Error>;
+
+    /// Up to `limit` of the entries that were given up, the latest first.
+    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+
+    /// Offers entries again that were given up, as if they had never been claimed; how many
+    /// of them there were.
+    async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error>;
+
+    /// Stops giving out entries of a topic, to whomever.
+    async fn pause(&self, topic: Topic) -> Result<(), Error>;
+
+    /// Gives out entries of a paused topic again.
+    async fn resume(&self, topic: Topic) -> Result<(), Error>;
 
     /// How much the topic holds.
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error>;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Lease, OrderQueue, QueueStats, Topic};
+use super::{DeadLetter, Lease, OrderQueue, QueueStats, Topic};
 use crate::{
     clock::Clock,
     domain::{IdGenerator, OrderId},
@@ -50,13 +50,20 @@ impl OrderQueue for PostgresQueue {
         Ok(())
     }
 
-    async fn claim(&self, topic: Topic, max: usize, lease: Duration) -> Result<Vec<Lease>, Error> {
+    async fn claim(
+        &self,
+        topic: Topic,
+        max: usize,
+        lease: Duration,
+        _wait: Duration,
+    ) -> Result<Vec<Lease>, Error> {
         let now = self.clock.now();
         let claim_id = self.claim_ids.next(now);
         let rows: Vec<(Uuid, i32)> = sqlx::query_as(
             "WITH claimed AS MATERIALIZED (
                  SELECT order_id FROM queue_entries
                  WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
+                   AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
                  ORDER BY visible_at, order_id LIMIT $3 FOR UPDATE SKIP LOCKED)
              UPDATE queue_entries e
              SET attempts = attempts + 1, visible_at = $4, claim_id = $5
@@ -131,20 +138,69 @@ impl OrderQueue for PostgresQueue {
         Ok(count(done.rows_affected()))
     }
 
+    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let rows: Vec<(Uuid, String, i32, DateTime<Utc>)> = sqlx::query_as(
+            "SELECT order_id, coalesce(reason, ''), attempts, dead_at FROM queue_entries
+             WHERE topic = $1 AND dead_at IS NOT NULL ORDER BY dead_at DESC, order_id LIMIT $2",
+        )
+        .bind(topic.as_str())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        let letter = |(order_id, reason, attempts, dead_at): (Uuid, String, i32, _)| DeadLetter {
+            order_id: OrderId(order_id),
+            reason,
+            attempts: attempts.unsigned_abs(),
+            dead_at,
+        };
+        Ok(rows.into_iter().map(letter).collect())
+    }
+
+    async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
+        let done = sqlx::query(
+            "UPDATE queue_entries SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = $3
+             WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL",
+        )
+        .bind(topic.as_str())
+        .bind(uuids(orders.iter().copied()))
+        .bind(self.clock.now())
+        .execute(&self.pool)
+        .await?;
+        Ok(count(done.rows_affected()))
+    }
+
+    async fn pause(&self, topic: Topic) -> Result<(), Error> {
+        sqlx::query("INSERT INTO queue_pauses (topic) VALUES ($1) ON CONFLICT DO NOTHING")
+            .bind(topic.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn resume(&self, topic: Topic) -> Result<(), Error> {
+        sqlx::query("DELETE FROM queue_pauses WHERE topic = $1")
+            .bind(topic.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
         let now = self.clock.now();
-        let (waiting, in_flight, delayed, dead, oldest): (
+        let (waiting, in_flight, delayed, dead, oldest, paused): (
             i64,
             i64,
             i64,
             i64,
             Option<DateTime<Utc>>,
+            bool,
         ) = sqlx::query_as(
             "SELECT count(*) FILTER (WHERE dead_at IS NULL AND visible_at <= $2),
                     count(*) FILTER (WHERE visible_at > $2 AND claim_id IS NOT NULL),
                     count(*) FILTER (WHERE dead_at IS NULL AND visible_at > $2 AND claim_id IS NULL),
                     count(*) FILTER (WHERE dead_at IS NOT NULL),
-                    min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= $2)
+                    min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= $2),
+                    EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
              FROM queue_entries WHERE topic = $1",
         )
         .bind(topic.as_str())
@@ -157,6 +213,7 @@ impl OrderQueue for PostgresQueue {
             delayed: delayed.unsigned_abs(),
             dead: dead.unsigned_abs(),
             oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
+            paused,
         })
     }
 }

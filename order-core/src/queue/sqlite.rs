@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqlitePool;
 use uuid::Uuid;
 
-use super::{Lease, OrderQueue, QueueStats, Topic};
+use super::{DeadLetter, Lease, OrderQueue, QueueStats, Topic};
 use crate::{
     clock::Clock,
     domain::{IdGenerator, OrderId},
@@ -86,7 +86,13 @@ impl OrderQueue for SqliteQueue {
         Ok(())
     }
 
-    async fn claim(&self, topic: Topic, max: usize, lease: Duration) -> Result<Vec<Lease>, Error> {
+    async fn claim(
+        &self,
+        topic: Topic,
+        max: usize,
+        lease: Duration,
+        _wait: Duration,
+    ) -> Result<Vec<Lease>, Error> {
         let now = self.clock.now();
         let claim_id = self.claim_ids.next(now);
         let rows: Vec<(Uuid, i64)> = sqlx::query_as(
@@ -94,6 +100,7 @@ impl OrderQueue for SqliteQueue {
              WHERE topic = ?1 AND order_id IN (
                  SELECT order_id FROM queue_entries
                  WHERE topic = ?1 AND dead_at IS NULL AND visible_at <= ?2
+                   AND NOT EXISTS (SELECT 1 FROM queue_pauses WHERE topic = ?1)
                  ORDER BY visible_at, order_id LIMIT ?3)
              RETURNING order_id, attempts",
         )
@@ -146,15 +153,65 @@ impl OrderQueue for SqliteQueue {
             .await
     }
 
+    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let rows: Vec<(Uuid, String, u32, i64)> = sqlx::query_as(
+            "SELECT order_id, coalesce(reason, ''), attempts, dead_at FROM queue_entries
+             WHERE topic = ?1 AND dead_at IS NOT NULL ORDER BY dead_at DESC, order_id LIMIT ?2",
+        )
+        .bind(topic.as_str())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.writer)
+        .await?;
+        let letter = |(order_id, reason, attempts, dead_at): (Uuid, String, u32, i64)| DeadLetter {
+            order_id: OrderId(order_id),
+            reason,
+            attempts,
+            dead_at: DateTime::from_timestamp_micros(dead_at).unwrap_or_default(),
+        };
+        Ok(rows.into_iter().map(letter).collect())
+    }
+
+    async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
+        let ids: Vec<String> = orders.iter().map(|id| hex(id.0)).collect();
+        let done = sqlx::query(
+            "UPDATE queue_entries SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = ?3
+             WHERE topic = ?1 AND dead_at IS NOT NULL
+               AND order_id IN (SELECT unhex(value) FROM json_each(?2))",
+        )
+        .bind(topic.as_str())
+        .bind(sqlx::types::Json(ids))
+        .bind(self.clock.now().timestamp_micros())
+        .execute(&self.writer)
+        .await?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    async fn pause(&self, topic: Topic) -> Result<(), Error> {
+        sqlx::query("INSERT INTO queue_pauses (topic) VALUES (?1) ON CONFLICT DO NOTHING")
+            .bind(topic.as_str())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    async fn resume(&self, topic: Topic) -> Result<(), Error> {
+        sqlx::query("DELETE FROM queue_pauses WHERE topic = ?1")
+            .bind(topic.as_str())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
         let now = self.clock.now();
-        let (waiting, in_flight, delayed, dead, oldest): (i64, i64, i64, i64, Option<i64>) =
+        let (waiting, in_flight, delayed, dead, oldest, paused): (i64, i64, i64, i64, Option<i64>, bool) =
             sqlx::query_as(
                 "SELECT count(*) FILTER (WHERE dead_at IS NULL AND visible_at <= ?2),
                         count(*) FILTER (WHERE visible_at > ?2 AND claim_id IS NOT NULL),
                         count(*) FILTER (WHERE dead_at IS NULL AND visible_at > ?2 AND claim_id IS NULL),
                         count(*) FILTER (WHERE dead_at IS NOT NULL),
-                        min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= ?2)
+                        min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= ?2),
+                        EXISTS (SELECT 1 FROM queue_pauses WHERE topic = ?1)
                  FROM queue_entries WHERE topic = ?1",
             )
             .bind(topic.as_str())
@@ -168,6 +225,7 @@ impl OrderQueue for SqliteQueue {
             delayed: delayed.unsigned_abs(),
             dead: dead.unsigned_abs(),
             oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
+            paused,
         })
     }
 }

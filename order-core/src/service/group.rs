@@ -87,6 +87,9 @@ async fn once(
 ) -> Result<Vec<Result<Order, Error>>, Error> {
     match way {
         Way::Accept => parts.accept(orders).await,
-        Way::Purchase => parts.store.purchase(orders, parts.strategy).await,
+        Way::Purchase => {
+            let outcome = parts.store.purchase(orders, parts.strategy).await?;
+            Ok(outcome.results)
+        }
     }
 }

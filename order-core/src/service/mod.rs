@@ -271,7 +271,7 @@ impl OrderService {
             return self.purchases.join(request).await;
         }
         let orders = self.parts.stamp(vec![request]);
-        only(self.parts.store.purchase(&orders, strategy).await?)
+        only(self.parts.store.purchase(&orders, strategy).await?.results)
     }
 
     /// An order.
@@ -295,7 +295,8 @@ impl OrderService {
     /// # Errors
     /// [`Error::OrderState`] when it failed or is completed, [`Error::StockLimit`].
     pub async fn cancel(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        self.parts.store.cancel(id, self.now()).await
+        let cancelled = self.parts.store.cancel(id, self.now()).await?;
+        Ok(cancelled.map(|cancelled| cancelled.order))
     }
 
     /// Every product whose books do not balance.

@@ -40,6 +40,50 @@ pub enum Pick<'a> {
     These(&'a [OrderId]),
 }
 
+/// What became of orders, and the products that changed with them.
+#[derive(Clone, Debug)]
+pub struct Outcome<T> {
+    /// One for each order, in their order.
+    pub results: Vec<T>,
+    /// The living products whose stock changed, as they are after the commit: what caches
+    /// want to know. Those of a purchase that was found stored already are not among them.
+    pub changed: Vec<Product>,
+}
+
+impl<T> Default for Outcome<T> {
+    fn default() -> Self {
+        Self {
+            results: Vec::new(),
+            changed: Vec::new(),
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    /// Adds what a later transaction did; of a product, the later state counts.
+    fn extend(&mut self, later: Self) {
+        self.results.extend(later.results);
+        let again = |product: &Product| later.changed.iter().any(|p| p.id == product.id);
+        self.changed.retain(|product| !again(product));
+        self.changed.extend(later.changed);
+    }
+}
+
+/// A cancelled order, and the products that got stock back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// The order.
+    pub order: Order,
+    /// Those of them that are living, as they are after the commit.
+    pub changed: Vec<Product>,
+}
+
+/// What became of one purchase.
+pub type Purchase = Result<Order, Error>;
+
+/// An order, and what was decided.
+pub type Decided = (OrderId, Decision);
+
 /// Which products to list.
 #[derive(Clone, Debug, Default)]
 pub struct ProductQuery {
@@ -132,7 +176,7 @@ pub trait OrderStore: Send + Sync {
         &self,
         orders: &[NewOrder],
         strategy: Strategy,
-    ) -> Result<Vec<Result<Order, Error>>, Error>;
+    ) -> Result<Outcome<Purchase>, Error>;
 
     /// Decides pending orders, first come, first served by id, and stores the decisions.
     async fn decide(
@@ -140,7 +184,7 @@ pub trait OrderStore: Send + Sync {
         pick: Pick<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error>;
+    ) -> Result<Outcome<Decided>, Error>;
 
     /// An order with its lines.
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error>;
@@ -154,7 +198,7 @@ pub trait OrderStore: Send + Sync {
     /// # Errors
     /// [`Error::OrderState`] when it failed or is completed; [`Error::StockLimit`] when a
     /// product was stocked up so far that what comes back does not fit.
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error>;
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error>;
 
     /// Up to `limit` orders that were accepted before `before` and are still pending, oldest
     /// first: what the sweeper offers again.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     decide::{Shelves, requested_of},
-    domain::{MAX_STOCK, Money, NewOrder, Order, OrderId, ProductId, RequestedLine},
+    domain::{MAX_STOCK, Money, NewOrder, Order, OrderId, Product, ProductId, RequestedLine},
     error::Error,
 };
 
@@ -98,7 +98,7 @@ pub(super) fn latest(orders: &[&NewOrder]) -> DateTime<Utc> {
         .unwrap_or_default()
 }
 
-/// The stock of each product, in id order, after `lines` went back to it.
+/// The pieces that go back to each product, in id order, when `lines` are taken back.
 ///
 /// # Errors
 /// [`Error::StockLimit`] for the first that would have too much.
@@ -109,15 +109,21 @@ pub(super) fn restock(
     products
         .iter()
         .map(|product| {
-            let stock = product.stock + requested_of(product.id, lines);
-            if stock > MAX_STOCK {
+            let pieces = requested_of(product.id, lines);
+            if product.stock + pieces > MAX_STOCK {
                 return Err(Error::StockLimit {
                     product_id: product.id,
                 });
             }
-            Ok((product.id, stock))
+            Ok((product.id, pieces))
         })
         .collect()
+}
+
+/// Those of `changed` that are not archived.
+pub(super) fn living(products: &[LockedProduct], mut changed: Vec<Product>) -> Vec<Product> {
+    changed.retain(|product| !products.iter().any(|p| p.id == product.id && p.archived));
+    changed
 }
 
 /// Whether a guarded write of `expected` decisions reached all of its orders.

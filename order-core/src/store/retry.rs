@@ -1,8 +1,11 @@
 //! Doing a transaction again after a transient failure: bounded, with growing, jittered pauses.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use crate::error::Error;
+use crate::{domain::ProductId, error::Error};
 
 const MAX_ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -12,6 +15,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Retry {
     failures: u32,
     resolving: bool,
+    /// The products that an attempt is about to change.
+    changing: Mutex<Vec<ProductId>>,
 }
 
 impl Retry {
@@ -22,6 +27,26 @@ impl Retry {
     /// be committing it on behalf of a connection that is lost to us.
     pub(super) const fn resolving(&self) -> bool {
         self.resolving
+    }
+
+    /// Notes what an attempt is about to change: when its commit stays in doubt, and the next
+    /// attempt has other work, these are the products that may have changed.
+    pub(super) fn note(&self, products: impl Iterator<Item = ProductId>) {
+        self.changing().extend(products);
+    }
+
+    /// The products that attempts in doubt may have changed.
+    pub(super) fn doubted(&self) -> Vec<ProductId> {
+        if self.resolving {
+            std::mem::take(&mut self.changing())
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn changing(&self) -> MutexGuard<'_, Vec<ProductId>> {
+        // Ids are never left half written, so that a poisoned lock is still good.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether to try again after `error`; waits before it says yes.
@@ -45,13 +70,16 @@ impl Retry {
 macro_rules! with_retry {
     ($retry:ident => $attempt:expr) => {{
         let mut $retry = $crate::store::retry::Retry::default();
+        $crate::store::retry::with_retry!($retry, $attempt)
+    }};
+    ($retry:ident, $attempt:expr) => {
         loop {
             match $attempt.await {
                 Err(error) if $retry.again(&error).await => {}
                 result => break result,
             }
         }
-    }};
+    };
 }
 
 pub(super) use with_retry;

@@ -42,11 +42,38 @@ impl From<DateTime<Utc>> for Micros {
     }
 }
 
+/// The columns of [`ProductRow`], each with `$table` before it.
+macro_rules! product_columns {
+    ($table:literal) => {
+        concat!(
+            $table,
+            "id, ",
+            $table,
+            "sku, ",
+            $table,
+            "name, ",
+            $table,
+            "price, ",
+            $table,
+            "stock, ",
+            $table,
+            "version, ",
+            $table,
+            "created_at, ",
+            $table,
+            "updated_at"
+        )
+    };
+}
+pub(super) use product_columns;
+
 /// `SELECT` of a product's columns; `$rest` begins at `WHERE`.
 macro_rules! select_product {
     ($rest:literal) => {
         concat!(
-            "SELECT id, sku, name, price, stock, version, created_at, updated_at FROM products ",
+            "SELECT ",
+            $crate::store::rows::product_columns!(""),
+            " FROM products ",
             $rest
         )
     };

@@ -5,12 +5,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Pick,
+    Decided, Outcome, Pick, Purchase,
     retry::{Retry, with_retry},
 };
 use crate::{
-    decide::Decision,
-    domain::{NewOrder, Order, OrderId},
+    domain::{NewOrder, OrderId, Product, ProductId},
     error::Error,
 };
 
@@ -63,12 +62,15 @@ impl std::str::FromStr for Strategy {
 /// What a backend does in one transaction: one attempt each, retried by the loops here.
 #[async_trait]
 pub(super) trait Turns: Sync {
+    /// Those of `products` that are living, as they are now.
+    async fn living(&self, products: &[ProductId]) -> Result<Vec<Product>, Error>;
+
     /// Sells orders under the locks of their products.
     async fn purchase_locked(
         &self,
         orders: &[NewOrder],
         retry: &Retry,
-    ) -> Result<Vec<Result<Order, Error>>, Error>;
+    ) -> Result<Outcome<Purchase>, Error>;
 
     /// Sells one order by conditional updates; when one of them refuses, under locks, which
     /// tells why (or sells after all, when stock came back in between).
@@ -76,42 +78,44 @@ pub(super) trait Turns: Sync {
         &self,
         order: &NewOrder,
         retry: &Retry,
-    ) -> Result<Vec<Result<Order, Error>>, Error>;
+    ) -> Result<Outcome<Purchase>, Error>;
 
     /// Decides pending orders under the locks of their products.
     async fn decide_locked(
         &self,
         pick: Pick<'_>,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error>;
+        retry: &Retry,
+    ) -> Result<Outcome<Decided>, Error>;
 
     /// Decides one pending order by conditional updates, as `purchase_conditional` sells it.
     async fn decide_conditional(
         &self,
         pick: Pick<'_>,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error>;
+        retry: &Retry,
+    ) -> Result<Outcome<Decided>, Error>;
 }
 
 pub(super) async fn purchase(
     turns: &impl Turns,
     orders: &[NewOrder],
     strategy: Strategy,
-) -> Result<Vec<Result<Order, Error>>, Error> {
+) -> Result<Outcome<Purchase>, Error> {
     if strategy == Strategy::Batch {
         return with_retry!(retry => turns.purchase_locked(orders, &retry));
     }
-    let mut results = Vec::with_capacity(orders.len());
+    let mut outcome = Outcome::default();
     for order in orders {
         let one = std::slice::from_ref(order);
-        results.extend(match strategy {
+        outcome.extend(match strategy {
             Strategy::ConditionalUpdate => {
                 with_retry!(retry => turns.purchase_conditional(order, &retry))?
             }
             _ => with_retry!(retry => turns.purchase_locked(one, &retry))?,
         });
     }
-    Ok(results)
+    Ok(outcome)
 }
 
 pub(super) async fn decide(
@@ -119,24 +123,45 @@ pub(super) async fn decide(
     pick: Pick<'_>,
     strategy: Strategy,
     at: DateTime<Utc>,
-) -> Result<Vec<(OrderId, Decision)>, Error> {
+) -> Result<Outcome<Decided>, Error> {
     if strategy == Strategy::Batch {
-        return with_retry!(_retry => turns.decide_locked(pick, at));
+        return decide_one(turns, pick, strategy, at).await;
     }
-    let mut decisions = Vec::new();
+    let mut outcome = Outcome::default();
     for one in singly(pick) {
-        let decided = match strategy {
-            Strategy::ConditionalUpdate => {
-                with_retry!(_retry => turns.decide_conditional(one, at))?
-            }
-            _ => with_retry!(_retry => turns.decide_locked(one, at))?,
-        };
-        if decided.is_empty() && matches!(pick, Pick::Oldest(_)) {
+        let decided = decide_one(turns, one, strategy, at).await?;
+        if decided.results.is_empty() && matches!(pick, Pick::Oldest(_)) {
             break;
         }
-        decisions.extend(decided);
+        outcome.extend(decided);
     }
-    Ok(decisions)
+    Ok(outcome)
+}
+
+/// Decides in one transaction, however many attempts it takes.
+async fn decide_one(
+    turns: &impl Turns,
+    pick: Pick<'_>,
+    strategy: Strategy,
+    at: DateTime<Utc>,
+) -> Result<Outcome<Decided>, Error> {
+    let mut retry = Retry::default();
+    let decided = match strategy {
+        Strategy::ConditionalUpdate => {
+            with_retry!(retry, turns.decide_conditional(pick, at, &retry))
+        }
+        _ => with_retry!(retry, turns.decide_locked(pick, at, &retry)),
+    };
+    let mut outcome = decided?;
+    let doubted = retry.doubted();
+    if !doubted.is_empty() {
+        let changed = turns.living(&doubted).await?;
+        outcome.extend(Outcome {
+            results: Vec::new(),
+            changed,
+        });
+    }
+    Ok(outcome)
 }
 
 /// The same choice, one order at a time.

@@ -6,9 +6,12 @@ pub mod conformance;
 pub mod load;
 pub mod model;
 mod postgres_server;
+mod process;
+mod redis_server;
 mod twin;
 
 pub use postgres_server::PostgresServer;
+pub use redis_server::{RedisServer, RedisTime};
 pub use twin::Twin;
 
 /// Takes pieces off a product of a `SQLite` file without an entry in the books: what `verify`

@@ -19,11 +19,14 @@ use crate::{
     clock::{Clock, ManualClock},
     domain::{
         AdjustmentId, IdGenerator, MAX_STOCK, Money, NewOrder, OrderId, OrderRequest, PageRequest,
-        PageSize, PageStart, ProductChange, ProductId, ProductRequest, Quantity, RequestedLine,
-        StockRequest,
+        PageSize, PageStart, Product, ProductChange, ProductId, ProductRequest, Quantity,
+        RequestedLine, StockRequest,
     },
     error::Error,
-    store::{OrderQuery, OrderStore, Pick, ProductQuery, ProductStore, Store, Strategy},
+    store::{
+        Cancelled, OrderQuery, OrderStore, Outcome, Pick, ProductQuery, ProductStore, Store,
+        Strategy,
+    },
 };
 
 /// One step of a history. Products and orders are named by their number in the order of
@@ -210,8 +213,8 @@ impl Play {
             Step::Purchase { orders, strategy } => {
                 let orders = self.stamp(orders, at);
                 same(
-                    self.store.purchase(&orders, *strategy).await,
-                    self.twin.purchase(&orders, *strategy).await,
+                    self.store.purchase(&orders, *strategy).await.map(sorted),
+                    self.twin.purchase(&orders, *strategy).await.map(sorted),
                 )
             }
             Step::Decide { oldest, strategy } => {
@@ -225,9 +228,11 @@ impl Play {
             }
             Step::Cancel { order } => {
                 let id = self.order(*order);
+                let sorted =
+                    |cancelled: Option<Cancelled>| cancelled.map(|c| (c.order, by_id(c.changed)));
                 same(
-                    self.store.cancel(id, at).await,
-                    self.twin.cancel(id, at).await,
+                    self.store.cancel(id, at).await.map(sorted),
+                    self.twin.cancel(id, at).await.map(sorted),
                 )
             }
         }
@@ -266,8 +271,8 @@ impl Play {
         at: DateTime<Utc>,
     ) -> Result<(), String> {
         same(
-            self.store.decide(pick, strategy, at).await,
-            self.twin.decide(pick, strategy, at).await,
+            self.store.decide(pick, strategy, at).await.map(sorted),
+            self.twin.decide(pick, strategy, at).await.map(sorted),
         )
     }
 
@@ -327,6 +332,16 @@ impl Play {
         let known = self.orders.get(number % (self.orders.len() + 1));
         known.copied().unwrap_or(OrderId(Uuid::from_u128(7)))
     }
+}
+
+/// Changed products come in any order.
+fn sorted<T>(outcome: Outcome<T>) -> (Vec<T>, Vec<Product>) {
+    (outcome.results, by_id(outcome.changed))
+}
+
+fn by_id(mut products: Vec<Product>) -> Vec<Product> {
+    products.sort_by_key(|product| product.id);
+    products
 }
 
 fn sku_text(n: u8) -> String {

@@ -2,7 +2,6 @@
 //! however that ends: a shell holds the server and waits for our end of a pipe to close.
 
 use std::{
-    net::TcpListener,
     os::unix::{
         fs::{MetadataExt, chown},
         process::CommandExt,
@@ -13,11 +12,12 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use super::process::{free_port, wait_until};
 use crate::store::{PostgresOptions, PostgresStore, Store};
 
 /// Starts the server as the user that the shell runs as, and ends it with its input.
@@ -209,22 +209,4 @@ fn unprivileged_user() -> (u32, u32) {
         .iter()
         .find_map(|user| Some((id("-u", user)?, id("-g", user)?)))
         .expect("root needs the user postgres or nobody, to run Postgres as")
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("loopback has a free port")
-        .port()
-}
-
-fn wait_until(limit: Duration, done: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < limit {
-        if done() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
 }

@@ -16,7 +16,10 @@ use crate::{
         ProductChange, ProductId, StockAdjustment,
     },
     error::Error,
-    store::{Imbalance, OrderQuery, OrderStore, Pick, ProductQuery, ProductStore, Store, Strategy},
+    store::{
+        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
+        ProductStore, Purchase, Store, Strategy,
+    },
 };
 
 #[derive(Debug, Default)]
@@ -113,7 +116,16 @@ impl State {
     }
 
     fn stocks(&self) -> BTreeMap<ProductId, i64> {
-        self.products.values().map(|p| (p.id, p.stock)).collect()
+        let products = self.products.values().chain(self.archived.values());
+        products.map(|p| (p.id, p.stock)).collect()
+    }
+
+    fn changed_since(&self, before: &BTreeMap<ProductId, i64>) -> Vec<Product> {
+        let products = self.products.values();
+        products
+            .filter(|p| before.get(&p.id).is_some_and(|stock| *stock != p.stock))
+            .cloned()
+            .collect()
     }
 
     fn purchase(&mut self, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
@@ -353,14 +365,16 @@ impl OrderStore for Twin {
         &self,
         orders: &[NewOrder],
         strategy: Strategy,
-    ) -> Result<Vec<Result<Order, Error>>, Error> {
+    ) -> Result<Outcome<Purchase>, Error> {
         let mut state = self.state.lock().unwrap();
+        let before = state.stocks();
         let size = group_size(orders.len(), strategy);
         let mut results = Vec::new();
         for group in orders.chunks(size) {
             results.extend(state.purchase(group));
         }
-        Ok(results)
+        let changed = state.changed_since(&before);
+        Ok(Outcome { results, changed })
     }
 
     async fn decide(
@@ -368,15 +382,17 @@ impl OrderStore for Twin {
         pick: Pick<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+    ) -> Result<Outcome<Decided>, Error> {
         let mut state = self.state.lock().unwrap();
+        let before = state.stocks();
         let ids = state.pending(pick);
         let size = group_size(ids.len(), strategy);
-        let mut decisions = Vec::new();
+        let mut results = Vec::new();
         for group in ids.chunks(size) {
-            decisions.extend(state.decide(group, at));
+            results.extend(state.decide(group, at));
         }
-        Ok(decisions)
+        let changed = state.changed_since(&before);
+        Ok(Outcome { results, changed })
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
@@ -401,8 +417,12 @@ impl OrderStore for Twin {
         Ok(page(all, &query.page, |order: &Order| order.id))
     }
 
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
-        self.state.lock().unwrap().cancel(id, at)
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let before = state.stocks();
+        let cancelled = state.cancel(id, at)?;
+        let changed = state.changed_since(&before);
+        Ok(cancelled.map(|order| Cancelled { order, changed }))
     }
 
     async fn pending_before(

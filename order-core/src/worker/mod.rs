@@ -8,7 +8,7 @@ mod sweeper;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{source::Source, sweeper::Sweeper};
@@ -154,13 +154,15 @@ impl Worker {
     async fn decide_until(&self, stop: &CancellationToken) -> Decided {
         let mut decided = Decided::default();
         while !stop.is_cancelled() {
+            let start = Instant::now();
             let pause = match self.source.step().await {
                 Ok(step) => {
                     decided += step.decided;
                     if !step.idle {
                         continue;
                     }
-                    self.options.idle_poll
+                    // A queue that can wait has waited already.
+                    self.options.idle_poll.saturating_sub(start.elapsed())
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "deciding failed");

@@ -77,8 +77,9 @@ impl Source {
     /// Claims from the queue, decides, and consumes the claims. What the store no longer
     /// holds as pending is decided already: its claim is consumed all the same.
     async fn decide_claimed(&self, queue: &dyn OrderQueue) -> Result<Step, Error> {
-        let (batch, lease) = (self.options.batch_orders, self.options.lease);
-        let leases = queue.claim(Topic::Validate, batch, lease).await?;
+        let options = &self.options;
+        let (batch, lease, wait) = (options.batch_orders, options.lease, options.idle_poll);
+        let leases = queue.claim(Topic::Validate, batch, lease, wait).await?;
         let idle = leases.is_empty();
         if idle {
             return Ok(Step {
@@ -134,7 +135,8 @@ impl Source {
 
     async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {
         let strategy = self.options.strategy;
-        self.store.decide(pick, strategy, self.clock.now()).await
+        let outcome = self.store.decide(pick, strategy, self.clock.now()).await?;
+        Ok(outcome.results)
     }
 }
 

@@ -2,31 +2,35 @@
 
 use std::collections::HashMap;
 
-use sqlx::{PgConnection, postgres::PgArguments, query::Query};
+use sqlx::{Arguments, PgConnection, postgres::PgArguments};
 use uuid::Uuid;
 
 use super::{PostgresStore, orders::load};
 use crate::{
-    domain::{Money, NewOrder, Order, OrderId, ProductId},
+    domain::{Money, NewOrder, Order, OrderId, OrderStatus, ProductId},
     error::Error,
     store::{error::on_commit, plan, retry::Retry, rows},
 };
 
 /// The statement that inserts orders and their lines, from a state and nine arrays;
-/// `$before` are further steps of the same statement.
+/// `$also` are further steps of the same statement, and `$result` is what it gives.
 macro_rules! insert_orders {
-    ($before:literal) => {
+    ($also:literal, $($result:expr),+) => {
         concat!(
             "WITH ",
-            $before,
+            $also,
             "inserted AS (
                  INSERT INTO orders (id, status, total_price, reference, created_at, decided_at)
                  SELECT o.id, $1::order_status, o.total_price, o.reference, o.created_at,
                         CASE WHEN $1::order_status = 'success' THEN o.created_at END
                  FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[])
-                      AS o (id, total_price, reference, created_at))
-             INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
-             SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[], $10::bigint[])"
+                      AS o (id, total_price, reference, created_at)),
+             lines AS (
+                 INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
+                 SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[],
+                                      $10::bigint[]))
+             SELECT ",
+            $($result),+
         )
     };
 }
@@ -57,8 +61,8 @@ impl PostgresStore {
             .collect();
         let columns = Columns::of(priced.iter().flatten());
         if !columns.is_empty() {
-            columns
-                .bind_to(sqlx::query(insert_orders!("")).bind("pending"))
+            let arguments = columns.into_arguments(OrderStatus::Pending)?;
+            sqlx::query_with(insert_orders!("", "1"), arguments)
                 .execute(&mut *connection)
                 .await
                 .map_err(on_commit)?;
@@ -131,20 +135,22 @@ impl Columns {
         self.id.is_empty()
     }
 
-    /// Binds the arrays as parameters 2 to 10 of [`insert_orders!`].
-    pub(super) fn bind_to(
-        self,
-        query: Query<'_, sqlx::Postgres, PgArguments>,
-    ) -> Query<'_, sqlx::Postgres, PgArguments> {
-        query
-            .bind(self.id)
-            .bind(self.total_price)
-            .bind(self.reference)
-            .bind(self.created_at)
-            .bind(self.line_order_id)
-            .bind(self.line_no)
-            .bind(self.line_product_id)
-            .bind(self.line_quantity)
-            .bind(self.line_unit_price)
+    /// The first ten arguments of [`insert_orders!`]: the state, and the arrays.
+    pub(super) fn into_arguments(self, status: OrderStatus) -> Result<PgArguments, Error> {
+        let mut arguments = PgArguments::default();
+        let add = || -> Result<(), sqlx::error::BoxDynError> {
+            arguments.add(status.as_str())?;
+            arguments.add(self.id)?;
+            arguments.add(self.total_price)?;
+            arguments.add(self.reference)?;
+            arguments.add(self.created_at)?;
+            arguments.add(self.line_order_id)?;
+            arguments.add(self.line_no)?;
+            arguments.add(self.line_product_id)?;
+            arguments.add(self.line_quantity)?;
+            arguments.add(self.line_unit_price)
+        };
+        add().map_err(sqlx::Error::Encode)?;
+        Ok(arguments)
     }
 }

@@ -10,32 +10,43 @@ use super::{
     turn::{claim, decide_claimed, write_decisions, write_sold},
 };
 use crate::{
-    decide::{Decision, requested_of},
-    domain::{NewOrder, Order, OrderId, RequestedLine},
+    decide::requested_of,
+    domain::{NewOrder, Product, RequestedLine},
     error::Error,
-    store::{Pick, error::on_commit, plan},
+    store::{
+        Decided, Outcome, Pick, Purchase,
+        error::on_commit,
+        plan,
+        retry::Retry,
+        rows::{self, product_columns},
+    },
 };
+
+type ProductRow = rows::ProductRow<DateTime<Utc>>;
 
 /// Sells one order, or leaves no trace: `None`.
 pub(super) async fn purchase(
     store: &PostgresStore,
     order: &NewOrder,
-) -> Result<Option<Order>, Error> {
+) -> Result<Option<Outcome<Purchase>>, Error> {
     let mut tx = store.pool.begin().await?;
     let prices = prices(&mut tx, &plan::products_of(&order.lines)).await?;
     let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
         return Ok(None);
     };
-    if !take_if_enough(&mut tx, &order.lines, order.created_at).await? {
+    let Some(changed) = take_if_enough(&mut tx, &order.lines, order.created_at).await? else {
         // Awaited, so that the locks are gone before the order gets its turn under them.
         tx.rollback().await?;
         return Ok(None);
-    }
+    };
     let sold = priced.sold(order.created_at);
     let columns = Columns::of(std::iter::once(&sold));
     write_sold(&mut tx, columns, Vec::new(), order.created_at).await?;
     tx.commit().await.map_err(on_commit)?;
-    Ok(Some(sold))
+    Ok(Some(Outcome {
+        results: vec![Ok(sold)],
+        changed,
+    }))
 }
 
 /// Decides one pending order.
@@ -43,46 +54,53 @@ pub(super) async fn decide(
     store: &PostgresStore,
     pick: Pick<'_>,
     at: DateTime<Utc>,
-) -> Result<Vec<(OrderId, Decision)>, Error> {
+    retry: &Retry,
+) -> Result<Outcome<Decided>, Error> {
     let mut tx = store.pool.begin().await?;
     let pending = claim(&mut tx, pick).await?;
     let [order] = pending.as_slice() else {
-        return Ok(Vec::new());
+        return Ok(Outcome::default());
     };
     let mut attempt = tx.begin().await?;
-    let decisions = if take_if_enough(&mut attempt, &order.lines, at).await? {
+    let taken = take_if_enough(&mut attempt, &order.lines, at).await?;
+    let outcome = if let Some(changed) = taken {
         attempt.commit().await?;
-        let decisions = vec![(order.id, Ok(()))];
-        write_decisions(&mut tx, &decisions, Vec::new(), at).await?;
-        decisions
+        let results = vec![(order.id, Ok(()))];
+        write_decisions(&mut tx, &results, Vec::new(), at).await?;
+        Outcome { results, changed }
     } else {
         attempt.rollback().await?;
         decide_claimed(&mut tx, &pending, at).await?
     };
+    retry.note(outcome.changed.iter().map(|product| product.id));
     tx.commit().await.map_err(on_commit)?;
-    Ok(decisions)
+    Ok(outcome)
 }
 
-/// Takes what `lines` ask for, product by product in id order; `false` at the first that has
-/// too little. What was taken until then is the caller's to roll back.
+/// Takes what `lines` ask for, product by product in id order, and gives the changed
+/// products; `None` at the first that has too little. What was taken until then is the
+/// caller's to roll back.
 async fn take_if_enough(
     connection: &mut PgConnection,
     lines: &[RequestedLine],
     at: DateTime<Utc>,
-) -> Result<bool, Error> {
+) -> Result<Option<Vec<Product>>, Error> {
+    let mut changed = Vec::new();
     for product_id in plan::products_of(lines) {
-        let taken = sqlx::query(
+        let row: Option<ProductRow> = sqlx::query_as(concat!(
             "UPDATE products SET stock = stock - $2, version = version + 1, updated_at = $3
-             WHERE id = $1 AND archived_at IS NULL AND stock >= $2",
-        )
+             WHERE id = $1 AND archived_at IS NULL AND stock >= $2 RETURNING ",
+            product_columns!("")
+        ))
         .bind(product_id.0)
         .bind(requested_of(product_id, lines))
         .bind(at)
-        .execute(&mut *connection)
+        .fetch_optional(&mut *connection)
         .await?;
-        if taken.rows_affected() == 0 {
-            return Ok(false);
+        match row {
+            Some(row) => changed.push(row.try_into()?),
+            None => return Ok(None),
         }
     }
-    Ok(true)
+    Ok(Some(changed))
 }

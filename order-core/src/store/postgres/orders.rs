@@ -7,20 +7,22 @@ use uuid::Uuid;
 
 use super::{PostgresStore, turn::lock};
 use crate::{
-    decide::Decision,
-    domain::{MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId},
+    domain::{
+        MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, Product, ProductId,
+    },
     error::Error,
     store::{
-        OrderQuery, OrderStore, Pick, Strategy,
+        Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
         retry::with_retry,
-        rows::{self, LineRow, select_lines, select_order},
+        rows::{self, LineRow, product_columns, select_lines, select_order},
         strategy,
     },
 };
 
 type OrderRow = rows::OrderRow<DateTime<Utc>>;
+type ProductRow = rows::ProductRow<DateTime<Utc>>;
 
 #[async_trait]
 impl OrderStore for PostgresStore {
@@ -32,7 +34,7 @@ impl OrderStore for PostgresStore {
         &self,
         orders: &[NewOrder],
         strategy: Strategy,
-    ) -> Result<Vec<Result<Order, Error>>, Error> {
+    ) -> Result<Outcome<Purchase>, Error> {
         strategy::purchase(self, orders, strategy).await
     }
 
@@ -41,16 +43,38 @@ impl OrderStore for PostgresStore {
         pick: Pick<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+    ) -> Result<Outcome<Decided>, Error> {
         strategy::decide(self, pick, strategy, at).await
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        with_retry!(_retry => self.order_once(id))
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        with_retry!(_retry => self.orders_once(query))
+    }
+
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
+        with_retry!(_retry => self.cancel_once(id, at))
+    }
+
+    async fn pending_before(
+        &self,
+        before: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        with_retry!(_retry => self.pending_before_once(before, limit))
+    }
+}
+
+impl PostgresStore {
+    async fn order_once(&self, id: OrderId) -> Result<Option<Order>, Error> {
         let mut connection = self.pool.acquire().await?;
         Ok(load(&mut connection, vec![id.0]).await?.pop())
     }
 
-    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+    async fn orders_once(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
         let mut connection = self.pool.acquire().await?;
         let (after, offset) = query.page.bounds();
         let mut sql = QueryBuilder::new(select_order!("WHERE true"));
@@ -76,11 +100,7 @@ impl OrderStore for PostgresStore {
         ))
     }
 
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
-        with_retry!(_retry => self.cancel_once(id, at))
-    }
-
-    async fn pending_before(
+    async fn pending_before_once(
         &self,
         before: DateTime<Utc>,
         limit: usize,
@@ -94,11 +114,13 @@ impl OrderStore for PostgresStore {
         .await?;
         Ok(ids.into_iter().map(OrderId).collect())
     }
-}
 
-impl PostgresStore {
     /// Made again after a commit in doubt, it finds the order cancelled and answers that.
-    async fn cancel_once(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+    async fn cancel_once(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Cancelled>, Error> {
         let mut tx = self.pool.begin().await?;
         let row: Option<OrderRow> =
             sqlx::query_as(select_order!("WHERE id = $1 FOR NO KEY UPDATE"))
@@ -110,19 +132,22 @@ impl PostgresStore {
             return Ok(None);
         };
         if order.status == OrderStatus::Cancelled {
-            return Ok(Some(order));
+            let changed = Vec::new();
+            return Ok(Some(Cancelled { order, changed }));
         }
-        if order.gives_back_when_cancelled() {
-            give_back(&mut tx, &order, at).await?;
-        }
-        let cancelled = order.cancelled(at)?;
+        let changed = if order.gives_back_when_cancelled() {
+            give_back(&mut tx, &order, at).await?
+        } else {
+            Vec::new()
+        };
+        let order = order.cancelled(at)?;
         sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1")
             .bind(id.0)
             .bind(at)
             .execute(&mut *tx)
             .await?;
         tx.commit().await.map_err(on_commit)?;
-        Ok(Some(cancelled))
+        Ok(Some(Cancelled { order, changed }))
     }
 }
 
@@ -131,20 +156,28 @@ async fn give_back(
     connection: &mut PgConnection,
     order: &Order,
     at: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<Vec<Product>, Error> {
     let lines = order.requested_lines();
     let products = lock(connection, lines.iter()).await?;
-    for (product_id, stock) in plan::restock(&products, &lines)? {
-        sqlx::query(
-            "UPDATE products SET stock = $2, version = version + 1, updated_at = $3 WHERE id = $1",
-        )
-        .bind(product_id.0)
-        .bind(stock)
-        .bind(at)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
+    let back = plan::restock(&products, &lines)?;
+    let (ids, pieces): (Vec<Uuid>, Vec<i64>) = back.into_iter().map(|(id, n)| (id.0, n)).unzip();
+    let rows: Vec<ProductRow> = sqlx::query_as(concat!(
+        "UPDATE products p
+         SET stock = p.stock + back.pieces, version = p.version + 1, updated_at = $3
+         FROM unnest($1::uuid[], $2::bigint[]) AS back (id, pieces)
+         WHERE p.id = back.id RETURNING ",
+        product_columns!("p.")
+    ))
+    .bind(ids)
+    .bind(pieces)
+    .bind(at)
+    .fetch_all(connection)
+    .await?;
+    let changed = rows
+        .into_iter()
+        .map(Product::try_from)
+        .collect::<Result<_, _>>()?;
+    Ok(plan::living(&products, changed))
 }
 
 /// Orders by id, in id order; ids that are not there are left out.

@@ -26,6 +26,34 @@ impl ProductStore for PostgresStore {
     }
 
     async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        with_retry!(_retry => self.product_once(id))
+    }
+
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        with_retry!(_retry => self.products_once(query))
+    }
+
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        adjustment_id: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error> {
+        with_retry!(retry => self.update_once(id, change, adjustment_id, at, &retry))
+    }
+
+    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+        with_retry!(retry => self.adjust_once(adjustment, &retry))
+    }
+
+    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+        with_retry!(retry => self.archive_once(id, at, &retry))
+    }
+}
+
+impl PostgresStore {
+    async fn product_once(&self, id: ProductId) -> Result<Option<Product>, Error> {
         let row: Option<ProductRow<DateTime<Utc>>> =
             sqlx::query_as(select_product!("WHERE id = $1 AND archived_at IS NULL"))
                 .bind(id.0)
@@ -34,7 +62,7 @@ impl ProductStore for PostgresStore {
         row.map(Product::try_from).transpose()
     }
 
-    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+    async fn products_once(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let (after, offset) = query.page.bounds();
         let rows: Vec<ProductRow<DateTime<Utc>>> = sqlx::query_as(select_product!(
             "WHERE archived_at IS NULL
@@ -64,26 +92,6 @@ impl ProductStore for PostgresStore {
         ))
     }
 
-    async fn update_product(
-        &self,
-        id: ProductId,
-        change: &ProductChange,
-        adjustment_id: AdjustmentId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<Product>, Error> {
-        with_retry!(retry => self.update_once(id, change, adjustment_id, at, &retry))
-    }
-
-    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
-        with_retry!(retry => self.adjust_once(adjustment, &retry))
-    }
-
-    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
-        with_retry!(retry => self.archive_once(id, at, &retry))
-    }
-}
-
-impl PostgresStore {
     async fn create_once(&self, product: &NewProduct, retry: &Retry) -> Result<Product, Error> {
         if retry.resolving()
             && let Some(stored) = self.product(product.id).await?

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
@@ -17,28 +17,41 @@ use super::{
 };
 use crate::{
     decide::Decision,
-    domain::{NewOrder, Order, OrderId, ProductId, RequestedLine},
+    domain::{NewOrder, OrderId, OrderStatus, Product, ProductId, RequestedLine},
     error::Error,
     store::{
-        Pick,
+        Decided, Outcome, Pick, Purchase,
         error::on_commit,
         plan::{self, LockedProduct, PendingOrder},
         retry::Retry,
-        rows::{self, LockedRow, PendingRow},
+        rows::{self, LockedRow, PendingRow, product_columns, select_product},
         strategy::Turns,
     },
 };
+
+type ProductRow = rows::ProductRow<DateTime<Utc>>;
 
 /// What a batch takes: pieces of each product.
 pub(super) type Taken = Vec<(ProductId, i64)>;
 
 #[async_trait]
 impl Turns for PostgresStore {
+    async fn living(&self, products: &[ProductId]) -> Result<Vec<Product>, Error> {
+        let ids: Vec<Uuid> = products.iter().map(|id| id.0).collect();
+        let rows: Vec<ProductRow> = sqlx::query_as(select_product!(
+            "WHERE id = ANY($1) AND archived_at IS NULL"
+        ))
+        .bind(ids)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Product::try_from).collect()
+    }
+
     async fn purchase_locked(
         &self,
         orders: &[NewOrder],
         retry: &Retry,
-    ) -> Result<Vec<Result<Order, Error>>, Error> {
+    ) -> Result<Outcome<Purchase>, Error> {
         let mut tx = self.pool.begin().await?;
         let products = lock(&mut tx, orders.iter().flat_map(|order| &order.lines)).await?;
         // An attempt in doubt held these rows until it ended: what it stored shows by now.
@@ -54,23 +67,27 @@ impl Turns for PostgresStore {
         let mut shelves = plan::shelves(&products);
         let results = plan::sell(&fresh, &plan::prices(&products), &mut shelves);
         let columns = Columns::of(results.iter().flatten());
+        let mut changed = Vec::new();
         if !columns.is_empty() {
             let taken = shelves.taken().collect();
-            write_sold(&mut tx, columns, taken, plan::latest(&fresh)).await?;
+            changed = write_sold(&mut tx, columns, taken, plan::latest(&fresh)).await?;
             tx.commit().await.map_err(on_commit)?;
         }
-        Ok(plan::merge(orders, stored, results))
+        Ok(Outcome {
+            results: plan::merge(orders, stored, results),
+            changed,
+        })
     }
 
     async fn purchase_conditional(
         &self,
         order: &NewOrder,
         retry: &Retry,
-    ) -> Result<Vec<Result<Order, Error>>, Error> {
+    ) -> Result<Outcome<Purchase>, Error> {
         if !retry.resolving()
             && let Some(sold) = conditional::purchase(self, order).await?
         {
-            return Ok(vec![Ok(sold)]);
+            return Ok(sold);
         }
         self.purchase_locked(std::slice::from_ref(order), retry)
             .await
@@ -80,23 +97,26 @@ impl Turns for PostgresStore {
         &self,
         pick: Pick<'_>,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+        retry: &Retry,
+    ) -> Result<Outcome<Decided>, Error> {
         let mut tx = self.pool.begin().await?;
         let pending = claim(&mut tx, pick).await?;
         if pending.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Outcome::default());
         }
-        let decisions = decide_claimed(&mut tx, &pending, at).await?;
+        let outcome = decide_claimed(&mut tx, &pending, at).await?;
+        retry.note(outcome.changed.iter().map(|product| product.id));
         tx.commit().await.map_err(on_commit)?;
-        Ok(decisions)
+        Ok(outcome)
     }
 
     async fn decide_conditional(
         &self,
         pick: Pick<'_>,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error> {
-        conditional::decide(self, pick, at).await
+        retry: &Retry,
+    ) -> Result<Outcome<Decided>, Error> {
+        conditional::decide(self, pick, at, retry).await
     }
 }
 
@@ -105,15 +125,18 @@ pub(super) async fn decide_claimed(
     connection: &mut PgConnection,
     pending: &[PendingOrder],
     at: DateTime<Utc>,
-) -> Result<Vec<(OrderId, Decision)>, Error> {
+) -> Result<Outcome<Decided>, Error> {
     let products = lock(connection, pending.iter().flat_map(|order| &order.lines)).await?;
     let mut shelves = plan::shelves(&products);
     let decisions: Vec<_> = pending
         .iter()
         .map(|order| (order.id, shelves.decide(&order.lines)))
         .collect();
-    write_decisions(connection, &decisions, shelves.taken().collect(), at).await?;
-    Ok(decisions)
+    let changed = write_decisions(connection, &decisions, shelves.taken().collect(), at).await?;
+    Ok(Outcome {
+        results: decisions,
+        changed,
+    })
 }
 
 /// Locks pending orders, oldest first, and reads their lines.
@@ -179,41 +202,44 @@ pub(super) async fn lock<'a>(
     rows.into_iter().map(LockedProduct::try_from).collect()
 }
 
-/// Stores sold orders and takes their stock, in one statement.
+/// Stores sold orders and takes their stock, in one statement; gives the changed products.
 pub(super) async fn write_sold(
     connection: &mut PgConnection,
     sold: Columns,
     taken: Taken,
     at: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<Vec<Product>, Error> {
     let (ids, pieces) = unzip(taken);
-    let query = sqlx::query(insert_orders!(
-        "taken AS (
-             UPDATE products p
-             SET stock = p.stock - t.pieces, version = p.version + 1, updated_at = $13
-             FROM unnest($11::uuid[], $12::bigint[]) AS t (id, pieces)
-             WHERE p.id = t.id), "
-    ))
-    .bind("success");
-    sold.bind_to(query)
-        .bind(ids)
-        .bind(pieces)
-        .bind(at)
-        .execute(connection)
-        .await?;
-    Ok(())
+    let rows: Vec<ProductRow> = sqlx::query_as_with(
+        insert_orders!(
+            "taken AS (
+                 UPDATE products p
+                 SET stock = p.stock - t.pieces, version = p.version + 1, updated_at = $13
+                 FROM unnest($11::uuid[], $12::bigint[]) AS t (id, pieces)
+                 WHERE p.id = t.id RETURNING p.*), ",
+            product_columns!(""),
+            " FROM taken"
+        ),
+        sold.into_arguments(OrderStatus::Success)?,
+    )
+    .bind(ids)
+    .bind(pieces)
+    .bind(at)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Product::try_from).collect()
 }
 
 /// Stores decisions and takes the stock of those that succeeded, in one statement.
 ///
 /// An order that is not pending any more would mean that it is decided a second time: the
-/// count of rows catches it, and the transaction is given up.
+/// count of rows catches it, and the transaction is given up. Gives the changed products.
 pub(super) async fn write_decisions(
     connection: &mut PgConnection,
     decisions: &[(OrderId, Decision)],
     taken: Taken,
     at: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<Vec<Product>, Error> {
     let failures = || decisions.iter().map(|(_, decision)| decision.err());
     let order_ids: Vec<Uuid> = decisions.iter().map(|(id, _)| id.0).collect();
     let codes: Vec<_> = failures().map(|f| f.map(|f| f.code.as_str())).collect();
@@ -221,12 +247,13 @@ pub(super) async fn write_decisions(
     let requested: Vec<_> = failures().map(|f| f.map(|f| f.requested)).collect();
     let available: Vec<_> = failures().map(|f| f.map(|f| f.available)).collect();
     let (taken_ids, pieces) = unzip(taken);
-    let written: i64 = sqlx::query_scalar(
+    // Left of the join is one row, the count; so that it is there with no product, too.
+    let rows: Vec<WrittenRow> = sqlx::query_as(concat!(
         "WITH taken AS (
              UPDATE products p
              SET stock = p.stock - t.pieces, version = p.version + 1, updated_at = $1
              FROM unnest($2::uuid[], $3::bigint[]) AS t (id, pieces)
-             WHERE p.id = t.id),
+             WHERE p.id = t.id RETURNING p.*),
          decided AS (
              UPDATE orders o
              SET status = CASE WHEN d.code IS NULL THEN 'success' ELSE 'failed' END::order_status,
@@ -237,8 +264,10 @@ pub(super) async fn write_decisions(
                   AS d (id, code, product_id, requested, available)
              WHERE o.id = d.id AND o.status = 'pending'
              RETURNING 1)
-         SELECT count(*) FROM decided",
-    )
+         SELECT counted.written, ",
+        product_columns!("taken."),
+        " FROM (SELECT count(*) AS written FROM decided) counted LEFT JOIN taken ON true"
+    ))
     .bind(at)
     .bind(taken_ids)
     .bind(pieces)
@@ -247,9 +276,30 @@ pub(super) async fn write_decisions(
     .bind(failed_products)
     .bind(requested)
     .bind(available)
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await?;
-    plan::expect_all_written(decisions.len(), written.unsigned_abs())
+    let written = rows.first().map_or(0, |row| row.written.unsigned_abs());
+    plan::expect_all_written(decisions.len(), written)?;
+    rows.into_iter()
+        .filter_map(|row| row.product)
+        .map(Product::try_from)
+        .collect()
+}
+
+/// The count of decisions written, with one of the changed products, if there are any.
+struct WrittenRow {
+    written: i64,
+    product: Option<ProductRow>,
+}
+
+impl FromRow<'_, PgRow> for WrittenRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let id: Option<Uuid> = row.try_get("id")?;
+        Ok(Self {
+            written: row.try_get("written")?,
+            product: id.map(|_| ProductRow::from_row(row)).transpose()?,
+        })
+    }
 }
 
 fn unzip(taken: Taken) -> (Vec<Uuid>, Vec<i64>) {

@@ -7,11 +7,10 @@ use uuid::Uuid;
 
 use super::{SqliteStore, json_ids, turn};
 use crate::{
-    decide::Decision,
     domain::{MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId},
     error::Error,
     store::{
-        OrderQuery, OrderStore, Pick, Strategy,
+        Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
         retry::with_retry,
@@ -32,7 +31,7 @@ impl OrderStore for SqliteStore {
         &self,
         orders: &[NewOrder],
         strategy: Strategy,
-    ) -> Result<Vec<Result<Order, Error>>, Error> {
+    ) -> Result<Outcome<Purchase>, Error> {
         strategy::purchase(self, orders, strategy).await
     }
 
@@ -41,7 +40,7 @@ impl OrderStore for SqliteStore {
         pick: Pick<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+    ) -> Result<Outcome<Decided>, Error> {
         strategy::decide(self, pick, strategy, at).await
     }
 
@@ -76,7 +75,7 @@ impl OrderStore for SqliteStore {
         ))
     }
 
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
         with_retry!(_retry => self.cancel_once(id, at))
     }
 
@@ -97,47 +96,38 @@ impl OrderStore for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn cancel_once(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Order>, Error> {
+    async fn cancel_once(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Cancelled>, Error> {
         let mut tx = self.begin().await?;
         let Some(order) = load(&mut tx, vec![id.0]).await?.pop() else {
             return Ok(None);
         };
         if order.status == OrderStatus::Cancelled {
-            return Ok(Some(order));
+            let changed = Vec::new();
+            return Ok(Some(Cancelled { order, changed }));
         }
-        if order.gives_back_when_cancelled() {
-            give_back(&mut tx, &order, at).await?;
-        }
-        let cancelled = order.cancelled(at)?;
+        let changed = if order.gives_back_when_cancelled() {
+            let lines = order.requested_lines();
+            let products = turn::read(&mut tx, lines.iter()).await?;
+            let back = plan::restock(&products, &lines)?;
+            // Taking less than nothing gives back.
+            let changed = turn::take(&mut tx, back.into_iter().map(|(id, n)| (id, -n)), at).await?;
+            plan::living(&products, changed)
+        } else {
+            Vec::new()
+        };
+        let order = order.cancelled(at)?;
         sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = ?2 WHERE id = ?1")
             .bind(id.0)
             .bind(Micros::from(at))
             .execute(&mut *tx)
             .await?;
         tx.commit().await.map_err(on_commit)?;
-        Ok(Some(cancelled))
+        Ok(Some(Cancelled { order, changed }))
     }
-}
-
-/// Puts the stock that an order holds back on its products.
-async fn give_back(
-    connection: &mut SqliteConnection,
-    order: &Order,
-    at: DateTime<Utc>,
-) -> Result<(), Error> {
-    let lines = order.requested_lines();
-    let products = turn::read(connection, lines.iter()).await?;
-    for (product_id, stock) in plan::restock(&products, &lines)? {
-        sqlx::query(
-            "UPDATE products SET stock = ?2, version = version + 1, updated_at = ?3 WHERE id = ?1",
-        )
-        .bind(product_id.0)
-        .bind(stock)
-        .bind(Micros::from(at))
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
 }
 
 /// Orders by id, in id order; ids that are not there are left out.

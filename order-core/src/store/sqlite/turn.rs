@@ -13,25 +13,35 @@ use super::{
 };
 use crate::{
     decide::Decision,
-    domain::{NewOrder, Order, OrderId, ProductId, RequestedLine},
+    domain::{NewOrder, Order, OrderId, Product, ProductId, RequestedLine},
     error::Error,
     store::{
-        Pick,
+        Decided, Outcome, Pick, Purchase,
         error::on_commit,
         plan::{self, LockedProduct, PendingOrder},
         retry::Retry,
-        rows::{self, LockedRow, Micros, PendingRow},
+        rows::{self, LockedRow, Micros, PendingRow, product_columns, select_product},
         strategy::Turns,
     },
 };
 
 #[async_trait]
 impl Turns for SqliteStore {
+    async fn living(&self, products: &[ProductId]) -> Result<Vec<Product>, Error> {
+        let rows: Vec<rows::ProductRow<Micros>> = sqlx::query_as(select_product!(
+            "WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND archived_at IS NULL"
+        ))
+        .bind(json_ids(products.iter().map(|id| id.0)))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter().map(Product::try_from).collect()
+    }
+
     async fn purchase_locked(
         &self,
         orders: &[NewOrder],
         retry: &Retry,
-    ) -> Result<Vec<Result<Order, Error>>, Error> {
+    ) -> Result<Outcome<Purchase>, Error> {
         let mut tx = self.begin().await?;
         let stored = stored(&mut tx, orders, retry).await?;
         let fresh: Vec<&NewOrder> = orders
@@ -42,23 +52,27 @@ impl Turns for SqliteStore {
         let mut shelves = plan::shelves(&products);
         let results = plan::sell(&fresh, &plan::prices(&products), &mut shelves);
         let sold: Vec<&Order> = results.iter().flatten().collect();
+        let mut changed = Vec::new();
         if !sold.is_empty() {
             insert(&mut tx, &sold).await?;
-            take(&mut tx, shelves.taken(), plan::latest(&fresh)).await?;
+            changed = take(&mut tx, shelves.taken(), plan::latest(&fresh)).await?;
             tx.commit().await.map_err(on_commit)?;
         }
-        Ok(plan::merge(orders, stored, results))
+        Ok(Outcome {
+            results: plan::merge(orders, stored, results),
+            changed,
+        })
     }
 
     async fn purchase_conditional(
         &self,
         order: &NewOrder,
         retry: &Retry,
-    ) -> Result<Vec<Result<Order, Error>>, Error> {
+    ) -> Result<Outcome<Purchase>, Error> {
         if !retry.resolving()
             && let Some(sold) = conditional::purchase(self, order).await?
         {
-            return Ok(vec![Ok(sold)]);
+            return Ok(sold);
         }
         self.purchase_locked(std::slice::from_ref(order), retry)
             .await
@@ -68,23 +82,26 @@ impl Turns for SqliteStore {
         &self,
         pick: Pick<'_>,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error> {
+        retry: &Retry,
+    ) -> Result<Outcome<Decided>, Error> {
         let mut tx = self.begin().await?;
         let pending = claim(&mut tx, pick).await?;
         if pending.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Outcome::default());
         }
-        let decisions = decide_claimed(&mut tx, &pending, at).await?;
+        let outcome = decide_claimed(&mut tx, &pending, at).await?;
+        retry.note(outcome.changed.iter().map(|product| product.id));
         tx.commit().await.map_err(on_commit)?;
-        Ok(decisions)
+        Ok(outcome)
     }
 
     async fn decide_conditional(
         &self,
         pick: Pick<'_>,
         at: DateTime<Utc>,
-    ) -> Result<Vec<(OrderId, Decision)>, Error> {
-        conditional::decide(self, pick, at).await
+        retry: &Retry,
+    ) -> Result<Outcome<Decided>, Error> {
+        conditional::decide(self, pick, at, retry).await
     }
 }
 
@@ -92,7 +109,7 @@ pub(super) async fn decide_claimed(
     connection: &mut SqliteConnection,
     pending: &[PendingOrder],
     at: DateTime<Utc>,
-) -> Result<Vec<(OrderId, Decision)>, Error> {
+) -> Result<Outcome<Decided>, Error> {
     let products = read(connection, pending.iter().flat_map(|order| &order.lines)).await?;
     let mut shelves = plan::shelves(&products);
     let decisions: Vec<_> = pending
@@ -100,8 +117,11 @@ pub(super) async fn decide_claimed(
         .map(|order| (order.id, shelves.decide(&order.lines)))
         .collect();
     write_decisions(connection, &decisions, at).await?;
-    take(connection, shelves.taken(), at).await?;
-    Ok(decisions)
+    let changed = take(connection, shelves.taken(), at).await?;
+    Ok(Outcome {
+        results: decisions,
+        changed,
+    })
 }
 
 /// Reads pending orders, oldest first, with their lines.
@@ -159,25 +179,26 @@ pub(super) async fn read<'a>(
     rows.into_iter().map(LockedProduct::try_from).collect()
 }
 
-/// Takes pieces off products.
-async fn take(
+/// Takes pieces off products, and gives the products after that.
+pub(super) async fn take(
     connection: &mut SqliteConnection,
     taken: impl Iterator<Item = (ProductId, i64)>,
     at: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<Vec<Product>, Error> {
     let taken: Vec<_> = taken
         .map(|(id, pieces)| json!([hex(id.0), pieces]))
         .collect();
-    sqlx::query(
+    let rows: Vec<rows::ProductRow<Micros>> = sqlx::query_as(concat!(
         "UPDATE products SET stock = stock - t.pieces, version = version + 1, updated_at = ?2
          FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS pieces FROM json_each(?1)) AS t
-         WHERE products.id = t.id",
-    )
+         WHERE products.id = t.id RETURNING ",
+        product_columns!("")
+    ))
     .bind(Json(taken))
     .bind(Micros::from(at))
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    rows.into_iter().map(Product::try_from).collect()
 }
 
 /// Stores decisions. An order that is not pending any more would mean that it is decided a

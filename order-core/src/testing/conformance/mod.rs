@@ -9,7 +9,8 @@ mod races;
 
 use std::{future::Future, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     clock::ManualClock,
@@ -50,20 +51,36 @@ where
     races::everything_at_once_deadlocks_never(&bench(&fresh).await).await;
 }
 
-/// Puts a queue through all of its checks; `fresh` makes it with the given clock.
+/// The time that a queue goes by, to be moved instead of waited for.
+#[async_trait]
+pub trait Time: Send + Sync {
+    /// Makes everything that the queue remembers older.
+    async fn advance(&self, by: TimeDelta);
+}
+
+#[async_trait]
+impl Time for ManualClock {
+    async fn advance(&self, by: TimeDelta) {
+        Self::advance(self, by);
+    }
+}
+
+/// Puts a queue through all of its checks; `fresh` makes a new, empty one with its time.
 ///
 /// # Panics
 /// At the first that fails.
 pub async fn queue<F, Fut>(fresh: F)
 where
-    F: Fn(Arc<ManualClock>) -> Fut,
-    Fut: Future<Output = Arc<dyn OrderQueue>>,
+    F: Fn() -> Fut,
+    Fut: Future<Output = (Arc<dyn OrderQueue>, Arc<dyn Time>)>,
 {
-    queue::entries_come_once_and_oldest_first(&fresh).await;
-    queue::a_lease_that_ran_out_is_taken_over(&fresh).await;
-    queue::a_retry_waits_for_its_delay(&fresh).await;
-    queue::dead_letters_are_kept_and_not_claimed(&fresh).await;
-    queue::concurrent_claims_share_nothing(&fresh).await;
+    queue::entries_come_once_and_oldest_first(fresh().await).await;
+    queue::a_lease_that_ran_out_is_taken_over(fresh().await).await;
+    queue::a_retry_waits_for_its_delay(fresh().await).await;
+    queue::dead_letters_are_kept_and_not_claimed(fresh().await).await;
+    queue::dead_letters_can_be_read_and_redriven(fresh().await).await;
+    queue::a_paused_topic_gives_out_nothing(fresh().await).await;
+    queue::concurrent_claims_share_nothing(fresh().await).await;
 }
 
 /// What a check works with: the store, and a source of ids at one point in time.
@@ -85,7 +102,9 @@ where
     }
 }
 
-fn start() -> DateTime<Utc> {
+/// When the manual clocks of tests start.
+#[must_use]
+pub fn start() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap()
 }
 

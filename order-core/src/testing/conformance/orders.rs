@@ -50,7 +50,10 @@ pub(super) async fn the_same_id_is_stored_once(bench: &Bench) {
             .purchase(std::slice::from_ref(&sold), Strategy::Batch)
             .await
             .unwrap();
-        assert_eq!(results[0].as_ref().unwrap().status, OrderStatus::Success);
+        assert_eq!(
+            results.results[0].as_ref().unwrap().status,
+            OrderStatus::Success
+        );
     }
     assert_eq!(bench.stock(product).await, 8);
     bench.books_balance().await;
@@ -65,7 +68,7 @@ pub(super) async fn decisions_come_first_come_first_served(bench: &Bench) {
             .collect();
         bench.store.accept(&orders).await.unwrap();
         let decided = bench.store.decide(Pick::Oldest(100), strategy, bench.at);
-        let decided = decided.await.unwrap();
+        let decided = decided.await.unwrap().results;
         let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
         assert_eq!(decided.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
         let sold: Vec<bool> = decided.iter().map(|(_, d)| d.is_ok()).collect();
@@ -78,7 +81,7 @@ pub(super) async fn decisions_come_first_come_first_served(bench: &Bench) {
         assert_eq!(failed.decided_at, Some(bench.at));
         assert_eq!(bench.stock(product).await, 0);
         let again = bench.store.decide(Pick::These(&ids), strategy, bench.at);
-        assert_eq!(again.await.unwrap(), []);
+        assert_eq!(again.await.unwrap().results, []);
     }
     bench.books_balance().await;
 }
@@ -88,7 +91,7 @@ pub(super) async fn lines_of_one_product_are_summed(bench: &Bench) {
         let product = bench.product("p", 5).await.id;
         let order = bench.order(&[(product, 3), (product, 3)]);
         let refused = bench.store.purchase(std::slice::from_ref(&order), strategy);
-        let refused = refused.await.unwrap().remove(0);
+        let refused = refused.await.unwrap().results.remove(0);
         assert!(
             matches!(
                 refused,
@@ -106,7 +109,7 @@ pub(super) async fn lines_of_one_product_are_summed(bench: &Bench) {
             .await
             .unwrap();
         let decided = bench.store.decide(Pick::Oldest(1), strategy, bench.at);
-        let failure = decided.await.unwrap()[0].1.unwrap_err();
+        let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!((failure.requested, failure.available), (6, 5), "{strategy}");
         assert_eq!(bench.stock(product).await, 5);
     }
@@ -128,11 +131,11 @@ pub(super) async fn archived_products_fail_their_orders(bench: &Bench) {
             .await
             .unwrap();
         let decided = bench.store.decide(Pick::Oldest(1), strategy, bench.at);
-        let failure = decided.await.unwrap()[0].1.unwrap_err();
+        let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!(failure.code, FailureCode::ProductUnavailable, "{strategy}");
         let late = bench.order(&[(product, 1)]);
         let refused = bench.store.purchase(std::slice::from_ref(&late), strategy);
-        let refused = refused.await.unwrap().remove(0);
+        let refused = refused.await.unwrap().results.remove(0);
         assert!(matches!(refused, Err(Error::ProductNotFound(id)) if id == product));
     }
     bench.books_balance().await;
@@ -149,7 +152,12 @@ pub(super) async fn a_refused_purchase_leaves_no_trace(bench: &Bench) {
             bench.order(&[(b, 1), (a, 5)]),
             bench.order(&[(a, 1)]),
         ];
-        let results = bench.store.purchase(&orders, strategy).await.unwrap();
+        let results = bench
+            .store
+            .purchase(&orders, strategy)
+            .await
+            .unwrap()
+            .results;
         assert!(
             matches!(results[0], Err(Error::InsufficientStock { product_id, .. }) if product_id == b),
             "{strategy}"
@@ -191,7 +199,7 @@ pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(cancelled.status, OrderStatus::Cancelled);
+        assert_eq!(cancelled.order.status, OrderStatus::Cancelled);
         assert_eq!((bench.stock(a).await, bench.stock(b).await), (5, 5));
     }
     let orders = [bench.order(&[(a, 1)]), bench.order(&[(a, 9)])];
@@ -200,7 +208,7 @@ pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
     let decided = bench
         .store
         .decide(Pick::Oldest(9), Strategy::Batch, bench.at);
-    assert_eq!(decided.await.unwrap().len(), 1);
+    assert_eq!(decided.await.unwrap().results.len(), 1);
     let failed = bench.store.cancel(orders[1].id(), bench.at).await;
     assert!(
         matches!(
@@ -258,7 +266,7 @@ pub(super) async fn the_price_is_that_of_the_acceptance(bench: &Bench) {
     let decided = bench
         .store
         .decide(Pick::Oldest(1), Strategy::Batch, bench.at);
-    assert_eq!(decided.await.unwrap(), [(order.id(), Ok(()))]);
+    assert_eq!(decided.await.unwrap().results, [(order.id(), Ok(()))]);
     let sold = bench.store.order(order.id()).await.unwrap().unwrap();
     assert_eq!(sold.lines[0].unit_price.to_string(), "2.50");
     assert_eq!(sold.total_price.to_string(), "5.00");
@@ -276,7 +284,7 @@ pub(super) async fn lists_filter_and_continue(bench: &Bench) {
     let decided = bench
         .store
         .decide(Pick::Oldest(9), Strategy::Batch, bench.at);
-    assert_eq!(decided.await.unwrap().len(), 6);
+    assert_eq!(decided.await.unwrap().results.len(), 6);
     let list = async |query: OrderQuery| -> Vec<OrderId> {
         let mut ids = Vec::new();
         let mut start = PageStart::Newest;

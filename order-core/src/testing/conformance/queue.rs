@@ -5,14 +5,17 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use tokio::task::JoinSet;
 
-use super::start;
+use super::{Time, start};
 use crate::{
-    clock::ManualClock,
     domain::{IdGenerator, OrderId},
     queue::{Lease, OrderQueue, Topic},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
+const NO_WAIT: Duration = Duration::ZERO;
+
+/// A new, empty queue, and its time.
+pub(super) type Fresh = (Arc<dyn OrderQueue>, Arc<dyn Time>);
 
 fn ids(count: usize) -> Vec<OrderId> {
     let generator = IdGenerator::default();
@@ -25,32 +28,30 @@ fn orders(leases: &[Lease]) -> Vec<OrderId> {
     leases.iter().map(|lease| lease.order_id).collect()
 }
 
-async fn with_clock<F, Fut>(fresh: &F) -> (Arc<dyn OrderQueue>, Arc<ManualClock>)
-where
-    F: Fn(Arc<ManualClock>) -> Fut,
-    Fut: Future<Output = Arc<dyn OrderQueue>>,
-{
-    let clock = Arc::new(ManualClock::new(start()));
-    (fresh(Arc::clone(&clock)).await, clock)
-}
-
-pub(super) async fn entries_come_once_and_oldest_first<F, Fut>(fresh: &F)
-where
-    F: Fn(Arc<ManualClock>) -> Fut,
-    Fut: Future<Output = Arc<dyn OrderQueue>>,
-{
-    let (queue, clock) = with_clock(fresh).await;
+pub(super) async fn entries_come_once_and_oldest_first((queue, time): Fresh) {
     let ids = ids(5);
     queue.push(Topic::Validate, &ids[2..]).await.unwrap();
-    clock.advance(TimeDelta::seconds(1));
+    time.advance(TimeDelta::seconds(1)).await;
     queue.push(Topic::Validate, &ids).await.unwrap();
-    assert_eq!(queue.claim(Topic::Process, 9, LEASE).await.unwrap(), []);
-    let oldest = queue.claim(Topic::Validate, 3, LEASE).await.unwrap();
+    assert_eq!(
+        queue
+            .claim(Topic::Process, 9, LEASE, NO_WAIT)
+            .await
+            .unwrap(),
+        []
+    );
+    let oldest = queue
+        .claim(Topic::Validate, 3, LEASE, NO_WAIT)
+        .await
+        .unwrap();
     assert_eq!(orders(&oldest), ids[2..]);
     assert!(oldest.iter().all(|lease| lease.attempts == 1));
     let stats = queue.stats(Topic::Validate).await.unwrap();
     assert_eq!((stats.waiting, stats.in_flight), (2, 3));
-    let rest = queue.claim(Topic::Validate, 9, LEASE).await.unwrap();
+    let rest = queue
+        .claim(Topic::Validate, 9, LEASE, NO_WAIT)
+        .await
+        .unwrap();
     assert_eq!(orders(&rest), ids[..2]);
     assert_eq!(queue.ack(Topic::Validate, oldest).await.unwrap(), 3);
     assert_eq!(queue.ack(Topic::Validate, rest).await.unwrap(), 2);
@@ -58,18 +59,25 @@ where
     assert_eq!((stats.waiting, stats.in_flight, stats.dead), (0, 0, 0));
 }
 
-pub(super) async fn a_lease_that_ran_out_is_taken_over<F, Fut>(fresh: &F)
-where
-    F: Fn(Arc<ManualClock>) -> Fut,
-    Fut: Future<Output = Arc<dyn OrderQueue>>,
-{
-    let (queue, clock) = with_clock(fresh).await;
+pub(super) async fn a_lease_that_ran_out_is_taken_over((queue, time): Fresh) {
     queue.push(Topic::Validate, &ids(1)).await.unwrap();
-    let lost = queue.claim(Topic::Validate, 1, LEASE).await.unwrap();
-    clock.advance(TimeDelta::seconds(29));
-    assert_eq!(queue.claim(Topic::Validate, 1, LEASE).await.unwrap(), []);
-    clock.advance(TimeDelta::seconds(2));
-    let taken_over = queue.claim(Topic::Validate, 1, LEASE).await.unwrap();
+    let lost = queue
+        .claim(Topic::Validate, 1, LEASE, NO_WAIT)
+        .await
+        .unwrap();
+    time.advance(TimeDelta::seconds(29)).await;
+    assert_eq!(
+        queue
+            .claim(Topic::Validate, 1, LEASE, NO_WAIT)
+            .await
+            .unwrap(),
+        []
+    );
+    time.advance(TimeDelta::seconds(2)).await;
+    let taken_over = queue
+        .claim(Topic::Validate, 1, LEASE, NO_WAIT)
+        .await
+        .unwrap();
     assert_eq!(orders(&taken_over), orders(&lost));
     assert_eq!(taken_over[0].attempts, 2);
     let nothing = "a lease that was taken over is worth nothing";
@@ -91,52 +99,56 @@ where
     assert_eq!(queue.ack(Topic::Validate, taken_over).await.unwrap(), 1);
 }
 
-pub(super) async fn a_retry_waits_for_its_delay<F, Fut>(fresh: &F)
-where
-    F: Fn(Arc<ManualClock>) -> Fut,
-    Fut: Future<Output = Arc<dyn OrderQueue>>,
-{
-    let (queue, clock) = with_clock(fresh).await;
+pub(super) async fn a_retry_waits_for_its_delay((queue, time): Fresh) {
     queue.push(Topic::Process, &ids(1)).await.unwrap();
-    let leases = queue.claim(Topic::Process, 1, LEASE).await.unwrap();
+    let leases = queue
+        .claim(Topic::Process, 1, LEASE, NO_WAIT)
+        .await
+        .unwrap();
     let delay = Duration::from_secs(60);
     assert_eq!(queue.retry(Topic::Process, leases, delay).await.unwrap(), 1);
     let stats = queue.stats(Topic::Process).await.unwrap();
     assert_eq!((stats.waiting, stats.in_flight, stats.delayed), (0, 0, 1));
-    clock.advance(TimeDelta::seconds(59));
-    assert_eq!(queue.claim(Topic::Process, 1, LEASE).await.unwrap(), []);
-    clock.advance(TimeDelta::seconds(3));
+    time.advance(TimeDelta::seconds(59)).await;
+    assert_eq!(
+        queue
+            .claim(Topic::Process, 1, LEASE, NO_WAIT)
+            .await
+            .unwrap(),
+        []
+    );
+    time.advance(TimeDelta::seconds(3)).await;
     let stats = queue.stats(Topic::Process).await.unwrap();
-    assert!((stats.oldest_age_seconds - 2.0).abs() < 1e-6, "{stats:?}");
-    let again = queue.claim(Topic::Process, 1, LEASE).await.unwrap();
+    assert!((stats.oldest_age_seconds - 2.0).abs() < 0.5, "{stats:?}");
+    let again = queue
+        .claim(Topic::Process, 1, LEASE, NO_WAIT)
+        .await
+        .unwrap();
     assert_eq!(again[0].attempts, 2);
 }
 
-pub(super) async fn dead_letters_are_kept_and_not_claimed<F, Fut>(fresh: &F)
-where
-    F: Fn(Arc<ManualClock>) -> Fut,
-    Fut: Future<Output = Arc<dyn OrderQueue>>,
-{
-    let (queue, clock) = with_clock(fresh).await;
+pub(super) async fn dead_letters_are_kept_and_not_claimed((queue, time): Fresh) {
     let ids = ids(2);
     queue.push(Topic::Validate, &ids).await.unwrap();
-    let leases = queue.claim(Topic::Validate, 1, LEASE).await.unwrap();
+    let leases = queue
+        .claim(Topic::Validate, 1, LEASE, NO_WAIT)
+        .await
+        .unwrap();
     let dead = queue.dead_letter(Topic::Validate, leases, "broken").await;
     assert_eq!(dead.unwrap(), 1);
-    clock.advance(TimeDelta::days(1));
+    time.advance(TimeDelta::days(1)).await;
     queue.push(Topic::Validate, &ids).await.unwrap();
-    let rest = queue.claim(Topic::Validate, 9, LEASE).await.unwrap();
+    let rest = queue
+        .claim(Topic::Validate, 9, LEASE, NO_WAIT)
+        .await
+        .unwrap();
     assert_eq!(orders(&rest), ids[1..]);
     let stats = queue.stats(Topic::Validate).await.unwrap();
     assert_eq!((stats.waiting, stats.in_flight, stats.dead), (0, 1, 1));
 }
 
-pub(super) async fn concurrent_claims_share_nothing<F, Fut>(fresh: &F)
-where
-    F: Fn(Arc<ManualClock>) -> Fut,
-    Fut: Future<Output = Arc<dyn OrderQueue>>,
-{
-    let (queue, _clock) = with_clock(fresh).await;
+pub(super) async fn concurrent_claims_share_nothing((queue, time): Fresh) {
+    let _ = time;
     let ids = ids(2_000);
     queue.push(Topic::Validate, &ids).await.unwrap();
     let mut claimers = JoinSet::new();
@@ -145,7 +157,10 @@ where
         claimers.spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let leases = queue.claim(Topic::Validate, 50, LEASE).await.unwrap();
+                let leases = queue
+                    .claim(Topic::Validate, 50, LEASE, NO_WAIT)
+                    .await
+                    .unwrap();
                 if leases.is_empty() {
                     return mine;
                 }
@@ -158,4 +173,82 @@ where
     let claimed: Vec<OrderId> = claimers.join_all().await.into_iter().flatten().collect();
     assert_eq!(claimed.len(), ids.len(), "each entry was claimed once");
     assert_eq!(claimed.into_iter().collect::<HashSet<_>>().len(), ids.len());
+}
+
+pub(super) async fn dead_letters_can_be_read_and_redriven((queue, time): Fresh) {
+    let ids = ids(3);
+    queue.push(Topic::Process, &ids).await.unwrap();
+    for (number, reason) in ["first", "second: with detail"].iter().enumerate() {
+        let leases = queue
+            .claim(Topic::Process, 1, LEASE, NO_WAIT)
+            .await
+            .unwrap();
+        assert_eq!(orders(&leases), ids[number..=number]);
+        queue
+            .dead_letter(Topic::Process, leases, reason)
+            .await
+            .unwrap();
+        time.advance(TimeDelta::seconds(1)).await;
+    }
+    let dead = queue.dead(Topic::Process, 9).await.unwrap();
+    let told: Vec<_> = dead
+        .iter()
+        .map(|d| (d.order_id, d.reason.as_str(), d.attempts))
+        .collect();
+    assert_eq!(
+        told,
+        [(ids[1], "second: with detail", 1), (ids[0], "first", 1)]
+    );
+    assert_eq!(queue.dead(Topic::Process, 1).await.unwrap().len(), 1);
+    assert_eq!(queue.dead(Topic::Validate, 9).await.unwrap(), []);
+    let all = queue
+        .redrive(Topic::Process, &[ids[0], ids[2]])
+        .await
+        .unwrap();
+    assert_eq!(all, 1, "what is not dead is not redriven");
+    assert_eq!(queue.dead(Topic::Process, 9).await.unwrap().len(), 1);
+    let leases = queue
+        .claim(Topic::Process, 9, LEASE, NO_WAIT)
+        .await
+        .unwrap();
+    assert_eq!(orders(&leases), [ids[0], ids[2]]);
+    assert_eq!(leases[0].attempts, 1, "attempts count from the start");
+}
+
+pub(super) async fn a_paused_topic_gives_out_nothing((queue, time): Fresh) {
+    let _ = time;
+    queue.push(Topic::Validate, &ids(1)).await.unwrap();
+    queue.push(Topic::Process, &ids(1)).await.unwrap();
+    for _ in 0..2 {
+        queue.pause(Topic::Validate).await.unwrap();
+    }
+    assert_eq!(
+        queue
+            .claim(Topic::Validate, 9, LEASE, NO_WAIT)
+            .await
+            .unwrap(),
+        []
+    );
+    let stats = queue.stats(Topic::Validate).await.unwrap();
+    assert_eq!((stats.paused, stats.waiting), (true, 1));
+    assert!(!queue.stats(Topic::Process).await.unwrap().paused);
+    assert_eq!(
+        queue
+            .claim(Topic::Process, 9, LEASE, NO_WAIT)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    for _ in 0..2 {
+        queue.resume(Topic::Validate).await.unwrap();
+    }
+    assert_eq!(
+        queue
+            .claim(Topic::Validate, 9, LEASE, NO_WAIT)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }

@@ -37,7 +37,10 @@ pub(super) async fn the_last_piece_is_sold_once(bench: &Bench) {
         let product = bench.product("p", 5).await.id;
         let results = at_once(|_| {
             let (store, order) = (Arc::clone(&bench.store), bench.order(&[(product, 1)]));
-            async move { store.purchase(&[order], strategy).await.unwrap().remove(0) }
+            async move {
+                let outcome = store.purchase(&[order], strategy).await.unwrap();
+                outcome.results.into_iter().next().unwrap()
+            }
         })
         .await;
         let sold = results.iter().filter(|result| result.is_ok()).count();
@@ -70,7 +73,7 @@ pub(super) async fn each_order_is_decided_once(bench: &Bench) {
                 } else {
                     Pick::These(&ids)
                 };
-                store.decide(pick, strategy, at).await.unwrap()
+                store.decide(pick, strategy, at).await.unwrap().results
             }
         })
         .await;

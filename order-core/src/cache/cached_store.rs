@@ -1,0 +1,424 @@
+//! A store that reads products through a cache and tells the cache what changed.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use serde::Serialize;
+
+use super::{Entry, ProductCache};
+use crate::{
+    domain::{
+        AdjustmentId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
+        ProductId, StockAdjustment,
+    },
+    error::Error,
+    store::{
+        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
+        ProductStore, Purchase, Store, Strategy,
+    },
+};
+
+/// How long to wait before telling the cache again what it could not be told.
+const REPAIR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a read came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// From the cache.
+    Hit,
+    /// From the database, and the cache keeps it now.
+    Miss,
+    /// From the database: the cache is away, or does not know of a change yet.
+    Bypass,
+}
+
+impl CacheStatus {
+    /// Its name in the `X-Cache` header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// How the cache did since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CacheStats {
+    /// Reads that the cache answered.
+    pub hits: u64,
+    /// Reads that it could not answer.
+    pub misses: u64,
+    /// Hits over hits and misses; 0 before the first read.
+    pub ratio: f64,
+    /// Calls that failed.
+    pub errors: u64,
+    /// Entries that are kept, where that is known.
+    pub entries: Option<u64>,
+}
+
+type Read = Result<Option<Product>, Error>;
+
+/// A query that is under way, which everybody who misses joins.
+struct Flight {
+    number: u64,
+    read: Shared<BoxFuture<'static, Read>>,
+}
+
+/// What the reads and the writes of one process share.
+struct State {
+    cache: Arc<dyn ProductCache>,
+    flights: Mutex<HashMap<ProductId, Flight>>,
+    flight_number: AtomicU64,
+    /// The newest state of products that the cache could not be told.
+    untold: Mutex<HashMap<ProductId, Entry>>,
+    is_repairing: AtomicBool,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// A store behind a cache.
+pub struct CachedStore {
+    inner: Arc<dyn Store>,
+    state: Arc<State>,
+}
+
+impl CachedStore {
+    /// Puts `cache` before `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Store>, cache: Arc<dyn ProductCache>) -> Self {
+        Self {
+            inner,
+            state: Arc::new(State {
+                cache,
+                flights: Mutex::default(),
+                flight_number: AtomicU64::new(0),
+                untold: Mutex::default(),
+                is_repairing: AtomicBool::new(false),
+                hits: AtomicU64::new(0),
+                misses: AtomicU64::new(0),
+                errors: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// A living product, and where it was read from.
+    ///
+    /// # Errors
+    /// The store's; a cache that fails is passed by.
+    pub async fn read(&self, id: ProductId) -> Result<(Option<Product>, CacheStatus), Error> {
+        let status = if lock(&self.state.untold).contains_key(&id) {
+            CacheStatus::Bypass
+        } else {
+            match self.state.cache.get(id).await {
+                Ok(Some(entry)) => {
+                    self.state.hits.fetch_add(1, Ordering::Relaxed);
+                    let product = match entry {
+                        Entry::Living(product) => Some(product),
+                        Entry::Archived(_) => None,
+                    };
+                    return Ok((product, CacheStatus::Hit));
+                }
+                Ok(None) => CacheStatus::Miss,
+                Err(error) => {
+                    self.state.failed(&error);
+                    CacheStatus::Bypass
+                }
+            }
+        };
+        self.state.misses.fetch_add(1, Ordering::Relaxed);
+        let read = self.join_flight(id, status == CacheStatus::Miss);
+        Ok((read.await?, status))
+    }
+
+    /// How the cache did.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (hits, misses) = (count(&self.state.hits), count(&self.state.misses));
+        #[allow(clippy::cast_precision_loss)] // A ratio for people.
+        let ratio = hits as f64 / (hits + misses).max(1) as f64;
+        CacheStats {
+            hits,
+            misses,
+            ratio,
+            errors: count(&self.state.errors),
+            entries: self.state.cache.entries(),
+        }
+    }
+
+    /// Joins the query for `id` that is under way, or starts one.
+    fn join_flight(&self, id: ProductId, keep: bool) -> Shared<BoxFuture<'static, Read>> {
+        let mut flights = lock(&self.state.flights);
+        if let Some(flight) = flights.get(&id) {
+            return flight.read.clone();
+        }
+        let number = self.state.flight_number.fetch_add(1, Ordering::Relaxed);
+        let (inner, state) = (Arc::clone(&self.inner), Arc::clone(&self.state));
+        let read = async move {
+            let read = inner.product(id).await;
+            if keep && let Ok(Some(product)) = &read {
+                state.keep(product).await;
+            }
+            let mut flights = lock(&state.flights);
+            if flights.get(&id).is_some_and(|f| f.number == number) {
+                flights.remove(&id);
+            }
+            read
+        };
+        // Spawned, so that it ends even when everybody who waits for it goes away.
+        let task = tokio::spawn(read);
+        let read = async move {
+            let ended = task.await;
+            ended.unwrap_or_else(|error| Err(Error::backend(error)))
+        };
+        let read = read.boxed().shared();
+        let flight = Flight {
+            number,
+            read: read.clone(),
+        };
+        flights.insert(id, flight);
+        read
+    }
+
+    /// Tells the cache what changed. When this returns, no read through this store is older
+    /// than the change.
+    async fn changed(&self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        {
+            // A query that is under way may have started before the change: who misses from
+            // now on starts another.
+            let mut flights = lock(&self.state.flights);
+            for entry in &entries {
+                flights.remove(&entry.id());
+            }
+        }
+        if let Err(error) = self.state.cache.put(&entries).await {
+            self.state.failed(&error);
+            self.state.remember(entries);
+            repair(&self.state);
+        }
+    }
+
+    async fn changed_products(&self, products: &[Product]) {
+        let living = products.iter().cloned().map(Entry::Living);
+        self.changed(living.collect()).await;
+    }
+
+    /// Reads products again that an attempt changed whose commit was in doubt, and whose
+    /// state did not come back with the answer.
+    async fn reread(&self, ids: impl Iterator<Item = ProductId>, told: &[Product]) {
+        let mut missing: Vec<ProductId> = ids
+            .filter(|id| !told.iter().any(|product| product.id == *id))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        for id in missing {
+            match self.inner.product(id).await {
+                Ok(Some(product)) => self.changed(vec![Entry::Living(product)]).await,
+                Ok(None) => self.changed(vec![Entry::Archived(id)]).await,
+                Err(error) => {
+                    tracing::warn!(%error, product = %id, "cache may show an old state");
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn failed(&self, error: &Error) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(error = error as &dyn std::error::Error, "cache failed");
+    }
+
+    async fn keep(&self, product: &Product) {
+        if let Err(error) = self.cache.put(&[Entry::Living(product.clone())]).await {
+            self.failed(&error);
+        }
+    }
+
+    /// Keeps the newest of what the cache has to be told.
+    fn remember(&self, entries: Vec<Entry>) {
+        let mut untold = lock(&self.untold);
+        for entry in entries {
+            let newer = untold
+                .get(&entry.id())
+                .is_none_or(|known| known.version() < entry.version());
+            if newer {
+                untold.insert(entry.id(), entry);
+            }
+        }
+    }
+}
+
+/// Tells the cache what it missed, until it has it all.
+fn repair(state: &Arc<State>) {
+    if state.is_repairing.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(REPAIR_PAUSE).await;
+            let entries: Vec<Entry> = lock(&state.untold).values().cloned().collect();
+            if state.cache.put(&entries).await.is_err() {
+                continue;
+            }
+            let mut untold = lock(&state.untold);
+            for entry in &entries {
+                // A newer state may have come in between.
+                if untold.get(&entry.id()) == Some(entry) {
+                    untold.remove(&entry.id());
+                }
+            }
+            if untold.is_empty() {
+                // Under the lock, so that whoever adds an entry next starts a repair.
+                state.is_repairing.store(false, Ordering::SeqCst);
+                return;
+            }
+        }
+    });
+}
+
+/// What these locks guard is whole between any two statements: a poisoned one is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl ProductStore for CachedStore {
+    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
+        // Nobody has read it yet: the first who does fills the cache.
+        self.inner.create_product(product).await
+    }
+
+    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        Ok(self.read(id).await?.0)
+    }
+
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        self.inner.products(query).await
+    }
+
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        adjustment_id: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error> {
+        let changed = self
+            .inner
+            .update_product(id, change, adjustment_id, at)
+            .await?;
+        self.changed_products(changed.as_slice()).await;
+        Ok(changed)
+    }
+
+    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+        let changed = self.inner.adjust_stock(adjustment).await?;
+        self.changed_products(changed.as_slice()).await;
+        Ok(changed)
+    }
+
+    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+        let archived = self.inner.archive_product(id, at).await?;
+        if archived {
+            self.changed(vec![Entry::Archived(id)]).await;
+        }
+        Ok(archived)
+    }
+}
+
+#[async_trait]
+impl OrderStore for CachedStore {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        self.inner.accept(orders).await
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Outcome<Purchase>, Error> {
+        let outcome = self.inner.purchase(orders, strategy).await?;
+        self.changed_products(&outcome.changed).await;
+        let lines = outcome
+            .results
+            .iter()
+            .flatten()
+            .flat_map(|order| &order.lines);
+        self.reread(lines.map(|line| line.product_id), &outcome.changed)
+            .await;
+        Ok(outcome)
+    }
+
+    async fn decide(
+        &self,
+        pick: Pick<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Outcome<Decided>, Error> {
+        let outcome = self.inner.decide(pick, strategy, at).await?;
+        self.changed_products(&outcome.changed).await;
+        Ok(outcome)
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        self.inner.order(id).await
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        self.inner.orders(query).await
+    }
+
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
+        let cancelled = self.inner.cancel(id, at).await?;
+        if let Some(cancelled) = &cancelled {
+            self.changed_products(&cancelled.changed).await;
+            let lines = cancelled.order.lines.iter().map(|line| line.product_id);
+            self.reread(lines, &cancelled.changed).await;
+        }
+        Ok(cancelled)
+    }
+
+    async fn pending_before(
+        &self,
+        before: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        self.inner.pending_before(before, limit).await
+    }
+}
+
+#[async_trait]
+impl Store for CachedStore {
+    async fn ping(&self) -> Result<(), Error> {
+        self.inner.ping().await
+    }
+
+    async fn migrate(&self) -> Result<(), Error> {
+        self.inner.migrate().await
+    }
+
+    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+        self.inner.verify().await
+    }
+}
