@@ -7,9 +7,8 @@ mod output;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use order_core::OrderService;
 use order_server::{
-    config::{self, Database, LogFormat},
+    config::{self, Database, LogFormat, Redis},
     telemetry,
 };
 
@@ -21,6 +20,9 @@ use self::output::Output;
 struct Cli {
     #[command(flatten)]
     database: Database,
+
+    #[command(flatten)]
+    redis: Redis,
 
     /// How to print results; a table on a terminal and JSON elsewhere unless said otherwise
     #[arg(long, short, global = true)]
@@ -72,7 +74,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
         store.migrate().await?;
     }
-    let service = OrderService::builder(store).build();
+    let service = cli.redis.builder(store)?.build();
     match cli.command {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,

@@ -5,16 +5,20 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use order_core::{
     OrderService,
-    domain::{OrderId, RequestedLine},
-    store::{self, Store},
+    domain::{
+        OrderId, OrderRequest, OrderStatus, PageRequest, PageSize, ProductRequest, Quantity,
+        RequestedLine,
+    },
+    queue::{OrderQueue, RedisQueue, Topic},
+    store::{self, OrderQuery, PostgresOptions, PostgresStore, Store},
     testing::{
-        PostgresServer,
+        PostgresServer, RedisServer,
         load::{Crowd, Refusal, Shop, check, let_in, stock_up, wait_until_decided},
     },
 };
@@ -96,6 +100,81 @@ impl Shop for Http {
             pieces("available"),
         ))
     }
+}
+
+/// A worker that holds 1 000 claims on Redis is killed; another takes them over when their
+/// lease ends, and each order is decided once.
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_of_a_killed_worker_are_taken_over() {
+    const ORDERS: usize = 1_000;
+    const LEASE_MS: u64 = 2_000;
+    let redis = RedisServer::start();
+    let url = PostgresServer::shared().database().await;
+    let store = PostgresStore::connect(&url, PostgresOptions::default())
+        .await
+        .unwrap();
+    let queue: Arc<dyn OrderQueue> = Arc::new(RedisQueue::new(redis.client()));
+    let service = OrderService::builder(Arc::new(store.clone()))
+        .queue(Arc::clone(&queue))
+        .build();
+    let product = ProductRequest::new("p", "1".parse().unwrap(), 600, None).unwrap();
+    let product = service.create_product(product).await.unwrap().id;
+    let one = OrderRequest::one(product, Quantity::new(1).unwrap());
+    assert!(
+        service
+            .accept_all(vec![one; ORDERS])
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
+    while queue.stats(Topic::Validate).await.unwrap().waiting < ORDERS as u64 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    // While we hold the product, the worker claims the orders and can get no further.
+    let mut hold = store.pool().begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM products FOR UPDATE")
+        .execute(&mut *hold)
+        .await
+        .unwrap();
+    let cli = std::path::Path::new(env!("CARGO_BIN_EXE_order-cli"));
+    let (redis_url, lease_ms) = (redis.url(), LEASE_MS.to_string());
+    let work = [
+        "--redis-url",
+        &redis_url,
+        "worker",
+        "run",
+        "--lease-ms",
+        &lease_ms,
+    ];
+    let killed = Process::start(cli, &work, &url);
+    while queue.stats(Topic::Validate).await.unwrap().in_flight < ORDERS as u64 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(killed);
+    hold.rollback().await.unwrap();
+
+    let start = Instant::now();
+    let other = Process::start(cli, &work, &url);
+    let store: Arc<dyn Store> = Arc::new(store);
+    wait_until_decided(&store, Duration::from_millis(LEASE_MS + 5_000)).await;
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(LEASE_MS / 2),
+        "nobody had to wait: {took:?}"
+    );
+    while queue.stats(Topic::Validate).await.unwrap().in_flight > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(other.terminate().success());
+    assert_eq!(store.verify().await.unwrap(), []);
+    assert_eq!(store.product(product).await.unwrap().unwrap().stock, 0);
+    let sold = OrderQuery {
+        status: Some(OrderStatus::Success),
+        page: PageRequest::numbered(1, PageSize::new(1).unwrap()).unwrap(),
+        ..OrderQuery::default()
+    };
+    assert_eq!(store.orders(&sold).await.unwrap().total, Some(600));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,15 @@
 //! Settings: flags over environment over `orders.toml` over defaults.
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::Path, sync::Arc};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args, CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use order_core::store::{self, Store, Strategy};
+use order_core::{
+    OrderService, RedisClient,
+    cache::{LocalCache, RedisCache},
+    queue::RedisQueue,
+    store::{self, Store, Strategy},
+};
 
 /// Where settings are read from when neither a flag nor the environment gives them.
 pub const FILE: &str = "orders.toml";
@@ -20,6 +25,10 @@ pub struct Settings {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub database: Database,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub redis: Redis,
 
     /// Address to listen on
     #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
@@ -58,6 +67,69 @@ impl Settings {
             );
         }
         Ok(())
+    }
+}
+
+/// Redis, for the server and the command line alike.
+#[derive(Clone, Args)]
+pub struct Redis {
+    /// Redis for the queue and the cache, such as redis://HOST:6379; of a cluster, any node.
+    /// Without it, the database is the queue and the cache is in the process
+    #[arg(long, env, hide_env_values = true, global = true)]
+    pub redis_url: Option<String>,
+
+    /// How long a product may stay in the cache, in seconds; 0 turns the cache off
+    #[arg(
+        long,
+        env,
+        default_value_t = 300,
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub cache_ttl: u64,
+}
+
+/// How long to wait for an answer of Redis before going on without it.
+const REDIS_LIMIT: Duration = Duration::from_millis(500);
+
+impl Redis {
+    /// A client, where there is a Redis. Does not connect yet.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn client(&self) -> anyhow::Result<Option<RedisClient>> {
+        let client = |url| RedisClient::new(url, REDIS_LIMIT);
+        Ok(self.redis_url.as_deref().map(client).transpose()?)
+    }
+
+    /// A service over `store` with the queue and the cache of these settings.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn builder(&self, store: Arc<dyn Store>) -> anyhow::Result<order_core::service::Builder> {
+        let mut builder = OrderService::builder(store);
+        let client = self.client()?;
+        if let Some(client) = &client {
+            builder = builder.queue(Arc::new(RedisQueue::new(client.clone())));
+        }
+        let ttl = Duration::from_secs(self.cache_ttl);
+        Ok(match client {
+            _ if ttl.is_zero() => builder,
+            Some(client) => builder.cache(Arc::new(RedisCache::new(client, ttl))),
+            None => builder.cache(Arc::new(LocalCache::new(ttl))),
+        })
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field(
+                "redis_url",
+                &self.redis_url.as_deref().map(without_password),
+            )
+            .field("cache_ttl", &self.cache_ttl)
+            .finish()
     }
 }
 
@@ -101,22 +173,22 @@ impl Database {
 /// Without the password.
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = &self.database_url;
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return f.write_str("(not a URL)");
-        };
-        match rest.rsplit_once('@') {
-            Some((user, place)) => {
-                let user = user.split(':').next().unwrap_or_default();
-                let place = place.split('?').next().unwrap_or_default();
-                write!(f, "{scheme}://{user}@{place}")
-            }
-            None => write!(
-                f,
-                "{scheme}://{}",
-                rest.split('?').next().unwrap_or_default()
-            ),
+        f.write_str(&without_password(&self.database_url))
+    }
+}
+
+/// A URL as it can be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return "(not a URL)".to_owned();
+    };
+    let place = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
+    match rest.rsplit_once('@') {
+        Some((user, rest)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{}", place(rest))
         }
+        None => format!("{scheme}://{}", place(rest)),
     }
 }
 
@@ -230,6 +302,7 @@ mod tests {
         let url = "postgres://shop:s3cr3t@db/orders?password=s3cr3t";
         let settings = read(&["--database-url", url], "").unwrap();
         assert_eq!(settings.database.to_string(), "postgres://shop@db/orders");
+        let settings = read(&["--redis-url", "redis://:s3cr3t@cache:6379/0"], "").unwrap();
         assert!(!format!("{settings:?}").contains("s3cr3t"));
     }
 

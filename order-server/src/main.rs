@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use order_core::{OrderService, WorkerOptions};
+use order_core::WorkerOptions;
 use order_server::{
     Server,
     config::{Settings, WorkerMode},
@@ -26,7 +26,10 @@ async fn main() -> ExitCode {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
     let store = settings.database.open().await?;
-    let service = OrderService::builder(store)
+    let redis = settings.redis.client()?;
+    let service = settings
+        .redis
+        .builder(store)?
         .strategy(settings.strategy)
         .max_waiting(settings.max_waiting)
         .build();
@@ -39,7 +42,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     println!("Database   {}", settings.database);
     let worker =
         (settings.worker == WorkerMode::Embedded).then(|| service.worker(WorkerOptions::default()));
-    let server = Server { service, worker };
+    let server = Server {
+        service,
+        worker,
+        redis,
+    };
     serve(listener, server, telemetry::stop_signal()).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use order_core::{OrderService, Worker};
+use order_core::{OrderService, RedisClient, Worker};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,8 @@ pub struct Server {
     pub service: OrderService,
     /// The worker inside it, if there is one.
     pub worker: Option<Worker>,
+    /// The Redis that it can do without, if there is one.
+    pub redis: Option<RedisClient>,
 }
 
 /// Serves on `listener` until `stop` is cancelled: takes no more connections, answers what is
@@ -35,7 +37,7 @@ pub async fn serve(
     });
     let served = poem::Server::new_with_acceptor(NoDelay::new(listener)?)
         .run_with_graceful_shutdown(
-            app(server.service),
+            app(server.service, server.redis),
             stop.clone().cancelled_owned(),
             Some(SHUTDOWN_LIMIT),
         )

@@ -8,9 +8,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// Writes the log to standard error, at the levels of `RUST_LOG` (`info` when it is not set).
+/// What is logged when `RUST_LOG` does not say: the driver's notices help nobody.
+const DEFAULT_LEVELS: &str = "info,sqlx=warn";
+
+/// Writes the log to standard error, at the levels of `RUST_LOG`.
 pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVELS));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use self::group::{Group, Way};
 use crate::{
+    cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
     clock::{Clock, SystemClock},
     domain::{
         AdjustmentId, IdGenerator, NewOrder, Order, OrderId, OrderRequest, Page, Product,
@@ -27,6 +28,8 @@ const GROUP_ORDERS: usize = 1_000;
 /// What the service is made of; shared by its clones, its groups and its workers.
 struct Parts {
     store: Arc<dyn Store>,
+    /// The same store, when it has a cache before it.
+    cached: Option<Arc<CachedStore>>,
     queue: Option<Arc<dyn OrderQueue>>,
     clock: Arc<dyn Clock>,
     ids: IdGenerator,
@@ -102,6 +105,16 @@ impl Builder {
         self
     }
 
+    /// Reads products through a cache, which is told of every change that is made through
+    /// this service and its workers. Without one, reads go to the database.
+    #[must_use]
+    pub fn cache(mut self, cache: Arc<dyn ProductCache>) -> Self {
+        let cached = Arc::new(CachedStore::new(self.parts.store, cache));
+        self.parts.store = Arc::clone(&cached) as Arc<dyn Store>;
+        self.parts.cached = Some(cached);
+        self
+    }
+
     /// The clock; the machine's unless said otherwise.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -136,6 +149,7 @@ impl OrderService {
         Builder {
             parts: Parts {
                 store,
+                cached: None,
                 queue: None,
                 clock: Arc::new(SystemClock),
                 ids: IdGenerator::default(),
@@ -188,6 +202,26 @@ impl OrderService {
     /// The backend's.
     pub async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
         self.parts.store.product(id).await
+    }
+
+    /// A living product, and where it was read from.
+    ///
+    /// # Errors
+    /// The backend's; a cache that fails is passed by.
+    pub async fn read_product(
+        &self,
+        id: ProductId,
+    ) -> Result<(Option<Product>, CacheStatus), Error> {
+        match &self.parts.cached {
+            Some(cached) => cached.read(id).await,
+            None => Ok((self.parts.store.product(id).await?, CacheStatus::Bypass)),
+        }
+    }
+
+    /// How the cache did since the process started; `None` without one.
+    #[must_use]
+    pub fn cache_stats(&self) -> Option<CacheStats> {
+        self.parts.cached.as_ref().map(|cached| cached.stats())
     }
 
     /// Living products, newest first.

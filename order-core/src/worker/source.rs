@@ -79,7 +79,15 @@ impl Source {
     async fn decide_claimed(&self, queue: &dyn OrderQueue) -> Result<Step, Error> {
         let options = &self.options;
         let (batch, lease, wait) = (options.batch_orders, options.lease, options.idle_poll);
-        let leases = queue.claim(Topic::Validate, batch, lease, wait).await?;
+        let leases = match queue.claim(Topic::Validate, batch, lease, wait).await {
+            Ok(leases) => leases,
+            Err(error) if error.is_transient() => {
+                // The queue only says where to look first. Without it, the database does.
+                tracing::debug!(error = &error as &dyn std::error::Error, "queue is away");
+                return self.decide_oldest().await;
+            }
+            Err(error) => return Err(error),
+        };
         let idle = leases.is_empty();
         if idle {
             return Ok(Step {
@@ -90,11 +98,12 @@ impl Source {
         let ids: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
         let decided = match self.decide(Pick::These(&ids)).await {
             Ok(decisions) => {
-                queue.ack(Topic::Validate, leases).await?;
+                self.ack(queue, leases).await;
                 tally(&decisions)
             }
             Err(error) if error.is_transient() => {
-                queue.retry(Topic::Validate, leases, RETRY_DELAY).await?;
+                // What cannot be handed back is taken over when its lease runs out.
+                let _ = queue.retry(Topic::Validate, leases, RETRY_DELAY).await;
                 return Err(error);
             }
             Err(error) => {
@@ -114,7 +123,7 @@ impl Source {
         for lease in leases {
             match self.decide(Pick::These(&[lease.order_id])).await {
                 Ok(decisions) => {
-                    queue.ack(Topic::Validate, vec![lease]).await?;
+                    self.ack(queue, vec![lease]).await;
                     decided += tally(&decisions);
                 }
                 Err(error) if error.is_transient() || lease.attempts < MAX_ATTEMPTS => {
@@ -131,6 +140,17 @@ impl Source {
             }
         }
         Ok(decided)
+    }
+
+    /// Consumes claims of what is decided. The decision stands in any case: claims that the
+    /// queue does not hear of are taken over, and found decided.
+    async fn ack(&self, queue: &dyn OrderQueue, leases: Vec<Lease>) {
+        if let Err(error) = queue.ack(Topic::Validate, leases).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "claims were not consumed"
+            );
+        }
     }
 
     async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {

@@ -1,6 +1,6 @@
 //! Whether the server is well. Also answered outside the prefix, where load balancers look.
 
-use order_core::OrderService;
+use order_core::{OrderService, RedisClient};
 use poem::Route;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 use serde::Serialize;
@@ -8,45 +8,110 @@ use serde::Serialize;
 use super::Tag;
 use crate::http::{json::Json, problem::Problem};
 
-/// How the server is.
+/// Whether the process is alive.
 #[derive(Serialize, Object)]
-struct Wellbeing {
-    /// `ok`, or `ready`.
+struct Alive {
+    /// `ok`.
     status: String,
 }
 
+/// What the server can do.
+#[derive(Serialize, Object)]
+struct Ready {
+    /// `ready`, or `degraded` when it does without Redis: slower, and as right as ever.
+    status: String,
+    /// `up`.
+    database: String,
+    /// `up` or `down`; `null` when there is none.
+    redis: Option<String>,
+}
+
+/// How the cache of products did since the process started.
+#[derive(Serialize, Object)]
+struct CacheBody {
+    /// Reads that the cache answered.
+    hits: u64,
+    /// Reads that it could not answer.
+    misses: u64,
+    /// Hits over hits and misses.
+    ratio: f64,
+    /// Calls that failed.
+    errors: u64,
+    /// Products that are kept; `null` where that is not known, as in Redis.
+    entries: Option<u64>,
+}
+
 /// The operations on the server itself.
+#[derive(Clone)]
 pub struct Health {
     service: OrderService,
+    redis: Option<RedisClient>,
 }
 
 impl Health {
-    pub(super) fn new(service: OrderService) -> Self {
-        Self { service }
+    pub(crate) fn new(service: OrderService, redis: Option<RedisClient>) -> Self {
+        Self { service, redis }
     }
 
-    async fn is_ready(&self) -> Result<Json<Wellbeing>, Problem> {
+    async fn readiness(&self) -> Result<Json<Ready>, Problem> {
         self.service.store().ping().await?;
-        Ok(Json(Wellbeing {
-            status: "ready".to_owned(),
+        let redis_is_up = match &self.redis {
+            Some(redis) => Some(redis.ping().await.is_ok()),
+            None => None,
+        };
+        let word = |up| if up { "up" } else { "down" }.to_owned();
+        let status = if redis_is_up == Some(false) {
+            "degraded"
+        } else {
+            "ready"
+        };
+        Ok(Json(Ready {
+            status: status.to_owned(),
+            database: word(true),
+            redis: redis_is_up.map(word),
         }))
     }
+
+    fn cache(&self) -> Json<CacheBody> {
+        let stats = self.service.cache_stats().unwrap_or_default();
+        Json(CacheBody {
+            hits: stats.hits,
+            misses: stats.misses,
+            ratio: stats.ratio,
+            errors: stats.errors,
+            entries: stats.entries,
+        })
+    }
+}
+
+fn is_alive() -> Json<Alive> {
+    Json(Alive {
+        status: "ok".to_owned(),
+    })
 }
 
 #[OpenApi(tag = "Tag::Health")]
 impl Health {
     /// Whether the process is alive
     #[oai(path = "/health", method = "get", operation_id = "health")]
-    async fn alive(&self) -> Json<Wellbeing> {
-        Json(Wellbeing {
-            status: "ok".to_owned(),
-        })
+    async fn alive(&self) -> Json<Alive> {
+        is_alive()
     }
 
     /// Whether it can serve: 503 when the database does not answer
     #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
-    async fn ready(&self) -> Result<Json<Wellbeing>, Problem> {
-        self.is_ready().await
+    async fn ready(&self) -> Result<Json<Ready>, Problem> {
+        self.readiness().await
+    }
+
+    /// How the cache does
+    #[oai(
+        path = "/health/cache/stats",
+        method = "get",
+        operation_id = "cacheStats"
+    )]
+    async fn cache_stats(&self) -> Json<CacheBody> {
+        self.cache()
     }
 }
 
@@ -56,19 +121,24 @@ struct OutsideThePrefix(Health);
 #[OpenApi]
 impl OutsideThePrefix {
     #[oai(path = "/", method = "get")]
-    async fn alive(&self) -> Json<Wellbeing> {
-        self.0.alive().await
+    async fn alive(&self) -> Json<Alive> {
+        is_alive()
     }
 
     #[oai(path = "/ready", method = "get")]
-    async fn ready(&self) -> Result<Json<Wellbeing>, Problem> {
-        self.0.is_ready().await
+    async fn ready(&self) -> Result<Json<Ready>, Problem> {
+        self.0.readiness().await
+    }
+
+    #[oai(path = "/cache/stats", method = "get")]
+    async fn cache_stats(&self) -> Json<CacheBody> {
+        self.0.cache()
     }
 }
 
 /// The routes below `/health`.
 #[must_use]
-pub(crate) fn service(service: OrderService) -> Route {
-    let health = OutsideThePrefix(Health { service });
-    Route::new().nest("/", OpenApiService::new(health, "Health", ""))
+pub(crate) fn routes(health: Health) -> Route {
+    let api = OpenApiService::new(OutsideThePrefix(health), "Health", "");
+    Route::new().nest("/", api)
 }

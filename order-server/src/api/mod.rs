@@ -25,11 +25,11 @@ pub type Operations = (products::Products, orders::Orders, health::Health);
 
 /// The operations over `service`, with their description.
 #[must_use]
-pub fn service(service: OrderService) -> OpenApiService<Operations, ()> {
+pub fn service(service: OrderService, health: health::Health) -> OpenApiService<Operations, ()> {
     let operations = (
         products::Products::new(service.clone()),
-        orders::Orders::new(service.clone()),
-        health::Health::new(service),
+        orders::Orders::new(service),
+        health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))
         .description("Sells stock under heavy concurrency, and never what is not there.")

@@ -142,12 +142,19 @@ enum Created {
 
 #[derive(ApiResponse)]
 enum Found {
-    /// The product
+    /// The product; `X-Cache` is `hit`, `miss` or `bypass`
     #[oai(status = 200)]
-    Product(Json<ProductBody>, #[oai(header = "ETag")] String),
+    Product(
+        Json<ProductBody>,
+        #[oai(header = "ETag")] String,
+        #[oai(header = "X-Cache")] String,
+    ),
     /// It is still what the client has
     #[oai(status = 304)]
-    NotModified(#[oai(header = "ETag")] String),
+    NotModified(
+        #[oai(header = "ETag")] String,
+        #[oai(header = "X-Cache")] String,
+    ),
 }
 
 #[derive(ApiResponse)]
@@ -172,6 +179,17 @@ pub struct Products {
 impl Products {
     pub(super) fn new(service: OrderService) -> Self {
         Self { service }
+    }
+
+    async fn find(&self, id: Uuid, if_none_match: Option<String>) -> Result<Found, Problem> {
+        let (product, cache) = self.service.read_product(ProductId(id)).await?;
+        let product = product.ok_or_else(|| Problem::product_not_found(id))?;
+        let (etag, cache) = (etag(&product), cache.as_str().to_owned());
+        let known = if_none_match.unwrap_or_default();
+        if known.split(',').any(|tag| matches(tag.trim(), &etag)) {
+            return Ok(Found::NotModified(etag, cache));
+        }
+        Ok(Found::Product(Json(product.into()), etag, cache))
     }
 
     async fn change(
@@ -230,7 +248,7 @@ impl Products {
         }))
     }
 
-    /// Read a product
+    /// Read a product, through the cache
     #[oai(path = "/products/:id", method = "get", operation_id = "getProduct")]
     async fn get(
         &self,
@@ -239,14 +257,23 @@ impl Products {
         #[oai(name = "If-None-Match")]
         if_none_match: Header<Option<String>>,
     ) -> Result<Found, Problem> {
-        let product = self.service.product(ProductId(id.0)).await?;
-        let product = product.ok_or_else(|| Problem::product_not_found(id.0))?;
-        let etag = etag(&product);
-        let known = if_none_match.0.unwrap_or_default();
-        if known.split(',').any(|tag| matches(tag.trim(), &etag)) {
-            return Ok(Found::NotModified(etag));
-        }
-        Ok(Found::Product(Json(product.into()), etag))
+        self.find(id.0, if_none_match.0).await
+    }
+
+    /// The same as reading a product
+    #[oai(
+        path = "/products/:id/cached",
+        method = "get",
+        operation_id = "getProductCached"
+    )]
+    async fn get_cached(
+        &self,
+        id: Path<Uuid>,
+        /// An `ETag` that the client has
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<Found, Problem> {
+        self.find(id.0, if_none_match.0).await
     }
 
     /// Replace a product

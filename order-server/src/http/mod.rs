@@ -6,7 +6,7 @@ pub mod json;
 pub mod problem;
 mod request_id;
 
-use order_core::OrderService;
+use order_core::{OrderService, RedisClient};
 use poem::{
     Endpoint, EndpointExt, Response, Route, get, handler, middleware::CatchPanic, web::Redirect,
 };
@@ -15,15 +15,16 @@ use self::{problem::Problem, request_id::RequestId};
 use crate::api;
 
 /// The whole application.
-pub fn app(service: OrderService) -> impl Endpoint<Output = Response> {
-    let api = api::service(service.clone());
+pub fn app(service: OrderService, redis: Option<RedisClient>) -> impl Endpoint<Output = Response> {
+    let health = api::health::Health::new(service.clone(), redis);
+    let api = api::service(service, health.clone());
     Route::new()
         .at("/", get(root))
         .at("/openapi.json", api.spec_endpoint())
         .nest("/docs", api.swagger_ui())
         .at("/redoc", documents::redoc(&api))
         .nest("/api/v1", api)
-        .nest("/health", api::health::service(service))
+        .nest("/health", api::health::routes(health))
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
         .catch_all_error(async |error| Problem::from_poem(error))
         .with(RequestId::default())

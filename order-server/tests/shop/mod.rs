@@ -4,11 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use order_core::{
-    OrderService, WorkerOptions,
+    WorkerOptions,
     store::{self, Imbalance, Store},
     testing::PostgresServer,
 };
-use order_server::{Server, serve};
+use order_server::{Server, config::Redis, serve};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -68,14 +68,29 @@ impl Answer {
 
 impl Shop {
     pub async fn open(database_url: &str) -> Self {
+        Self::open_with_redis(database_url, None).await
+    }
+
+    /// A server as its settings make it.
+    pub async fn open_with_redis(database_url: &str, redis_url: Option<&str>) -> Self {
         let store = store::connect(database_url).await.unwrap();
         store.migrate().await.unwrap();
-        let service = OrderService::builder(store).build();
+        let settings = Redis {
+            redis_url: redis_url.map(ToOwned::to_owned),
+            cache_ttl: 300,
+        };
+        let redis = settings.client().unwrap();
+        let service = settings.builder(store).unwrap().build();
         let worker = Some(service.worker(WorkerOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, Server { service, worker }, stop.clone()));
+        let server = Server {
+            service,
+            worker,
+            redis,
+        };
+        let served = tokio::spawn(serve(listener, server, stop.clone()));
         Self {
             client: reqwest::Client::new(),
             origin,

@@ -1,0 +1,232 @@
+//! The cache before the store: never an old state after a new one, one query for many misses.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use order_core::{
+    Error, OrderService,
+    cache::{CacheStatus, Entry, LocalCache, ProductCache, RedisCache},
+    domain::{OrderRequest, Product, ProductChange, ProductId, ProductRequest, Quantity},
+    store::{SqliteStore, Store},
+    testing::RedisServer,
+};
+use tokio::sync::{Notify, Semaphore};
+
+const TTL: Duration = Duration::from_secs(300);
+
+/// A cache whose first write waits until it is let go: a reader that is slow between the
+/// database and the cache.
+struct SlowFirstPut {
+    inner: Arc<dyn ProductCache>,
+    puts: AtomicUsize,
+    has_arrived: Notify,
+    may_go: Semaphore,
+}
+
+#[async_trait]
+impl ProductCache for SlowFirstPut {
+    async fn get(&self, id: ProductId) -> Result<Option<Entry>, Error> {
+        self.inner.get(id).await
+    }
+
+    async fn put(&self, entries: &[Entry]) -> Result<(), Error> {
+        if self.puts.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.has_arrived.notify_one();
+            self.may_go.acquire().await.unwrap().forget();
+        }
+        self.inner.put(entries).await
+    }
+
+    fn entries(&self) -> Option<u64> {
+        self.inner.entries()
+    }
+}
+
+struct Shop {
+    service: OrderService,
+    cache: Arc<SlowFirstPut>,
+    product: Product,
+}
+
+async fn shop(inner: Arc<dyn ProductCache>) -> Shop {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
+        .keep();
+    let url = format!("sqlite://{}", dir.join("orders.db").display());
+    let store = SqliteStore::connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let cache = Arc::new(SlowFirstPut {
+        inner,
+        puts: AtomicUsize::new(0),
+        has_arrived: Notify::new(),
+        may_go: Semaphore::new(0),
+    });
+    let service = OrderService::builder(Arc::new(store))
+        .cache(Arc::clone(&cache) as Arc<dyn ProductCache>)
+        .build();
+    let product = ProductRequest::new("p", "1".parse().unwrap(), 10, None).unwrap();
+    let product = service.create_product(product).await.unwrap();
+    Shop {
+        service,
+        cache,
+        product,
+    }
+}
+
+async fn caches(server: &RedisServer) -> [Arc<dyn ProductCache>; 2] {
+    [
+        Arc::new(LocalCache::new(TTL)),
+        Arc::new(RedisCache::new(server.client(), TTL)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_cannot_bring_an_old_state_back() {
+    let server = RedisServer::start();
+    for cache in caches(&server).await {
+        let shop = shop(cache).await;
+        let id = shop.product.id;
+        let slow = tokio::spawn({
+            let service = shop.service.clone();
+            async move { service.read_product(id).await.unwrap() }
+        });
+        // It has read the old price, and is about to put it into the cache.
+        shop.cache.has_arrived.notified().await;
+        let change = ProductChange::default()
+            .price("2".parse().unwrap())
+            .unwrap();
+        shop.service.update_product(id, &change).await.unwrap();
+        let price = async || {
+            let (product, status) = shop.service.read_product(id).await.unwrap();
+            (product.unwrap().price.to_string(), status)
+        };
+        assert_eq!(price().await, ("2.00".to_owned(), CacheStatus::Hit));
+        shop.cache.may_go.add_permits(1);
+        let (old, _) = slow.await.unwrap();
+        assert_eq!(
+            old.unwrap().price.to_string(),
+            "1.00",
+            "it read before the change"
+        );
+        assert_eq!(price().await, ("2.00".to_owned(), CacheStatus::Hit));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_misses_make_one_query() {
+    let server = RedisServer::start();
+    for cache in caches(&server).await {
+        let shop = shop(cache).await;
+        let id = shop.product.id;
+        let readers: Vec<_> = (0..100)
+            .map(|_| {
+                let service = shop.service.clone();
+                tokio::spawn(async move { service.read_product(id).await.unwrap() })
+            })
+            .collect();
+        shop.cache.has_arrived.notified().await;
+        // All of them are there when the one query is let go on.
+        while shop.service.cache_stats().unwrap().misses < 100 {
+            tokio::task::yield_now().await;
+        }
+        shop.cache.may_go.add_permits(1);
+        for reader in readers {
+            assert_eq!(reader.await.unwrap().0, Some(shop.product.clone()));
+        }
+        assert_eq!(
+            shop.cache.puts.load(Ordering::SeqCst),
+            1,
+            "each query ends with a put"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_seen_by_the_next_read() {
+    let server = RedisServer::start();
+    for cache in caches(&server).await {
+        let shop = shop(cache).await;
+        shop.cache.may_go.add_permits(1);
+        let (service, id) = (&shop.service, shop.product.id);
+        let read = async || service.read_product(id).await.unwrap().0;
+        let stock = async || read().await.unwrap().stock;
+        assert_eq!(stock().await, 10);
+        let two = OrderRequest::one(id, Quantity::new(2).unwrap());
+        let sold = service.purchase(two.clone()).await.unwrap();
+        assert_eq!(stock().await, 8);
+        service.accept(two).await.unwrap();
+        service.worker(Default::default()).drain().await.unwrap();
+        assert_eq!(stock().await, 6);
+        service.cancel(sold.id).await.unwrap();
+        assert_eq!(stock().await, 8);
+        let set = ProductChange::default().stock(3).unwrap();
+        service.update_product(id, &set).await.unwrap();
+        assert_eq!(stock().await, 3);
+        let hits = service.cache_stats().unwrap().hits;
+        assert!(hits >= 4, "changes replace what is cached: {hits} hits");
+        service.archive_product(id).await.unwrap();
+        assert_eq!(read().await, None);
+        // What an order gives back to an archived product does not bring it back.
+        let pieces = service.orders(&Default::default()).await.unwrap().items;
+        for order in pieces {
+            service.cancel(order.id).await.unwrap();
+        }
+        assert_eq!(read().await, None);
+    }
+}
+
+/// A Redis that hangs costs one time-out, not one for every read; what it could not be told
+/// meanwhile it is told when it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_hangs_is_passed_by_and_told_later() {
+    let server = RedisServer::start();
+    let shop = shop(Arc::new(RedisCache::new(server.client(), TTL))).await;
+    shop.cache.may_go.add_permits(1);
+    let (service, id) = (&shop.service, shop.product.id);
+    for expected in [CacheStatus::Miss, CacheStatus::Hit] {
+        assert_eq!(service.read_product(id).await.unwrap().1, expected);
+    }
+    server.freeze();
+    let start = std::time::Instant::now();
+    for _ in 0..300 {
+        let (product, status) = service.read_product(id).await.unwrap();
+        assert_eq!((product.unwrap().stock, status), (10, CacheStatus::Bypass));
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "300 reads took {took:?}");
+    service
+        .purchase(OrderRequest::one(id, Quantity::new(4).unwrap()))
+        .await
+        .unwrap();
+    assert_eq!(service.read_product(id).await.unwrap().0.unwrap().stock, 6);
+    server.thaw();
+    let thawed = std::time::Instant::now();
+    // Another server would read straight from Redis: the old state must be gone from there.
+    let other = RedisCache::new(server.client(), TTL);
+    loop {
+        if let Ok(Some(Entry::Living(product))) = other.get(id).await
+            && product.stock == 6
+        {
+            break;
+        }
+        assert!(
+            thawed.elapsed() < Duration::from_secs(2),
+            "Redis still shows the old state"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    while service.read_product(id).await.unwrap().1 != CacheStatus::Hit {
+        assert!(
+            thawed.elapsed() < Duration::from_secs(3),
+            "the cache is not used again"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
