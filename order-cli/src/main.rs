@@ -49,6 +49,8 @@ enum Command {
     Worker(commands::worker::Worker),
     /// Brings the schema up to date, and does nothing else
     Migrate,
+    /// Asks the server on this machine whether it can serve
+    Health(commands::health::Health),
     /// Proves that the books balance; exits with 1 and names what does not
     Verify,
 }
@@ -69,6 +71,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Health(health) = &cli.command {
+        return commands::health::run(health);
+    }
     let output = Output::new(cli.output);
     let store = cli.database.open().await?;
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
@@ -79,7 +84,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
-        Command::Migrate => Ok(ExitCode::SUCCESS),
+        Command::Migrate | Command::Health(_) => Ok(ExitCode::SUCCESS),
         Command::Verify => commands::verify::run(&service, &output).await,
     }
 }

@@ -199,6 +199,16 @@ async fn a_server_and_two_workers_serve_a_crowd_exactly_and_one_is_killed() {
         .last()
         .unwrap()
         .replace("/api/v1", "");
+    let address = origin.trim_start_matches("http://").to_owned();
+    let health = |address: &str| {
+        Command::new(cli)
+            .args(["health", "--bind-addr", address])
+            .status()
+            .unwrap()
+            .code()
+    };
+    assert_eq!(health(&address), Some(0));
+    assert_eq!(health("127.0.0.1:9"), Some(1));
     let workers = [(); 2].map(|()| Process::start(cli, &["worker", "run"], &url));
 
     let http: Arc<dyn Shop> = Arc::new(Http {

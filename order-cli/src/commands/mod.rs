@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bulk;
+pub(crate) mod health;
 mod list;
 pub(crate) mod order;
 pub(crate) mod product;

@@ -18,9 +18,9 @@ use super::Twin;
 use crate::{
     clock::{Clock, ManualClock},
     domain::{
-        AdjustmentId, IdGenerator, MAX_STOCK, Money, NewOrder, OrderId, OrderRequest, PageRequest,
-        PageSize, PageStart, Product, ProductChange, ProductId, ProductRequest, Quantity,
-        RequestedLine, StockRequest,
+        AdjustmentId, IdGenerator, MAX_STOCK, Money, NewOrder, Order, OrderId, OrderRequest,
+        PageRequest, PageSize, PageStart, Product, ProductChange, ProductId, ProductRequest,
+        Quantity, RequestedLine, StockRequest,
     },
     error::Error,
     store::{
@@ -228,11 +228,9 @@ impl Play {
             }
             Step::Cancel { order } => {
                 let id = self.order(*order);
-                let sorted =
-                    |cancelled: Option<Cancelled>| cancelled.map(|c| (c.order, by_id(c.changed)));
                 same(
-                    self.store.cancel(id, at).await.map(sorted),
-                    self.twin.cancel(id, at).await.map(sorted),
+                    self.store.cancel(id, at).await.map(restocked),
+                    self.twin.cancel(id, at).await.map(restocked),
                 )
             }
         }
@@ -337,6 +335,10 @@ impl Play {
 /// Changed products come in any order.
 fn sorted<T>(outcome: Outcome<T>) -> (Vec<T>, Vec<Product>) {
     (outcome.results, by_id(outcome.changed))
+}
+
+fn restocked(cancelled: Option<Cancelled>) -> Option<(Order, Vec<Product>)> {
+    cancelled.map(|cancelled| (cancelled.order, by_id(cancelled.changed)))
 }
 
 fn by_id(mut products: Vec<Product>) -> Vec<Product> {

@@ -1,0 +1,52 @@
+//! `order-cli health`: whether the server on this machine can serve. For health checks of
+//! containers, whose image has no HTTP client.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Asks the server whether it is ready; exits with 1 when it is not.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Where the server listens
+    #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
+    bind_addr: SocketAddr,
+}
+
+pub(crate) fn run(health: &Health) -> anyhow::Result<ExitCode> {
+    let answer = ask(reachable(health.bind_addr)).context("the server does not answer")?;
+    let status = answer.lines().next().unwrap_or_default();
+    ensure!(
+        status.split(' ').nth(1) == Some("200"),
+        "the server is not ready: {status}"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A server that listens everywhere is asked here.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET /health/ready HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
