@@ -22,7 +22,7 @@ CREATE TABLE stock_adjustments (
     id         uuid        PRIMARY KEY,
     product_id uuid        NOT NULL REFERENCES products (id),
     delta      bigint      NOT NULL CONSTRAINT stock_adjustments_delta_range
-                           CHECK (delta BETWEEN -1000000000000 AND 1000000000000 AND delta <> 0),
+                           CHECK (delta BETWEEN -1000000000000 AND 1000000000000),
     reason     text        NOT NULL CONSTRAINT stock_adjustments_reason_length CHECK (char_length(reason) BETWEEN 1 AND 255),
     created_at timestamptz NOT NULL
 );

@@ -19,7 +19,7 @@ CREATE TABLE stock_adjustments (
     id         BLOB    PRIMARY KEY CHECK (length(id) = 16),
     product_id BLOB    NOT NULL REFERENCES products (id),
     delta      INTEGER NOT NULL CONSTRAINT stock_adjustments_delta_range
-                       CHECK (delta BETWEEN -1000000000000 AND 1000000000000 AND delta <> 0),
+                       CHECK (delta BETWEEN -1000000000000 AND 1000000000000),
     reason     TEXT    NOT NULL CONSTRAINT stock_adjustments_reason_length CHECK (length(reason) BETWEEN 1 AND 255),
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -4,7 +4,7 @@
 mod commands;
 mod output;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use order_server::{
@@ -55,14 +55,19 @@ enum Command {
     Verify,
 }
 
+/// How long to wait for Redis, when it has to be told something before we end.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli: Cli = config::parse();
-    telemetry::init(cli.log_format);
-    match run(cli).await {
+    let logs = telemetry::init(cli.log_format);
+    let done = match logs {
+        Ok(()) => run(cli).await,
+        Err(error) => Err(error),
+    };
+    match done {
         Ok(code) => code,
-        // Whoever read our output had enough, as `head` does.
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("order-cli: {error:#}");
             ExitCode::FAILURE
@@ -80,13 +85,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         store.migrate().await?;
     }
     let service = cli.redis.builder(store)?.build();
-    match cli.command {
+    let code = match cli.command {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
         Command::Migrate | Command::Health(_) => Ok(ExitCode::SUCCESS),
         Command::Verify => commands::verify::run(&service, &output).await,
-    }
+    };
+    service.settle(SETTLE_LIMIT).await;
+    code
 }
 
 #[cfg(test)]

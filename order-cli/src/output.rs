@@ -42,6 +42,10 @@ impl Output {
 
     /// Prints rows; tables and CSV show the given columns of them, JSON all there is.
     pub(crate) fn rows<T: Serialize>(&self, columns: &[Column], rows: &[T]) -> anyhow::Result<()> {
+        unless_closed(self.print(columns, rows))
+    }
+
+    fn print<T: Serialize>(&self, columns: &[Column], rows: &[T]) -> anyhow::Result<()> {
         let rows = rows
             .iter()
             .map(serde_json::to_value)
@@ -95,11 +99,20 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-/// Whether an error says that nobody reads our output any more.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// An output that was closed is no failure: whoever read it had enough, as `head` does. What
+/// the command has done, and its exit code, stand.
+fn unless_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    let is_closed = |error: &anyhow::Error| {
+        error.chain().any(|cause| {
+            let cause = cause.downcast_ref::<io::Error>();
+            cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        })
+    };
+    result.or_else(|error| {
+        if is_closed(&error) {
+            Ok(())
+        } else {
+            Err(error)
+        }
     })
 }

@@ -19,7 +19,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bought = shop.purchase(one.clone()).await?;
     println!("at once: {} for {}", bought.status, bought.total_price);
     let (last, late) = (shop.accept(one.clone()).await?, shop.accept(one).await?);
-    let decided = shop.worker(WorkerOptions::default()).drain().await?;
+    let decided = shop
+        .worker(WorkerOptions::default())
+        .drain(&Default::default())
+        .await?;
     println!(
         "in the background: {} sold, {} failed",
         decided.sold, decided.failed

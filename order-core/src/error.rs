@@ -112,6 +112,19 @@ impl Error {
         ))
     }
 
+    /// What went wrong, with every cause below it. Not for clients: it may quote a statement.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether the same call may succeed if it is made again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

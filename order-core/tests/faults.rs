@@ -12,8 +12,8 @@ use std::{
 use order_core::{
     Error, OrderService, WorkerOptions,
     domain::{
-        AdjustmentId, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
-        StockRequest,
+        AdjustmentId, OrderId, OrderRequest, OrderStatus, ProductChange, ProductId, ProductRequest,
+        Quantity, StockRequest,
     },
     store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
     testing::{
@@ -148,6 +148,8 @@ async fn history(
     cuts += wire.was_cut();
     assert_eq!(stock().await, 15);
 
+    cuts += updates(store, wire, cut, id).await;
+
     let order = || {
         OrderRequest::one(id, Quantity::new(2).unwrap())
             .stamp(OrderId(Uuid::now_v7_for_tests()), at)
@@ -159,7 +161,7 @@ async fn history(
     cuts += wire.was_cut();
     assert_eq!(result.status, OrderStatus::Success);
     assert_eq!(direct.order(sold.id()).await.unwrap(), Some(result));
-    assert_eq!(stock().await, 13);
+    assert_eq!(stock().await, 18);
 
     let accepted = order();
     wire.cut(cut);
@@ -173,17 +175,45 @@ async fn history(
     cuts += wire.was_cut();
     let decided = direct.order(accepted.id()).await.unwrap().unwrap();
     assert_eq!(decided.status, OrderStatus::Success);
-    assert_eq!(stock().await, 11);
+    assert_eq!(stock().await, 16);
 
     wire.cut(cut);
     let cancelled = store.cancel(sold.id(), at).await.unwrap().unwrap();
     cuts += wire.was_cut();
     assert_eq!(cancelled.order.status, OrderStatus::Cancelled);
-    assert_eq!(stock().await, 13);
+    assert_eq!(stock().await, 18);
 
     wire.cut(cut);
     assert!(store.archive_product(id, at).await.unwrap());
     cuts + wire.was_cut()
+}
+
+/// Updates a product at version 2 twice, to 20 pieces and another price; how many of the two
+/// were really cut.
+async fn updates(store: &PostgresStore, wire: &Wire, cut: (Cut, i64), id: ProductId) -> i64 {
+    let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let mut cuts = 0;
+    let change = ProductChange::default()
+        .stock(20)
+        .unwrap()
+        .expect_version(2);
+    let update_id = AdjustmentId(Uuid::now_v7_for_tests());
+    wire.cut(cut);
+    let updated = store.update_product(id, &change, update_id, at).await;
+    cuts += wire.was_cut();
+    assert_eq!(
+        updated.unwrap().map(|p| (p.version, p.stock)),
+        Some((3, 20))
+    );
+    let change = ProductChange::default()
+        .price("2".parse().unwrap())
+        .unwrap();
+    let update_id = AdjustmentId(Uuid::now_v7_for_tests());
+    wire.cut(cut);
+    let updated = store.update_product(id, &change, update_id, at).await;
+    cuts += wire.was_cut();
+    assert_eq!(updated.unwrap().map(|p| p.version), Some(4));
+    cuts
 }
 
 trait NewId {

@@ -100,7 +100,11 @@ async fn serve_a_crowd(stores: &[Arc<dyn Store>], strategy: Strategy) {
     let workers: Vec<_> = services
         .iter()
         .map(|service| {
-            let (worker, stop) = (service.worker(WorkerOptions::default()), stop.clone());
+            let options = WorkerOptions {
+                strategy,
+                ..WorkerOptions::default()
+            };
+            let (worker, stop) = (service.worker(options), stop.clone());
             tokio::spawn(async move { worker.run(stop).await })
         })
         .collect();

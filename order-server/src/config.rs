@@ -1,15 +1,16 @@
 //! Settings: flags over environment over `orders.toml` over defaults.
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args, CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use order_core::{
-    OrderService, RedisClient,
+    OrderService, RedisClient, WorkerOptions,
     cache::{LocalCache, RedisCache},
     queue::RedisQueue,
     store::{self, Store, Strategy},
 };
+use url::Url;
 
 /// Where settings are read from when neither a flag nor the environment gives them.
 pub const FILE: &str = "orders.toml";
@@ -38,9 +39,9 @@ pub struct Settings {
     #[arg(long, env, default_value = "embedded")]
     pub worker: WorkerMode,
 
-    /// How concurrent orders are kept apart: batch, row_lock or conditional_update
-    #[arg(long, env, default_value_t)]
-    pub strategy: Strategy,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub deciding: Deciding,
 
     /// Requests that may wait for their turn, each way, before more are answered 503
     #[arg(long, env, default_value_t = 10_000)]
@@ -67,6 +68,44 @@ impl Settings {
             );
         }
         Ok(())
+    }
+}
+
+/// How orders are decided, for the worker in the server and for worker processes alike.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Deciding {
+    /// How concurrent orders are kept apart: batch, row_lock or conditional_update
+    #[arg(long, env, default_value_t)]
+    pub strategy: Strategy,
+
+    /// The most orders to decide in one transaction
+    #[arg(long, env = "WORKER_BATCH_ORDERS", default_value_t = 1_000, value_parser = positive())]
+    pub batch_orders: u64,
+
+    /// How long a claim on Redis holds before other workers take it over; the same for all
+    #[arg(long, env = "WORKER_LEASE_MS", default_value_t = 30_000, value_parser = positive())]
+    pub lease_ms: u64,
+
+    /// How long to wait, when there was nothing to do, before looking again
+    #[arg(long, env = "WORKER_IDLE_POLL_MS", default_value_t = 50, value_parser = positive())]
+    pub idle_poll_ms: u64,
+}
+
+fn positive() -> impl clap::builder::TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(1..)
+}
+
+impl Deciding {
+    /// The same, as a worker takes it.
+    #[must_use]
+    pub fn options(&self) -> WorkerOptions {
+        WorkerOptions {
+            strategy: self.strategy,
+            batch_orders: usize::try_from(self.batch_orders).unwrap_or(usize::MAX),
+            lease: Duration::from_millis(self.lease_ms),
+            idle_poll: Duration::from_millis(self.idle_poll_ms),
+            ..WorkerOptions::default()
+        }
     }
 }
 
@@ -178,18 +217,15 @@ impl fmt::Display for Database {
 }
 
 /// A URL as it can be shown.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
+fn without_password(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else {
         return "(not a URL)".to_owned();
     };
-    let place = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
-    match rest.rsplit_once('@') {
-        Some((user, rest)) => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}@{}", place(rest))
-        }
-        None => format!("{scheme}://{}", place(rest)),
-    }
+    url.set_query(None);
+    url.set_fragment(None);
+    // Refused only where a URL has no place for a password.
+    let _ = url.set_password(None);
+    url.to_string()
 }
 
 impl fmt::Debug for Database {
@@ -222,7 +258,11 @@ pub enum LogFormat {
 /// Reads the settings of this process; what is wrong ends it with one clear line.
 #[must_use]
 pub fn parse<P: Parser>() -> P {
-    let file = std::fs::read_to_string(Path::new(FILE)).unwrap_or_default();
+    let file = match std::fs::read_to_string(Path::new(FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => refuse(&error.to_string()).exit(),
+        Ok(text) => text,
+    };
     parse_from(std::env::args_os(), &file).unwrap_or_else(|error| error.exit())
 }
 
@@ -239,30 +279,48 @@ pub fn parse_from<P: Parser>(
     file: &str,
 ) -> Result<P, clap::Error> {
     let mut command = P::command();
-    let refuse = |reason: String| {
-        Settings::command().error(ErrorKind::InvalidValue, format!("{FILE}: {reason}"))
-    };
     let table: toml::Table = file
         .parse()
-        .map_err(|error: toml::de::Error| refuse(error.message().to_owned()))?;
+        .map_err(|error: toml::de::Error| refuse(error.message()))?;
     let ours = Settings::command();
     for (name, value) in table {
-        let known = |command: &clap::Command| command.get_arguments().any(|a| a.get_id() == &name);
-        if !known(&ours) {
-            return Err(refuse(format!("unknown setting `{name}`")));
-        }
-        if !known(&command) {
-            continue;
+        if !ours
+            .get_arguments()
+            .any(|argument| argument.get_id() == &name)
+        {
+            return Err(refuse(&format!("unknown setting `{name}`")));
         }
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Boolean(flag) => flag.to_string(),
-            other => return Err(refuse(format!("`{name}` cannot be {}", other.type_str()))),
+            other => return Err(refuse(&format!("`{name}` cannot be {}", other.type_str()))),
         };
-        command = command.mut_arg(&name, |argument| argument.default_value(text));
+        command = with_default(command, &name, &text);
     }
     P::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// Makes `text` the default of the setting `name` of a command and of all below it.
+fn with_default(mut command: clap::Command, name: &str, text: &str) -> clap::Command {
+    if command
+        .get_arguments()
+        .any(|argument| argument.get_id() == name)
+    {
+        command = command.mut_arg(name, |argument| argument.default_value(text.to_owned()));
+    }
+    let below: Vec<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    for subcommand in below {
+        command = command.mut_subcommand(subcommand, |command| with_default(command, name, text));
+    }
+    command
+}
+
+fn refuse(reason: &str) -> clap::Error {
+    Settings::command().error(ErrorKind::InvalidValue, format!("{FILE}: {reason}"))
 }
 
 #[cfg(test)]
@@ -281,7 +339,7 @@ mod tests {
         assert_eq!(settings.bind_addr.port(), 2);
         assert_eq!(settings.worker, WorkerMode::Off);
         assert_eq!(settings.max_waiting, 5);
-        assert_eq!(settings.strategy, Strategy::Batch);
+        assert_eq!(settings.deciding.strategy, Strategy::Batch);
     }
 
     #[test]
@@ -302,6 +360,14 @@ mod tests {
         let url = "postgres://shop:s3cr3t@db/orders?password=s3cr3t";
         let settings = read(&["--database-url", url], "").unwrap();
         assert_eq!(settings.database.to_string(), "postgres://shop@db/orders");
+        for url in [
+            "postgres://db/o?user=shop&password=s3cr3t@x",
+            "postgres://shop:s3cr3t?@db/orders",
+            "postgres://shop:s3cr3t@db:port/orders",
+        ] {
+            let settings = read(&["--database-url", url], "").unwrap();
+            assert!(!settings.database.to_string().contains("s3cr3t"), "{url}");
+        }
         let settings = read(&["--redis-url", "redis://:s3cr3t@cache:6379/0"], "").unwrap();
         assert!(!format!("{settings:?}").contains("s3cr3t"));
     }

@@ -1,8 +1,7 @@
 //! Starts the server: reads the settings, opens the database, serves until told to stop.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
-use order_core::WorkerOptions;
 use order_server::{
     Server,
     config::{Settings, WorkerMode},
@@ -13,7 +12,10 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings: Settings = order_server::config::parse();
-    telemetry::init(settings.log_format);
+    if let Err(error) = telemetry::init(settings.log_format) {
+        eprintln!("order-server: {error:#}");
+        return ExitCode::FAILURE;
+    }
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -30,18 +32,23 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let service = settings
         .redis
         .builder(store)?
-        .strategy(settings.strategy)
+        .strategy(settings.deciding.strategy)
         .max_waiting(settings.max_waiting)
         .build();
     let listener = TcpListener::bind(settings.bind_addr)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.bind_addr))?;
     let address = listener.local_addr()?;
-    println!("API        http://{address}/api/v1");
-    println!("Docs       http://{address}/docs (Swagger UI), http://{address}/redoc");
-    println!("Database   {}", settings.database);
-    let worker =
-        (settings.worker == WorkerMode::Embedded).then(|| service.worker(WorkerOptions::default()));
+    // Whoever started it may not read this.
+    let _ = writeln!(
+        std::io::stdout(),
+        "API        http://{address}/api/v1\n\
+         Docs       http://{address}/docs (Swagger UI), http://{address}/redoc\n\
+         Database   {}",
+        settings.database
+    );
+    let worker = (settings.worker == WorkerMode::Embedded)
+        .then(|| service.worker(settings.deciding.options()));
     let server = Server {
         service,
         worker,

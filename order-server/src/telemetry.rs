@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -12,9 +13,15 @@ use crate::config::LogFormat;
 const DEFAULT_LEVELS: &str = "info,sqlx=warn";
 
 /// Writes the log to standard error, at the levels of `RUST_LOG`.
-pub fn init(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVELS));
+///
+/// # Errors
+/// When `RUST_LOG` cannot be read.
+pub fn init(format: LogFormat) -> anyhow::Result<()> {
+    let levels =
+        std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| DEFAULT_LEVELS.to_owned());
+    let filter = EnvFilter::builder()
+        .parse(&levels)
+        .with_context(|| format!("RUST_LOG: cannot read {levels:?}"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -23,6 +30,7 @@ pub fn init(format: LogFormat) {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+    Ok(())
 }
 
 /// Is cancelled by the first SIGTERM or SIGINT. The second ends the process at once, with

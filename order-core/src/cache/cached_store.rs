@@ -84,8 +84,9 @@ struct State {
     cache: Arc<dyn ProductCache>,
     flights: Mutex<HashMap<ProductId, Flight>>,
     flight_number: AtomicU64,
-    /// The newest state of products that the cache could not be told.
-    untold: Mutex<HashMap<ProductId, Entry>>,
+    /// Products that the cache could not be told of: their newest state, or `None` where that
+    /// has to be read again, since the outcome of a change is unknown.
+    untold: Mutex<HashMap<ProductId, Option<Entry>>>,
     is_repairing: AtomicBool,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -213,7 +214,51 @@ impl CachedStore {
         if let Err(error) = self.state.cache.put(&entries).await {
             self.state.failed(&error);
             self.state.remember(entries);
-            repair(&self.state);
+            self.repair();
+        }
+    }
+
+    /// Passes the cache by for products that may have changed, until they are read again.
+    fn suspect(&self, ids: impl Iterator<Item = ProductId>) {
+        {
+            let mut untold = lock(&self.state.untold);
+            untold.extend(ids.map(|id| (id, None)));
+            if untold.is_empty() {
+                return;
+            }
+        }
+        self.repair();
+    }
+
+    /// The result of a change of these products, which are suspect when its outcome is unknown.
+    fn unless_unknown<T>(
+        &self,
+        result: Result<T, Error>,
+        ids: impl Iterator<Item = ProductId>,
+    ) -> Result<T, Error> {
+        if let Err(Error::OutcomeUnknown { .. }) = result {
+            self.suspect(ids);
+        }
+        result
+    }
+
+    /// Tells the cache what it missed, until it has it all.
+    fn repair(&self) {
+        if self.state.is_repairing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (state, inner) = (Arc::clone(&self.state), Arc::clone(&self.inner));
+        tokio::spawn(async move {
+            while !state.repair_once(inner.as_ref()).await {
+                tokio::time::sleep(REPAIR_PAUSE).await;
+            }
+        });
+    }
+
+    /// Waits until the cache was told everything.
+    pub(crate) async fn settle(&self) {
+        while !lock(&self.state.untold).is_empty() {
+            tokio::time::sleep(REPAIR_PAUSE / 4).await;
         }
     }
 
@@ -222,23 +267,10 @@ impl CachedStore {
         self.changed(living.collect()).await;
     }
 
-    /// Reads products again that an attempt changed whose commit was in doubt, and whose
-    /// state did not come back with the answer.
-    async fn reread(&self, ids: impl Iterator<Item = ProductId>, told: &[Product]) {
-        let mut missing: Vec<ProductId> = ids
-            .filter(|id| !told.iter().any(|product| product.id == *id))
-            .collect();
-        missing.sort_unstable();
-        missing.dedup();
-        for id in missing {
-            match self.inner.product(id).await {
-                Ok(Some(product)) => self.changed(vec![Entry::Living(product)]).await,
-                Ok(None) => self.changed(vec![Entry::Archived(id)]).await,
-                Err(error) => {
-                    tracing::warn!(%error, product = %id, "cache may show an old state");
-                }
-            }
-        }
+    /// The products among `ids` whose state did not come back with the answer: an earlier
+    /// attempt changed them, whose commit was in doubt.
+    fn suspect_missing(&self, ids: impl Iterator<Item = ProductId>, told: &[Product]) {
+        self.suspect(ids.filter(|id| !told.iter().any(|product| product.id == *id)));
     }
 }
 
@@ -258,43 +290,53 @@ impl State {
     fn remember(&self, entries: Vec<Entry>) {
         let mut untold = lock(&self.untold);
         for entry in entries {
-            let newer = untold
-                .get(&entry.id())
-                .is_none_or(|known| known.version() < entry.version());
-            if newer {
-                untold.insert(entry.id(), entry);
-            }
-        }
-    }
-}
-
-/// Tells the cache what it missed, until it has it all.
-fn repair(state: &Arc<State>) {
-    if state.is_repairing.swap(true, Ordering::SeqCst) {
-        return;
-    }
-    let state = Arc::clone(state);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(REPAIR_PAUSE).await;
-            let entries: Vec<Entry> = lock(&state.untold).values().cloned().collect();
-            if state.cache.put(&entries).await.is_err() {
-                continue;
-            }
-            let mut untold = lock(&state.untold);
-            for entry in &entries {
-                // A newer state may have come in between.
-                if untold.get(&entry.id()) == Some(entry) {
-                    untold.remove(&entry.id());
+            match untold.get(&entry.id()) {
+                // To be read again, which gives nothing older.
+                Some(None) => {}
+                Some(Some(known)) if known.version() >= entry.version() => {}
+                _ => {
+                    untold.insert(entry.id(), Some(entry));
                 }
             }
-            if untold.is_empty() {
-                // Under the lock, so that whoever adds an entry next starts a repair.
-                state.is_repairing.store(false, Ordering::SeqCst);
-                return;
+        }
+    }
+
+    /// Tells the cache what it missed; whether that is all.
+    async fn repair_once(&self, inner: &dyn Store) -> bool {
+        let untold: Vec<_> = lock(&self.untold)
+            .iter()
+            .map(|(id, entry)| (*id, entry.clone()))
+            .collect();
+        let mut told = Vec::with_capacity(untold.len());
+        for (id, entry) in &untold {
+            let newest = match entry {
+                Some(entry) => Ok(entry.clone()),
+                None => inner
+                    .product(*id)
+                    .await
+                    .map(|product| product.map_or(Entry::Archived(*id), Entry::Living)),
+            };
+            if let Ok(newest) = newest {
+                told.push((entry, newest));
             }
         }
-    });
+        let entries: Vec<Entry> = told.iter().map(|(_, newest)| newest.clone()).collect();
+        if self.cache.put(&entries).await.is_err() {
+            return false;
+        }
+        let mut untold = lock(&self.untold);
+        for (entry, newest) in told {
+            // What came in between stays to be told.
+            if untold.get(&newest.id()) == Some(entry) {
+                untold.remove(&newest.id());
+            }
+        }
+        if untold.is_empty() {
+            // Under the lock, so that whoever adds a product next starts a repair.
+            self.is_repairing.store(false, Ordering::SeqCst);
+        }
+        untold.is_empty()
+    }
 }
 
 /// What these locks guard is whole between any two statements: a poisoned one is still good.
@@ -327,19 +369,22 @@ impl ProductStore for CachedStore {
         let changed = self
             .inner
             .update_product(id, change, adjustment_id, at)
-            .await?;
+            .await;
+        let changed = self.unless_unknown(changed, std::iter::once(id))?;
         self.changed_products(changed.as_slice()).await;
         Ok(changed)
     }
 
     async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
-        let changed = self.inner.adjust_stock(adjustment).await?;
+        let changed = self.inner.adjust_stock(adjustment).await;
+        let changed = self.unless_unknown(changed, std::iter::once(adjustment.product_id))?;
         self.changed_products(changed.as_slice()).await;
         Ok(changed)
     }
 
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
-        let archived = self.inner.archive_product(id, at).await?;
+        let archived = self.inner.archive_product(id, at).await;
+        let archived = self.unless_unknown(archived, std::iter::once(id))?;
         if archived {
             self.changed(vec![Entry::Archived(id)]).await;
         }
@@ -358,15 +403,16 @@ impl OrderStore for CachedStore {
         orders: &[NewOrder],
         strategy: Strategy,
     ) -> Result<Outcome<Purchase>, Error> {
-        let outcome = self.inner.purchase(orders, strategy).await?;
+        let outcome = self.inner.purchase(orders, strategy).await;
+        let wanted = orders.iter().flat_map(|order| &order.lines);
+        let outcome = self.unless_unknown(outcome, wanted.map(|line| line.product_id))?;
         self.changed_products(&outcome.changed).await;
-        let lines = outcome
+        let sold = outcome
             .results
             .iter()
             .flatten()
             .flat_map(|order| &order.lines);
-        self.reread(lines.map(|line| line.product_id), &outcome.changed)
-            .await;
+        self.suspect_missing(sold.map(|line| line.product_id), &outcome.changed);
         Ok(outcome)
     }
 
@@ -394,7 +440,7 @@ impl OrderStore for CachedStore {
         if let Some(cancelled) = &cancelled {
             self.changed_products(&cancelled.changed).await;
             let lines = cancelled.order.lines.iter().map(|line| line.product_id);
-            self.reread(lines, &cancelled.changed).await;
+            self.suspect_missing(lines, &cancelled.changed);
         }
         Ok(cancelled)
     }

@@ -234,7 +234,7 @@ pub struct StockAdjustment {
     pub id: AdjustmentId,
     /// Whose stock it changes.
     pub product_id: ProductId,
-    /// By how many pieces; never 0.
+    /// By how many pieces; 0 for a change of something else, or no initial stock.
     pub delta: i64,
     /// Why.
     pub reason: String,
@@ -260,7 +260,7 @@ impl StockAdjustment {
             id,
             product_id: product.id,
             delta: product.stock - stock_before,
-            reason: "set".to_owned(),
+            reason: "updated".to_owned(),
             created_at: product.updated_at,
         }
     }

@@ -69,7 +69,11 @@ pub(super) async fn run(parts: &Parts, way: Way, orders: &[NewOrder]) -> Vec<Res
             orders.iter().map(|_| Err(error.clone())).collect()
         }
         Err(error) => {
-            tracing::error!(%error, orders = orders.len(), "group failed, trying its orders alone");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                orders = orders.len(),
+                "group failed, trying its orders alone"
+            );
             let mut results = Vec::with_capacity(orders.len());
             for order in orders {
                 let alone = once(parts, way, std::slice::from_ref(order)).await;

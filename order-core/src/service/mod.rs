@@ -3,10 +3,11 @@
 
 mod group;
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use self::group::{Group, Way};
 use crate::{
@@ -34,6 +35,8 @@ struct Parts {
     clock: Arc<dyn Clock>,
     ids: IdGenerator,
     strategy: Strategy,
+    /// What goes on after the answer: offering orders.
+    background: TaskTracker,
     /// Told after each commit of accepted orders: wakes the workers of this process.
     accepted: Arc<Notify>,
 }
@@ -66,7 +69,7 @@ impl Parts {
             notify.notify_one();
             return;
         };
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             if let Err(error) = queue.push(Topic::Validate, &accepted).await {
                 tracing::warn!(%error, orders = accepted.len(), "orders were not offered");
             }
@@ -154,6 +157,7 @@ impl OrderService {
                 clock: Arc::new(SystemClock),
                 ids: IdGenerator::default(),
                 strategy: Strategy::default(),
+                background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
             },
             max_waiting: 10_000,
@@ -174,10 +178,7 @@ impl OrderService {
             Arc::clone(&parts.store),
             parts.queue.clone(),
             Arc::clone(&parts.clock),
-            WorkerOptions {
-                strategy: parts.strategy,
-                ..options
-            },
+            options,
         )
         .woken_by(Arc::clone(&parts.accepted))
     }
@@ -193,7 +194,8 @@ impl OrderService {
             self.adjustment_id(now),
             now,
         );
-        self.parts.store.create_product(&product).await
+        self.to_the_end(move |store| async move { store.create_product(&product).await })
+            .await
     }
 
     /// A living product.
@@ -229,6 +231,7 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        storable("search", query.search.as_ref())?;
         self.parts.store.products(query).await
     }
 
@@ -242,9 +245,11 @@ impl OrderService {
         change: &ProductChange,
     ) -> Result<Option<Product>, Error> {
         let now = self.now();
-        let adjustment_id = self.adjustment_id(now);
-        let store = &self.parts.store;
-        store.update_product(id, change, adjustment_id, now).await
+        let (change, adjustment_id) = (change.clone(), self.adjustment_id(now));
+        self.to_the_end(move |store| async move {
+            store.update_product(id, &change, adjustment_id, now).await
+        })
+        .await
     }
 
     /// Adds to or takes from a living product's stock.
@@ -258,7 +263,8 @@ impl OrderService {
     ) -> Result<Option<Product>, Error> {
         let now = self.now();
         let adjustment = request.stamp(self.adjustment_id(now), id, now);
-        self.parts.store.adjust_stock(&adjustment).await
+        self.to_the_end(move |store| async move { store.adjust_stock(&adjustment).await })
+            .await
     }
 
     /// Archives a product; whether a living one was there.
@@ -266,7 +272,9 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn archive_product(&self, id: ProductId) -> Result<bool, Error> {
-        self.parts.store.archive_product(id, self.now()).await
+        let now = self.now();
+        self.to_the_end(move |store| async move { store.archive_product(id, now).await })
+            .await
     }
 
     /// Accepts an order: it is stored, pending, when this returns.
@@ -277,8 +285,7 @@ impl OrderService {
         if self.parts.strategy == Strategy::Batch {
             return self.accepts.join(request).await;
         }
-        let orders = self.parts.stamp(vec![request]);
-        only(self.parts.accept(&orders).await?)
+        self.alone(Way::Accept, request).await
     }
 
     /// Accepts many orders, each with a result of its own, in the order given.
@@ -300,12 +307,10 @@ impl OrderService {
     /// # Errors
     /// [`Error::InsufficientStock`], [`Error::ProductNotFound`], [`Error::Overloaded`].
     pub async fn purchase(&self, request: OrderRequest) -> Result<Order, Error> {
-        let strategy = self.parts.strategy;
-        if strategy == Strategy::Batch {
+        if self.parts.strategy == Strategy::Batch {
             return self.purchases.join(request).await;
         }
-        let orders = self.parts.stamp(vec![request]);
-        only(self.parts.store.purchase(&orders, strategy).await?.results)
+        self.alone(Way::Purchase, request).await
     }
 
     /// An order.
@@ -321,6 +326,7 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        storable("reference", query.reference.as_ref())?;
         self.parts.store.orders(query).await
     }
 
@@ -329,8 +335,9 @@ impl OrderService {
     /// # Errors
     /// [`Error::OrderState`] when it failed or is completed, [`Error::StockLimit`].
     pub async fn cancel(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        let cancelled = self.parts.store.cancel(id, self.now()).await?;
-        Ok(cancelled.map(|cancelled| cancelled.order))
+        let now = self.now();
+        let cancelled = self.to_the_end(move |store| async move { store.cancel(id, now).await });
+        Ok(cancelled.await?.map(|cancelled| cancelled.order))
     }
 
     /// Every product whose books do not balance.
@@ -341,6 +348,45 @@ impl OrderService {
         self.parts.store.verify().await
     }
 
+    /// Waits, for up to `limit`, until what goes on after answers is done: offering orders to
+    /// the queue, telling the cache. For a process that is about to end.
+    pub async fn settle(&self, limit: Duration) {
+        self.parts.background.close();
+        let cached = async {
+            if let Some(cached) = &self.parts.cached {
+                cached.settle().await;
+            }
+        };
+        let all = async { tokio::join!(self.parts.background.wait(), cached) };
+        let _ = tokio::time::timeout(limit, all).await;
+        self.parts.background.reopen();
+    }
+
+    /// One order in a transaction of its own, as the strategies without groups have it.
+    async fn alone(&self, way: Way, request: OrderRequest) -> Result<Order, Error> {
+        let parts = Arc::clone(&self.parts);
+        let task = tokio::spawn(async move {
+            let orders = parts.stamp(vec![request]);
+            only(group::run(&parts, way, &orders).await)
+        });
+        task.await
+            .unwrap_or_else(|error| Err(Error::backend(error)))
+    }
+
+    /// Makes a change in a task of its own: it goes on to the end, and the cache is told,
+    /// also when whoever asked for it stops waiting.
+    async fn to_the_end<T: Send + 'static, F>(
+        &self,
+        change: impl FnOnce(Arc<dyn Store>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let task = tokio::spawn(change(Arc::clone(&self.parts.store)));
+        task.await
+            .unwrap_or_else(|error| Err(Error::backend(error)))
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.parts.clock.now()
     }
@@ -348,6 +394,14 @@ impl OrderService {
     fn adjustment_id(&self, now: DateTime<Utc>) -> AdjustmentId {
         AdjustmentId(self.parts.ids.next(now))
     }
+}
+
+/// Refuses a text that no database could have stored, and Postgres cannot look for.
+fn storable(field: &'static str, text: Option<&String>) -> Result<(), Error> {
+    if text.is_some_and(|text| text.contains('\0')) {
+        return Err(Error::invalid(field, "must not contain a NUL character"));
+    }
+    Ok(())
 }
 
 /// The result of the one order that was given.

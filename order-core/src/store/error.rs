@@ -82,11 +82,13 @@ fn is_unique_violation_of(error: &dyn DatabaseError, column: &str) -> bool {
 }
 
 /// Codes that tell "not now": Postgres classes 08 (connection), 40 (rollback), 53 (resources),
-/// 57P (shutdown, time-out of a session) and three single ones; `SQLite` BUSY and LOCKED.
+/// 57P (shutdown, time-out of a session) and four single ones; `SQLite` BUSY and LOCKED.
 fn is_transient(error: &dyn DatabaseError) -> bool {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     const IDLE_IN_TRANSACTION: &str = "25P03";
     const QUERY_CANCELED: &str = "57014";
+    // In the middle of a failover, we are still connected to what is now a replica.
+    const READ_ONLY: &str = "25006";
     let Some(code) = error.code() else {
         return false;
     };
@@ -97,7 +99,13 @@ fn is_transient(error: &dyn DatabaseError) -> bool {
         return ["08", "40", "53", "57P"]
             .iter()
             .any(|class| code.starts_with(class))
-            || [LOCK_NOT_AVAILABLE, IDLE_IN_TRANSACTION, QUERY_CANCELED].contains(&code.as_ref());
+            || [
+                LOCK_NOT_AVAILABLE,
+                IDLE_IN_TRANSACTION,
+                QUERY_CANCELED,
+                READ_ONLY,
+            ]
+            .contains(&code.as_ref());
     }
     // The low byte of a SQLite code is its class: 5 is BUSY, 6 is LOCKED.
     code.parse::<i32>()

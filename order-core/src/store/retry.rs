@@ -1,13 +1,18 @@
 //! Doing a transaction again after a transient failure: bounded, with growing, jittered pauses.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use tokio::time::timeout;
 
 use crate::{domain::ProductId, error::Error};
 
 const MAX_ATTEMPTS: u32 = 6;
+/// Far beyond what a lock or a large batch may take.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The attempts of one operation.
@@ -27,6 +32,16 @@ impl Retry {
     /// be committing it on behalf of a connection that is lost to us.
     pub(super) const fn resolving(&self) -> bool {
         self.resolving
+    }
+
+    /// The error to give up with: once a commit was in doubt, it stays so whatever came after.
+    pub(super) fn conclude(&self, error: Error) -> Error {
+        match error {
+            Error::Unavailable { source } | Error::Backend { source } if self.resolving => {
+                Error::OutcomeUnknown { source }
+            }
+            error => error,
+        }
     }
 
     /// Notes what an attempt is about to change: when its commit stays in doubt, and the next
@@ -56,7 +71,7 @@ impl Retry {
     pub(super) async fn again(&mut self, error: &Error) -> bool {
         self.failures += 1;
         self.resolving |= matches!(error, Error::OutcomeUnknown { .. });
-        if self.failures >= MAX_ATTEMPTS || !error.is_transient() {
+        if self.failures >= MAX_ATTEMPTS || !error.is_transient() || has_waited_long(error) {
             return false;
         }
         let ceiling = FIRST_PAUSE * 2_u32.pow(self.failures - 1);
@@ -64,6 +79,24 @@ impl Retry {
         tokio::time::sleep(ceiling.mul_f64(rand::random::<f64>())).await;
         true
     }
+}
+
+/// Whether the attempt has waited for a connection as long as any caller should.
+fn has_waited_long(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { source }
+        if matches!(source.downcast_ref(), Some(sqlx::Error::PoolTimedOut)))
+}
+
+/// An attempt, or what it is when the database does not answer at all: in doubt.
+pub(super) async fn limited<T>(
+    attempt: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(ATTEMPT_LIMIT, attempt)
+        .await
+        .unwrap_or_else(|elapsed| {
+            let source = Arc::new(elapsed);
+            Err(Error::OutcomeUnknown { source })
+        })
 }
 
 /// Makes `$attempt` until it succeeds or fails for good; `$retry` is in scope of it.
@@ -74,9 +107,9 @@ macro_rules! with_retry {
     }};
     ($retry:ident, $attempt:expr) => {
         loop {
-            match $attempt.await {
+            match $crate::store::retry::limited($attempt).await {
                 Err(error) if $retry.again(&error).await => {}
-                result => break result,
+                result => break result.map_err(|error| $retry.conclude(error)),
             }
         }
     };

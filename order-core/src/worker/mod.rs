@@ -133,22 +133,21 @@ impl Worker {
         decided
     }
 
-    /// Works until nothing is left to do.
+    /// Works until nothing is left to do, or until `stop` is cancelled. Goes by the database,
+    /// which knows of every order, wherever else they wait.
     ///
     /// # Errors
     /// The first that persists: what is not decided by then stays pending.
-    pub async fn drain(&self) -> Result<Decided, Error> {
-        if let Some(sweeper) = &self.sweeper {
-            sweeper.sweep().await?;
-        }
+    pub async fn drain(&self, stop: &CancellationToken) -> Result<Decided, Error> {
         let mut decided = Decided::default();
-        loop {
-            let step = self.source.step().await?;
+        while !stop.is_cancelled() {
+            let step = self.source.decide_oldest().await?;
             decided += step.decided;
             if step.idle {
-                return Ok(decided);
+                break;
             }
         }
+        Ok(decided)
     }
 
     async fn decide_until(&self, stop: &CancellationToken) -> Decided {
@@ -173,6 +172,16 @@ impl Worker {
                 () = stop.cancelled() => {}
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+            }
+        }
+        match self.source.finish().await {
+            Ok(last) => decided += last,
+            // Others take over what is left.
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "not all was finished"
+                );
             }
         }
         decided

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Mutex;
+
 use super::{Decided, Step, WorkerOptions};
 use crate::{
     clock::Clock,
@@ -16,7 +18,17 @@ use crate::{
 const MAX_ATTEMPTS: u32 = 5;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// The claims that a worker holds between two steps.
+#[derive(Default)]
+struct Hands {
+    /// To be decided next.
+    claimed: Vec<Lease>,
+    /// Decided, and not consumed yet.
+    done: Vec<Lease>,
+}
+
 pub(super) struct Source {
+    hands: Mutex<Hands>,
     store: Arc<dyn Store>,
     queue: Option<Arc<dyn OrderQueue>>,
     clock: Arc<dyn Clock>,
@@ -31,6 +43,7 @@ impl Source {
         options: WorkerOptions,
     ) -> Self {
         Self {
+            hands: Mutex::default(),
             store,
             queue,
             clock,
@@ -47,7 +60,7 @@ impl Source {
     }
 
     /// Claims and decides in one transaction: no lease to write, none to run out.
-    async fn decide_oldest(&self) -> Result<Step, Error> {
+    pub(super) async fn decide_oldest(&self) -> Result<Step, Error> {
         let batch = self.options.batch_orders;
         match self.decide(Pick::Oldest(batch)).await {
             Ok(decisions) => Ok(Step {
@@ -56,14 +69,17 @@ impl Source {
             }),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
-                tracing::error!(%error, "batch failed, trying its orders alone");
+                log_batch(&error);
                 let now = self.clock.now() + Duration::from_millis(1);
                 let ids = self.store.pending_before(now, batch).await?;
                 let mut decided = Decided::default();
                 for id in &ids {
                     match self.decide(Pick::These(&[*id])).await {
                         Ok(decisions) => decided += tally(&decisions),
-                        Err(error) => tracing::error!(%error, order = %id, "order stays pending"),
+                        Err(error) => {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::error!(error, order = %id, "order stays pending");
+                        }
                     }
                 }
                 Ok(Step {
@@ -76,29 +92,41 @@ impl Source {
 
     /// Claims from the queue, decides, and consumes the claims. What the store no longer
     /// holds as pending is decided already: its claim is consumed all the same.
+    ///
+    /// While the database decides a batch, Redis hands out the next and hears of the one
+    /// before.
     async fn decide_claimed(&self, queue: &dyn OrderQueue) -> Result<Step, Error> {
-        let options = &self.options;
-        let (batch, lease, wait) = (options.batch_orders, options.lease, options.idle_poll);
-        let leases = match queue.claim(Topic::Validate, batch, lease, wait).await {
-            Ok(leases) => leases,
-            Err(error) if error.is_transient() => {
-                // The queue only says where to look first. Without it, the database does.
-                tracing::debug!(error = &error as &dyn std::error::Error, "queue is away");
-                return self.decide_oldest().await;
-            }
-            Err(error) => return Err(error),
-        };
-        let idle = leases.is_empty();
-        if idle {
+        let mut hands = self.hands.lock().await;
+        let mut leases = std::mem::take(&mut hands.claimed);
+        if leases.is_empty() {
+            leases = match self.claim(queue, self.options.idle_poll).await {
+                Ok(leases) => leases,
+                Err(error) => {
+                    // The queue only says where to look first. Without it, the database does.
+                    tracing::debug!(error = &error as &dyn std::error::Error, "no claims");
+                    return self.decide_oldest().await;
+                }
+            };
+        }
+        let done = std::mem::take(&mut hands.done);
+        if leases.is_empty() {
+            self.ack(queue, done).await;
             return Ok(Step {
                 decided: Decided::default(),
-                idle,
+                idle: true,
             });
         }
         let ids: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
-        let decided = match self.decide(Pick::These(&ids)).await {
+        let (decisions, next, ()) = tokio::join!(
+            self.decide(Pick::These(&ids)),
+            self.claim(queue, Duration::ZERO),
+            self.ack(queue, done),
+        );
+        // A queue that fails is met again, and passed by, in the next step.
+        hands.claimed = next.unwrap_or_default();
+        let decided = match decisions {
             Ok(decisions) => {
-                self.ack(queue, leases).await;
+                hands.done = leases;
                 tally(&decisions)
             }
             Err(error) if error.is_transient() => {
@@ -107,11 +135,35 @@ impl Source {
                 return Err(error);
             }
             Err(error) => {
-                tracing::error!(%error, "batch failed, trying its orders alone");
+                log_batch(&error);
                 self.decide_singly(queue, leases).await?
             }
         };
-        Ok(Step { decided, idle })
+        Ok(Step {
+            decided,
+            idle: false,
+        })
+    }
+
+    /// Finishes what is in hand: decides what is claimed, and consumes the claims.
+    pub(super) async fn finish(&self) -> Result<Decided, Error> {
+        let Some(queue) = &self.queue else {
+            return Ok(Decided::default());
+        };
+        let Hands { claimed, mut done } = std::mem::take(&mut *self.hands.lock().await);
+        let mut decided = Decided::default();
+        if !claimed.is_empty() {
+            let ids: Vec<OrderId> = claimed.iter().map(|lease| lease.order_id).collect();
+            decided = tally(&self.decide(Pick::These(&ids)).await?);
+        }
+        done.extend(claimed);
+        self.ack(queue.as_ref(), done).await;
+        Ok(decided)
+    }
+
+    async fn claim(&self, queue: &dyn OrderQueue, wait: Duration) -> Result<Vec<Lease>, Error> {
+        let (batch, lease) = (self.options.batch_orders, self.options.lease);
+        queue.claim(Topic::Validate, batch, lease, wait).await
     }
 
     async fn decide_singly(
@@ -132,9 +184,10 @@ impl Source {
                         .await?;
                 }
                 Err(error) => {
-                    tracing::error!(%error, order = %lease.order_id, "order is given up");
+                    let reason = error.with_causes();
+                    tracing::error!(reason, order = %lease.order_id, "order is given up");
                     queue
-                        .dead_letter(Topic::Validate, vec![lease], &error.to_string())
+                        .dead_letter(Topic::Validate, vec![lease], &reason)
                         .await?;
                 }
             }
@@ -145,6 +198,9 @@ impl Source {
     /// Consumes claims of what is decided. The decision stands in any case: claims that the
     /// queue does not hear of are taken over, and found decided.
     async fn ack(&self, queue: &dyn OrderQueue, leases: Vec<Lease>) {
+        if leases.is_empty() {
+            return;
+        }
         if let Err(error) = queue.ack(Topic::Validate, leases).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
@@ -158,6 +214,11 @@ impl Source {
         let outcome = self.store.decide(pick, strategy, self.clock.now()).await?;
         Ok(outcome.results)
     }
+}
+
+fn log_batch(error: &Error) {
+    let error = error as &dyn std::error::Error;
+    tracing::error!(error, "batch failed, trying its orders alone");
 }
 
 fn tally(decisions: &[(OrderId, Decision)]) -> Decided {

@@ -59,7 +59,7 @@ impl Sweeper {
     }
 
     /// Offers what was accepted too long ago and is still pending; how many those are.
-    pub(super) async fn sweep(&self) -> Result<usize, Error> {
+    async fn sweep(&self) -> Result<usize, Error> {
         let before = self.clock.now() - self.options.sweep_age;
         let orders = self.store.pending_before(before, SWEEP_ORDERS).await?;
         if !orders.is_empty() {

@@ -147,9 +147,9 @@ impl<T: Serialize + Type> ApiResponse for Json<T> {
 
 /// Reads a value; only when that fails, reads again to find out what to say.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let Err(error) = serde_json::from_slice::<T>(bytes) else {
-        return serde_json::from_slice(bytes)
-            .map_err(|error| Problem::malformed(error.to_string()));
+    let error = match serde_json::from_slice::<T>(bytes) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
     };
     if error.classify() != Category::Data {
         return Err(Problem::malformed(format!("body is not JSON: {error}")));

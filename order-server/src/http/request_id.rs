@@ -10,7 +10,7 @@ use poem::{
     Endpoint, IntoResponse, Middleware, Request, Response,
     http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery},
 };
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, error_span};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's id longer than this is replaced.
@@ -55,19 +55,16 @@ impl<E: Endpoint> Endpoint for RequestIdEndpoint<E> {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let id = self.name(&request);
-        let span = debug_span!(
-            "request",
-            id = id.to_str().unwrap_or_default(),
-            method = %request.method(),
-            path = request.uri().path(),
-        );
+        // Whatever is logged for this request carries its id, at every level.
+        let span = error_span!("request", id = id.to_str().unwrap_or_default());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         trim_trailing_slash(&mut request);
         async {
             let mut response = self.inner.get_response(request).await.into_response();
             if response.status().is_server_error() {
-                tracing::warn!(status = response.status().as_u16(), "answered");
+                tracing::warn!(%method, path, status = response.status().as_u16(), "answered");
             } else {
-                tracing::debug!(status = response.status().as_u16(), "answered");
+                tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
             }
             response.headers_mut().insert(HEADER, id);
             Ok(response)

@@ -14,7 +14,8 @@
 //! | `paused` | exists while the topic gives out nothing | until resumed |
 //! | `malformed` | list: the last 1 000 entries that could not be read | |
 //!
-//! Consumed entries are deleted, so that the stream holds what is to do and no more. Time is
+//! Whatever lies before the oldest claim is trimmed, so that the stream holds what is to do,
+//! and of what is done no more than was claimed after an entry that is still in work. Time is
 //! that of the Redis server: what several workers say about leases cannot disagree.
 
 use std::{
@@ -174,6 +175,9 @@ impl RedisQueue {
             .arg(&self.consumer)
             .arg(what)
             .arg(argument);
+        // By entry, which is the order of the bits of a claim's id.
+        let mut leases = leases.to_vec();
+        leases.sort_unstable_by_key(|lease| lease.claim_id);
         for lease in leases {
             let (entry, deliveries) = entry_of(lease.claim_id);
             consume.arg(entry).arg(deliveries);

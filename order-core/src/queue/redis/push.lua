@@ -2,20 +2,27 @@
 -- an entry and not the note of it.
 -- KEYS: stream, known, delayed, dead. ARGV: orders.
 local stream, known, delayed, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local function is_there(order)
-    local where = redis.call('HGET', known, order)
-    if not where then
-        return redis.call('ZSCORE', dead, order)
-    end
+local SLICE = 1000 -- How many arguments Lua can hand over at once is bounded.
+local function is_there(order, where)
     local attempts = string.match(where, '^delayed:(%d+)$')
     if attempts then
         return redis.call('ZSCORE', delayed, order .. ':' .. attempts)
     end
     return redis.call('XRANGE', stream, where, where)[1]
 end
-for _, order in ipairs(ARGV) do
-    if not is_there(order) then
-        local entry = redis.call('XADD', stream, '*', 'order', order, 'attempts', 0)
-        redis.call('HSET', known, order, entry)
+for first = 1, #ARGV, SLICE do
+    local last = math.min(first + SLICE - 1, #ARGV)
+    local places = redis.call('HMGET', known, unpack(ARGV, first, last))
+    local deaths = redis.call('ZMSCORE', dead, unpack(ARGV, first, last))
+    local noted = {}
+    for i = 1, last - first + 1 do
+        local order, where = ARGV[first + i - 1], places[i]
+        if not deaths[i] and not (where and is_there(order, where)) then
+            noted[#noted + 1] = order
+            noted[#noted + 1] = redis.call('XADD', stream, '*', 'order', order, 'attempts', 0)
+        end
+    end
+    if #noted > 0 then
+        redis.call('HSET', known, unpack(noted))
     end
 end

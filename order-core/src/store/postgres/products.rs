@@ -131,7 +131,7 @@ impl PostgresStore {
         let Some(before) = lock(&mut tx, id).await? else {
             return Ok(None);
         };
-        if retry.resolving() && before.updated_at == at {
+        if retry.resolving() && is_entered(&mut tx, adjustment_id).await? {
             return Ok(Some(before));
         }
         let stock_before = before.stock;
@@ -232,11 +232,8 @@ async fn write(mut tx: Transaction<'_, Postgres>, product: &Product) -> Result<(
     tx.commit().await.map_err(on_commit)
 }
 
-/// Enters a change of stock in the ledger; one of 0 pieces is no change.
+/// Enters a change in the ledger, also one of 0 pieces: its id tells later that it was made.
 async fn enter(connection: &mut PgConnection, adjustment: &StockAdjustment) -> Result<(), Error> {
-    if adjustment.delta == 0 {
-        return Ok(());
-    }
     sqlx::query(
         "INSERT INTO stock_adjustments (id, product_id, delta, reason, created_at)
          VALUES ($1, $2, $3, $4, $5)",

@@ -36,10 +36,11 @@ pub(super) type Taken = Vec<(ProductId, i64)>;
 
 #[async_trait]
 impl Turns for PostgresStore {
+    /// Waits for whoever is changing them: an attempt in doubt may still be at its commit.
     async fn living(&self, products: &[ProductId]) -> Result<Vec<Product>, Error> {
         let ids: Vec<Uuid> = products.iter().map(|id| id.0).collect();
         let rows: Vec<ProductRow> = sqlx::query_as(select_product!(
-            "WHERE id = ANY($1) AND archived_at IS NULL"
+            "WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id FOR SHARE"
         ))
         .bind(ids)
         .fetch_all(&self.pool)

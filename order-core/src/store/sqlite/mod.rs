@@ -26,6 +26,8 @@ use crate::{clock::Clock, domain::ProductId, error::Error, queue::SqliteQueue};
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+const MIGRATION_RACES: u32 = 5;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 
 /// Products and orders in a `SQLite` file.
 #[derive(Clone, Debug)]
@@ -84,10 +86,16 @@ impl Store for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<(), Error> {
-        sqlx::migrate!("./migrations/sqlite")
-            .run(&self.writer)
-            .await?;
-        Ok(())
+        let migrations = sqlx::migrate!("./migrations/sqlite");
+        // The driver has no lock for this: of two processes that start on a new file, one
+        // fails, and then finds it done.
+        for _ in 0..MIGRATION_RACES {
+            if migrations.run(&self.writer).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
+        Ok(migrations.run(&self.writer).await?)
     }
 
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
