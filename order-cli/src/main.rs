@@ -6,7 +6,9 @@ mod output;
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use order_core::queue::RedisQueue;
 use order_server::{
     config::{self, Database, LogFormat, Redis},
     telemetry,
@@ -47,6 +49,9 @@ enum Command {
     /// Decides what was accepted
     #[command(subcommand)]
     Worker(commands::worker::Worker),
+    /// The queue on Redis
+    #[command(subcommand)]
+    Queue(commands::queue::Queue),
     /// Brings the schema up to date, and does nothing else
     Migrate,
     /// Asks the server on this machine whether it can serve
@@ -80,6 +85,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         return commands::health::run(health);
     }
     let output = Output::new(cli.output);
+    if let Command::Queue(command) = cli.command {
+        let client = cli.redis.client()?;
+        let client = client.context("without --redis-url, the database is the queue")?;
+        return commands::queue::run(command, &RedisQueue::new(client), &output).await;
+    }
     let store = cli.database.open().await?;
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
         store.migrate().await?;
@@ -89,7 +99,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
-        Command::Migrate | Command::Health(_) => Ok(ExitCode::SUCCESS),
+        Command::Migrate | Command::Health(_) | Command::Queue(_) => Ok(ExitCode::SUCCESS),
         Command::Verify => commands::verify::run(&service, &output).await,
     };
     service.settle(SETTLE_LIMIT).await;

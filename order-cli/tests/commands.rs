@@ -229,6 +229,40 @@ fn results_are_tables_json_or_csv() {
 }
 
 #[test]
+fn the_queue_is_looked_after() {
+    let redis = order_core::testing::RedisServer::start();
+    let url = redis.url();
+    let dir = tempfile::tempdir().unwrap();
+    let queue = |arguments: &[&str]| {
+        rows(
+            dir.path(),
+            &[&["--redis-url", &url, "queue"], arguments].concat(),
+        )
+    };
+    let id = product(dir.path(), "5");
+    let place = [
+        "--redis-url",
+        &url,
+        "order",
+        "place",
+        "--line",
+        &format!("{id}:1"),
+    ];
+    row(dir.path(), &place);
+    queue(&["pause", "validate"]);
+    let stats = &queue(&["stats"])[0];
+    assert_eq!(
+        (&stats["waiting"], &stats["paused"]),
+        (&json!(1), &json!(true))
+    );
+    queue(&["resume", "validate"]);
+    assert_eq!(queue(&["stats"])[0]["paused"], false);
+    assert_eq!(queue(&["dead"]), Vec::<Value>::new());
+    assert_eq!(queue(&["redrive", &id]), [json!({"redriven": 0})]);
+    assert_eq!(cli(dir.path(), &["queue", "stats"]).status.code(), Some(1));
+}
+
+#[test]
 fn verify_names_what_does_not_balance() {
     let dir = tempfile::tempdir().unwrap();
     let id = product(dir.path(), "5");

@@ -5,5 +5,6 @@ pub(crate) mod health;
 mod list;
 pub(crate) mod order;
 pub(crate) mod product;
+pub(crate) mod queue;
 pub(crate) mod verify;
 pub(crate) mod worker;
