@@ -102,6 +102,26 @@ impl Shop for Http {
     }
 }
 
+/// A Redis that may evict the queue is no place for it, and a worker says so at its start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_may_evict_the_queue_is_warned_of() {
+    let redis = RedisServer::start();
+    let set = redis.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    assert_eq!(set.trim(), "OK");
+    let url = PostgresServer::shared().database().await;
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_order-cli"))
+        .args(["--redis-url", &redis.url(), "worker", "run"])
+        .env("DATABASE_URL", url)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let _worker = Process(worker);
+    let warning = log.map(Result::unwrap).find(|line| line.contains("WARN"));
+    assert!(warning.unwrap().contains("noeviction"));
+}
+
 /// A worker that holds 1 000 claims on Redis is killed; another takes them over when their
 /// lease ends, and each order is decided once.
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,7 @@ async fn shop(inner: Arc<dyn ProductCache>) -> Shop {
     }
 }
 
-async fn caches(server: &RedisServer) -> [Arc<dyn ProductCache>; 2] {
+fn caches(server: &RedisServer) -> [Arc<dyn ProductCache>; 2] {
     [
         Arc::new(LocalCache::new(TTL)),
         Arc::new(RedisCache::new(server.client(), TTL)),
@@ -93,7 +93,7 @@ async fn caches(server: &RedisServer) -> [Arc<dyn ProductCache>; 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_cannot_bring_an_old_state_back() {
     let server = RedisServer::start();
-    for cache in caches(&server).await {
+    for cache in caches(&server) {
         let shop = shop(cache).await;
         let id = shop.product.id;
         let slow = tokio::spawn({
@@ -125,7 +125,7 @@ async fn a_slow_reader_cannot_bring_an_old_state_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_misses_make_one_query() {
     let server = RedisServer::start();
-    for cache in caches(&server).await {
+    for cache in caches(&server) {
         let shop = shop(cache).await;
         let id = shop.product.id;
         let readers: Vec<_> = (0..100)
@@ -154,7 +154,11 @@ async fn many_misses_make_one_query() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_seen_by_the_next_read() {
     let server = RedisServer::start();
-    for cache in caches(&server).await {
+    let cluster = RedisServer::start_cluster();
+    let [local, single] = caches(&server);
+    // Each product is on one of the nodes, and any of them leads there.
+    let on_cluster: Arc<dyn ProductCache> = Arc::new(RedisCache::new(cluster[0].client(), TTL));
+    for cache in [local, single, on_cluster] {
         let shop = shop(cache).await;
         shop.cache.may_go.add_permits(1);
         let (service, id) = (&shop.service, shop.product.id);
