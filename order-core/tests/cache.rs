@@ -13,8 +13,10 @@ use async_trait::async_trait;
 use order_core::{
     Error, OrderService,
     cache::{CacheStatus, Entry, LocalCache, ProductCache, RedisCache},
-    domain::{OrderRequest, Product, ProductChange, ProductId, ProductRequest, Quantity},
-    store::{SqliteStore, Store},
+    domain::{
+        OrderRequest, OrderStatus, Product, ProductChange, ProductId, ProductRequest, Quantity,
+    },
+    store::{OrderQuery, SqliteStore, Store},
     testing::RedisServer,
 };
 use tokio::sync::{Notify, Semaphore};
@@ -189,7 +191,11 @@ async fn every_change_is_seen_by_the_next_read() {
         let forgetful = OrderService::builder(Arc::clone(&shop.store))
             .cache(Arc::new(LocalCache::new(TTL)))
             .build();
-        for order in forgetful.orders(&Default::default()).await.unwrap().items {
+        let holding = OrderQuery {
+            status: Some(OrderStatus::Success),
+            ..OrderQuery::default()
+        };
+        for order in forgetful.orders(&holding).await.unwrap().items {
             forgetful.cancel(order.id).await.unwrap();
         }
         assert_eq!(forgetful.read_product(id).await.unwrap().0, None);
