@@ -1,9 +1,6 @@
 //! Sells the last lamp, once, from inside another program: `cargo run --example embed`.
-use order_core::{
-    OrderService, WorkerOptions,
-    domain::{OrderRequest, ProductRequest, Quantity},
-    store,
-};
+use order_core::domain::{OrderRequest, ProductRequest, Quantity};
+use order_core::{OrderService, WorkerOptions, store};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,20 +15,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let bought = shop.purchase(one.clone()).await?;
     println!("at once: {} for {}", bought.status, bought.total_price);
-    let (last, late) = (shop.accept(one.clone()).await?, shop.accept(one).await?);
-    let decided = shop
-        .worker(WorkerOptions::default())
-        .drain(&Default::default())
-        .await?;
-    println!(
-        "in the background: {} sold, {} failed",
-        decided.sold, decided.failed
-    );
-    let late = shop.order(late.id).await?.and_then(|order| order.failure);
-    println!(
-        "{} was the last; the late one: {:?}",
-        last.id,
-        late.map(|f| f.code)
-    );
+    let last = shop.accept(one.clone()).await?;
+    let late = shop.accept(one).await?;
+    let worker = shop.worker(WorkerOptions::default());
+    let decided = worker.drain(&Default::default()).await?;
+    println!("later: {} sold, {} failed", decided.sold, decided.failed);
+    for id in [last.id, late.id] {
+        println!("{id}: {:?}", shop.order(id).await?.map(|o| o.status));
+    }
     Ok(())
 }

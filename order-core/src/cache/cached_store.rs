@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -19,15 +17,9 @@ use serde::Serialize;
 
 use super::{Entry, ProductCache};
 use crate::{
-    domain::{
-        AdjustmentId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
-        ProductId, StockAdjustment,
-    },
+    domain::{Product, ProductId},
     error::Error,
-    store::{
-        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Store, Strategy,
-    },
+    store::Store,
 };
 
 /// How long to wait before telling the cache again what it could not be told.
@@ -95,7 +87,7 @@ struct State {
 
 /// A store behind a cache.
 pub struct CachedStore {
-    inner: Arc<dyn Store>,
+    pub(super) inner: Arc<dyn Store>,
     state: Arc<State>,
 }
 
@@ -199,7 +191,7 @@ impl CachedStore {
 
     /// Tells the cache what changed. When this returns, no read through this store is older
     /// than the change.
-    async fn changed(&self, entries: Vec<Entry>) {
+    pub(super) async fn changed(&self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
@@ -231,7 +223,7 @@ impl CachedStore {
     }
 
     /// The result of a change of these products, which are suspect when its outcome is unknown.
-    fn unless_unknown<T>(
+    pub(super) fn unless_unknown<T>(
         &self,
         result: Result<T, Error>,
         ids: impl Iterator<Item = ProductId>,
@@ -262,14 +254,14 @@ impl CachedStore {
         }
     }
 
-    async fn changed_products(&self, products: &[Product]) {
+    pub(super) async fn changed_products(&self, products: &[Product]) {
         let living = products.iter().cloned().map(Entry::Living);
         self.changed(living.collect()).await;
     }
 
     /// The products among `ids` whose state did not come back with the answer: an earlier
     /// attempt changed them, whose commit was in doubt.
-    fn suspect_missing(&self, ids: impl Iterator<Item = ProductId>, told: &[Product]) {
+    pub(super) fn suspect_missing(&self, ids: impl Iterator<Item = ProductId>, told: &[Product]) {
         self.suspect(ids.filter(|id| !told.iter().any(|product| product.id == *id)));
     }
 }
@@ -342,129 +334,4 @@ impl State {
 /// What these locks guard is whole between any two statements: a poisoned one is still good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[async_trait]
-impl ProductStore for CachedStore {
-    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
-        // Nobody has read it yet: the first who does fills the cache.
-        self.inner.create_product(product).await
-    }
-
-    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
-        Ok(self.read(id).await?.0)
-    }
-
-    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        self.inner.products(query).await
-    }
-
-    async fn update_product(
-        &self,
-        id: ProductId,
-        change: &ProductChange,
-        adjustment_id: AdjustmentId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<Product>, Error> {
-        let changed = self
-            .inner
-            .update_product(id, change, adjustment_id, at)
-            .await;
-        let changed = self.unless_unknown(changed, std::iter::once(id))?;
-        self.changed_products(changed.as_slice()).await;
-        Ok(changed)
-    }
-
-    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
-        let changed = self.inner.adjust_stock(adjustment).await;
-        let changed = self.unless_unknown(changed, std::iter::once(adjustment.product_id))?;
-        self.changed_products(changed.as_slice()).await;
-        Ok(changed)
-    }
-
-    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
-        let archived = self.inner.archive_product(id, at).await;
-        let archived = self.unless_unknown(archived, std::iter::once(id))?;
-        if archived {
-            self.changed(vec![Entry::Archived(id)]).await;
-        }
-        Ok(archived)
-    }
-}
-
-#[async_trait]
-impl OrderStore for CachedStore {
-    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
-        self.inner.accept(orders).await
-    }
-
-    async fn purchase(
-        &self,
-        orders: &[NewOrder],
-        strategy: Strategy,
-    ) -> Result<Outcome<Purchase>, Error> {
-        let outcome = self.inner.purchase(orders, strategy).await;
-        let wanted = orders.iter().flat_map(|order| &order.lines);
-        let outcome = self.unless_unknown(outcome, wanted.map(|line| line.product_id))?;
-        self.changed_products(&outcome.changed).await;
-        let sold = outcome
-            .results
-            .iter()
-            .flatten()
-            .flat_map(|order| &order.lines);
-        self.suspect_missing(sold.map(|line| line.product_id), &outcome.changed);
-        Ok(outcome)
-    }
-
-    async fn decide(
-        &self,
-        pick: Pick<'_>,
-        strategy: Strategy,
-        at: DateTime<Utc>,
-    ) -> Result<Outcome<Decided>, Error> {
-        let outcome = self.inner.decide(pick, strategy, at).await?;
-        self.changed_products(&outcome.changed).await;
-        Ok(outcome)
-    }
-
-    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        self.inner.order(id).await
-    }
-
-    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
-        self.inner.orders(query).await
-    }
-
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
-        let cancelled = self.inner.cancel(id, at).await?;
-        if let Some(cancelled) = &cancelled {
-            self.changed_products(&cancelled.changed).await;
-            let lines = cancelled.order.lines.iter().map(|line| line.product_id);
-            self.suspect_missing(lines, &cancelled.changed);
-        }
-        Ok(cancelled)
-    }
-
-    async fn pending_before(
-        &self,
-        before: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error> {
-        self.inner.pending_before(before, limit).await
-    }
-}
-
-#[async_trait]
-impl Store for CachedStore {
-    async fn ping(&self) -> Result<(), Error> {
-        self.inner.ping().await
-    }
-
-    async fn migrate(&self) -> Result<(), Error> {
-        self.inner.migrate().await
-    }
-
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
-        self.inner.verify().await
-    }
 }

@@ -8,6 +8,7 @@
 //!   later, and until then reads of those products go to the database.
 
 mod cached_store;
+mod delegate;
 mod local;
 mod redis;
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sqlx::{Arguments, PgConnection, postgres::PgArguments};
 use uuid::Uuid;
 
-use super::{PostgresStore, orders::load};
+use super::{PostgresStore, read::stored};
 use crate::{
-    domain::{Money, NewOrder, Order, OrderId, OrderStatus, ProductId},
+    domain::{Money, NewOrder, Order, OrderStatus, ProductId},
     error::Error,
     store::{error::on_commit, plan, retry::Retry, rows},
 };
@@ -69,16 +69,6 @@ impl PostgresStore {
         }
         Ok(plan::merge(orders, stored, priced))
     }
-}
-
-/// Those of `orders` that are stored already.
-pub(super) async fn stored(
-    connection: &mut PgConnection,
-    orders: &[NewOrder],
-) -> Result<HashMap<OrderId, Order>, Error> {
-    let ids: Vec<Uuid> = orders.iter().map(|order| order.id.0).collect();
-    let found = load(connection, ids).await?;
-    Ok(found.into_iter().map(|order| (order.id, order)).collect())
 }
 
 /// The prices of those of `products` that are on sale.

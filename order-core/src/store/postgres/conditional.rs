@@ -7,7 +7,7 @@ use sqlx::{Acquire, PgConnection};
 use super::{
     PostgresStore,
     accept::{Columns, prices},
-    turn::{claim, decide_claimed, write_decisions, write_sold},
+    steps::{claim, decide_claimed, write_decisions, write_sold},
 };
 use crate::{
     decide::requested_of,

@@ -11,6 +11,8 @@ mod accept;
 mod conditional;
 mod orders;
 mod products;
+mod read;
+mod steps;
 mod turn;
 
 use std::{sync::Arc, time::Duration};

@@ -5,7 +5,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::{PostgresStore, turn::lock};
+use super::{
+    PostgresStore,
+    read::{OrderRow, load, with_lines},
+    steps::lock,
+};
 use crate::{
     domain::{
         MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, Product, ProductId,
@@ -16,12 +20,11 @@ use crate::{
         error::on_commit,
         plan,
         retry::with_retry,
-        rows::{self, LineRow, product_columns, select_lines, select_order},
+        rows::{self, product_columns, select_order},
         strategy,
     },
 };
 
-type OrderRow = rows::OrderRow<DateTime<Utc>>;
 type ProductRow = rows::ProductRow<DateTime<Utc>>;
 
 #[async_trait]
@@ -178,34 +181,6 @@ async fn give_back(
         .map(Product::try_from)
         .collect::<Result<_, _>>()?;
     Ok(plan::living(&products, changed))
-}
-
-/// Orders by id, in id order; ids that are not there are left out.
-pub(super) async fn load(
-    connection: &mut PgConnection,
-    ids: Vec<Uuid>,
-) -> Result<Vec<Order>, Error> {
-    let rows: Vec<OrderRow> = sqlx::query_as(select_order!("WHERE id = ANY($1) ORDER BY id"))
-        .bind(ids)
-        .fetch_all(&mut *connection)
-        .await?;
-    with_lines(connection, rows).await
-}
-
-/// Fetches the lines of `orders`. Lines never change, so that reading them in a second
-/// statement is as good as in the same one.
-async fn with_lines(
-    connection: &mut PgConnection,
-    orders: Vec<OrderRow>,
-) -> Result<Vec<Order>, Error> {
-    let ids: Vec<Uuid> = orders.iter().map(|row| row.id).collect();
-    let lines: Vec<LineRow> = sqlx::query_as(select_lines!(
-        "WHERE order_id = ANY($1) ORDER BY order_id, line_no"
-    ))
-    .bind(ids)
-    .fetch_all(connection)
-    .await?;
-    rows::assemble(orders, lines)
 }
 
 async fn count(connection: &mut PgConnection, query: &OrderQuery) -> Result<u64, Error> {

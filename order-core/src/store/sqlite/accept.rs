@@ -6,9 +6,9 @@ use serde_json::json;
 use sqlx::{SqliteConnection, types::Json};
 use uuid::Uuid;
 
-use super::{SqliteStore, hex, json_ids, orders::load};
+use super::{SqliteStore, hex, json_ids, read::stored};
 use crate::{
-    domain::{Money, NewOrder, Order, OrderId, OrderStatus, ProductId},
+    domain::{Money, NewOrder, Order, OrderStatus, ProductId},
     error::Error,
     store::{error::on_commit, plan, retry::Retry, rows},
 };
@@ -36,20 +36,6 @@ impl SqliteStore {
         tx.commit().await.map_err(on_commit)?;
         Ok(plan::merge(orders, stored, priced))
     }
-}
-
-/// Those of `orders` that an earlier attempt stored.
-pub(super) async fn stored(
-    connection: &mut SqliteConnection,
-    orders: &[NewOrder],
-    retry: &Retry,
-) -> Result<HashMap<OrderId, Order>, Error> {
-    if !retry.resolving() {
-        return Ok(HashMap::new());
-    }
-    let ids: Vec<Uuid> = orders.iter().map(|order| order.id.0).collect();
-    let found = load(connection, ids).await?;
-    Ok(found.into_iter().map(|order| (order.id, order)).collect())
 }
 
 /// The prices of those of `products` that are on sale.

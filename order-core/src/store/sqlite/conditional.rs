@@ -7,7 +7,7 @@ use sqlx::{Acquire, SqliteConnection};
 use super::{
     SqliteStore,
     accept::{insert, prices},
-    turn::{claim, decide_claimed, write_decisions},
+    steps::{claim, decide_claimed, write_decisions},
 };
 use crate::{
     decide::requested_of,

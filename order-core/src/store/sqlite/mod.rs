@@ -9,6 +9,8 @@ mod accept;
 mod conditional;
 mod orders;
 mod products;
+mod read;
+mod steps;
 mod turn;
 
 use std::{sync::Arc, time::Duration};

@@ -5,7 +5,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::{SqliteStore, json_ids, turn};
+use super::{
+    SqliteStore,
+    read::{OrderRow, load, with_lines},
+    steps,
+};
 use crate::{
     domain::{MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId},
     error::Error,
@@ -14,12 +18,10 @@ use crate::{
         error::on_commit,
         plan,
         retry::with_retry,
-        rows::{self, LineRow, Micros, select_lines, select_order},
+        rows::{Micros, select_order},
         strategy,
     },
 };
-
-type OrderRow = rows::OrderRow<Micros>;
 
 #[async_trait]
 impl OrderStore for SqliteStore {
@@ -111,10 +113,11 @@ impl SqliteStore {
         }
         let changed = if order.gives_back_when_cancelled() {
             let lines = order.requested_lines();
-            let products = turn::read(&mut tx, lines.iter()).await?;
+            let products = steps::read(&mut tx, lines.iter()).await?;
             let back = plan::restock(&products, &lines)?;
             // Taking less than nothing gives back.
-            let changed = turn::take(&mut tx, back.into_iter().map(|(id, n)| (id, -n)), at).await?;
+            let changed =
+                steps::take(&mut tx, back.into_iter().map(|(id, n)| (id, -n)), at).await?;
             plan::living(&products, changed)
         } else {
             Vec::new()
@@ -128,35 +131,6 @@ impl SqliteStore {
         tx.commit().await.map_err(on_commit)?;
         Ok(Some(Cancelled { order, changed }))
     }
-}
-
-/// Orders by id, in id order; ids that are not there are left out.
-pub(super) async fn load(
-    connection: &mut SqliteConnection,
-    ids: Vec<Uuid>,
-) -> Result<Vec<Order>, Error> {
-    let rows: Vec<OrderRow> = sqlx::query_as(select_order!(
-        "WHERE id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY id"
-    ))
-    .bind(json_ids(ids))
-    .fetch_all(&mut *connection)
-    .await?;
-    with_lines(connection, rows).await
-}
-
-/// Fetches the lines of `orders`. Lines never change, so that reading them in a second
-/// statement is as good as in the same one.
-async fn with_lines(
-    connection: &mut SqliteConnection,
-    orders: Vec<OrderRow>,
-) -> Result<Vec<Order>, Error> {
-    let lines: Vec<LineRow> = sqlx::query_as(select_lines!(
-        "WHERE order_id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY order_id, line_no"
-    ))
-    .bind(json_ids(orders.iter().map(|row| row.id)))
-    .fetch_all(connection)
-    .await?;
-    rows::assemble(orders, lines)
 }
 
 async fn count(connection: &mut SqliteConnection, query: &OrderQuery) -> Result<u64, Error> {

@@ -1,0 +1,143 @@
+//! The traits of a store, before which the cache stands: what changes something tells the
+//! cache, and what reads a product asks it.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{CachedStore, Entry};
+use crate::{
+    domain::{
+        AdjustmentId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
+        ProductId, StockAdjustment,
+    },
+    error::Error,
+    store::{
+        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
+        ProductStore, Purchase, Store, Strategy,
+    },
+};
+
+#[async_trait]
+impl ProductStore for CachedStore {
+    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
+        // Nobody has read it yet: the first who does fills the cache.
+        self.inner.create_product(product).await
+    }
+
+    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        Ok(self.read(id).await?.0)
+    }
+
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        self.inner.products(query).await
+    }
+
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        adjustment_id: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error> {
+        let changed = self
+            .inner
+            .update_product(id, change, adjustment_id, at)
+            .await;
+        let changed = self.unless_unknown(changed, std::iter::once(id))?;
+        self.changed_products(changed.as_slice()).await;
+        Ok(changed)
+    }
+
+    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+        let changed = self.inner.adjust_stock(adjustment).await;
+        let changed = self.unless_unknown(changed, std::iter::once(adjustment.product_id))?;
+        self.changed_products(changed.as_slice()).await;
+        Ok(changed)
+    }
+
+    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+        let archived = self.inner.archive_product(id, at).await;
+        let archived = self.unless_unknown(archived, std::iter::once(id))?;
+        if archived {
+            self.changed(vec![Entry::Archived(id)]).await;
+        }
+        Ok(archived)
+    }
+}
+
+#[async_trait]
+impl OrderStore for CachedStore {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        self.inner.accept(orders).await
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Outcome<Purchase>, Error> {
+        let outcome = self.inner.purchase(orders, strategy).await;
+        let wanted = orders.iter().flat_map(|order| &order.lines);
+        let outcome = self.unless_unknown(outcome, wanted.map(|line| line.product_id))?;
+        self.changed_products(&outcome.changed).await;
+        let sold = outcome
+            .results
+            .iter()
+            .flatten()
+            .flat_map(|order| &order.lines);
+        self.suspect_missing(sold.map(|line| line.product_id), &outcome.changed);
+        Ok(outcome)
+    }
+
+    async fn decide(
+        &self,
+        pick: Pick<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Outcome<Decided>, Error> {
+        let outcome = self.inner.decide(pick, strategy, at).await?;
+        self.changed_products(&outcome.changed).await;
+        Ok(outcome)
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        self.inner.order(id).await
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        self.inner.orders(query).await
+    }
+
+    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
+        let cancelled = self.inner.cancel(id, at).await?;
+        if let Some(cancelled) = &cancelled {
+            self.changed_products(&cancelled.changed).await;
+            let lines = cancelled.order.lines.iter().map(|line| line.product_id);
+            self.suspect_missing(lines, &cancelled.changed);
+        }
+        Ok(cancelled)
+    }
+
+    async fn pending_before(
+        &self,
+        before: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        self.inner.pending_before(before, limit).await
+    }
+}
+
+#[async_trait]
+impl Store for CachedStore {
+    async fn ping(&self) -> Result<(), Error> {
+        self.inner.ping().await
+    }
+
+    async fn migrate(&self) -> Result<(), Error> {
+        self.inner.migrate().await
+    }
+
+    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+        self.inner.verify().await
+    }
+}

@@ -1,0 +1,231 @@
+//! Lock, decide, write: how orders get their turn under locked product rows.
+//!
+//! Each statement finds its rows by `id = ANY(…)` and takes what belongs to each from a JSON
+//! object by that id. A join with the arrays would be the usual way, and the planner is free
+//! to run it from the wrong end: when its statistics say that nothing is pending, it walks
+//! all that is pending for each order of the batch. One table and one index leave no choice.
+//! For the same reason the state is compared as text, which no partial index offers.
+//!
+//! The batch strategy gives a turn to many orders in one transaction, the row lock strategy
+//! to one. What differs is the size of the batch, and nothing else.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use super::accept::{Columns, insert_orders};
+use crate::{
+    decide::Decision,
+    domain::{Failure, OrderId, OrderStatus, Product, ProductId, RequestedLine},
+    error::Error,
+    store::{
+        Decided, Outcome, Pick,
+        plan::{self, LockedProduct, PendingOrder},
+        rows::{self, LockedRow, PendingRow, product_columns},
+    },
+};
+
+type ProductRow = rows::ProductRow<DateTime<Utc>>;
+
+/// What a batch takes: pieces of each product.
+pub(super) type Taken = Vec<(ProductId, i64)>;
+
+/// Decides claimed orders under the locks of their products, and writes the decisions.
+pub(super) async fn decide_claimed(
+    connection: &mut PgConnection,
+    pending: &[PendingOrder],
+    at: DateTime<Utc>,
+) -> Result<Outcome<Decided>, Error> {
+    let products = lock(connection, pending.iter().flat_map(|order| &order.lines)).await?;
+    let mut shelves = plan::shelves(&products);
+    let decisions: Vec<_> = pending
+        .iter()
+        .map(|order| (order.id, shelves.decide(&order.lines)))
+        .collect();
+    let changed = write_decisions(connection, &decisions, shelves.taken().collect(), at).await?;
+    Ok(Outcome {
+        results: decisions,
+        changed,
+    })
+}
+
+/// Locks pending orders, oldest first, and reads their lines.
+///
+/// Nothing is held yet, so that waiting for an order row (only [`Pick::These`] does) keeps
+/// nobody from a product.
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    pick: Pick<'_>,
+) -> Result<Vec<PendingOrder>, Error> {
+    // `OFFSET 0` keeps the lookups of lines a nested loop, whatever the statistics say.
+    macro_rules! with_lines_of {
+        ($claimed:literal) => {
+            concat!(
+                "WITH claimed AS MATERIALIZED (",
+                $claimed,
+                ")
+                 SELECT claimed.id, line.product_id, line.quantity
+                 FROM claimed, LATERAL (SELECT line_no, product_id, quantity FROM order_lines
+                                        WHERE order_id = claimed.id OFFSET 0) line
+                 ORDER BY claimed.id, line.line_no"
+            )
+        };
+    }
+    let rows: Vec<PendingRow> = match pick {
+        Pick::Oldest(limit) => {
+            sqlx::query_as(with_lines_of!(
+                "SELECT id FROM orders WHERE status = 'pending'
+                 ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"
+            ))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(connection)
+            .await?
+        }
+        Pick::These(ids) => {
+            let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+            sqlx::query_as(with_lines_of!(
+                "SELECT id FROM orders WHERE id = ANY($1) AND status::text = 'pending'
+                 ORDER BY id FOR NO KEY UPDATE"
+            ))
+            .bind(ids)
+            .fetch_all(connection)
+            .await?
+        }
+    };
+    rows::gather(rows)
+}
+
+/// Locks the products that `lines` name, in id order. The lock is taken above the sort, so
+/// that rows are locked in the order they come in.
+pub(super) async fn lock<'a>(
+    connection: &mut PgConnection,
+    lines: impl Iterator<Item = &'a RequestedLine>,
+) -> Result<Vec<LockedProduct>, Error> {
+    let ids: Vec<Uuid> = plan::products_of(lines).iter().map(|id| id.0).collect();
+    let rows: Vec<LockedRow> = sqlx::query_as(
+        "SELECT id, price, stock, archived_at IS NOT NULL AS archived
+         FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(LockedProduct::try_from).collect()
+}
+
+/// Stores sold orders and takes their stock, in one statement; gives the changed products.
+pub(super) async fn write_sold(
+    connection: &mut PgConnection,
+    sold: Columns,
+    taken: Taken,
+    at: DateTime<Utc>,
+) -> Result<Vec<Product>, Error> {
+    let (ids, pieces) = by_id(taken);
+    let rows: Vec<ProductRow> = sqlx::query_as_with(
+        insert_orders!(
+            "taken AS (
+                 UPDATE products
+                 SET stock = stock - ($12::jsonb -> id::text)::bigint,
+                     version = version + 1, updated_at = $13
+                 WHERE id = ANY($11) RETURNING *), ",
+            product_columns!(""),
+            " FROM taken"
+        ),
+        sold.into_arguments(OrderStatus::Success)?,
+    )
+    .bind(ids)
+    .bind(pieces)
+    .bind(at)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Product::try_from).collect()
+}
+
+/// Stores decisions and takes the stock of those that succeeded, in one statement.
+///
+/// An order that is not pending any more would mean that it is decided a second time: the
+/// count of rows catches it, and the transaction is given up. Gives the changed products.
+pub(super) async fn write_decisions(
+    connection: &mut PgConnection,
+    decisions: &[(OrderId, Decision)],
+    taken: Taken,
+    at: DateTime<Utc>,
+) -> Result<Vec<Product>, Error> {
+    let (mut sold, mut failed, mut failures) = (Vec::new(), Vec::new(), HashMap::new());
+    for (id, decision) in decisions {
+        match decision {
+            Ok(()) => sold.push(id.0),
+            Err(failure) => {
+                failed.push(id.0);
+                let Failure {
+                    code,
+                    product_id,
+                    requested,
+                    available,
+                } = *failure;
+                failures.insert(id.0, (code.as_str(), product_id, requested, available));
+            }
+        }
+    }
+    let (taken_ids, pieces) = by_id(taken);
+    // Left of the join is one row, the count; so that it is there with no product, too.
+    let rows: Vec<WrittenRow> = sqlx::query_as(concat!(
+        "WITH taken AS (
+             UPDATE products
+             SET stock = stock - ($3::jsonb -> id::text)::bigint,
+                 version = version + 1, updated_at = $1
+             WHERE id = ANY($2) RETURNING *),
+         sold AS (
+             UPDATE orders SET status = 'success', decided_at = $1
+             WHERE id = ANY($4) AND status::text = 'pending' RETURNING 1),
+         failed AS (
+             UPDATE orders
+             SET status = 'failed', decided_at = $1,
+                 failure_code = $6::jsonb -> id::text ->> 0,
+                 failure_product_id = ($6::jsonb -> id::text ->> 1)::uuid,
+                 failure_requested = ($6::jsonb -> id::text -> 2)::bigint,
+                 failure_available = ($6::jsonb -> id::text -> 3)::bigint
+             WHERE id = ANY($5) AND status::text = 'pending' RETURNING 1)
+         SELECT counted.written, ",
+        product_columns!("taken."),
+        " FROM (SELECT (SELECT count(*) FROM sold) + (SELECT count(*) FROM failed) AS written)
+                   AS counted LEFT JOIN taken ON true"
+    ))
+    .bind(at)
+    .bind(taken_ids)
+    .bind(pieces)
+    .bind(sold)
+    .bind(failed)
+    .bind(Json(failures))
+    .fetch_all(connection)
+    .await?;
+    let written = rows.first().map_or(0, |row| row.written.unsigned_abs());
+    plan::expect_all_written(decisions.len(), written)?;
+    rows.into_iter()
+        .filter_map(|row| row.product)
+        .map(Product::try_from)
+        .collect()
+}
+
+/// The count of decisions written, with one of the changed products, if there are any.
+struct WrittenRow {
+    written: i64,
+    product: Option<ProductRow>,
+}
+
+impl FromRow<'_, PgRow> for WrittenRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let id: Option<Uuid> = row.try_get("id")?;
+        Ok(Self {
+            written: row.try_get("written")?,
+            product: id.map(|_| ProductRow::from_row(row)).transpose()?,
+        })
+    }
+}
+
+/// The ids, and the pieces by id as a JSON object.
+fn by_id(taken: Taken) -> (Vec<Uuid>, Json<HashMap<Uuid, i64>>) {
+    let pieces: HashMap<Uuid, i64> = taken.into_iter().map(|(id, n)| (id.0, n)).collect();
+    (pieces.keys().copied().collect(), Json(pieces))
+}

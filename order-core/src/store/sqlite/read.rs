@@ -1,0 +1,61 @@
+//! Reading orders with their lines.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::json_ids;
+use crate::{
+    domain::{NewOrder, Order, OrderId},
+    error::Error,
+    store::{
+        retry::Retry,
+        rows::{self, LineRow, Micros, select_lines, select_order},
+    },
+};
+
+pub(super) type OrderRow = rows::OrderRow<Micros>;
+
+/// Orders by id, in id order; ids that are not there are left out.
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    ids: Vec<Uuid>,
+) -> Result<Vec<Order>, Error> {
+    let rows: Vec<OrderRow> = sqlx::query_as(select_order!(
+        "WHERE id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY id"
+    ))
+    .bind(json_ids(ids))
+    .fetch_all(&mut *connection)
+    .await?;
+    with_lines(connection, rows).await
+}
+
+/// Fetches the lines of `orders`. Lines never change, so that reading them in a second
+/// statement is as good as in the same one.
+pub(super) async fn with_lines(
+    connection: &mut SqliteConnection,
+    orders: Vec<OrderRow>,
+) -> Result<Vec<Order>, Error> {
+    let lines: Vec<LineRow> = sqlx::query_as(select_lines!(
+        "WHERE order_id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY order_id, line_no"
+    ))
+    .bind(json_ids(orders.iter().map(|row| row.id)))
+    .fetch_all(connection)
+    .await?;
+    rows::assemble(orders, lines)
+}
+
+/// Those of `orders` that an earlier attempt stored.
+pub(super) async fn stored(
+    connection: &mut SqliteConnection,
+    orders: &[NewOrder],
+    retry: &Retry,
+) -> Result<HashMap<OrderId, Order>, Error> {
+    if !retry.resolving() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<Uuid> = orders.iter().map(|order| order.id.0).collect();
+    let found = load(connection, ids).await?;
+    Ok(found.into_iter().map(|order| (order.id, order)).collect())
+}
