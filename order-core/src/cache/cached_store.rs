@@ -195,14 +195,7 @@ impl CachedStore {
         if entries.is_empty() {
             return;
         }
-        {
-            // A query that is under way may have started before the change: who misses from
-            // now on starts another.
-            let mut flights = lock(&self.state.flights);
-            for entry in &entries {
-                flights.remove(&entry.id());
-            }
-        }
+        self.leave_flights(entries.iter().map(Entry::id));
         if let Err(error) = self.state.cache.put(&entries).await {
             self.state.failed(&error);
             self.state.remember(entries);
@@ -212,14 +205,22 @@ impl CachedStore {
 
     /// Passes the cache by for products that may have changed, until they are read again.
     fn suspect(&self, ids: impl Iterator<Item = ProductId>) {
-        {
-            let mut untold = lock(&self.state.untold);
-            untold.extend(ids.map(|id| (id, None)));
-            if untold.is_empty() {
-                return;
-            }
+        let ids: Vec<ProductId> = ids.collect();
+        if ids.is_empty() {
+            return;
         }
+        lock(&self.state.untold).extend(ids.iter().map(|id| (*id, None)));
+        self.leave_flights(ids.into_iter());
         self.repair();
+    }
+
+    /// A query that is under way may have started before a change: who misses from now on
+    /// starts another.
+    fn leave_flights(&self, ids: impl Iterator<Item = ProductId>) {
+        let mut flights = lock(&self.state.flights);
+        for id in ids {
+            flights.remove(&id);
+        }
     }
 
     /// The result of a change of these products, which are suspect when its outcome is unknown.
