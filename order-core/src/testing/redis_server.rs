@@ -23,6 +23,7 @@ use crate::redis_client::RedisClient;
 
 /// Starts the server, says its process id, and ends it with its input.
 const HOLD: &str = r#"
+    trap '' PIPE # Who waits for the process id may be gone already.
     dir=$1
     shift
     redis-server --dir "$dir" --save '' --appendonly no --bind 127.0.0.1 "$@" >"$dir/log" 2>&1 &
