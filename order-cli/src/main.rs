@@ -66,12 +66,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli: Cli = config::parse();
-    let logs = telemetry::init(cli.log_format);
-    let done = match logs {
-        Ok(()) => run(cli).await,
-        Err(error) => Err(error),
-    };
-    match done {
+    match run(cli).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("order-cli: {error:#}");
@@ -81,12 +76,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    telemetry::init(cli.log_format)?;
     if let Command::Health(health) = &cli.command {
         return commands::health::run(health);
     }
     let output = Output::new(cli.output);
+    let client = cli.redis.client()?;
     if let Command::Queue(command) = cli.command {
-        let client = cli.redis.client()?;
         let client = client.context("without --redis-url, the database is the queue")?;
         return commands::queue::run(command, &RedisQueue::new(client), &output).await;
     }
@@ -94,7 +90,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
         store.migrate().await?;
     }
-    let service = cli.redis.builder(store)?.build();
+    let service = cli.redis.builder(store, client).build();
     let code = match cli.command {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,

@@ -8,6 +8,7 @@ use order_core::{
     OrderService, RedisClient, WorkerOptions,
     cache::{LocalCache, RedisCache},
     queue::RedisQueue,
+    service::Builder,
     store::{self, Store, Strategy},
 };
 use url::Url;
@@ -141,22 +142,20 @@ impl Redis {
         Ok(self.redis_url.as_deref().map(client).transpose()?)
     }
 
-    /// A service over `store` with the queue and the cache of these settings.
-    ///
-    /// # Errors
-    /// When the URL is none.
-    pub fn builder(&self, store: Arc<dyn Store>) -> anyhow::Result<order_core::service::Builder> {
+    /// A service over `store` with the queue and the cache of these settings, on `client`
+    /// where there is one.
+    #[must_use]
+    pub fn builder(&self, store: Arc<dyn Store>, client: Option<RedisClient>) -> Builder {
         let mut builder = OrderService::builder(store);
-        let client = self.client()?;
         if let Some(client) = &client {
             builder = builder.queue(Arc::new(RedisQueue::new(client.clone())));
         }
         let ttl = Duration::from_secs(self.cache_ttl);
-        Ok(match client {
+        match client {
             _ if ttl.is_zero() => builder,
             Some(client) => builder.cache(Arc::new(RedisCache::new(client, ttl))),
             None => builder.cache(Arc::new(LocalCache::new(ttl))),
-        })
+        }
     }
 }
 

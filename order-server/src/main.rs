@@ -12,10 +12,6 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings: Settings = order_server::config::parse();
-    if let Err(error) = telemetry::init(settings.log_format) {
-        eprintln!("order-server: {error:#}");
-        return ExitCode::FAILURE;
-    }
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -26,12 +22,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init(settings.log_format)?;
     settings.check()?;
     let store = settings.database.open().await?;
     let redis = settings.redis.client()?;
     let service = settings
         .redis
-        .builder(store)?
+        .builder(store, redis.clone())
         .strategy(settings.deciding.strategy)
         .max_waiting(settings.max_waiting)
         .build();

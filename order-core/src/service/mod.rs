@@ -365,16 +365,14 @@ impl OrderService {
     /// One order in a transaction of its own, as the strategies without groups have it.
     async fn alone(&self, way: Way, request: OrderRequest) -> Result<Order, Error> {
         let parts = Arc::clone(&self.parts);
-        let task = tokio::spawn(async move {
+        in_a_task(async move {
             let orders = parts.stamp(vec![request]);
             only(group::run(&parts, way, &orders).await)
-        });
-        task.await
-            .unwrap_or_else(|error| Err(Error::backend(error)))
+        })
+        .await
     }
 
-    /// Makes a change in a task of its own: it goes on to the end, and the cache is told,
-    /// also when whoever asked for it stops waiting.
+    /// Makes a change of the store, to the end.
     async fn to_the_end<T: Send + 'static, F>(
         &self,
         change: impl FnOnce(Arc<dyn Store>) -> F,
@@ -382,9 +380,7 @@ impl OrderService {
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let task = tokio::spawn(change(Arc::clone(&self.parts.store)));
-        task.await
-            .unwrap_or_else(|error| Err(Error::backend(error)))
+        in_a_task(change(Arc::clone(&self.parts.store))).await
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -394,6 +390,16 @@ impl OrderService {
     fn adjustment_id(&self, now: DateTime<Utc>) -> AdjustmentId {
         AdjustmentId(self.parts.ids.next(now))
     }
+}
+
+/// Runs a change in a task of its own: it goes on to the end, and the cache is told, also
+/// when whoever asked for it stops waiting.
+async fn in_a_task<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(change)
+        .await
+        .unwrap_or_else(|error| Err(Error::backend(error)))
 }
 
 /// Refuses a text that no database could have stored, and Postgres cannot look for.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::Decided;
 use crate::{
     decide::{Shelves, requested_of},
     domain::{MAX_STOCK, Money, NewOrder, Order, OrderId, Product, ProductId, RequestedLine},
@@ -71,17 +72,35 @@ pub(super) struct PendingOrder {
     pub(super) lines: Vec<RequestedLine>,
 }
 
+/// Gives each pending order its turn, in the order given.
+pub(super) fn decide(pending: &[PendingOrder], shelves: &mut Shelves) -> Vec<Decided> {
+    pending
+        .iter()
+        .map(|order| (order.id, shelves.decide(&order.lines)))
+        .collect()
+}
+
+/// Those of `orders` that are not stored yet.
+pub(super) fn fresh<'a>(
+    orders: &'a [NewOrder],
+    stored: &HashMap<OrderId, Order>,
+) -> Vec<&'a NewOrder> {
+    orders
+        .iter()
+        .filter(|order| !stored.contains_key(&order.id))
+        .collect()
+}
+
 /// The results of orders of which some were found to be stored already: those, and what
 /// became of the rest, in the order of `orders`.
 pub(super) fn merge(
     orders: &[NewOrder],
-    stored: HashMap<OrderId, Order>,
+    mut stored: HashMap<OrderId, Order>,
     rest: Vec<Result<Order, Error>>,
 ) -> Vec<Result<Order, Error>> {
     if stored.is_empty() {
         return rest;
     }
-    let mut stored = stored;
     let mut rest = rest.into_iter();
     orders
         .iter()

@@ -72,13 +72,11 @@ pub(super) trait Turns: Sync {
         retry: &Retry,
     ) -> Result<Outcome<Purchase>, Error>;
 
-    /// Sells one order by conditional updates; when one of them refuses, under locks, which
-    /// tells why (or sells after all, when stock came back in between).
-    async fn purchase_conditional(
+    /// Sells one order by conditional updates; `None`, and no trace, when one of them refuses.
+    async fn purchase_if_enough(
         &self,
         order: &NewOrder,
-        retry: &Retry,
-    ) -> Result<Outcome<Purchase>, Error>;
+    ) -> Result<Option<Outcome<Purchase>>, Error>;
 
     /// Decides pending orders under the locks of their products.
     async fn decide_locked(
@@ -88,7 +86,8 @@ pub(super) trait Turns: Sync {
         retry: &Retry,
     ) -> Result<Outcome<Decided>, Error>;
 
-    /// Decides one pending order by conditional updates, as `purchase_conditional` sells it.
+    /// Decides one pending order by conditional updates; when one of them refuses, under
+    /// locks, as `purchase_conditional` does.
     async fn decide_conditional(
         &self,
         pick: Pick<'_>,
@@ -110,12 +109,29 @@ pub(super) async fn purchase(
         let one = std::slice::from_ref(order);
         outcome.extend(match strategy {
             Strategy::ConditionalUpdate => {
-                with_retry!(retry => turns.purchase_conditional(order, &retry))?
+                with_retry!(retry => purchase_conditional(turns, order, &retry))?
             }
             _ => with_retry!(retry => turns.purchase_locked(one, &retry))?,
         });
     }
     Ok(outcome)
+}
+
+/// Sells one order by conditional updates; when one of them refuses, under locks, which
+/// tells why (or sells after all, when stock came back in between).
+async fn purchase_conditional(
+    turns: &impl Turns,
+    order: &NewOrder,
+    retry: &Retry,
+) -> Result<Outcome<Purchase>, Error> {
+    if !retry.resolving()
+        && let Some(sold) = turns.purchase_if_enough(order).await?
+    {
+        return Ok(sold);
+    }
+    turns
+        .purchase_locked(std::slice::from_ref(order), retry)
+        .await
 }
 
 pub(super) async fn decide(

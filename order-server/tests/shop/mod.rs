@@ -80,7 +80,7 @@ impl Shop {
             cache_ttl: 300,
         };
         let redis = settings.client().unwrap();
-        let service = settings.builder(store).unwrap().build();
+        let service = settings.builder(store, redis.clone()).build();
         let worker = Some(service.worker(WorkerOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());

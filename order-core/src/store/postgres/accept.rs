@@ -44,15 +44,8 @@ impl PostgresStore {
         retry: &Retry,
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let stored = if retry.resolving() {
-            stored(&mut connection, orders).await?
-        } else {
-            HashMap::new()
-        };
-        let fresh: Vec<&NewOrder> = orders
-            .iter()
-            .filter(|order| !stored.contains_key(&order.id))
-            .collect();
+        let stored = stored(&mut connection, orders, retry).await?;
+        let fresh = plan::fresh(orders, &stored);
         let products = plan::products_of(fresh.iter().flat_map(|order| &order.lines));
         let prices = prices(&mut connection, &products).await?;
         let priced: Vec<_> = fresh

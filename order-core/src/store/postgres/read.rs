@@ -9,7 +9,10 @@ use uuid::Uuid;
 use crate::{
     domain::{NewOrder, Order, OrderId},
     error::Error,
-    store::rows::{self, LineRow, select_lines, select_order},
+    store::{
+        retry::Retry,
+        rows::{self, LineRow, select_lines, select_order},
+    },
 };
 
 pub(super) type OrderRow = rows::OrderRow<DateTime<Utc>>;
@@ -42,11 +45,15 @@ pub(super) async fn with_lines(
     rows::assemble(orders, lines)
 }
 
-/// Those of `orders` that are stored already.
+/// Those of `orders` that an earlier attempt stored.
 pub(super) async fn stored(
     connection: &mut PgConnection,
     orders: &[NewOrder],
+    retry: &Retry,
 ) -> Result<HashMap<OrderId, Order>, Error> {
+    if !retry.resolving() {
+        return Ok(HashMap::new());
+    }
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id.0).collect();
     let found = load(connection, ids).await?;
     Ok(found.into_iter().map(|order| (order.id, order)).collect())

@@ -40,10 +40,7 @@ pub(super) async fn decide_claimed(
 ) -> Result<Outcome<Decided>, Error> {
     let products = lock(connection, pending.iter().flat_map(|order| &order.lines)).await?;
     let mut shelves = plan::shelves(&products);
-    let decisions: Vec<_> = pending
-        .iter()
-        .map(|order| (order.id, shelves.decide(&order.lines)))
-        .collect();
+    let decisions = plan::decide(pending, &mut shelves);
     let changed = write_decisions(connection, &decisions, shelves.taken().collect(), at).await?;
     Ok(Outcome {
         results: decisions,

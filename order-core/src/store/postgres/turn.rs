@@ -1,7 +1,5 @@
 //! One transaction for each turn, made of the steps of `steps`.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -50,15 +48,8 @@ impl Turns for PostgresStore {
         let mut tx = self.pool.begin().await?;
         let products = lock(&mut tx, orders.iter().flat_map(|order| &order.lines)).await?;
         // An attempt in doubt held these rows until it ended: what it stored shows by now.
-        let stored = if retry.resolving() {
-            stored(&mut tx, orders).await?
-        } else {
-            HashMap::new()
-        };
-        let fresh: Vec<&NewOrder> = orders
-            .iter()
-            .filter(|order| !stored.contains_key(&order.id))
-            .collect();
+        let stored = stored(&mut tx, orders, retry).await?;
+        let fresh = plan::fresh(orders, &stored);
         let mut shelves = plan::shelves(&products);
         let results = plan::sell(&fresh, &plan::prices(&products), &mut shelves);
         let columns = Columns::of(results.iter().flatten());
@@ -74,18 +65,11 @@ impl Turns for PostgresStore {
         })
     }
 
-    async fn purchase_conditional(
+    async fn purchase_if_enough(
         &self,
         order: &NewOrder,
-        retry: &Retry,
-    ) -> Result<Outcome<Purchase>, Error> {
-        if !retry.resolving()
-            && let Some(sold) = conditional::purchase(self, order).await?
-        {
-            return Ok(sold);
-        }
-        self.purchase_locked(std::slice::from_ref(order), retry)
-            .await
+    ) -> Result<Option<Outcome<Purchase>>, Error> {
+        conditional::purchase(self, order).await
     }
 
     async fn decide_locked(

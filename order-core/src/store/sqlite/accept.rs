@@ -21,10 +21,7 @@ impl SqliteStore {
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let mut tx = self.begin().await?;
         let stored = stored(&mut tx, orders, retry).await?;
-        let fresh: Vec<&NewOrder> = orders
-            .iter()
-            .filter(|order| !stored.contains_key(&order.id))
-            .collect();
+        let fresh = plan::fresh(orders, &stored);
         let products = plan::products_of(fresh.iter().flat_map(|order| &order.lines));
         let prices = prices(&mut tx, &products).await?;
         let priced: Vec<_> = fresh

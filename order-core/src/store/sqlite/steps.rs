@@ -24,10 +24,7 @@ pub(super) async fn decide_claimed(
 ) -> Result<Outcome<Decided>, Error> {
     let products = read(connection, pending.iter().flat_map(|order| &order.lines)).await?;
     let mut shelves = plan::shelves(&products);
-    let decisions: Vec<_> = pending
-        .iter()
-        .map(|order| (order.id, shelves.decide(&order.lines)))
-        .collect();
+    let decisions = plan::decide(pending, &mut shelves);
     write_decisions(connection, &decisions, at).await?;
     let changed = take(connection, shelves.taken(), at).await?;
     Ok(Outcome {

@@ -42,10 +42,7 @@ impl Turns for SqliteStore {
     ) -> Result<Outcome<Purchase>, Error> {
         let mut tx = self.begin().await?;
         let stored = stored(&mut tx, orders, retry).await?;
-        let fresh: Vec<&NewOrder> = orders
-            .iter()
-            .filter(|order| !stored.contains_key(&order.id))
-            .collect();
+        let fresh = plan::fresh(orders, &stored);
         let products = read(&mut tx, fresh.iter().flat_map(|order| &order.lines)).await?;
         let mut shelves = plan::shelves(&products);
         let results = plan::sell(&fresh, &plan::prices(&products), &mut shelves);
@@ -62,18 +59,11 @@ impl Turns for SqliteStore {
         })
     }
 
-    async fn purchase_conditional(
+    async fn purchase_if_enough(
         &self,
         order: &NewOrder,
-        retry: &Retry,
-    ) -> Result<Outcome<Purchase>, Error> {
-        if !retry.resolving()
-            && let Some(sold) = conditional::purchase(self, order).await?
-        {
-            return Ok(sold);
-        }
-        self.purchase_locked(std::slice::from_ref(order), retry)
-            .await
+    ) -> Result<Option<Outcome<Purchase>>, Error> {
+        conditional::purchase(self, order).await
     }
 
     async fn decide_locked(
