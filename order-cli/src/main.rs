@@ -52,6 +52,8 @@ enum Command {
     /// The queue on Redis
     #[command(subcommand)]
     Queue(commands::queue::Queue),
+    /// What the ways to sell do on this database
+    Bench(commands::bench::BenchArgs),
     /// Brings the schema up to date, and does nothing else
     Migrate,
     /// Asks the server on this machine whether it can serve
@@ -86,6 +88,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         let client = client.context("without --redis-url, the database is the queue")?;
         return commands::queue::run(command, &RedisQueue::new(client), &output).await;
     }
+    if let Command::Bench(args) = cli.command {
+        return commands::bench::run(args, &cli.database.database_url, &output).await;
+    }
     let store = cli.database.open().await?;
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
         store.migrate().await?;
@@ -95,7 +100,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
-        Command::Migrate | Command::Health(_) | Command::Queue(_) => Ok(ExitCode::SUCCESS),
+        Command::Migrate | Command::Health(_) | Command::Queue(_) | Command::Bench(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Verify => commands::verify::run(&service, &output).await,
     };
     service.settle(SETTLE_LIMIT).await;

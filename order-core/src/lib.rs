@@ -10,6 +10,7 @@
 //! - [`cache`]: product reads through a cache, in the process or in Redis.
 //! - [`decide`]: the decision itself, pure.
 //! - [`domain`], [`clock`]: plain data, and time.
+//! - `bench` (feature): the ways to sell, measured against each other.
 //! - `testing` (feature): the conformance suite for whoever writes a backend.
 //!
 //! ```no_run
@@ -28,6 +29,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod cache;
 pub mod clock;
 pub mod decide;

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod bench;
 pub(crate) mod bulk;
 pub(crate) mod health;
 mod list;

@@ -6,6 +6,7 @@ mod group;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,10 @@ use crate::{
 
 /// The most orders that share one transaction.
 const GROUP_ORDERS: usize = 1_000;
+/// How many groups of one bulk may be under way at once: one is written while another is
+/// prepared or waits for the disk. Groups of single requests gain nothing by it: they would
+/// only be smaller.
+const BULK_GROUPS: usize = 2;
 
 /// What the service is made of; shared by its clones, its groups and its workers.
 struct Parts {
@@ -294,12 +299,11 @@ impl OrderService {
     /// Within: [`Error::ProductNotFound`]. The backend's errors are given to the orders that
     /// met them: those that were accepted before stand.
     pub async fn accept_all(&self, requests: Vec<OrderRequest>) -> Vec<Result<Order, Error>> {
-        let mut results = Vec::with_capacity(requests.len());
         let orders = self.parts.stamp(requests);
-        for group in orders.chunks(GROUP_ORDERS) {
-            results.extend(group::run(&self.parts, Way::Accept, group).await);
-        }
-        results
+        let groups = orders
+            .chunks(GROUP_ORDERS)
+            .map(|group| group::run(&self.parts, Way::Accept, group));
+        stream::iter(groups).buffered(BULK_GROUPS).concat().await
     }
 
     /// Buys at once: the order is sold and stored when this returns, or leaves no trace.

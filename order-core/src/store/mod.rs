@@ -27,6 +27,8 @@ use crate::{
     error::Error,
 };
 
+#[cfg(feature = "bench")]
+pub(crate) use postgres::steps as postgres_statements;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;
 pub use strategy::Strategy;

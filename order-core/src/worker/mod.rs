@@ -8,6 +8,7 @@ mod sweeper;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::{join_all, try_join_all};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,10 @@ pub struct WorkerOptions {
     pub strategy: Strategy,
     /// The most orders to decide in one transaction.
     pub batch_orders: usize,
+    /// How many transactions may be under way at once while the database is the queue: one
+    /// claims its orders while another writes. They have their turns in the order of their
+    /// claims, and only a backlog of more than one batch brings the second one up.
+    pub lanes: usize,
     /// How long to wait, when there was nothing to do, before looking again.
     pub idle_poll: Duration,
     /// How long a claim on a queue holds before others may take it over.
@@ -41,6 +46,7 @@ impl Default for WorkerOptions {
         Self {
             strategy: Strategy::default(),
             batch_orders: 1_000,
+            lanes: 2,
             idle_poll: Duration::from_millis(50),
             lease: Duration::from_secs(30),
             sweep_interval: Duration::from_secs(1),
@@ -65,6 +71,15 @@ impl std::ops::AddAssign for Decided {
     }
 }
 
+impl std::iter::Sum for Decided {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, more| {
+            sum += more;
+            sum
+        })
+    }
+}
+
 impl Decided {
     /// Both together.
     #[must_use]
@@ -79,6 +94,8 @@ struct Step {
     decided: Decided,
     /// Whether nothing was there to do.
     idle: bool,
+    /// Whether there may be more than was taken on.
+    full: bool,
 }
 
 /// Decides pending orders.
@@ -87,6 +104,8 @@ pub struct Worker {
     sweeper: Option<Sweeper>,
     options: WorkerOptions,
     wake: Arc<Notify>,
+    /// Tells the further lanes that one is not enough.
+    more: Notify,
 }
 
 impl Worker {
@@ -112,6 +131,7 @@ impl Worker {
             sweeper,
             options,
             wake: Arc::new(Notify::new()),
+            more: Notify::new(),
         }
     }
 
@@ -139,6 +159,11 @@ impl Worker {
     /// # Errors
     /// The first that persists: what is not decided by then stays pending.
     pub async fn drain(&self, stop: &CancellationToken) -> Result<Decided, Error> {
+        let lanes = (0..self.options.lanes.max(1)).map(|_| self.drain_lane(stop));
+        Ok(try_join_all(lanes).await?.into_iter().sum())
+    }
+
+    async fn drain_lane(&self, stop: &CancellationToken) -> Result<Decided, Error> {
         let mut decided = Decided::default();
         while !stop.is_cancelled() {
             let step = self.source.decide_oldest().await?;
@@ -151,12 +176,32 @@ impl Worker {
     }
 
     async fn decide_until(&self, stop: &CancellationToken) -> Decided {
+        let further = (1..self.source.lanes()).map(|_| self.further_lane(stop));
+        let (mut decided, further) = tokio::join!(self.first_lane(stop), join_all(further));
+        decided += further.into_iter().sum();
+        match self.source.finish().await {
+            Ok(last) => decided += last,
+            // Others take over what is left.
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "not all was finished"
+                );
+            }
+        }
+        decided
+    }
+
+    async fn first_lane(&self, stop: &CancellationToken) -> Decided {
         let mut decided = Decided::default();
         while !stop.is_cancelled() {
             let start = Instant::now();
             let pause = match self.source.step().await {
                 Ok(step) => {
                     decided += step.decided;
+                    if step.full {
+                        self.more.notify_waiters();
+                    }
                     if !step.idle {
                         continue;
                     }
@@ -174,14 +219,23 @@ impl Worker {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        match self.source.finish().await {
-            Ok(last) => decided += last,
-            // Others take over what is left.
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "not all was finished"
-                );
+        decided
+    }
+
+    /// Works as long as there is more than one batch, and waits until there is.
+    async fn further_lane(&self, stop: &CancellationToken) -> Decided {
+        let mut decided = Decided::default();
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.more.notified() => {}
+            }
+            // What goes wrong goes wrong in the first lane, too, which tells and waits.
+            while let Ok(step) = self.source.step().await {
+                decided += step.decided;
+                if !step.full || stop.is_cancelled() {
+                    break;
+                }
             }
         }
         decided

@@ -51,6 +51,14 @@ impl Source {
         }
     }
 
+    /// How many batches may be under way at once: with a queue, its order is kept by one.
+    pub(super) fn lanes(&self) -> usize {
+        match self.queue {
+            None => self.options.lanes.max(1),
+            Some(_) => 1,
+        }
+    }
+
     /// Decides one batch.
     pub(super) async fn step(&self) -> Result<Step, Error> {
         match &self.queue {
@@ -66,6 +74,7 @@ impl Source {
             Ok(decisions) => Ok(Step {
                 decided: tally(&decisions),
                 idle: decisions.is_empty(),
+                full: decisions.len() >= batch,
             }),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
@@ -85,6 +94,7 @@ impl Source {
                 Ok(Step {
                     decided,
                     idle: decided.total() == 0,
+                    full: false,
                 })
             }
         }
@@ -114,6 +124,7 @@ impl Source {
             return Ok(Step {
                 decided: Decided::default(),
                 idle: true,
+                full: false,
             });
         }
         let ids: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
@@ -142,6 +153,7 @@ impl Source {
         Ok(Step {
             decided,
             idle: false,
+            full: false,
         })
     }
 

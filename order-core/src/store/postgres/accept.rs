@@ -59,6 +59,9 @@ impl PostgresStore {
                 .execute(&mut *connection)
                 .await
                 .map_err(on_commit)?;
+            if let Some(first) = priced.iter().flatten().map(|order| order.id.0).min() {
+                self.frontier.retreat(first);
+            }
         }
         Ok(plan::merge(orders, stored, priced))
     }

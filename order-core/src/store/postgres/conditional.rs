@@ -7,7 +7,7 @@ use sqlx::{Acquire, PgConnection};
 use super::{
     PostgresStore,
     accept::{Columns, prices},
-    steps::{claim, decide_claimed, write_decisions, write_sold},
+    steps::{decide_claimed, lock, write_decisions, write_sold},
 };
 use crate::{
     decide::requested_of,
@@ -57,7 +57,7 @@ pub(super) async fn decide(
     retry: &Retry,
 ) -> Result<Outcome<Decided>, Error> {
     let mut tx = store.pool.begin().await?;
-    let pending = claim(&mut tx, pick).await?;
+    let (pending, claim) = store.claim(&mut tx, pick).await?;
     let [order] = pending.as_slice() else {
         return Ok(Outcome::default());
     };
@@ -70,10 +70,12 @@ pub(super) async fn decide(
         Outcome { results, changed }
     } else {
         attempt.rollback().await?;
-        decide_claimed(&mut tx, &pending, at).await?
+        let products = lock(&mut tx, order.lines.iter()).await?;
+        decide_claimed(&mut tx, &pending, &products, at).await?
     };
     retry.note(outcome.changed.iter().map(|product| product.id));
     tx.commit().await.map_err(on_commit)?;
+    claim.committed();
     Ok(outcome)
 }
 

@@ -9,10 +9,11 @@
 
 mod accept;
 mod conditional;
+mod frontier;
 mod orders;
 mod products;
 mod read;
-mod steps;
+pub(crate) mod steps;
 mod turn;
 
 use std::{sync::Arc, time::Duration};
@@ -23,7 +24,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use self::frontier::Frontier;
 use super::{Imbalance, Store};
+use tokio::sync::Mutex;
+
 use crate::{clock::Clock, domain::ProductId, error::Error, queue::PostgresQueue};
 
 /// Settings of every session.
@@ -40,6 +44,8 @@ const SESSION: &str = "
     UNION ALL SELECT set_config('enable_seqscan', 'off', false)
     UNION ALL SELECT set_config('enable_hashjoin', 'off', false)
     UNION ALL SELECT set_config('enable_mergejoin', 'off', false)
+    UNION ALL SELECT set_config('enable_bitmapscan', 'off', false)
+    UNION ALL SELECT set_config('enable_sort', 'off', false)
     UNION ALL SELECT set_config('jit', 'off', false)";
 
 /// How long an idle connection is taken to be alive.
@@ -67,6 +73,10 @@ impl Default for PostgresOptions {
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    frontier: Arc<Frontier>,
+    /// Held from the claim of a batch until its products are locked: batches of this process
+    /// have their turns in the order of their claims, and one claims while another writes.
+    turnstile: Arc<Mutex<()>>,
 }
 
 impl PostgresStore {
@@ -100,7 +110,11 @@ impl PostgresStore {
             })
             .connect_with(connect)
             .await?;
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            frontier: Arc::default(),
+            turnstile: Arc::default(),
+        })
     }
 
     /// The queue with leases that this database can be.
@@ -135,7 +149,8 @@ impl Store for PostgresStore {
         // One statement sees one snapshot; it reads everything, so that it wants the plans
         // that sessions rule out otherwise.
         sqlx::query(
-            "SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true)",
+            "SELECT set_config(name, 'on', true)
+             FROM unnest('{enable_seqscan, enable_hashjoin, enable_sort}'::text[]) name",
         )
         .execute(&mut *tx)
         .await?;

@@ -21,7 +21,7 @@ use crate::{
     domain::{Failure, OrderId, OrderStatus, Product, ProductId, RequestedLine},
     error::Error,
     store::{
-        Decided, Outcome, Pick,
+        Decided, Outcome,
         plan::{self, LockedProduct, PendingOrder},
         rows::{self, LockedRow, PendingRow, product_columns},
     },
@@ -32,14 +32,14 @@ type ProductRow = rows::ProductRow<DateTime<Utc>>;
 /// What a batch takes: pieces of each product.
 pub(super) type Taken = Vec<(ProductId, i64)>;
 
-/// Decides claimed orders under the locks of their products, and writes the decisions.
+/// Decides claimed orders, whose products are locked, and writes the decisions.
 pub(super) async fn decide_claimed(
     connection: &mut PgConnection,
     pending: &[PendingOrder],
+    products: &[LockedProduct],
     at: DateTime<Utc>,
 ) -> Result<Outcome<Decided>, Error> {
-    let products = lock(connection, pending.iter().flat_map(|order| &order.lines)).await?;
-    let mut shelves = plan::shelves(&products);
+    let mut shelves = plan::shelves(products);
     let decisions = plan::decide(pending, &mut shelves);
     let changed = write_decisions(connection, &decisions, shelves.taken().collect(), at).await?;
     Ok(Outcome {
@@ -48,66 +48,98 @@ pub(super) async fn decide_claimed(
     })
 }
 
-/// Locks pending orders, oldest first, and reads their lines.
-///
-/// Nothing is held yet, so that waiting for an order row (only [`Pick::These`] does) keeps
-/// nobody from a product.
-pub(super) async fn claim(
-    connection: &mut PgConnection,
-    pick: Pick<'_>,
-) -> Result<Vec<PendingOrder>, Error> {
-    // `OFFSET 0` keeps the lookups of lines a nested loop, whatever the statistics say.
-    macro_rules! with_lines_of {
-        ($claimed:literal) => {
-            concat!(
-                "WITH claimed AS MATERIALIZED (",
-                $claimed,
-                ")
-                 SELECT claimed.id, line.product_id, line.quantity
-                 FROM claimed, LATERAL (SELECT line_no, product_id, quantity FROM order_lines
-                                        WHERE order_id = claimed.id OFFSET 0) line
-                 ORDER BY claimed.id, line.line_no"
-            )
-        };
-    }
-    let rows: Vec<PendingRow> = match pick {
-        Pick::Oldest(limit) => {
-            sqlx::query_as(with_lines_of!(
-                "SELECT id FROM orders WHERE status = 'pending'
-                 ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"
-            ))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(connection)
-            .await?
-        }
-        Pick::These(ids) => {
-            let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-            sqlx::query_as(with_lines_of!(
-                "SELECT id FROM orders WHERE id = ANY($1) AND status::text = 'pending'
-                 ORDER BY id FOR NO KEY UPDATE"
-            ))
-            .bind(ids)
-            .fetch_all(connection)
-            .await?
-        }
+/// The lines of the orders that `$claimed` locks, in their order. `OFFSET 0` keeps the
+/// lookups of lines a nested loop, whatever the statistics say.
+macro_rules! with_lines_of {
+    ($claimed:literal) => {
+        concat!(
+            "WITH claimed AS MATERIALIZED (",
+            $claimed,
+            ")
+             SELECT claimed.id, line.product_id, line.quantity
+             FROM claimed, LATERAL (SELECT line_no, product_id, quantity FROM order_lines
+                                    WHERE order_id = claimed.id OFFSET 0) line
+             ORDER BY claimed.id, line.line_no"
+        )
     };
+}
+
+/// The order of the rows is one that only the index of pending orders has: no plan can look
+/// for them along the primary key, past all that was ever decided.
+pub(crate) const CLAIM_OLDEST: &str = with_lines_of!(
+    "SELECT id FROM orders WHERE status <= 'pending' AND (status, id) > ('pending', $1)
+     ORDER BY status, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
+);
+
+/// The lock is taken above the sort, so that rows are locked in the order they come in.
+pub(crate) const LOCK: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived
+     FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+
+/// Writes decisions and takes stock. Left of the join is one row, the count; so that it is
+/// there with no product, too.
+pub(crate) const WRITE_DECISIONS: &str = concat!(
+    "WITH taken AS (
+         UPDATE products
+         SET stock = stock - ($3::jsonb -> id::text)::bigint,
+             version = version + 1, updated_at = $1
+         WHERE id = ANY($2) RETURNING *),
+     sold AS (
+         UPDATE orders SET status = 'success', decided_at = $1
+         WHERE id = ANY($4) AND status::text = 'pending' RETURNING 1),
+     failed AS (
+         UPDATE orders
+         SET status = 'failed', decided_at = $1,
+             failure_code = $6::jsonb -> id::text ->> 0,
+             failure_product_id = ($6::jsonb -> id::text ->> 1)::uuid,
+             failure_requested = ($6::jsonb -> id::text -> 2)::bigint,
+             failure_available = ($6::jsonb -> id::text -> 3)::bigint
+         WHERE id = ANY($5) AND status::text = 'pending' RETURNING 1)
+     SELECT counted.written, ",
+    product_columns!("taken."),
+    " FROM (SELECT (SELECT count(*) FROM sold) + (SELECT count(*) FROM failed) AS written)
+               AS counted LEFT JOIN taken ON true"
+);
+
+/// Locks up to `limit` of the oldest pending orders after `after` that nobody else holds,
+/// and reads their lines.
+pub(super) async fn claim_oldest(
+    connection: &mut PgConnection,
+    after: Uuid,
+    limit: usize,
+) -> Result<Vec<PendingOrder>, Error> {
+    let rows: Vec<PendingRow> = sqlx::query_as(CLAIM_OLDEST)
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
     rows::gather(rows)
 }
 
-/// Locks the products that `lines` name, in id order. The lock is taken above the sort, so
-/// that rows are locked in the order they come in.
+/// Locks those of `ids` that are pending, in id order, and reads their lines.
+///
+/// Nothing is held yet, so that waiting for an order row keeps nobody from a product.
+pub(super) async fn claim_these(
+    connection: &mut PgConnection,
+    ids: &[OrderId],
+) -> Result<Vec<PendingOrder>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows: Vec<PendingRow> = sqlx::query_as(with_lines_of!(
+        "SELECT id FROM orders WHERE id = ANY($1) AND status::text = 'pending'
+         ORDER BY id FOR NO KEY UPDATE"
+    ))
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    rows::gather(rows)
+}
+
+/// Locks the products that `lines` name, in id order.
 pub(super) async fn lock<'a>(
     connection: &mut PgConnection,
     lines: impl Iterator<Item = &'a RequestedLine>,
 ) -> Result<Vec<LockedProduct>, Error> {
     let ids: Vec<Uuid> = plan::products_of(lines).iter().map(|id| id.0).collect();
-    let rows: Vec<LockedRow> = sqlx::query_as(
-        "SELECT id, price, stock, archived_at IS NOT NULL AS archived
-         FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
-    )
-    .bind(ids)
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<LockedRow> = sqlx::query_as(LOCK).bind(ids).fetch_all(connection).await?;
     rows.into_iter().map(LockedProduct::try_from).collect()
 }
 
@@ -166,37 +198,15 @@ pub(super) async fn write_decisions(
         }
     }
     let (taken_ids, pieces) = by_id(taken);
-    // Left of the join is one row, the count; so that it is there with no product, too.
-    let rows: Vec<WrittenRow> = sqlx::query_as(concat!(
-        "WITH taken AS (
-             UPDATE products
-             SET stock = stock - ($3::jsonb -> id::text)::bigint,
-                 version = version + 1, updated_at = $1
-             WHERE id = ANY($2) RETURNING *),
-         sold AS (
-             UPDATE orders SET status = 'success', decided_at = $1
-             WHERE id = ANY($4) AND status::text = 'pending' RETURNING 1),
-         failed AS (
-             UPDATE orders
-             SET status = 'failed', decided_at = $1,
-                 failure_code = $6::jsonb -> id::text ->> 0,
-                 failure_product_id = ($6::jsonb -> id::text ->> 1)::uuid,
-                 failure_requested = ($6::jsonb -> id::text -> 2)::bigint,
-                 failure_available = ($6::jsonb -> id::text -> 3)::bigint
-             WHERE id = ANY($5) AND status::text = 'pending' RETURNING 1)
-         SELECT counted.written, ",
-        product_columns!("taken."),
-        " FROM (SELECT (SELECT count(*) FROM sold) + (SELECT count(*) FROM failed) AS written)
-                   AS counted LEFT JOIN taken ON true"
-    ))
-    .bind(at)
-    .bind(taken_ids)
-    .bind(pieces)
-    .bind(sold)
-    .bind(failed)
-    .bind(Json(failures))
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<WrittenRow> = sqlx::query_as(WRITE_DECISIONS)
+        .bind(at)
+        .bind(taken_ids)
+        .bind(pieces)
+        .bind(sold)
+        .bind(failed)
+        .bind(Json(failures))
+        .fetch_all(connection)
+        .await?;
     let written = rows.first().map_or(0, |row| row.written.unsigned_abs());
     plan::expect_all_written(decisions.len(), written)?;
     rows.into_iter()

@@ -2,14 +2,17 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
 use super::{
     PostgresStore,
     accept::Columns,
     conditional,
+    frontier::Claim,
     read::stored,
-    steps::{claim, decide_claimed, lock, write_sold},
+    steps::{claim_oldest, claim_these, decide_claimed, lock, write_sold},
 };
 use crate::{
     domain::{NewOrder, Product, ProductId},
@@ -17,7 +20,7 @@ use crate::{
     store::{
         Decided, Outcome, Pick, Purchase,
         error::on_commit,
-        plan,
+        plan::{self, PendingOrder},
         retry::Retry,
         rows::{self, select_product},
         strategy::Turns,
@@ -78,14 +81,18 @@ impl Turns for PostgresStore {
         at: DateTime<Utc>,
         retry: &Retry,
     ) -> Result<Outcome<Decided>, Error> {
+        let turn = self.turn(pick).await;
         let mut tx = self.pool.begin().await?;
-        let pending = claim(&mut tx, pick).await?;
+        let (pending, claim) = self.claim(&mut tx, pick).await?;
         if pending.is_empty() {
             return Ok(Outcome::default());
         }
-        let outcome = decide_claimed(&mut tx, &pending, at).await?;
+        let products = lock(&mut tx, pending.iter().flat_map(|order| &order.lines)).await?;
+        drop(turn);
+        let outcome = decide_claimed(&mut tx, &pending, &products, at).await?;
         retry.note(outcome.changed.iter().map(|product| product.id));
         tx.commit().await.map_err(on_commit)?;
+        claim.committed();
         Ok(outcome)
     }
 
@@ -96,5 +103,38 @@ impl Turns for PostgresStore {
         retry: &Retry,
     ) -> Result<Outcome<Decided>, Error> {
         conditional::decide(self, pick, at, retry).await
+    }
+}
+
+impl PostgresStore {
+    /// Waits until the batches that came before have their products. Orders that are decided
+    /// one by one keep no order among each other.
+    async fn turn(&self, pick: Pick<'_>) -> Option<MutexGuard<'_, ()>> {
+        match pick {
+            Pick::Oldest(1) | Pick::These(_) => None,
+            Pick::Oldest(_) => Some(self.turnstile.lock().await),
+        }
+    }
+
+    /// Locks the orders to decide.
+    pub(super) async fn claim(
+        &self,
+        connection: &mut PgConnection,
+        pick: Pick<'_>,
+    ) -> Result<(Vec<PendingOrder>, Claim<'_>), Error> {
+        let mut claim = self.frontier.begin();
+        let limit = match pick {
+            Pick::Oldest(limit) => limit,
+            Pick::These(ids) => return Ok((claim_these(connection, ids).await?, claim)),
+        };
+        let mut pending = claim_oldest(connection, claim.after(), limit).await?;
+        if pending.is_empty() && !claim.after().is_nil() {
+            claim.look_back();
+            pending = claim_oldest(connection, claim.after(), limit).await?;
+        }
+        if let (Some(first), Some(last)) = (pending.first(), pending.last()) {
+            claim.found(first.id.0, last.id.0, pending.len() == limit);
+        }
+        Ok((pending, claim))
     }
 }

@@ -1,0 +1,108 @@
+//! What the database can give: the statements of a batch in a bare loop over the driver.
+//!
+//! Nothing of the library is around them: no retries, no frontier, no checked types. The
+//! share of this rate that `batch` reaches is what the library costs.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use sqlx::{PgConnection, PgPool, types::Json};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::{Countdown, Sample};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::Error,
+    store::postgres_statements::{CLAIM_OLDEST, LOCK, WRITE_DECISIONS},
+};
+
+/// A bare loop over the driver.
+pub struct Limit {
+    pool: PgPool,
+}
+
+impl Limit {
+    /// Over the connections of a store.
+    #[must_use]
+    pub const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Decides `orders` of the oldest pending orders. Connections take turns as the lanes of
+    /// a worker do: one claims while another writes.
+    pub(super) async fn decide(
+        &self,
+        orders: usize,
+        connections: usize,
+        batch: usize,
+    ) -> Result<Sample, Error> {
+        let (left, turnstile) = (Countdown::new(orders), Mutex::new(Uuid::nil()));
+        let lane = async || {
+            let mut latencies: Vec<Duration> = Vec::new();
+            while let Some(take) = left.take(batch) {
+                let start = Instant::now();
+                let decided = self.batch(take, &turnstile).await?;
+                latencies.push(start.elapsed());
+                left.give_back(take - decided);
+            }
+            Ok::<_, sqlx::Error>(latencies)
+        };
+        let start = Instant::now();
+        let latencies = try_join_all((0..connections).map(|_| lane())).await?;
+        Ok(Sample {
+            orders,
+            elapsed: start.elapsed(),
+            latencies: latencies.concat(),
+        })
+    }
+
+    async fn batch(&self, limit: usize, turnstile: &Mutex<Uuid>) -> Result<usize, sqlx::Error> {
+        let mut after = turnstile.lock().await;
+        let mut tx = self.pool.begin().await?;
+        let rows: Vec<(Uuid, Uuid, i32)> = sqlx::query_as(CLAIM_OLDEST)
+            .bind(*after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
+        let mut pieces: HashMap<Uuid, i64> = HashMap::new();
+        for (_, product, quantity) in &rows {
+            *pieces.entry(*product).or_default() += i64::from(*quantity);
+        }
+        let mut products: Vec<Uuid> = pieces.keys().copied().collect();
+        products.sort_unstable();
+        let locked: Vec<(Uuid, i64, i64, bool)> = sqlx::query_as(LOCK)
+            .bind(&products)
+            .fetch_all(&mut *tx)
+            .await?;
+        *after = rows.last().map_or(*after, |row| row.0);
+        drop(after);
+        // There is stock for all, by the measure of the bench.
+        assert_eq!(locked.len(), products.len());
+        let orders: Vec<Uuid> = rows.iter().map(|row| row.0).collect();
+        write(&mut tx, &orders, products, pieces).await?;
+        tx.commit().await?;
+        Ok(orders.len())
+    }
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    orders: &[Uuid],
+    products: Vec<Uuid>,
+    pieces: HashMap<Uuid, i64>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(WRITE_DECISIONS)
+        .bind(SystemClock.now())
+        .bind(products)
+        .bind(Json(pieces))
+        .bind(orders)
+        .bind(Vec::<Uuid>::new())
+        .bind(Json(HashMap::<Uuid, i64>::new()))
+        .fetch_all(connection)
+        .await?;
+    Ok(())
+}

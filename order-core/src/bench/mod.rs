@@ -1,0 +1,269 @@
+//! Measuring the ways to sell against each other, on a database of one's own (feature `bench`).
+//!
+//! A [`Bench`] is a shop on an empty database that nobody else uses. It measures one
+//! [`Contestant`] at a time; whoever compares lets the contestants take turns, several times,
+//! and compares medians: a machine that slows down slows all of them down.
+
+mod figures;
+mod limit;
+mod sandbox;
+mod shape;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use tokio::sync::Mutex;
+
+pub use self::{
+    figures::{Figures, Sample, median},
+    limit::Limit,
+    sandbox::Sandbox,
+    shape::Shape,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{MAX_STOCK, OrderRequest, ProductId, ProductRequest},
+    error::Error,
+    service::OrderService,
+    store::{Pick, Store, Strategy},
+    worker::WorkerOptions,
+};
+
+/// How many requests are under way at once when they share groups.
+const GROUPED_TASKS: usize = 512;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// Deciding a backlog of accepted orders.
+    Decide,
+    /// Accepting orders, each by a request of its own.
+    Accept,
+    /// Buying at once, each by a request of its own.
+    Purchase,
+}
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contestant {
+    /// This library, as it is by default.
+    Batch,
+    /// The statements of `batch` in a bare loop over the driver, with so many connections.
+    Limit(usize),
+    /// One order per transaction, so many transactions at once.
+    Single(Strategy, usize),
+}
+
+impl std::fmt::Display for Contestant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Batch => f.pad("batch"),
+            Self::Limit(connections) => f.pad(&format!("bare driver x{connections}")),
+            Self::Single(strategy, tasks) => f.pad(&format!("{strategy} x{tasks}")),
+        }
+    }
+}
+
+/// A shop to measure in.
+pub struct Bench {
+    store: Arc<dyn Store>,
+    limit: Option<Limit>,
+    shape: Shape,
+    products: Vec<ProductId>,
+    grouped: OrderService,
+    /// Orders that are accepted and not decided.
+    pending: Mutex<usize>,
+}
+
+impl Bench {
+    /// Stocks up in `store`, which nobody else uses. With a `limit`, the bare driver can be
+    /// measured, too.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn new(
+        store: Arc<dyn Store>,
+        limit: Option<Limit>,
+        shape: Shape,
+    ) -> Result<Self, Error> {
+        let grouped = OrderService::builder(Arc::clone(&store)).build();
+        let mut products = Vec::with_capacity(shape.products());
+        for number in 0..shape.products() {
+            let name = format!("Product {number}");
+            let request = ProductRequest::new(name, "1".parse()?, MAX_STOCK, None)?;
+            products.push(grouped.create_product(request).await?.id);
+        }
+        Ok(Self {
+            store,
+            limit,
+            shape,
+            products,
+            grouped,
+            pending: Mutex::new(0),
+        })
+    }
+
+    /// Measures how `contestant` serves `orders` orders. A backlog is filled up to `orders`
+    /// before, unmeasured.
+    ///
+    /// # Errors
+    /// The store's; [`Error::Invalid`] for a contestant that this database does not have.
+    pub async fn measure(
+        &self,
+        case: Case,
+        contestant: Contestant,
+        orders: usize,
+    ) -> Result<Sample, Error> {
+        match case {
+            Case::Decide => self.decide(contestant, orders).await,
+            Case::Accept | Case::Purchase => self.request(case, contestant, orders).await,
+        }
+    }
+
+    async fn decide(&self, contestant: Contestant, orders: usize) -> Result<Sample, Error> {
+        let mut pending = self.pending.lock().await;
+        self.fill(&mut pending, orders).await?;
+        let options = WorkerOptions::default();
+        let (strategy, tasks, batch) = match contestant {
+            Contestant::Batch => (Strategy::Batch, options.lanes, options.batch_orders),
+            Contestant::Single(strategy, tasks) => (strategy, tasks, 1),
+            Contestant::Limit(connections) => {
+                let limit = self.limit.as_ref();
+                let limit = limit.ok_or_else(|| Error::invalid("contestant", "needs Postgres"))?;
+                let sample = limit
+                    .decide(orders, connections, options.batch_orders)
+                    .await?;
+                *pending -= sample.orders;
+                return Ok(sample);
+            }
+        };
+        let left = Arc::new(Countdown::new(orders));
+        let start = Instant::now();
+        let lanes = (0..tasks).map(|_| {
+            let (store, left) = (Arc::clone(&self.store), Arc::clone(&left));
+            in_a_task(decide_until_none_is_left(store, strategy, batch, left))
+        });
+        let latencies = try_join_all(lanes).await?;
+        let elapsed = start.elapsed();
+        *pending -= orders;
+        Ok(Sample {
+            orders,
+            elapsed,
+            latencies: latencies.concat(),
+        })
+    }
+
+    /// Fills the backlog up to `orders`.
+    async fn fill(&self, pending: &mut usize, orders: usize) -> Result<(), Error> {
+        let missing = orders.saturating_sub(*pending);
+        let requests = self.shape.orders(&self.products, missing)?;
+        for result in self.grouped.accept_all(requests).await {
+            result?;
+            *pending += 1;
+        }
+        Ok(())
+    }
+
+    async fn request(
+        &self,
+        case: Case,
+        contestant: Contestant,
+        orders: usize,
+    ) -> Result<Sample, Error> {
+        let (service, tasks) = match contestant {
+            Contestant::Batch => (self.grouped.clone(), GROUPED_TASKS),
+            Contestant::Single(strategy, tasks) => {
+                let builder = OrderService::builder(Arc::clone(&self.store));
+                (builder.strategy(strategy).build(), tasks)
+            }
+            Contestant::Limit(_) => return Err(Error::invalid("contestant", "only decides")),
+        };
+        let requests = self.shape.orders(&self.products, orders)?;
+        let share = orders.div_ceil(tasks.max(1));
+        let start = Instant::now();
+        let tasks = requests.chunks(share.max(1)).map(|mine| {
+            let (service, mine) = (service.clone(), mine.to_vec());
+            in_a_task(one_by_one(case, service, mine))
+        });
+        let latencies = try_join_all(tasks).await?;
+        let elapsed = start.elapsed();
+        if case == Case::Accept {
+            *self.pending.lock().await += orders;
+        }
+        Ok(Sample {
+            orders,
+            elapsed,
+            latencies: latencies.concat(),
+        })
+    }
+}
+
+async fn in_a_task(
+    work: impl Future<Output = Result<Vec<Duration>, Error>> + Send + 'static,
+) -> Result<Vec<Duration>, Error> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|panic| Err(Error::backend(panic)))
+}
+
+async fn decide_until_none_is_left(
+    store: Arc<dyn Store>,
+    strategy: Strategy,
+    batch: usize,
+    left: Arc<Countdown>,
+) -> Result<Vec<Duration>, Error> {
+    let mut latencies = Vec::new();
+    while let Some(take) = left.take(batch) {
+        let start = Instant::now();
+        let (pick, now) = (Pick::Oldest(take), SystemClock.now());
+        let decided = store.decide(pick, strategy, now).await?.results.len();
+        latencies.push(start.elapsed());
+        left.give_back(take - decided);
+    }
+    Ok(latencies)
+}
+
+async fn one_by_one(
+    case: Case,
+    service: OrderService,
+    requests: Vec<OrderRequest>,
+) -> Result<Vec<Duration>, Error> {
+    let mut latencies = Vec::with_capacity(requests.len());
+    for request in requests {
+        let start = Instant::now();
+        match case {
+            Case::Purchase => service.purchase(request).await?,
+            Case::Accept | Case::Decide => service.accept(request).await?,
+        };
+        latencies.push(start.elapsed());
+    }
+    Ok(latencies)
+}
+
+/// How many orders are left to take on, for tasks that share them.
+struct Countdown(AtomicUsize);
+
+impl Countdown {
+    fn new(orders: usize) -> Self {
+        Self(AtomicUsize::new(orders))
+    }
+
+    /// Up to `most` of what is left; `None` when nothing is.
+    fn take(&self, most: usize) -> Option<usize> {
+        let take = |left: usize| (left > 0).then(|| left.saturating_sub(most));
+        let before = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        before.ok().map(|left| left.min(most))
+    }
+
+    fn give_back(&self, orders: usize) {
+        self.0.fetch_add(orders, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,215 @@
+//! Where the undecided orders begin.
+//!
+//! An order that is decided leaves a dead entry at the head of the index of pending orders,
+//! until the database cleans up. A claim that began there would walk over all that was decided
+//! since: after a million decisions, that takes longer than deciding. So each claim begins
+//! where the one before ended.
+//!
+//! What is pending behind that point all the same is found by looking back, from the very
+//! head: orders that another process stored late, or that another worker held and let go.
+//! That happens when a claim comes back empty, at the next claim when one was not full, and
+//! else every [`LOOK_BACK`]; it takes a bounded share of the time. What this process itself
+//! stores or lets go moves the point back at once.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+/// How often to look back while every claim is full.
+const LOOK_BACK: Duration = Duration::from_millis(250);
+/// Looking back takes at most one part in so many of the time, while there is other work.
+const SHARE: u32 = 20;
+
+/// Where the next claim begins.
+#[derive(Debug)]
+pub(super) struct Frontier {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Every order up to this one is claimed, as far as this process knows.
+    after: Uuid,
+    look_back_at: Instant,
+    /// The claims that are under way, by their ticket, each with the least order that came
+    /// since it began: its search may have missed that one.
+    claims: Vec<(u64, Uuid)>,
+    next_ticket: u64,
+}
+
+impl Default for Frontier {
+    fn default() -> Self {
+        let state = State {
+            after: Uuid::nil(),
+            look_back_at: Instant::now(),
+            claims: Vec::new(),
+            next_ticket: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+}
+
+impl Frontier {
+    /// Begins a claim: it looks for orders after [`Claim::after`].
+    pub(super) fn begin(&self) -> Claim<'_> {
+        let began = Instant::now();
+        let mut state = self.state();
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.claims.push((ticket, Uuid::max()));
+        Claim {
+            frontier: self,
+            ticket,
+            began,
+            after: if began >= state.look_back_at {
+                Uuid::nil()
+            } else {
+                state.after
+            },
+            first: None,
+        }
+    }
+
+    /// Notes that an order is there to be claimed, new or again.
+    pub(super) fn retreat(&self, id: Uuid) {
+        let mut state = self.state();
+        state.after = state.after.min(just_before(id));
+        for (_, least) in &mut state.claims {
+            *least = id.min(*least);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is never left half written.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The greatest id below `id`.
+fn just_before(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128().saturating_sub(1))
+}
+
+/// A claim under way. Dropped before it is committed, it gives its orders back.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    frontier: &'a Frontier,
+    ticket: u64,
+    began: Instant,
+    after: Uuid,
+    /// The first order that it holds.
+    first: Option<Uuid>,
+}
+
+impl Claim<'_> {
+    /// The id after which to look; nil to look at everything.
+    pub(super) const fn after(&self) -> Uuid {
+        self.after
+    }
+
+    /// Looks at everything.
+    pub(super) fn look_back(&mut self) {
+        self.began = Instant::now();
+        self.after = Uuid::nil();
+    }
+
+    /// Notes what was found, and whether that was as much as was asked for.
+    pub(super) fn found(&mut self, first: Uuid, last: Uuid, full: bool) {
+        let now = Instant::now();
+        self.first = Some(first);
+        let mut state = self.frontier.state();
+        let missed = state
+            .claims
+            .iter()
+            .find(|(ticket, _)| *ticket == self.ticket);
+        let missed = missed.map_or(Uuid::max(), |(_, least)| *least);
+        state.after = state.after.max(last.min(just_before(missed)));
+        if self.after.is_nil() {
+            state.look_back_at = now + LOOK_BACK.max((now - self.began) * SHARE);
+        }
+        if !full {
+            state.look_back_at = now;
+        }
+    }
+
+    /// The orders are decided.
+    pub(super) fn committed(mut self) {
+        self.first = None;
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.frontier.state();
+        state.claims.retain(|(ticket, _)| *ticket != self.ticket);
+        drop(state);
+        if let Some(first) = self.first {
+            self.frontier.retreat(first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    /// After a first claim of 1 to 10, all of them full.
+    fn after_ten() -> Frontier {
+        let frontier = Frontier::default();
+        let mut claim = frontier.begin();
+        assert!(claim.after().is_nil());
+        claim.found(id(1), id(10), true);
+        claim.committed();
+        frontier
+    }
+
+    #[test]
+    fn a_claim_begins_where_the_one_before_ended() {
+        assert_eq!(after_ten().begin().after(), id(10));
+    }
+
+    #[test]
+    fn what_a_claim_let_go_is_claimed_again() {
+        let frontier = after_ten();
+        let mut claim = frontier.begin();
+        claim.found(id(11), id(20), true);
+        assert_eq!(frontier.begin().after(), id(20));
+        drop(claim);
+        assert_eq!(frontier.begin().after(), id(10));
+    }
+
+    #[test]
+    fn what_comes_behind_the_frontier_moves_it_back() {
+        let frontier = after_ten();
+        frontier.retreat(id(5));
+        assert_eq!(frontier.begin().after(), id(4));
+    }
+
+    #[test]
+    fn what_comes_during_a_claim_is_not_passed_over() {
+        let frontier = after_ten();
+        let mut claim = frontier.begin();
+        frontier.retreat(id(15));
+        claim.found(id(11), id(20), true);
+        claim.committed();
+        assert_eq!(frontier.begin().after(), id(14));
+    }
+
+    #[test]
+    fn a_claim_that_is_not_full_makes_the_next_look_back() {
+        let frontier = after_ten();
+        let mut claim = frontier.begin();
+        claim.found(id(11), id(12), false);
+        claim.committed();
+        assert!(frontier.begin().after().is_nil());
+    }
+}

@@ -1,0 +1,205 @@
+//! What only Postgres has: claims that begin where the last one ended, lanes that keep the
+//! order, and references that are checked once per statement.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+use std::{sync::Arc, time::Duration};
+
+use order_core::{
+    OrderService, WorkerOptions,
+    clock::{Clock, SystemClock},
+    domain::{
+        IdGenerator, MAX_STOCK, NewOrder, OrderId, OrderRequest, OrderStatus, PageRequest,
+        PageSize, PageStart, ProductId, ProductRequest, Quantity,
+    },
+    store::{OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy},
+    testing::PostgresServer,
+};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
+
+const BATCH: usize = 1_000;
+
+struct Shop {
+    url: String,
+    store: PostgresStore,
+    service: OrderService,
+    product: ProductId,
+}
+
+async fn shop(stock: i64) -> Shop {
+    let url = PostgresServer::shared().database().await;
+    let store = PostgresStore::connect(&url, PostgresOptions::default())
+        .await
+        .unwrap();
+    let service = OrderService::builder(Arc::new(store.clone())).build();
+    let product = ProductRequest::new("p", "1".parse().unwrap(), stock, None).unwrap();
+    let product = service.create_product(product).await.unwrap().id;
+    Shop {
+        url,
+        store,
+        service,
+        product,
+    }
+}
+
+impl Shop {
+    fn order(&self) -> OrderRequest {
+        OrderRequest::one(self.product, Quantity::new(1).unwrap())
+    }
+
+    async fn accept(&self, orders: usize) {
+        let accepted = self.service.accept_all(vec![self.order(); orders]).await;
+        assert!(accepted.iter().all(Result::is_ok));
+    }
+
+    async fn decide(&self, orders: usize) -> Vec<OrderId> {
+        let (pick, now) = (Pick::Oldest(orders), SystemClock.now());
+        let decided = self.store.decide(pick, Strategy::Batch, now).await.unwrap();
+        decided.results.into_iter().map(|(id, _)| id).collect()
+    }
+
+    async fn ids(&self, status: OrderStatus) -> Vec<OrderId> {
+        let (mut ids, mut start) = (Vec::new(), PageStart::Newest);
+        loop {
+            let query = OrderQuery {
+                status: Some(status),
+                page: PageRequest {
+                    size: PageSize::new(100).unwrap(),
+                    start,
+                },
+                ..OrderQuery::default()
+            };
+            let page = self.store.orders(&query).await.unwrap();
+            ids.extend(page.items.iter().map(|order| order.id));
+            match page.next {
+                Some(id) => start = PageStart::After(id),
+                None => return ids,
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_sell_in_the_order_in_which_orders_came() {
+    let shop = shop(1_000).await;
+    shop.accept(2_000).await;
+    let options = WorkerOptions {
+        lanes: 8,
+        batch_orders: 10,
+        ..WorkerOptions::default()
+    };
+    let worker = shop.service.worker(options);
+    let decided = worker.drain(&CancellationToken::new()).await.unwrap();
+    assert_eq!((decided.sold, decided.failed), (1_000, 1_000));
+    let last_sold = shop.ids(OrderStatus::Success).await.into_iter().max();
+    let first_failed = shop.ids(OrderStatus::Failed).await.into_iter().min();
+    assert!(last_sold < first_failed, "a later order overtook");
+}
+
+/// Its id says that it came before all others; it is stored after others were claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_another_process_stored_late_has_its_turn_next() {
+    let shop = shop(MAX_STOCK).await;
+    let other = PostgresStore::connect(&shop.url, PostgresOptions::default())
+        .await
+        .unwrap();
+    let ids = IdGenerator::default();
+    let early = [(); 2].map(|()| OrderId(ids.next(SystemClock.now())));
+    let store_late = async |id: OrderId| {
+        let order = shop.order().stamp(id, SystemClock.now());
+        other.accept(&[order]).await.unwrap().remove(0).unwrap();
+    };
+    shop.accept(2 * BATCH).await;
+    assert_eq!(shop.decide(BATCH).await.len(), BATCH);
+    store_late(early[0]).await;
+    // What is left, which is not a full batch; so, next, what lies behind.
+    let mut decided = shop.decide(2 * BATCH).await;
+    decided.extend(shop.decide(2 * BATCH).await);
+    assert_eq!(decided.len(), BATCH + 1);
+    assert!(decided.contains(&early[0]));
+    shop.accept(BATCH).await;
+    assert_eq!(shop.decide(BATCH).await.len(), BATCH);
+    store_late(early[1]).await;
+    // Nothing ahead; so, what lies behind.
+    assert_eq!(shop.decide(BATCH).await, [early[1]]);
+    assert_eq!(shop.decide(BATCH).await, []);
+}
+
+/// While somebody keeps an old snapshot, nothing that was decided can be cleaned up: a claim
+/// from the head of the index would read every entry since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_does_not_walk_over_what_was_decided() {
+    const BATCHES: usize = 20;
+    let shop = shop(MAX_STOCK).await;
+    shop.accept(BATCHES * BATCH).await;
+    let mut reader = PgConnection::connect(&shop.url).await.unwrap();
+    let mut snapshot = reader
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        .await
+        .unwrap();
+    sqlx::query("SELECT FROM orders LIMIT 1")
+        .execute(&mut *snapshot)
+        .await
+        .unwrap();
+    for _ in 0..BATCHES {
+        assert_eq!(shop.decide(BATCH).await.len(), BATCH);
+    }
+    // Sessions report what they read when they end.
+    shop.store.pool().close().await;
+    let pool = PgPool::connect(&shop.url).await.unwrap();
+    let read = loop {
+        let read: i64 = sqlx::query_scalar(
+            "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'orders_pending'",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        if read >= (BATCHES * BATCH) as i64 {
+            break read;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    // Walking from the head would read 210 000. Looking back now and then reads some.
+    assert!(
+        read < 100_000,
+        "{read} entries were read for {BATCHES} batches"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_line_refers_to_is_there_and_stays() {
+    let shop = shop(MAX_STOCK).await;
+    shop.accept(1).await;
+    let run = async |sql: &'static str| {
+        let error = sqlx::query(sql)
+            .execute(shop.store.pool())
+            .await
+            .unwrap_err();
+        error
+            .into_database_error()
+            .unwrap()
+            .code()
+            .unwrap()
+            .into_owned()
+    };
+    for (code, sql) in [
+        (
+            "23503",
+            "INSERT INTO order_lines SELECT id, 2, gen_random_uuid(), 1, 1 FROM orders",
+        ),
+        (
+            "23503",
+            "INSERT INTO order_lines SELECT gen_random_uuid(), 1, id, 1, 1 FROM products",
+        ),
+        ("23001", "DELETE FROM orders"),
+        ("23001", "DELETE FROM products"),
+        ("23001", "DELETE FROM order_lines"),
+        ("23001", "UPDATE orders SET id = gen_random_uuid()"),
+        ("23001", "UPDATE products SET id = gen_random_uuid()"),
+        ("23001", "UPDATE order_lines SET quantity = 2"),
+        ("23001", "TRUNCATE orders"),
+    ] {
+        assert_eq!(run(sql).await, code, "{sql}");
+    }
+    assert_eq!(shop.store.verify().await.unwrap(), []);
+}
