@@ -299,11 +299,21 @@ impl OrderService {
     /// Within: [`Error::ProductNotFound`]. The backend's errors are given to the orders that
     /// met them: those that were accepted before stand.
     pub async fn accept_all(&self, requests: Vec<OrderRequest>) -> Vec<Result<Order, Error>> {
-        let orders = self.parts.stamp(requests);
-        let groups = orders
-            .chunks(GROUP_ORDERS)
-            .map(|group| group::run(&self.parts, Way::Accept, group));
-        stream::iter(groups).buffered(BULK_GROUPS).concat().await
+        let (parts, count) = (Arc::clone(&self.parts), requests.len());
+        let accepted = in_a_task(async move {
+            let orders = parts.stamp(requests);
+            let groups = orders.chunks(GROUP_ORDERS).map(<[NewOrder]>::to_vec);
+            let results = stream::iter(groups)
+                .map(|group| {
+                    let parts = Arc::clone(&parts);
+                    async move { group::run(&parts, Way::Accept, &group).await }
+                })
+                .buffered(BULK_GROUPS);
+            Ok(results.concat().await)
+        });
+        accepted
+            .await
+            .unwrap_or_else(|error| vec![Err(error); count])
     }
 
     /// Buys at once: the order is sold and stored when this returns, or leaves no trace.

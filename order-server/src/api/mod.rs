@@ -1,7 +1,9 @@
 //! The operations of `/api/v1`, described to OpenAPI as they are implemented.
 
+mod bulk;
 mod cursor;
 pub mod health;
+mod order_body;
 mod orders;
 mod products;
 mod wire;
@@ -21,14 +23,20 @@ enum Tag {
 }
 
 /// All operations.
-pub type Operations = (products::Products, orders::Orders, health::Health);
+pub type Operations = (
+    products::Products,
+    orders::Orders,
+    bulk::BulkOrders,
+    health::Health,
+);
 
 /// The operations over `service`, with their description.
 #[must_use]
 pub fn service(service: OrderService, health: health::Health) -> OpenApiService<Operations, ()> {
     let operations = (
         products::Products::new(service.clone()),
-        orders::Orders::new(service),
+        orders::Orders::new(service.clone()),
+        bulk::BulkOrders::new(service),
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))

@@ -3,31 +3,31 @@
 //! A body that is not JSON is malformed (400). One that is, and does not fit, is invalid
 //! (422), and the answer names the field: `lines[3].quantity`.
 
-use std::ops::Deref;
+use std::{borrow::Cow, ops::Deref};
 
 use poem::{IntoResponse, Request, RequestBody, Response, error::ReadBodyError, http::StatusCode};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
     payload::{ParsePayload, Payload},
     registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
-    types::Type,
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
 };
 use serde::{
-    Serialize,
+    Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::error::Category;
+use serde_json::{Value, error::Category, value::RawValue};
 
 use super::problem::Problem;
 
-/// The largest body that is read.
+/// The largest body that is read, where nothing else is said.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// A JSON body.
+/// A JSON body of at most `LIMIT` bytes.
 #[derive(Clone, Debug)]
-pub struct Json<T>(pub T);
+pub struct Json<T, const LIMIT: usize = MAX_BODY_BYTES>(pub T);
 
-impl<T> Deref for Json<T> {
+impl<T, const LIMIT: usize> Deref for Json<T, LIMIT> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -35,7 +35,7 @@ impl<T> Deref for Json<T> {
     }
 }
 
-impl<T: Type> Payload for Json<T> {
+impl<T: Type, const LIMIT: usize> Payload for Json<T, LIMIT> {
     const CONTENT_TYPE: &'static str = "application/json";
 
     fn check_content_type(content_type: &str) -> bool {
@@ -53,16 +53,16 @@ impl<T: Type> Payload for Json<T> {
     }
 }
 
-impl<T: DeserializeOwned + Type> ParsePayload for Json<T> {
+impl<T: DeserializeOwned + Type, const LIMIT: usize> ParsePayload for Json<T, LIMIT> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bytes = body.take()?.into_bytes_limit(MAX_BODY_BYTES).await;
+        let bytes = body.take()?.into_bytes_limit(LIMIT).await;
         let bytes = bytes.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "payload_too_large",
-                format!("body is larger than {MAX_BODY_BYTES} bytes"),
+                format!("body is larger than {LIMIT} bytes"),
             ),
             _ => Problem::malformed("body ended early"),
         })?;
@@ -70,7 +70,7 @@ impl<T: DeserializeOwned + Type> ParsePayload for Json<T> {
     }
 }
 
-impl<'a, T: DeserializeOwned + Type> ApiExtractor<'a> for Json<T> {
+impl<'a, T: DeserializeOwned + Type, const LIMIT: usize> ApiExtractor<'a> for Json<T, LIMIT> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
@@ -142,6 +142,58 @@ impl<T: Serialize + Type> ApiResponse for Json<T> {
 
     fn register(registry: &mut Registry) {
         T::register(registry);
+    }
+}
+
+/// One of many values in a body, read by itself: a bad one does not spoil the others.
+#[derive(Clone, Debug)]
+pub struct Item<T>(pub Result<T, Problem>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Item<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(parse(raw.get().as_bytes())))
+    }
+}
+
+/// To the description of the API, it is the value.
+impl<T: Type> Type for Item<T> {
+    const IS_REQUIRED: bool = T::IS_REQUIRED;
+
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        T::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl<T: ParseFromJSON> ParseFromJSON for Item<T> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let value = T::parse_from_json(value).map_err(ParseError::propagate)?;
+        Ok(Self(Ok(value)))
+    }
+}
+
+impl<T: ToJSON> ToJSON for Item<T> {
+    fn to_json(&self) -> Option<Value> {
+        self.0.as_ref().ok().and_then(ToJSON::to_json)
     }
 }
 

@@ -74,6 +74,12 @@ impl Problem {
         }
     }
 
+    /// What it says, to stand inside of an answer.
+    #[must_use]
+    pub fn into_body(self) -> ProblemBody {
+        *self.body
+    }
+
     /// 400: cannot be read.
     pub fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)

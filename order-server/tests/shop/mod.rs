@@ -163,15 +163,21 @@ impl Shop {
 
     /// Follows an accepted order until it is decided.
     pub async fn decided(&self, accepted: &Answer) -> Value {
-        let path = accepted.header("location").replace("/api/v1", "");
+        let location = accepted.header("location");
+        self.decided_order(location.rsplit('/').next().unwrap())
+            .await
+    }
+
+    /// Follows an order until it is decided.
+    pub async fn decided_order(&self, id: &str) -> Value {
         for _ in 0..1_000 {
-            let order = self.get(&path).await.body;
+            let order = self.get(&format!("/orders/{id}")).await.body;
             if order["status"] != "pending" {
                 return order;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("{path} is still pending");
+        panic!("order {id} is still pending");
     }
 
     /// All products and orders, as far as one page goes.

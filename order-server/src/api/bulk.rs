@@ -1,0 +1,144 @@
+//! Many orders in one request, each with a result of its own.
+
+use order_core::{Error, OrderService, domain::OrderRequest};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    Tag,
+    order_body::{Buy, Status},
+};
+use crate::http::{
+    json::{Item, Json},
+    problem::{Problem, ProblemBody},
+};
+
+const MAX_ORDERS: usize = 10_000;
+/// The largest body that is read here.
+const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// Orders to accept.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct Bulk {
+    /// Each is judged by itself: a bad one does not touch the others.
+    #[oai(validator(min_items = 1, max_items = 10000))]
+    orders: Vec<Item<Buy>>,
+}
+
+/// What became of one order.
+#[derive(Debug, Serialize, Object)]
+struct BulkResult {
+    /// Where it stands among the `orders` of the request, from 0.
+    index: u64,
+    /// The order, when it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    order_id: Option<Uuid>,
+    /// Its state when it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    status: Option<Status>,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    error: Option<ProblemBody>,
+}
+
+/// What became of the orders.
+#[derive(Debug, Serialize, Object)]
+struct BulkResults {
+    accepted: u64,
+    rejected: u64,
+    /// One for each order, in the order of the request.
+    results: Vec<BulkResult>,
+}
+
+#[derive(ApiResponse)]
+enum BulkAnswer {
+    /// Judged one by one: the accepted ones are stored, and will be decided soon
+    #[oai(status = 202)]
+    Results(Json<BulkResults>),
+}
+
+/// The operation on many orders.
+pub struct BulkOrders {
+    service: OrderService,
+}
+
+impl BulkOrders {
+    pub(super) fn new(service: OrderService) -> Self {
+        Self { service }
+    }
+}
+
+#[OpenApi(tag = "Tag::Orders")]
+impl BulkOrders {
+    /// Order many times in the background: up to 10000 orders, each judged by itself
+    #[oai(path = "/orders/bulk", method = "post", operation_id = "acceptOrders")]
+    async fn accept(&self, body: Json<Bulk, MAX_BODY_BYTES>) -> Result<BulkAnswer, Problem> {
+        let orders = body.0.orders;
+        if !(1..=MAX_ORDERS).contains(&orders.len()) {
+            return Err(Problem::invalid("orders", "must have 1 to 10000 items"));
+        }
+        let (mut good, mut results) = (Vec::with_capacity(orders.len()), Vec::new());
+        for item in orders {
+            let request = item
+                .0
+                .and_then(|buy| OrderRequest::try_from(buy).map_err(Problem::from));
+            results.push(request.map(|request| good.push(request)));
+        }
+        let mut accepted = self.service.accept_all(good).await;
+        if let Some(away) = nothing_stored(&accepted) {
+            return Err(away.into());
+        }
+        let mut accepted = accepted.drain(..);
+        let results: Vec<BulkResult> = (0..)
+            .zip(results)
+            .map(|(index, judged)| match judged {
+                Ok(()) => match accepted.next() {
+                    Some(Ok(order)) => BulkResult {
+                        index,
+                        order_id: Some(order.id.0),
+                        status: Some(order.status.into()),
+                        error: None,
+                    },
+                    Some(Err(error)) => refused(index, error.into()),
+                    None => refused(index, Problem::internal()),
+                },
+                Err(problem) => refused(index, problem),
+            })
+            .collect();
+        let rejected = results
+            .iter()
+            .filter(|result| result.error.is_some())
+            .count() as u64;
+        Ok(BulkAnswer::Results(Json(BulkResults {
+            accepted: results.len() as u64 - rejected,
+            rejected,
+            results,
+        })))
+    }
+}
+
+/// The reason why none of the orders was stored, when that is the database's.
+fn nothing_stored(accepted: &[Result<order_core::domain::Order, Error>]) -> Option<Error> {
+    let all_transient = accepted
+        .iter()
+        .all(|result| result.as_ref().is_err_and(Error::is_transient));
+    match accepted.first() {
+        Some(Err(error)) if all_transient => Some(error.clone()),
+        _ => None,
+    }
+}
+
+fn refused(index: u64, problem: Problem) -> BulkResult {
+    BulkResult {
+        index,
+        order_id: None,
+        status: None,
+        error: Some(problem.into_body()),
+    }
+}

@@ -1,0 +1,188 @@
+//! Orders as they look on the wire.
+
+use order_core::{
+    Error,
+    domain::{Order, OrderLine, OrderRequest, OrderStatus, ProductId, Quantity, RequestedLine},
+};
+use poem_openapi::{Enum, Object};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::wire::Amount;
+
+pub(super) type Time = chrono::DateTime<chrono::Utc>;
+
+/// One line to buy.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+pub(super) struct BuyLine {
+    product_id: Uuid,
+    /// How many pieces.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    quantity: i64,
+}
+
+/// What to buy: `product_id` and `quantity`, or `lines`.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+pub(super) struct Buy {
+    product_id: Option<Uuid>,
+    /// How many pieces.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    quantity: Option<i64>,
+    /// All of them or none are sold. The same product may be named more than once.
+    #[oai(validator(min_items = 1, max_items = 100))]
+    lines: Option<Vec<BuyLine>>,
+    /// A note of your own, up to 255 characters.
+    #[oai(validator(max_length = 255))]
+    reference: Option<String>,
+}
+
+impl TryFrom<Buy> for OrderRequest {
+    type Error = Error;
+
+    fn try_from(buy: Buy) -> Result<Self, Error> {
+        let lines = match (buy.product_id, buy.quantity, buy.lines) {
+            (Some(product_id), Some(quantity), None) => vec![RequestedLine {
+                product_id: ProductId(product_id),
+                quantity: Quantity::new(quantity)?,
+            }],
+            (None, None, Some(lines)) => lines
+                .iter()
+                .enumerate()
+                .map(|(at, line)| {
+                    Ok(RequestedLine {
+                        product_id: ProductId(line.product_id),
+                        quantity: Quantity::new(line.quantity)
+                            .map_err(|error| within(&format!("lines[{at}]"), error))?,
+                    })
+                })
+                .collect::<Result<_, Error>>()?,
+            (None, None, None) => return Err(Error::invalid("product_id", "is missing")),
+            (Some(_), None, None) => return Err(Error::invalid("quantity", "is missing")),
+            (None, Some(_), None) => return Err(Error::invalid("product_id", "is missing")),
+            (_, _, Some(_)) => {
+                let reason = "excludes product_id and quantity";
+                return Err(Error::invalid("lines", reason));
+            }
+        };
+        Self::new(lines, buy.reference)
+    }
+}
+
+/// An error about a field, as one about that field inside of `path`.
+fn within(path: &str, error: Error) -> Error {
+    match error {
+        Error::Invalid { field, reason } => Error::invalid(format!("{path}.{field}"), reason),
+        other => other,
+    }
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, Enum, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case", rename = "OrderStatus")]
+pub(super) enum Status {
+    Pending,
+    Success,
+    Failed,
+    Cancelled,
+    Completed,
+}
+
+impl From<OrderStatus> for Status {
+    fn from(status: OrderStatus) -> Self {
+        match status {
+            OrderStatus::Pending => Self::Pending,
+            OrderStatus::Success => Self::Success,
+            OrderStatus::Failed => Self::Failed,
+            OrderStatus::Cancelled => Self::Cancelled,
+            OrderStatus::Completed => Self::Completed,
+        }
+    }
+}
+
+impl From<Status> for OrderStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Success => Self::Success,
+            Status::Failed => Self::Failed,
+            Status::Cancelled => Self::Cancelled,
+            Status::Completed => Self::Completed,
+        }
+    }
+}
+
+/// One line of an order.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "OrderLine")]
+pub(super) struct LineBody {
+    product_id: Uuid,
+    quantity: i64,
+    /// The price of one piece when the order was accepted.
+    unit_price: Amount,
+}
+
+impl From<OrderLine> for LineBody {
+    fn from(line: OrderLine) -> Self {
+        Self {
+            product_id: line.product_id.0,
+            quantity: line.quantity.get(),
+            unit_price: Amount(line.unit_price),
+        }
+    }
+}
+
+/// Why an order failed.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Failure")]
+pub(super) struct FailureBody {
+    /// `insufficient_stock` or `product_unavailable`.
+    code: String,
+    product_id: Uuid,
+    /// Pieces that the whole order asks of this product.
+    requested: i64,
+    /// Pieces that were left at the order's turn.
+    available: i64,
+}
+
+/// An order.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Order")]
+pub(super) struct OrderBody {
+    id: Uuid,
+    status: Status,
+    lines: Vec<LineBody>,
+    total_price: Amount,
+    reference: Option<String>,
+    failure: Option<FailureBody>,
+    created_at: Time,
+    decided_at: Option<Time>,
+    completed_at: Option<Time>,
+    cancelled_at: Option<Time>,
+}
+
+impl From<Order> for OrderBody {
+    fn from(order: Order) -> Self {
+        Self {
+            id: order.id.0,
+            status: order.status.into(),
+            lines: order.lines.into_iter().map(Into::into).collect(),
+            total_price: Amount(order.total_price),
+            reference: order.reference,
+            failure: order.failure.map(|failure| FailureBody {
+                code: failure.code.as_str().to_owned(),
+                product_id: failure.product_id.0,
+                requested: failure.requested,
+                available: failure.available,
+            }),
+            created_at: order.created_at,
+            decided_at: order.decided_at,
+            completed_at: order.completed_at,
+            cancelled_at: order.cancelled_at,
+        }
+    }
+}
