@@ -1,7 +1,8 @@
-//! From accepted to decided, with the queue in the database and on Redis: 20 000 orders for
+//! Queues: by themselves, 10 000 entries pushed, claimed and consumed in batches; and from
+//! accepted to decided, with the queue in the database and on Redis, where 20 000 orders for
 //! one product are accepted in bulk while a worker decides, until none is pending.
 //!
-//! Postgres is durable here: each commit waits for the disk.
+//! Postgres and `SQLite` are durable here: each commit waits for the disk.
 #![allow(missing_docs, clippy::unwrap_used)] // criterion's macro; panicking tells.
 
 use std::{
@@ -15,9 +16,9 @@ use criterion::{
 use order_core::{
     OrderService, WorkerOptions,
     clock::{Clock, SystemClock},
-    domain::{MAX_STOCK, OrderRequest, ProductRequest, Quantity},
-    queue::RedisQueue,
-    store::Store,
+    domain::{IdGenerator, MAX_STOCK, OrderId, OrderRequest, ProductRequest, Quantity},
+    queue::{OrderQueue, RedisQueue, Topic},
+    store::{SqliteStore, Store},
     testing::{PostgresServer, RedisServer},
 };
 use tokio::runtime::Runtime;
@@ -92,5 +93,56 @@ fn accept_to_decided(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, accept_to_decided);
+async fn push_claim_ack(queue: &dyn OrderQueue, ids: &[OrderId]) -> Duration {
+    const LEASE: Duration = Duration::from_secs(60);
+    let start = Instant::now();
+    for batch in ids.chunks(1_000) {
+        queue.push(Topic::Process, batch).await.unwrap();
+    }
+    let mut consumed = 0;
+    while consumed < ids.len() {
+        let claim = queue.claim(Topic::Process, 1_000, LEASE, Duration::ZERO);
+        let leases = claim.await.unwrap();
+        consumed += queue.ack(Topic::Process, leases).await.unwrap();
+    }
+    start.elapsed()
+}
+
+fn queues(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let (postgres, redis) = (PostgresServer::start(true), RedisServer::start());
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SystemClock);
+    let sqlite = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let sqlite = runtime.block_on(SqliteStore::connect(&sqlite)).unwrap();
+    runtime.block_on(sqlite.migrate()).unwrap();
+    let postgres = runtime.block_on(postgres.store());
+    let queues: [(&str, Box<dyn OrderQueue>); 3] = [
+        ("redis", Box::new(RedisQueue::new(redis.client()))),
+        ("postgres", Box::new(postgres.queue(clock.clone()))),
+        ("sqlite", Box::new(sqlite.queue(clock))),
+    ];
+    let mut group = criterion.benchmark_group("queue");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(10)
+        .throughput(Throughput::Elements(10_000));
+    for (name, queue) in queues {
+        let ids = IdGenerator::default();
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter_custom(|iterations| {
+                (0..iterations)
+                    .map(|_| {
+                        let new = |_| OrderId(ids.next(SystemClock.now()));
+                        let ids: Vec<OrderId> = (0..10_000).map(new).collect();
+                        runtime.block_on(push_claim_ack(queue.as_ref(), &ids))
+                    })
+                    .sum()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, queues, accept_to_decided);
 criterion_main!(benches);

@@ -1,1 +1,4 @@
-//! Measurements of the order system, each a target of `cargo bench -p orders-benches`.
+//! What the benchmarks and the report share: servers of their own, and load over HTTP.
+
+pub mod http;
+pub mod server;

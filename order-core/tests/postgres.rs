@@ -8,8 +8,8 @@ use order_core::{
     OrderService, WorkerOptions,
     clock::{Clock, SystemClock},
     domain::{
-        IdGenerator, MAX_STOCK, NewOrder, OrderId, OrderRequest, OrderStatus, PageRequest,
-        PageSize, PageStart, ProductId, ProductRequest, Quantity,
+        IdGenerator, MAX_STOCK, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize,
+        PageStart, ProductId, ProductRequest, Quantity,
     },
     store::{OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy},
     testing::PostgresServer,

@@ -16,9 +16,26 @@ use uuid::Uuid;
 use super::{Countdown, Sample};
 use crate::{
     clock::{Clock, SystemClock},
+    domain::ProductId,
     error::Error,
     store::postgres_statements::{CLAIM_OLDEST, LOCK, WRITE_DECISIONS},
 };
+
+/// The statements of the row lock strategy as a script for `pgbench`, for orders of one piece
+/// of `product`. The variable `id` is the order after which to claim.
+#[must_use]
+pub fn row_lock_statements(product: ProductId) -> String {
+    let claim = CLAIM_OLDEST.replace("$1", ":id").replace("$2", "1");
+    let lock = LOCK.replace("$1", &format!("ARRAY['{product}']::uuid[]"));
+    let write = WRITE_DECISIONS
+        .replace("$1", "now()")
+        .replace("$2", &format!("ARRAY['{product}']::uuid[]"))
+        .replace("$3", &format!(r#"'{{"{product}": 1}}'"#))
+        .replace("$4", "ARRAY[:id]::uuid[]")
+        .replace("$5", "'{}'::uuid[]")
+        .replace("$6", "'{}'");
+    format!("BEGIN;\n{claim} \\gset\n{lock};\n{write};\nCOMMIT;\n")
+}
 
 /// A bare loop over the driver.
 pub struct Limit {

@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 
 pub use self::{
     figures::{Figures, Sample, median},
-    limit::Limit,
+    limit::{Limit, row_lock_statements},
     sandbox::Sandbox,
     shape::Shape,
 };
@@ -54,6 +54,8 @@ pub enum Case {
 pub enum Contestant {
     /// This library, as it is by default.
     Batch,
+    /// The same, with so many orders in a transaction at the most.
+    Sized(usize),
     /// The statements of `batch` in a bare loop over the driver, with so many connections.
     Limit(usize),
     /// One order per transaction, so many transactions at once.
@@ -64,6 +66,7 @@ impl std::fmt::Display for Contestant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Batch => f.pad("batch"),
+            Self::Sized(batch) => f.pad(&format!("batch of {batch}")),
             Self::Limit(connections) => f.pad(&format!("bare driver x{connections}")),
             Self::Single(strategy, tasks) => f.pad(&format!("{strategy} x{tasks}")),
         }
@@ -132,6 +135,7 @@ impl Bench {
         let options = WorkerOptions::default();
         let (strategy, tasks, batch) = match contestant {
             Contestant::Batch => (Strategy::Batch, options.lanes, options.batch_orders),
+            Contestant::Sized(batch) => (Strategy::Batch, options.lanes, batch),
             Contestant::Single(strategy, tasks) => (strategy, tasks, 1),
             Contestant::Limit(connections) => {
                 let limit = self.limit.as_ref();
@@ -182,7 +186,9 @@ impl Bench {
                 let builder = OrderService::builder(Arc::clone(&self.store));
                 (builder.strategy(strategy).build(), tasks)
             }
-            Contestant::Limit(_) => return Err(Error::invalid("contestant", "only decides")),
+            Contestant::Limit(_) | Contestant::Sized(_) => {
+                return Err(Error::invalid("contestant", "only decides"));
+            }
         };
         let requests = self.shape.orders(&self.products, orders)?;
         let share = orders.div_ceil(tasks.max(1));

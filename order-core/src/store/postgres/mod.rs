@@ -9,6 +9,7 @@
 
 mod accept;
 mod conditional;
+mod connections;
 mod frontier;
 mod orders;
 mod products;
@@ -24,7 +25,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::frontier::Frontier;
+use self::{
+    connections::{Connections, TRUSTED_WHILE_IDLE},
+    frontier::Frontier,
+};
 use super::{Imbalance, Store};
 use tokio::sync::Mutex;
 
@@ -36,6 +40,7 @@ use crate::{clock::Clock, domain::ProductId, error::Error, queue::PostgresQueue}
 /// - A process that hangs with a product locked loses its session, and the rest goes on.
 /// - Each statement of the hot path looks up rows by key. The planner, when it has stale or
 ///   no statistics, takes tables for small and reads them whole: such plans are ruled out.
+/// - With one plan left, there is nothing to choose by the values: planning once is enough.
 const SESSION: &str = "
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off'
@@ -46,10 +51,8 @@ const SESSION: &str = "
     UNION ALL SELECT set_config('enable_mergejoin', 'off', false)
     UNION ALL SELECT set_config('enable_bitmapscan', 'off', false)
     UNION ALL SELECT set_config('enable_sort', 'off', false)
+    UNION ALL SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
     UNION ALL SELECT set_config('jit', 'off', false)";
-
-/// How long an idle connection is taken to be alive.
-const TRUSTED_WHILE_IDLE: Duration = Duration::from_secs(1);
 
 /// How to use the database.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +76,7 @@ impl Default for PostgresOptions {
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    connections: Arc<Connections>,
     frontier: Arc<Frontier>,
     /// Held from the claim of a batch until its products are locked: batches of this process
     /// have their turns in the order of their claims, and one claims while another writes.
@@ -111,6 +115,7 @@ impl PostgresStore {
             .connect_with(connect)
             .await?;
         Ok(Self {
+            connections: Arc::new(Connections::new(pool.clone())),
             pool,
             frontier: Arc::default(),
             turnstile: Arc::default(),

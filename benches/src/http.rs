@@ -1,0 +1,181 @@
+//! Load over HTTP: connections that are kept open, each with one request under way.
+//!
+//! The client shares the machine with what it measures. So it does as little as it can: the
+//! request is bytes made once, and of an answer only the status and the length are read.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use order_core::bench::Sample;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+/// How long to wait for any answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A request, as bytes.
+#[derive(Clone, Debug)]
+pub struct Request {
+    bytes: Vec<u8>,
+    /// The status that counts as success.
+    status: u16,
+}
+
+impl Request {
+    /// Reads `path`.
+    #[must_use]
+    pub fn get(path: &str) -> Self {
+        let bytes = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes();
+        Self { bytes, status: 200 }
+    }
+
+    /// Sends JSON to `path`, and expects `status`.
+    #[must_use]
+    pub fn post(path: &str, json: &str, status: u16) -> Self {
+        let bytes = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{json}",
+            json.len()
+        )
+        .into_bytes();
+        Self { bytes, status }
+    }
+}
+
+/// A connection that is kept open.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(4_096),
+        })
+    }
+
+    /// Sends a request and reads its answer: the body.
+    ///
+    /// # Errors
+    /// When the connection fails, or another status than the expected one comes back.
+    pub async fn send(&mut self, request: &Request) -> anyhow::Result<&[u8]> {
+        self.stream.write_all(&request.bytes).await?;
+        self.buffer.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.buffer).await?;
+            ensure!(read > 0, "the server closed the connection");
+            let Some((status, head, length)) = head(&self.buffer)? else {
+                continue;
+            };
+            while self.buffer.len() < head + length {
+                let read = self.stream.read_buf(&mut self.buffer).await?;
+                ensure!(read > 0, "the server closed the connection");
+            }
+            let body = &self.buffer[head..];
+            ensure!(
+                status == request.status,
+                "answered {status}: {}",
+                String::from_utf8_lossy(body)
+            );
+            return Ok(body);
+        }
+    }
+}
+
+/// Status, length of the head and length of the body, once the head is there.
+fn head(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = response.parse(bytes)? else {
+        return Ok(None);
+    };
+    let length = response
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .context("the answer has no content-length")?;
+    let length = std::str::from_utf8(length.value)?.parse()?;
+    Ok(Some((response.code.unwrap_or_default(), head, length)))
+}
+
+/// How much load.
+#[derive(Clone, Copy, Debug)]
+pub enum Amount {
+    /// So many requests in all.
+    Requests(usize),
+    /// As many as there are answers in that time.
+    Time(Duration),
+}
+
+/// Sends `request` over `connections`, spread over `servers`; each request counts as
+/// `orders` orders. Connecting is not measured.
+///
+/// # Errors
+/// The first that any request meets.
+pub async fn load(
+    servers: &[SocketAddr],
+    request: &Request,
+    connections: usize,
+    amount: Amount,
+    orders: usize,
+) -> anyhow::Result<Sample> {
+    let mut open = Vec::with_capacity(connections);
+    for address in servers.iter().cycle().take(connections) {
+        open.push(Connection::open(*address).await?);
+    }
+    let left = AtomicUsize::new(match amount {
+        Amount::Requests(requests) => requests,
+        Amount::Time(_) => usize::MAX,
+    });
+    let left = std::sync::Arc::new(left);
+    let mut tasks = JoinSet::new();
+    let start = Instant::now();
+    let end = match amount {
+        Amount::Time(time) => start + time,
+        Amount::Requests(_) => start + LIMIT * 10,
+    };
+    for mut connection in open {
+        let (request, left) = (request.clone(), std::sync::Arc::clone(&left));
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            while Instant::now() < end && take_one(&left) {
+                let sent = Instant::now();
+                tokio::time::timeout(LIMIT, connection.send(&request)).await??;
+                latencies.push(sent.elapsed());
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut latencies = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        latencies.extend(task??);
+    }
+    Ok(Sample {
+        orders: latencies.len() * orders,
+        elapsed: start.elapsed(),
+        latencies,
+    })
+}
+
+fn take_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(1)
+    })
+    .is_ok()
+}

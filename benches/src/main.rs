@@ -1,0 +1,78 @@
+//! The report: every figure of `docs/PERFORMANCE.md`, from one run on one machine.
+//!
+//! Contestants take turns, on private servers; medians are compared. Ends with 1 when a bar
+//! is missed. Takes about 15 minutes.
+#![forbid(unsafe_code)]
+
+mod report;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+
+use self::report::{Measured, database, over_http, plot};
+
+/// Measures what the documentation claims.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Runs of each contestant
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Only the cases whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Where to draw how the rate grows with the batch
+    #[arg(long)]
+    plot: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let Args { runs, only, plot } = Args::parse();
+    let wanted = |name: &str| name.contains(&only);
+    let mut failed = false;
+    let mut show = |measured: Measured| {
+        println!("{measured}");
+        failed |= !measured.holds();
+    };
+    for (name, shape) in database::SHAPES {
+        if wanted(name) {
+            show(database::decide(name, shape, runs).await?);
+        }
+    }
+    if wanted("decide-sqlite") {
+        show(database::decide_sqlite(runs).await?);
+    }
+    if wanted("decide-old-orders") {
+        show(database::decide_with_old_orders(runs).await?);
+    }
+    if wanted("decide-batch-size") {
+        let measured = database::decide_by_batch_size(runs).await?;
+        if let Some(path) = &plot {
+            plot::rate_by_batch(path, &measured)?;
+        }
+        show(measured);
+    }
+    if wanted("http-sell") {
+        for measured in over_http::sell(runs).await? {
+            show(measured);
+        }
+    }
+    if wanted("http-bulk") {
+        show(over_http::bulk(runs).await?);
+    }
+    if wanted("http-read") {
+        show(over_http::read(runs).await?);
+    }
+    if wanted("http-two-servers") {
+        show(over_http::two_servers(runs).await?);
+    }
+    if wanted("http-memory") {
+        show(over_http::memory().await?);
+    }
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -1,0 +1,193 @@
+//! Deciding a backlog, straight on the database.
+
+use std::{path::Path, sync::Arc};
+
+use order_core::{
+    bench::{Bench, Case, Contestant, Limit, Sample, Shape},
+    store::{PostgresOptions, PostgresStore, SqliteStore, Store, Strategy},
+    testing::PostgresServer,
+};
+
+use super::{Bar, Measured, pgbench::Pgbench, take_turns};
+
+const BACKLOG: usize = 200_000;
+/// What one order at a time decides of it.
+const SAMPLE: usize = 2_000;
+const OLD_ORDERS: i64 = 5_000_000;
+/// Transactions at once that one order at a time is tried with; the best counts.
+const TASKS: [usize; 3] = [1, 8, 32];
+
+pub const SHAPES: [(&str, Shape); 3] = [
+    ("decide-hot", Shape::Hot),
+    ("decide-spread-1000", Shape::Spread(1_000)),
+    ("decide-zipf-1000", Shape::Zipf(1_000)),
+];
+
+fn orders_of(contestant: Contestant) -> usize {
+    match contestant {
+        Contestant::Single(..) => SAMPLE,
+        Contestant::Sized(batch) => BACKLOG.min(batch * SAMPLE),
+        Contestant::Batch | Contestant::Limit(_) => BACKLOG,
+    }
+}
+
+async fn store(url: &str) -> anyhow::Result<PostgresStore> {
+    let options = PostgresOptions {
+        max_connections: 40,
+        ..PostgresOptions::default()
+    };
+    Ok(PostgresStore::connect(url, options).await?)
+}
+
+async fn bench(url: &str, shape: Shape) -> anyhow::Result<Bench> {
+    let store = store(url).await?;
+    let limit = Limit::new(store.pool().clone());
+    Ok(Bench::new(Arc::new(store), Some(limit), shape).await?)
+}
+
+/// The library, the bare driver, the classical strategies, and the row lock by `pgbench`.
+///
+/// Who decides one order at a time does so in a database of its own, which stays small: it
+/// need not pay for what the backlogs of the others leave to clean up.
+pub async fn decide(name: &str, shape: Shape, runs: usize) -> anyhow::Result<Measured> {
+    let postgres = PostgresServer::start(true);
+    let batches = bench(&postgres.database().await, shape).await?;
+    let singles = bench(&postgres.database().await, shape).await?;
+    let mut contestants = vec![
+        Contestant::Batch,
+        Contestant::Limit(1),
+        Contestant::Limit(2),
+    ];
+    for strategy in [Strategy::RowLock, Strategy::ConditionalUpdate] {
+        contestants.extend(TASKS.map(|tasks| Contestant::Single(strategy, tasks)));
+    }
+    let mut names: Vec<String> = contestants.iter().map(ToString::to_string).collect();
+    // pgbench decides what is there by itself, in a database of its own.
+    let pgbench = match shape {
+        Shape::Hot => Some(Pgbench::new(&postgres.database().await).await?),
+        _ => None,
+    };
+    if pgbench.is_some() {
+        names.extend(TASKS.map(|tasks| format!("pgbench: row_lock x{tasks}")));
+    }
+    let rows = take_turns(names, runs, async |turn| {
+        match (contestants.get(turn), &pgbench) {
+            (Some(who), _) => {
+                let bench = match who {
+                    Contestant::Single(..) => &singles,
+                    _ => &batches,
+                };
+                Ok(bench.measure(Case::Decide, *who, orders_of(*who)).await?)
+            }
+            (None, Some(pgbench)) => {
+                pgbench
+                    .row_lock(TASKS[turn - contestants.len()], SAMPLE)
+                    .await
+            }
+            (None, None) => anyhow::bail!("no such contestant"),
+        }
+    })
+    .await?;
+    let mut measured = Measured::new(name, rows);
+    let (batch, row_lock) = (measured.rate("batch"), measured.rate("row_lock"));
+    let bar = if shape == Shape::Hot { 60.0 } else { 20.0 };
+    measured.claim("batch / best row_lock", batch / row_lock, Bar::AtLeast(bar));
+    let bare = measured.rate("bare driver");
+    measured.claim("batch / bare driver", batch / bare, Bar::AtLeast(0.9));
+    if pgbench.is_some() {
+        let ratio = row_lock / measured.rate("pgbench");
+        measured.claim("row_lock / the same by pgbench", ratio, Bar::AtLeast(0.8));
+    }
+    Ok(measured)
+}
+
+/// One transaction per order against a batch of them, in a file.
+pub async fn decide_sqlite(runs: usize) -> anyhow::Result<Measured> {
+    // Not in /tmp: that may be memory, which never waits for a disk.
+    let dir = tempfile::tempdir_in(Path::new("target"))?;
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let store = SqliteStore::connect(&url).await?;
+    store.migrate().await?;
+    let bench = Bench::new(Arc::new(store), None, Shape::Hot).await?;
+    let contestants = [
+        Contestant::Batch,
+        Contestant::Single(Strategy::RowLock, 1),
+        Contestant::Single(Strategy::ConditionalUpdate, 1),
+    ];
+    let rows = measure(&bench, &contestants, runs).await?;
+    let mut measured = Measured::new("decide-sqlite", rows);
+    let ratio = measured.rate("batch") / measured.rate("row_lock");
+    measured.claim(
+        "batch / one transaction per order",
+        ratio,
+        Bar::AtLeast(40.0),
+    );
+    Ok(measured)
+}
+
+/// An empty table against one that holds old orders, in two databases of one server.
+pub async fn decide_with_old_orders(runs: usize) -> anyhow::Result<Measured> {
+    let postgres = PostgresServer::start(true);
+    let (empty, full) = (postgres.database().await, postgres.database().await);
+    let shops = [
+        bench(&empty, Shape::Hot).await?,
+        bench(&full, Shape::Hot).await?,
+    ];
+    let pool = sqlx::PgPool::connect(&full).await?;
+    // Ids of years ago; in parts, so that no statement holds too much.
+    for part in 0..10 {
+        sqlx::query(
+            "WITH old AS MATERIALIZED (
+                 SELECT (lpad(to_hex(n), 12, '0') || '7000800000000000' || '0000')::uuid AS id,
+                        to_timestamp(n / 1000.0) AS at
+                 FROM generate_series($1::bigint + 1, $1 + $2) AS n),
+             inserted AS (
+                 INSERT INTO orders (id, status, total_price, created_at, decided_at)
+                 SELECT id, 'success', 100, at, at FROM old)
+             INSERT INTO order_lines
+             SELECT old.id, 1, product.id, 1, 100
+             FROM old, (SELECT id FROM products LIMIT 1) product",
+        )
+        .bind(part * (OLD_ORDERS / 10))
+        .bind(OLD_ORDERS / 10)
+        .execute(&pool)
+        .await?;
+    }
+    sqlx::query("VACUUM ANALYZE").execute(&pool).await?;
+    sqlx::query("CHECKPOINT").execute(&pool).await?;
+    let names = ["empty", "5 000 000 old orders"]
+        .map(str::to_owned)
+        .to_vec();
+    let rows = take_turns(names, runs, async |turn| {
+        Ok(shops[turn]
+            .measure(Case::Decide, Contestant::Batch, BACKLOG)
+            .await?)
+    })
+    .await?;
+    let mut measured = Measured::new("decide-old-orders", rows);
+    let ratio = measured.rate("5") / measured.rate("empty");
+    measured.claim("with old orders / without", ratio, Bar::AtLeast(0.9));
+    Ok(measured)
+}
+
+/// How the rate grows with the batch.
+pub async fn decide_by_batch_size(runs: usize) -> anyhow::Result<Measured> {
+    let postgres = PostgresServer::start(true);
+    let bench = bench(&postgres.database().await, Shape::Hot).await?;
+    let contestants = [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000].map(Contestant::Sized);
+    let rows = measure(&bench, &contestants, runs).await?;
+    Ok(Measured::new("decide-batch-size", rows))
+}
+
+async fn measure(
+    bench: &Bench,
+    contestants: &[Contestant],
+    runs: usize,
+) -> anyhow::Result<Vec<(String, order_core::bench::Figures)>> {
+    let names = contestants.iter().map(ToString::to_string).collect();
+    take_turns(names, runs, async |turn| -> anyhow::Result<Sample> {
+        let who = contestants[turn];
+        Ok(bench.measure(Case::Decide, who, orders_of(who)).await?)
+    })
+    .await
+}

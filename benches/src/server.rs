@@ -1,0 +1,104 @@
+//! The server as it is shipped, in a process of its own.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use order_core::{domain::MAX_STOCK, store::Strategy};
+
+use crate::http::{Connection, Request};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running server, and a product that it sells.
+pub struct ServerProcess {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// A product with more pieces than anyone asks for.
+    pub product: String,
+    child: Child,
+}
+
+impl ServerProcess {
+    /// Starts one, without a worker in it.
+    ///
+    /// # Errors
+    /// When it is not built, or does not start.
+    pub async fn start(database_url: &str, strategy: Strategy) -> anyhow::Result<Self> {
+        // Free a moment ago; when somebody took it since, the server says so and ends.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let child = Command::new(binary("order-server")?)
+            .args(["--database-url", database_url])
+            .args(["--bind-addr", &address.to_string()])
+            .args(["--strategy", strategy.as_str(), "--worker", "off"])
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::null())
+            .spawn()?;
+        let mut server = Self {
+            address,
+            product: String::new(),
+            child,
+        };
+        let start = Instant::now();
+        let mut connection = loop {
+            if let Ok(connection) = Connection::open(address).await {
+                break connection;
+            }
+            ensure!(start.elapsed() < START_LIMIT, "the server does not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let product = format!(r#"{{"name":"hot","price":"9.99","stock":{MAX_STOCK}}}"#);
+        let create = Request::post("/api/v1/products", &product, 201);
+        let created: serde_json::Value = serde_json::from_slice(connection.send(&create).await?)?;
+        let id = created["id"].as_str().context("the product has no id")?;
+        id.clone_into(&mut server.product);
+        Ok(server)
+    }
+
+    /// An order of one piece, sent to `path`.
+    #[must_use]
+    pub fn order(&self, path: &str, status: u16) -> Request {
+        let order = format!(r#"{{"product_id":"{}","quantity":1}}"#, self.product);
+        Request::post(path, &order, status)
+    }
+
+    /// Memory that it holds, in MiB; Linux only.
+    ///
+    /// # Errors
+    /// Where there is no `/proc`.
+    pub fn resident_mib(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.split_whitespace().next())
+            .context("no VmRSS")?;
+        Ok(kib.parse::<f64>()? / 1_024.0)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program of this project, built beside this one.
+///
+/// # Errors
+/// When it is not there.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    // Benchmarks lie one folder deeper.
+    let found = here.ancestors().skip(1).take(2).map(|dir| dir.join(name));
+    found
+        .into_iter()
+        .find(|path| path.exists())
+        .with_context(|| format!("{name} is not built: cargo build --release --workspace"))
+}
