@@ -52,6 +52,9 @@ enum Command {
     /// The queue on Redis
     #[command(subcommand)]
     Queue(commands::queue::Queue),
+    /// Who may call the server
+    #[command(subcommand)]
+    Key(commands::key::Key),
     /// Brings the schema up to date, and does nothing else
     Migrate,
     /// Asks the server on this machine whether it can serve
@@ -95,6 +98,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
+        Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Migrate | Command::Health(_) | Command::Queue(_) => Ok(ExitCode::SUCCESS),
         Command::Verify => commands::verify::run(&service, &output).await,
     };

@@ -52,19 +52,23 @@ pub struct Settings {
     #[arg(long, env, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Listen beyond this machine although nobody has to prove who they are
+    /// Listen beyond this machine although there are no API keys, and nobody has to prove who
+    /// they are; the first key that is made ends that
     #[arg(long)]
     pub insecure_no_auth: bool,
 }
 
 impl Settings {
+    /// Whether these settings may serve; `is_open` when there are no keys.
+    ///
     /// # Errors
     /// When the settings do not go together.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if !self.bind_addr.ip().is_loopback() && !self.insecure_no_auth {
+    pub fn check(&self, is_open: bool) -> anyhow::Result<()> {
+        if is_open && !self.bind_addr.ip().is_loopback() && !self.insecure_no_auth {
             bail!(
                 "bind-addr {} is reachable from other machines and there are no API keys: \
-                 listen on 127.0.0.1, or give --insecure-no-auth",
+                 make one (order-cli key create --name NAME --scope admin), listen on 127.0.0.1, \
+                 or give --insecure-no-auth",
                 self.bind_addr
             );
         }
@@ -373,9 +377,14 @@ mod tests {
 
     #[test]
     fn an_open_server_stays_on_this_machine() {
-        let open = |flags: &[&str]| read(flags, "").unwrap().check();
-        assert!(open(&[]).is_ok());
-        assert!(open(&["--bind-addr", "0.0.0.0:1"]).is_err());
-        assert!(open(&["--bind-addr", "0.0.0.0:1", "--insecure-no-auth"]).is_ok());
+        let check = |flags: &[&str], is_open| read(flags, "").unwrap().check(is_open);
+        assert!(check(&[], true).is_ok());
+        for everywhere in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            let flags = ["--bind-addr", everywhere];
+            assert!(check(&flags, true).is_err(), "{everywhere}");
+            assert!(check(&flags, false).is_ok(), "{everywhere}");
+            let flags = ["--bind-addr", everywhere, "--insecure-no-auth"];
+            assert!(check(&flags, true).is_ok(), "{everywhere}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Starts the server: reads the settings, opens the database, serves until told to stop.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use order_server::{
     Server,
+    auth::KeyRing,
     config::{Settings, WorkerMode},
     serve, telemetry,
 };
@@ -23,8 +24,9 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(settings.log_format)?;
-    settings.check()?;
     let store = settings.database.open().await?;
+    let keys = KeyRing::load(store.clone()).await?;
+    settings.check(keys.is_open())?;
     let redis = settings.redis.client()?;
     let service = settings
         .redis
@@ -49,6 +51,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let server = Server {
         service,
         worker,
+        keys: Arc::new(keys),
         redis,
     };
     serve(listener, server, telemetry::stop_signal()).await?;

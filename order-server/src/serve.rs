@@ -1,12 +1,15 @@
 //! Puts the server together and runs it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use order_core::{OrderService, RedisClient, Worker};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{acceptor::NoDelay, app};
+use crate::{
+    auth::KeyRing,
+    http::{acceptor::NoDelay, app},
+};
 
 /// How long requests in flight may take to finish once the server is told to stop.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -17,6 +20,8 @@ pub struct Server {
     pub service: OrderService,
     /// The worker inside it, if there is one.
     pub worker: Option<Worker>,
+    /// The keys that requests are checked by.
+    pub keys: Arc<KeyRing>,
     /// The Redis that it can do without, if there is one.
     pub redis: Option<RedisClient>,
 }
@@ -35,9 +40,12 @@ pub async fn serve(
         let stop = stop.clone();
         tokio::spawn(async move { worker.run(stop).await })
     });
+    let keys = Arc::clone(&server.keys);
+    let fresh = stop.clone();
+    tokio::spawn(async move { keys.keep_fresh(fresh).await });
     let served = poem::Server::new_with_acceptor(NoDelay::new(listener)?)
         .run_with_graceful_shutdown(
-            app(server.service, server.redis),
+            app(server.service, server.redis, server.keys),
             stop.clone().cancelled_owned(),
             Some(SHUTDOWN_LIMIT),
         )

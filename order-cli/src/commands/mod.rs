@@ -1,7 +1,9 @@
 //! One file a command.
 
 pub(crate) mod bulk;
+mod confirm;
 pub(crate) mod health;
+pub(crate) mod key;
 mod list;
 pub(crate) mod order;
 pub(crate) mod product;

@@ -19,7 +19,10 @@ use super::{
     cursor::{encode, page_request},
     wire::Amount,
 };
-use crate::http::{json::Json, problem::Problem};
+use crate::{
+    auth::{ReadOrders, WriteOrders},
+    http::{json::Json, problem::Problem},
+};
 
 type Time = chrono::DateTime<chrono::Utc>;
 
@@ -253,7 +256,7 @@ impl Orders {
 impl Orders {
     /// Order in the background: stored now, decided soon
     #[oai(path = "/orders", method = "post", operation_id = "acceptOrder")]
-    async fn accept(&self, body: Json<Buy>) -> Result<Accepted, Problem> {
+    async fn accept(&self, _caller: WriteOrders, body: Json<Buy>) -> Result<Accepted, Problem> {
         let order = self.service.accept(body.0.try_into()?).await?;
         let location = location(&order);
         Ok(Accepted::Order(Json(order.into()), location))
@@ -261,7 +264,7 @@ impl Orders {
 
     /// Buy at once: sold, or 409 and nothing is stored
     #[oai(path = "/orders/purchase", method = "post", operation_id = "purchase")]
-    async fn purchase(&self, body: Json<Buy>) -> Result<Bought, Problem> {
+    async fn purchase(&self, _caller: WriteOrders, body: Json<Buy>) -> Result<Bought, Problem> {
         let order = self.service.purchase(body.0.try_into()?).await?;
         let location = location(&order);
         Ok(Bought::Order(Json(order.into()), location))
@@ -272,6 +275,7 @@ impl Orders {
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
+        _caller: ReadOrders,
         /// Items on a page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
@@ -302,7 +306,7 @@ impl Orders {
 
     /// Read an order
     #[oai(path = "/orders/:id", method = "get", operation_id = "getOrder")]
-    async fn get(&self, id: Path<Uuid>) -> Result<Json<OrderBody>, Problem> {
+    async fn get(&self, _caller: ReadOrders, id: Path<Uuid>) -> Result<Json<OrderBody>, Problem> {
         Ok(Json(self.find(id.0).await?.into()))
     }
 
@@ -312,7 +316,11 @@ impl Orders {
         method = "get",
         operation_id = "getOrderStatus"
     )]
-    async fn status(&self, id: Path<Uuid>) -> Result<Json<StatusBody>, Problem> {
+    async fn status(
+        &self,
+        _caller: ReadOrders,
+        id: Path<Uuid>,
+    ) -> Result<Json<StatusBody>, Problem> {
         let order = self.find(id.0).await?;
         Ok(Json(StatusBody {
             order_id: order.id.0,
@@ -328,7 +336,11 @@ impl Orders {
         method = "post",
         operation_id = "cancelOrder"
     )]
-    async fn cancel(&self, id: Path<Uuid>) -> Result<Json<OrderBody>, Problem> {
+    async fn cancel(
+        &self,
+        _caller: WriteOrders,
+        id: Path<Uuid>,
+    ) -> Result<Json<OrderBody>, Problem> {
         let order = self.service.cancel(OrderId(id.0)).await?;
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
         Ok(Json(order.into()))

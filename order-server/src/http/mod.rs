@@ -6,16 +6,25 @@ pub mod json;
 pub mod problem;
 mod request_id;
 
+use std::sync::Arc;
+
 use order_core::{OrderService, RedisClient};
 use poem::{
     Endpoint, EndpointExt, Response, Route, get, handler, middleware::CatchPanic, web::Redirect,
 };
 
 use self::{problem::Problem, request_id::RequestId};
-use crate::api;
+use crate::{
+    api,
+    auth::{Identify, KeyRing},
+};
 
 /// The whole application.
-pub fn app(service: OrderService, redis: Option<RedisClient>) -> impl Endpoint<Output = Response> {
+pub fn app(
+    service: OrderService,
+    redis: Option<RedisClient>,
+    keys: Arc<KeyRing>,
+) -> impl Endpoint<Output = Response> {
     let health = api::health::Health::new(service.clone(), redis);
     let api = api::service(service, health.clone());
     Route::new()
@@ -25,6 +34,7 @@ pub fn app(service: OrderService, redis: Option<RedisClient>) -> impl Endpoint<O
         .at("/redoc", documents::redoc(&api))
         .nest("/api/v1", api)
         .nest("/health", api::health::routes(health))
+        .with(Identify::new(keys))
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
         .catch_all_error(async |error| Problem::from_poem(error))
         .with(RequestId::default())

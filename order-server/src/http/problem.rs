@@ -104,6 +104,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "order_not_found", detail)
     }
 
+    /// 503: the database is needed, and does not answer.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "unavailable", "the database does not answer")
+    }
+
     /// 500: our fault, and what it is stays in the log.
     #[must_use]
     pub fn internal() -> Self {
@@ -190,8 +197,7 @@ impl From<Error> for Problem {
             }
             Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "database is away");
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, "unavailable", "the database does not answer")
+                Self::unavailable()
             }
             _ => {
                 tracing::error!(error = &error as &dyn std::error::Error, "request failed");
@@ -214,9 +220,14 @@ impl IntoResponse for Problem {
             .status(self.status)
             .content_type(ProblemPayload::CONTENT_TYPE)
             .body(body);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let headers = response.headers_mut();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let header = match self.status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
         }
         response
     }
@@ -234,8 +245,10 @@ impl Payload for ProblemPayload {
 }
 
 /// Every status that an operation may answer a problem with.
-const STATUSES: [(u16, &str); 9] = [
+const STATUSES: [(u16, &str); 11] = [
     (400, "Malformed: the request cannot be read"),
+    (401, "No key that is in force"),
+    (403, "The key lacks the scope"),
     (404, "Unknown product or order"),
     (409, "Conflict with the state of things"),
     (412, "The product changed since it was read"),

@@ -8,7 +8,7 @@ use order_core::{
     store::{self, Imbalance, Store},
     testing::PostgresServer,
 };
-use order_server::{Server, config::Redis, serve};
+use order_server::{Server, auth::KeyRing, config::Redis, serve};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ pub async fn on_each_store(test: impl AsyncFn(&Shop)) {
 pub struct Shop {
     pub client: reqwest::Client,
     pub origin: String,
-    database_url: String,
+    pub database_url: String,
     stop: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -80,6 +80,7 @@ impl Shop {
             cache_ttl: 300,
         };
         let redis = settings.client().unwrap();
+        let keys = Arc::new(KeyRing::load(store.clone()).await.unwrap());
         let service = settings.builder(store, redis.clone()).build();
         let worker = Some(service.worker(WorkerOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -88,6 +89,7 @@ impl Shop {
         let server = Server {
             service,
             worker,
+            keys,
             redis,
         };
         let served = tokio::spawn(serve(listener, server, stop.clone()));
