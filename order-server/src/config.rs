@@ -1,5 +1,7 @@
 //! Settings: flags over environment over `orders.toml` over defaults.
 
+mod edge;
+
 use std::{ffi::OsString, fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
@@ -12,6 +14,8 @@ use order_core::{
     store::{self, Store, Strategy},
 };
 use url::Url;
+
+pub use edge::Edge;
 
 /// Where settings are read from when neither a flag nor the environment gives them.
 pub const FILE: &str = "orders.toml";
@@ -47,6 +51,10 @@ pub struct Settings {
     /// Requests that may wait for their turn, each way, before more are answered 503
     #[arg(long, env, default_value_t = 10_000)]
     pub max_waiting: usize,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub edge: Edge,
 
     /// How to write the log, whose levels RUST_LOG sets
     #[arg(long, env, default_value = "text")]

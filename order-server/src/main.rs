@@ -52,6 +52,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         service,
         worker,
         keys: Arc::new(keys),
+        edge: settings.edge,
         redis,
     };
     serve(listener, server, telemetry::stop_signal()).await?;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::KeyRing,
+    config::Edge,
     http::{acceptor::NoDelay, app},
 };
 
@@ -22,6 +23,8 @@ pub struct Server {
     pub worker: Option<Worker>,
     /// The keys that requests are checked by.
     pub keys: Arc<KeyRing>,
+    /// What it bears from outside.
+    pub edge: Edge,
     /// The Redis that it can do without, if there is one.
     pub redis: Option<RedisClient>,
 }
@@ -45,7 +48,7 @@ pub async fn serve(
     tokio::spawn(async move { keys.keep_fresh(fresh).await });
     let served = poem::Server::new_with_acceptor(NoDelay::new(listener)?)
         .run_with_graceful_shutdown(
-            app(server.service, server.redis, server.keys),
+            app(server.service, server.redis, server.keys, &server.edge),
             stop.clone().cancelled_owned(),
             Some(SHUTDOWN_LIMIT),
         )

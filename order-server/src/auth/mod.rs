@@ -13,10 +13,12 @@
 //! | what is for operators | `admin` |
 //! | health, documents | nothing, not even a key |
 
+mod holder;
 mod identify;
 mod needs;
 mod ring;
 
+pub use holder::Holder;
 pub(crate) use identify::Identify;
 pub use needs::{Needs, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts};
 pub use ring::{Caller, KeyRing};

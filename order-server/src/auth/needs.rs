@@ -35,7 +35,7 @@ impl<const ANY_OF: u8> Needs<ANY_OF> {
         let needed = Scopes::from_bits(ANY_OF);
         match caller {
             Some(Caller::Anybody) => Ok(Self(())),
-            Some(Caller::Holder(key)) if key.scopes.allow(needed) => Ok(Self(())),
+            Some(Caller::Holder(holder)) if holder.key.scopes.allow(needed) => Ok(Self(())),
             Some(Caller::Holder(_)) => Err(forbidden(needed)),
             // A request that nobody looked at is one of a stranger.
             Some(Caller::Stranger) | None => Err(unauthorized()),

@@ -10,10 +10,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use order_core::{
     Error,
-    keys::{Access, ApiKey, KeyHash, KeyStore},
+    keys::{Access, HashedKey, KeyHash, KeyStore},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
+
+use super::Holder;
 
 /// With the limit of one reading, this stays below five seconds.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
@@ -27,29 +29,33 @@ pub enum Caller {
     /// Anybody, on a server without keys.
     Anybody,
     /// The holder of a key.
-    Holder(Arc<ApiKey>),
+    Holder(Arc<Holder>),
     /// Somebody who showed no key, or one that is not in force.
     Stranger,
     /// Nobody knows: the keys could not be read for too long.
     Unknown,
 }
 
+type Holders = HashMap<KeyHash, Arc<Holder>>;
+
 /// The keys that were read last, and when.
 struct Snapshot {
     /// `None` on a server without keys.
-    keys: Option<HashMap<KeyHash, Arc<ApiKey>>>,
+    keys: Option<Holders>,
     read_at: Instant,
 }
 
 impl Snapshot {
-    fn new(access: Access, read_at: Instant) -> Self {
+    /// What was read at `read_at`. Who held a key `before` is still the same holder.
+    fn new(access: Access, read_at: Instant, before: Option<&Self>) -> Self {
+        let known = before.and_then(|before| before.keys.as_ref());
+        let holder = |HashedKey { key, hash }| {
+            let known = known.and_then(|known| known.get(&hash)).cloned();
+            (hash, known.unwrap_or_else(|| Arc::new(Holder::new(key))))
+        };
         let keys = match access {
             Access::Open => None,
-            Access::Keys(keys) => Some(
-                keys.into_iter()
-                    .map(|hashed| (hashed.hash, Arc::new(hashed.key)))
-                    .collect(),
-            ),
+            Access::Keys(keys) => Some(keys.into_iter().map(holder).collect()),
         };
         Self { keys, read_at }
     }
@@ -62,7 +68,9 @@ impl Snapshot {
             return Caller::Anybody;
         };
         let key = shown.and_then(KeyHash::of).and_then(|hash| keys.get(&hash));
-        key.map_or(Caller::Stranger, |key| Caller::Holder(Arc::clone(key)))
+        key.map_or(Caller::Stranger, |holder| {
+            Caller::Holder(Arc::clone(holder))
+        })
     }
 }
 
@@ -79,7 +87,7 @@ impl KeyRing {
     /// When they cannot be read.
     pub async fn load(store: Arc<dyn KeyStore>) -> Result<Self, Error> {
         let read_at = Instant::now();
-        let snapshot = Snapshot::new(store.access().await?, read_at);
+        let snapshot = Snapshot::new(store.access().await?, read_at, None);
         Ok(Self {
             store,
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -112,8 +120,8 @@ impl KeyRing {
         let read_at = Instant::now();
         match timeout(REFRESH_LIMIT, self.store.access()).await {
             Ok(Ok(access)) => {
-                self.snapshot
-                    .store(Arc::new(Snapshot::new(access, read_at)));
+                let snapshot = Snapshot::new(access, read_at, Some(&self.snapshot.load()));
+                self.snapshot.store(Arc::new(snapshot));
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "keys cannot be read; the known ones stay in force");
@@ -127,7 +135,7 @@ impl KeyRing {
 mod tests {
     use order_core::{
         OrderService,
-        keys::{KeyRequest, Scope},
+        keys::{KeyRequest, Scope, Secret},
         testing::PostgresServer,
     };
 
@@ -142,18 +150,34 @@ mod tests {
         let ring = KeyRing::load(store.clone()).await.unwrap();
         store.pool().close().await;
         ring.refresh().await;
-        assert!(matches!(
-            ring.caller(Some(secret.expose())),
-            Caller::Holder(_)
-        ));
+        assert!(holder(&ring, &secret).is_some());
         assert!(matches!(ring.caller(None), Caller::Stranger));
+    }
+
+    fn holder(ring: &KeyRing, secret: &Secret) -> Option<Arc<Holder>> {
+        match ring.caller(Some(secret.expose())) {
+            Caller::Holder(holder) => Some(holder),
+            _ => None,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_holder_stays_the_same_when_keys_are_read_again() {
+        let store = Arc::new(PostgresServer::shared().store().await);
+        let service = OrderService::builder(store.clone()).build();
+        let request = KeyRequest::new("key", [Scope::Read].into_iter().collect()).unwrap();
+        let (_, secret) = service.create_key(request).await.unwrap();
+        let ring = KeyRing::load(store).await.unwrap();
+        let before = holder(&ring, &secret).unwrap();
+        ring.refresh().await;
+        assert!(Arc::ptr_eq(&before, &holder(&ring, &secret).unwrap()));
     }
 
     #[tokio::test]
     async fn what_was_read_is_in_force_for_a_minute() {
         let read_at = Instant::now();
         for access in [Access::Open, Access::Keys(vec![])] {
-            let snapshot = Snapshot::new(access, read_at);
+            let snapshot = Snapshot::new(access, read_at, None);
             let in_time = snapshot.caller(None, read_at + TRUSTED_FOR);
             assert!(!matches!(in_time, Caller::Unknown));
             let late = read_at + TRUSTED_FOR + Duration::from_millis(1);

@@ -4,6 +4,7 @@ pub mod acceptor;
 mod documents;
 pub mod json;
 pub mod problem;
+mod rate_limit;
 mod request_id;
 
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use poem::{
     Endpoint, EndpointExt, Response, Route, get, handler, middleware::CatchPanic, web::Redirect,
 };
 
-use self::{problem::Problem, request_id::RequestId};
+use self::{problem::Problem, rate_limit::RateLimit, request_id::RequestId};
 use crate::{
     api,
     auth::{Identify, KeyRing},
+    config::Edge,
 };
 
 /// The whole application.
@@ -24,7 +26,8 @@ pub fn app(
     service: OrderService,
     redis: Option<RedisClient>,
     keys: Arc<KeyRing>,
-) -> impl Endpoint<Output = Response> {
+    edge: &Edge,
+) -> impl Endpoint<Output = Response> + use<> {
     let health = api::health::Health::new(service.clone(), redis);
     let api = api::service(service, health.clone());
     Route::new()
@@ -34,9 +37,10 @@ pub fn app(
         .at("/redoc", documents::redoc(&api))
         .nest("/api/v1", api)
         .nest("/health", api::health::routes(health))
-        .with(Identify::new(keys))
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
         .catch_all_error(async |error| Problem::from_poem(error))
+        .with(RateLimit::new(edge.rate_limit, edge.rate_limit_burst))
+        .with(Identify::new(keys))
         .with(RequestId::default())
 }
 

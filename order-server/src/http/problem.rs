@@ -245,7 +245,7 @@ impl Payload for ProblemPayload {
 }
 
 /// Every status that an operation may answer a problem with.
-const STATUSES: [(u16, &str); 11] = [
+const STATUSES: [(u16, &str); 12] = [
     (400, "Malformed: the request cannot be read"),
     (401, "No key that is in force"),
     (403, "The key lacks the scope"),
@@ -255,6 +255,7 @@ const STATUSES: [(u16, &str); 11] = [
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (422, "Well-formed, and out of bounds: names the field"),
+    (429, "Too many requests; Retry-After says when to come back"),
     (500, "Our fault"),
     (503, "Overloaded, or the database is away"),
 ];

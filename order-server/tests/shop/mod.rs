@@ -8,7 +8,12 @@ use order_core::{
     store::{self, Imbalance, Store},
     testing::PostgresServer,
 };
-use order_server::{Server, auth::KeyRing, config::Redis, serve};
+use order_server::{
+    Server,
+    auth::KeyRing,
+    config::{Edge, Redis},
+    serve,
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -68,11 +73,15 @@ impl Answer {
 
 impl Shop {
     pub async fn open(database_url: &str) -> Self {
-        Self::open_with_redis(database_url, None).await
+        Self::open_with(database_url, None, Edge::default()).await
+    }
+
+    pub async fn open_with_redis(database_url: &str, redis_url: Option<&str>) -> Self {
+        Self::open_with(database_url, redis_url, Edge::default()).await
     }
 
     /// A server as its settings make it.
-    pub async fn open_with_redis(database_url: &str, redis_url: Option<&str>) -> Self {
+    pub async fn open_with(database_url: &str, redis_url: Option<&str>, edge: Edge) -> Self {
         let store = store::connect(database_url).await.unwrap();
         store.migrate().await.unwrap();
         let settings = Redis {
@@ -90,6 +99,7 @@ impl Shop {
             service,
             worker,
             keys,
+            edge,
             redis,
         };
         let served = tokio::spawn(serve(listener, server, stop.clone()));
