@@ -384,6 +384,12 @@ mod tests {
     }
 
     #[test]
+    fn the_default_edge_is_that_without_flags() {
+        let settings = read(&[], "").unwrap();
+        assert_eq!(settings.edge, Edge::default());
+    }
+
+    #[test]
     fn an_open_server_stays_on_this_machine() {
         let check = |flags: &[&str], is_open| read(flags, "").unwrap().check(is_open);
         assert!(check(&[], true).is_ok());

@@ -2,13 +2,15 @@
 //!
 //! - [`api`]: the operations, described to OpenAPI as they are implemented.
 //! - [`auth`]: who calls, and what they may do.
-//! - [`http`]: what every request meets: connections, errors, request ids, the documents.
+//! - [`connections`]: what they may cost.
+//! - [`http`]: what every request meets: limits, errors, request ids, the documents.
 //! - [`config`]: settings from flags, environment and `orders.toml`.
 //! - [`serve()`]: puts it together and runs until told to stop.
 
 pub mod api;
 pub mod auth;
 pub mod config;
+pub mod connections;
 pub mod http;
 mod serve;
 pub mod telemetry;

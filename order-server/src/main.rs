@@ -6,6 +6,7 @@ use order_server::{
     Server,
     auth::KeyRing,
     config::{Settings, WorkerMode},
+    connections::affordable,
     serve, telemetry,
 };
 use tokio::net::TcpListener;
@@ -46,13 +47,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
          Database   {}",
         settings.database
     );
+    let mut edge = settings.edge;
+    edge.max_connections = affordable(edge.max_connections);
     let worker = (settings.worker == WorkerMode::Embedded)
         .then(|| service.worker(settings.deciding.options()));
     let server = Server {
         service,
         worker,
         keys: Arc::new(keys),
-        edge: settings.edge,
+        edge,
         redis,
     };
     serve(listener, server, telemetry::stop_signal()).await?;

@@ -1,19 +1,12 @@
 //! Puts the server together and runs it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use order_core::{OrderService, RedisClient, Worker};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    auth::KeyRing,
-    config::Edge,
-    http::{acceptor::NoDelay, app},
-};
-
-/// How long requests in flight may take to finish once the server is told to stop.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+use crate::{auth::KeyRing, config::Edge, connections, http::app};
 
 /// What the server is made of.
 pub struct Server {
@@ -33,7 +26,7 @@ pub struct Server {
 /// in flight, lets the worker finish its batch.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener has no address.
 pub async fn serve(
     listener: TcpListener,
     server: Server,
@@ -46,13 +39,8 @@ pub async fn serve(
     let keys = Arc::clone(&server.keys);
     let fresh = stop.clone();
     tokio::spawn(async move { keys.keep_fresh(fresh).await });
-    let served = poem::Server::new_with_acceptor(NoDelay::new(listener)?)
-        .run_with_graceful_shutdown(
-            app(server.service, server.redis, server.keys, &server.edge),
-            stop.clone().cancelled_owned(),
-            Some(SHUTDOWN_LIMIT),
-        )
-        .await;
+    let app = app(server.service, server.redis, server.keys, &server.edge);
+    let served = connections::serve(listener, app, server.edge.limits(), stop.clone()).await;
     stop.cancel();
     if let Some(worker) = worker
         && let Err(panic) = worker.await

@@ -21,6 +21,7 @@ async fn strict(database_url: &str) -> Shop {
     let edge = Edge {
         rate_limit: 1,
         rate_limit_burst: NonZeroU32::new(BURST),
+        ..Edge::default()
     };
     Shop::open_with(database_url, None, edge).await
 }

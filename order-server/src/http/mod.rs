@@ -1,7 +1,8 @@
 //! What every request meets, whatever it asks for.
 
-pub mod acceptor;
+mod deadline;
 mod documents;
+mod head_size;
 pub mod json;
 pub mod problem;
 mod rate_limit;
@@ -14,7 +15,10 @@ use poem::{
     Endpoint, EndpointExt, Response, Route, get, handler, middleware::CatchPanic, web::Redirect,
 };
 
-use self::{problem::Problem, rate_limit::RateLimit, request_id::RequestId};
+use self::{
+    deadline::Limit, head_size::HeadSize, problem::Problem, rate_limit::RateLimit,
+    request_id::RequestId,
+};
 use crate::{
     api,
     auth::{Identify, KeyRing},
@@ -39,6 +43,8 @@ pub fn app(
         .nest("/health", api::health::routes(health))
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
         .catch_all_error(async |error| Problem::from_poem(error))
+        .with(Limit::new(edge.request_timeout()))
+        .with(HeadSize)
         .with(RateLimit::new(edge.rate_limit, edge.rate_limit_burst))
         .with(Identify::new(keys))
         .with(RequestId::default())

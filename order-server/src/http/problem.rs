@@ -245,19 +245,21 @@ impl Payload for ProblemPayload {
 }
 
 /// Every status that an operation may answer a problem with.
-const STATUSES: [(u16, &str); 12] = [
+const STATUSES: [(u16, &str); 14] = [
     (400, "Malformed: the request cannot be read"),
     (401, "No key that is in force"),
     (403, "The key lacks the scope"),
     (404, "Unknown product or order"),
+    (408, "The body did not come in time"),
     (409, "Conflict with the state of things"),
     (412, "The product changed since it was read"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (422, "Well-formed, and out of bounds: names the field"),
     (429, "Too many requests; Retry-After says when to come back"),
+    (431, "Path and headers are too large"),
     (500, "Our fault"),
-    (503, "Overloaded, or the database is away"),
+    (503, "Overloaded, or the database is away or slow"),
 ];
 
 impl ApiResponse for Problem {

@@ -1,0 +1,124 @@
+//! One connection, from its first byte to its last.
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use poem::{
+    Addr, Endpoint, Request, Response,
+    http::{self, uri::Scheme},
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutWriter;
+use tokio_util::sync::CancellationToken;
+
+use super::{Limits, counted::Counted, pulse::Pulse};
+
+/// More than the largest head that is served, so that one that is somewhat too large gets a
+/// proper answer ([`http`](crate::http)), and one that is much too large a bare one.
+const MAX_HEAD_BYTES: usize = 1 << 16;
+const MAX_STREAMS: u32 = 100;
+/// Resets of streams that are not yet accepted, before the peer is taken for an attacker
+/// ("Rapid Reset", CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+/// How often a peer that speaks HTTP/2 is asked whether it is still there, and how long it
+/// may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a connection on which nothing is in flight may take to end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+pub(super) struct Host<E> {
+    endpoint: E,
+    address: LocalAddr,
+    limits: Limits,
+    http: auto::Builder<TokioExecutor>,
+    stop: CancellationToken,
+    hang_up: CancellationToken,
+}
+
+impl<E: Endpoint<Output = Response> + 'static> Host<E> {
+    pub(super) fn new(
+        endpoint: E,
+        address: SocketAddr,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            endpoint,
+            address: LocalAddr(Addr::SocketAddr(address)),
+            limits,
+            http: protocols(limits),
+            stop,
+            hang_up: CancellationToken::new(),
+        }
+    }
+
+    /// Ends all connections, whatever is in flight on them.
+    pub(super) fn hang_up(&self) {
+        self.hang_up.cancel();
+    }
+
+    /// Serves a connection to its end, or until the host stops.
+    pub(super) async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.limits.write_timeout));
+        // A token of its own: asking one that all share would take its lock for every request.
+        let stop = self.stop.child_token();
+        let pulse = Arc::new(Pulse::default());
+        let service = service_fn(|request: http::Request<Incoming>| {
+            let (host, beat) = (Arc::clone(&self), pulse.beat());
+            async move {
+                let answer: http::Response<_> = host.answer(request, peer).await.into();
+                Ok::<_, Infallible>(answer.map(|body| Counted::new(body, beat)))
+            }
+        });
+        let io = TokioIo::new(Box::pin(stream));
+        let mut connection = pin!(self.http.serve_connection(io, service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = pulse.never_begins(self.limits.header_timeout) => return,
+            () = pulse.pauses(self.limits.idle_timeout) => {}
+            () = stop.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = connection => {}
+            () = self.hang_up.cancelled() => {}
+            // Not all peers answer a goodbye.
+            () = pulse.pauses(FAREWELL) => {}
+        }
+    }
+
+    async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
+        let peer = RemoteAddr(Addr::SocketAddr(peer));
+        let request = Request::from((request, self.address.clone(), peer, Scheme::HTTP));
+        self.endpoint.get_response(request).await
+    }
+}
+
+/// HTTP/1.1 and HTTP/2, whichever the client begins with.
+fn protocols(limits: Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Counts from the end of the answer before.
+        .header_read_timeout(limits.idle_timeout)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_LIMIT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
+    builder
+}
