@@ -3,6 +3,7 @@
 
 mod commands;
 mod output;
+mod pinned;
 
 use std::{process::ExitCode, time::Duration};
 

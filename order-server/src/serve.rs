@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use order_core::{OrderService, RedisClient, Worker};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{auth::KeyRing, config::Edge, connections, http::app};
@@ -18,6 +19,8 @@ pub struct Server {
     pub keys: Arc<KeyRing>,
     /// What it bears from outside.
     pub edge: Edge,
+    /// What speaks TLS, if it does.
+    pub tls: Option<TlsAcceptor>,
     /// The Redis that it can do without, if there is one.
     pub redis: Option<RedisClient>,
 }
@@ -40,7 +43,14 @@ pub async fn serve(
     let fresh = stop.clone();
     tokio::spawn(async move { keys.keep_fresh(fresh).await });
     let app = app(server.service, server.redis, server.keys, &server.edge);
-    let served = connections::serve(listener, app, server.edge.limits(), stop.clone()).await;
+    let served = connections::serve(
+        listener,
+        app,
+        server.edge.limits(),
+        server.tls,
+        stop.clone(),
+    )
+    .await;
     stop.cancel();
     if let Some(worker) = worker
         && let Err(panic) = worker.await

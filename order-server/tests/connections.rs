@@ -51,7 +51,7 @@ async fn run(limits: Limits) -> Running {
         }
     });
     let stop = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, endpoint, limits, stop.clone()));
+    let served = tokio::spawn(serve(listener, endpoint, limits, None, stop.clone()));
     Running {
         address,
         sending,

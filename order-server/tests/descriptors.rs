@@ -59,7 +59,7 @@ async fn without_descriptors_the_server_waits_and_goes_on() {
     let stop = CancellationToken::new();
     let endpoint = make_sync(|_| Response::from("done"));
     let limits = Limits::new(1_000, Duration::from_secs(60));
-    let served = tokio::spawn(serve(listener, endpoint, limits, stop.clone()));
+    let served = tokio::spawn(serve(listener, endpoint, limits, None, stop.clone()));
     let mut first = TcpStream::connect(address).await.unwrap();
     ask(&mut first).await.unwrap();
 

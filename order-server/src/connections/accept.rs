@@ -55,10 +55,9 @@ static REFUSAL: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Turns a connection away: one write that does not wait, and no task. Whoever has sent much
+/// Tells a connection that it is one too many: one write that does not wait, and no task. Whoever has sent much
 /// already may see no more of it than that the connection is closed.
 pub(super) fn refuse(stream: TcpStream) {
-    tracing::debug!("a connection too many was refused");
     if let Ok(mut stream) = stream.into_std() {
         let _ = stream.write_all(REFUSAL.as_bytes());
     }

@@ -1,6 +1,13 @@
 //! One connection, from its first byte to its last.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -12,11 +19,15 @@ use poem::{
     http::{self, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tokio_io_timeout::TimeoutWriter;
-use tokio_util::sync::CancellationToken;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::{Limits, counted::Counted, pulse::Pulse};
+use super::{Limits, accept::refuse, counted::Counted, pulse::Pulse};
 
 /// More than the largest head that is served, so that one that is somewhat too large gets a
 /// proper answer ([`http`](crate::http)), and one that is much too large a bare one.
@@ -33,12 +44,15 @@ const PING_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection on which nothing is in flight may take to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+type Plain = Pin<Box<TimeoutWriter<TcpStream>>>;
+
 /// What all connections share.
 pub(super) struct Host<E> {
     endpoint: E,
     address: LocalAddr,
     limits: Limits,
     http: auto::Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
     stop: CancellationToken,
     hang_up: CancellationToken,
 }
@@ -48,6 +62,7 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
         endpoint: E,
         address: SocketAddr,
         limits: Limits,
+        tls: Option<TlsAcceptor>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -55,6 +70,7 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
             address: LocalAddr(Addr::SocketAddr(address)),
             limits,
             http: protocols(limits),
+            tls,
             stop,
             hang_up: CancellationToken::new(),
         }
@@ -65,10 +81,19 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
         self.hang_up.cancel();
     }
 
+    /// Turns a connection away. Without a handshake nothing can be said over TLS.
+    pub(super) fn refuse(&self, stream: TcpStream) {
+        tracing::debug!("a connection too many was refused");
+        if self.tls.is_none() {
+            refuse(stream);
+        }
+    }
+
     /// Serves a connection to its end, or until the host stops.
     pub(super) async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(self.limits.write_timeout));
+        let first_head_by = Instant::now() + self.limits.header_timeout;
+        let greeted = timeout_at(first_head_by, self.greet(stream)).await;
+        let Ok(Ok(stream)) = greeted else { return };
         // A token of its own: asking one that all share would take its lock for every request.
         let stop = self.stop.child_token();
         let pulse = Arc::new(Pulse::default());
@@ -79,11 +104,11 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
                 Ok::<_, Infallible>(answer.map(|body| Counted::new(body, beat)))
             }
         });
-        let io = TokioIo::new(Box::pin(stream));
+        let io = TokioIo::new(stream);
         let mut connection = pin!(self.http.serve_connection(io, service));
         tokio::select! {
             _ = connection.as_mut() => return,
-            () = pulse.never_begins(self.limits.header_timeout) => return,
+            () = pulse.never_begins(first_head_by) => return,
             () = pulse.pauses(self.limits.idle_timeout) => {}
             () = stop.cancelled() => {}
         }
@@ -96,9 +121,25 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
         }
     }
 
+    /// What speaks HTTP, after the handshake where there is one.
+    async fn greet(&self, stream: TcpStream) -> io::Result<Either<Plain, TlsStream<Plain>>> {
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.limits.write_timeout));
+        let stream = Box::pin(stream);
+        match &self.tls {
+            Some(tls) => Ok(Either::Right(tls.accept(stream).await?)),
+            None => Ok(Either::Left(stream)),
+        }
+    }
+
     async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
         let peer = RemoteAddr(Addr::SocketAddr(peer));
-        let request = Request::from((request, self.address.clone(), peer, Scheme::HTTP));
+        let scheme = if self.tls.is_some() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        let request = Request::from((request, self.address.clone(), peer, scheme));
         self.endpoint.get_response(request).await
     }
 }

@@ -18,17 +18,16 @@ mod connection;
 mod counted;
 mod descriptors;
 mod pulse;
+pub mod tls;
 
 use std::{io, sync::Arc, time::Duration};
 
 use poem::{Endpoint, Response};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    accept::{accept, refuse},
-    connection::Host,
-};
+use self::{accept::accept, connection::Host};
 
 pub use descriptors::affordable;
 
@@ -62,7 +61,7 @@ impl Limits {
     }
 }
 
-/// Serves `endpoint` on `listener` until `stop` is cancelled: then takes no more connections,
+/// Serves `endpoint` on `listener`, over TLS where it is given, until `stop` is cancelled: then takes no more connections,
 /// and answers what is in flight.
 ///
 /// # Errors
@@ -71,20 +70,21 @@ pub async fn serve<E>(
     listener: TcpListener,
     endpoint: E,
     limits: Limits,
+    tls: Option<TlsAcceptor>,
     stop: CancellationToken,
 ) -> io::Result<()>
 where
     E: Endpoint<Output = Response> + 'static,
 {
     let address = listener.local_addr()?;
-    let host = Arc::new(Host::new(endpoint, address, limits, stop.clone()));
+    let host = Arc::new(Host::new(endpoint, address, limits, tls, stop.clone()));
     let slots = usize::try_from(limits.max_connections).unwrap_or(usize::MAX);
     let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
     tracing::info!(%address, "listening");
     while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener)).await {
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            refuse(stream);
+            host.refuse(stream);
             continue;
         };
         let host = Arc::clone(&host);

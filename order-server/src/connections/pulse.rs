@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Counts the requests of one connection.
 #[derive(Default)]
@@ -25,9 +25,9 @@ impl Pulse {
         Beat(Arc::clone(self))
     }
 
-    /// Returns when no request began within `limit` from now; else never.
-    pub(super) async fn never_begins(&self, limit: Duration) {
-        sleep(limit).await;
+    /// Returns when no request began by `time`; else never.
+    pub(super) async fn never_begins(&self, time: Instant) {
+        sleep_until(time).await;
         if self.begun.load(Ordering::Relaxed) > 0 {
             pending().await
         }
@@ -61,7 +61,7 @@ impl Drop for Beat {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -71,10 +71,10 @@ mod tests {
     async fn a_connection_that_asks_nothing_is_noticed() {
         let pulse = Arc::new(Pulse::default());
         let start = Instant::now();
-        pulse.never_begins(LIMIT).await;
+        pulse.never_begins(start + LIMIT).await;
         assert_eq!(start.elapsed(), LIMIT);
         let _beat = pulse.beat();
-        let noticed = timeout(LIMIT * 9, pulse.never_begins(LIMIT)).await;
+        let noticed = timeout(LIMIT * 9, pulse.never_begins(start + LIMIT)).await;
         assert!(noticed.is_err(), "it asks something");
     }
 

@@ -100,6 +100,7 @@ impl Shop {
             worker,
             keys,
             edge,
+            tls: None,
             redis,
         };
         let served = tokio::spawn(serve(listener, server, stop.clone()));
