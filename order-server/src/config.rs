@@ -1,6 +1,7 @@
 //! Settings: flags over environment over `orders.toml` over defaults.
 
 mod edge;
+mod origin;
 mod parse;
 mod tls;
 
@@ -18,6 +19,7 @@ use order_core::{
 use url::Url;
 
 pub use edge::Edge;
+pub use origin::Origin;
 pub use parse::{FILE, parse, parse_from};
 pub use tls::Tls;
 
@@ -290,6 +292,17 @@ mod tests {
         assert_eq!(settings.worker, WorkerMode::Off);
         assert_eq!(settings.max_waiting, 5);
         assert_eq!(settings.deciding.strategy, Strategy::Batch);
+    }
+
+    #[test]
+    fn several_origins_stand_in_one_setting() {
+        let both = "https://shop.example,http://localhost:3000";
+        let by_flag = read(&["--cors-origins", both], "").unwrap();
+        assert_eq!(by_flag.edge.cors_origins.len(), 2);
+        let by_file = read(&[], &format!("cors_origins = \"{both}\"")).unwrap();
+        assert_eq!(by_file.edge, by_flag.edge);
+        let refused = read(&["--cors-origins", "*"], "").unwrap_err();
+        assert!(refused.contains("--cors-origins"), "{refused}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use clap::Args;
 
-use super::positive;
+use super::{Origin, positive};
 use crate::connections::Limits;
 
 const MAX_CONNECTIONS: u64 = 10_000;
@@ -34,6 +34,11 @@ pub struct Edge {
     /// How long a request may take until its answer begins: 408 when its body is late, else 503
     #[arg(long, env, default_value_t = REQUEST_TIMEOUT_MS, value_parser = positive())]
     pub request_timeout_ms: u64,
+
+    /// Origins whose pages may use the API from a browser, with commas between; none unless
+    /// said otherwise
+    #[arg(long, env, value_delimiter = ',', value_name = "ORIGIN")]
+    pub cors_origins: Vec<Origin>,
 }
 
 impl Edge {
@@ -60,6 +65,7 @@ impl Default for Edge {
             max_connections: MAX_CONNECTIONS,
             header_timeout_ms: HEADER_TIMEOUT_MS,
             request_timeout_ms: REQUEST_TIMEOUT_MS,
+            cors_origins: Vec::new(),
         }
     }
 }

@@ -49,6 +49,10 @@ static REFUSAL: LazyLock<String> = LazyLock::new(|| {
         "HTTP/1.1 503 Service Unavailable\r\n\
          content-type: application/problem+json\r\n\
          content-length: {}\r\n\
+         cache-control: no-store\r\n\
+         referrer-policy: no-referrer\r\n\
+         x-content-type-options: nosniff\r\n\
+         x-frame-options: DENY\r\n\
          retry-after: 1\r\n\
          connection: close\r\n\r\n{body}",
         body.len()
