@@ -108,11 +108,11 @@ async fn until(what: &str, limit: Duration, holds: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
     let mut limits = Limits::new(10, SECOND * 10);
-    limits.idle_timeout = SECOND / 2;
+    limits.idle_timeout = SECOND;
     let running = run(limits).await;
     let mut stream = running.connect().await;
     let start = Instant::now();
-    while start.elapsed() < SECOND * 2 {
+    while start.elapsed() < SECOND * 3 {
         ask(&mut stream).await;
         tokio::time::sleep(SECOND / 10).await;
     }
@@ -120,7 +120,7 @@ async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
     let end = stream.read(&mut [0; 1]).await.unwrap();
     assert_eq!(end, 0, "closed in an orderly way");
     assert!(
-        idle_since.elapsed() < SECOND * 2,
+        idle_since.elapsed() < SECOND * 4,
         "{:?}",
         idle_since.elapsed()
     );
@@ -145,8 +145,8 @@ async fn an_idle_connection_of_the_newer_version_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_takes_nothing_is_given_up() {
     let mut limits = Limits::new(10, SECOND * 10);
-    limits.write_timeout = SECOND / 2;
-    limits.idle_timeout = SECOND / 2;
+    limits.write_timeout = SECOND;
+    limits.idle_timeout = SECOND;
     let running = run(limits).await;
     let mut stream = running.connect().await;
     let request = b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -156,7 +156,7 @@ async fn a_peer_that_takes_nothing_is_given_up() {
     // As long as it takes something, it is served, and its connection is not idle.
     let start = Instant::now();
     let mut part = vec![0; 1 << 16];
-    while start.elapsed() < SECOND * 2 {
+    while start.elapsed() < SECOND * 3 {
         assert!(stream.read(&mut part).await.unwrap() > 0);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -41,7 +41,7 @@ const MAX_PENDING_RESETS: usize = 20;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a connection on which nothing is in flight may take to end.
+/// How long an idle connection may take to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 type Plain = Pin<Box<TimeoutWriter<TcpStream>>>;
@@ -91,11 +91,13 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
 
     /// Serves a connection to its end, or until the host stops.
     pub(super) async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let first_head_by = Instant::now() + self.limits.header_timeout;
-        let greeted = timeout_at(first_head_by, self.greet(stream)).await;
-        let Ok(Ok(stream)) = greeted else { return };
         // A token of its own: asking one that all share would take its lock for every request.
         let stop = self.stop.child_token();
+        let first_head_by = Instant::now() + self.limits.header_timeout;
+        let greeting = timeout_at(first_head_by, self.greet(stream));
+        let Some(Ok(Ok(stream))) = stop.run_until_cancelled(greeting).await else {
+            return;
+        };
         let pulse = Arc::new(Pulse::default());
         let service = service_fn(|request: http::Request<Incoming>| {
             let (host, beat) = (Arc::clone(&self), pulse.beat());
@@ -106,18 +108,18 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
         });
         let io = TokioIo::new(stream);
         let mut connection = pin!(self.http.serve_connection(io, service));
-        tokio::select! {
+        let is_idle = tokio::select! {
             _ = connection.as_mut() => return,
             () = pulse.never_begins(first_head_by) => return,
-            () = pulse.pauses(self.limits.idle_timeout) => {}
-            () = stop.cancelled() => {}
-        }
+            () = pulse.pauses(self.limits.idle_timeout) => true,
+            () = stop.cancelled() => false,
+        };
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
             () = self.hang_up.cancelled() => {}
             // Not all peers answer a goodbye.
-            () = pulse.pauses(FAREWELL) => {}
+            () = pulse.pauses(FAREWELL), if is_idle => {}
         }
     }
 

@@ -6,7 +6,8 @@
 //! together, and which two do is different in every process. Of an IPv6 address the first 64
 //! bits count, which is what one customer of a provider has.
 //!
-//! Each server process counts for itself.
+//! Each server process counts for itself. The address is that of the connection: behind a
+//! proxy, all who have no key are one.
 
 mod buckets;
 mod limiter;
