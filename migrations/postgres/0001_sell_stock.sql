@@ -133,3 +133,19 @@ CREATE TABLE queue_pauses (
 );
 
 CREATE INDEX queue_entries_claimable ON queue_entries (topic, visible_at, order_id) WHERE dead_at IS NULL;
+
+-- Keys of the API. They are revoked and never deleted: a database that ever had one is closed.
+CREATE TABLE api_keys (
+    id         uuid        PRIMARY KEY,
+    name       text        NOT NULL CONSTRAINT api_keys_name_length CHECK (char_length(name) BETWEEN 1 AND 255),
+    -- SHA-256 of the key, which is kept nowhere.
+    hash       bytea       NOT NULL CONSTRAINT api_keys_hash_unique UNIQUE
+                           CONSTRAINT api_keys_hash_length CHECK (octet_length(hash) = 32),
+    scopes     text        NOT NULL CONSTRAINT api_keys_scopes_known
+                           CHECK (scopes ~ '^(read|orders|products|admin)( (read|orders|products|admin))*$'),
+    created_at timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+
+-- What every server reads every few seconds.
+CREATE INDEX api_keys_active ON api_keys (id) WHERE revoked_at IS NULL;

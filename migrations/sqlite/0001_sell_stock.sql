@@ -87,3 +87,20 @@ CREATE TABLE queue_pauses (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX queue_entries_claimable ON queue_entries (topic, visible_at, order_id) WHERE dead_at IS NULL;
+
+-- Keys of the API. They are revoked and never deleted: a database that ever had one is closed.
+CREATE TABLE api_keys (
+    id         BLOB    PRIMARY KEY CHECK (length(id) = 16),
+    name       TEXT    NOT NULL CONSTRAINT api_keys_name_length CHECK (length(name) BETWEEN 1 AND 255),
+    -- SHA-256 of the key, which is kept nowhere.
+    hash       BLOB    NOT NULL CONSTRAINT api_keys_hash_unique UNIQUE
+                       CONSTRAINT api_keys_hash_length CHECK (length(hash) = 32),
+    scopes     TEXT    NOT NULL CONSTRAINT api_keys_scopes_given CHECK (scopes <> '')
+                       CONSTRAINT api_keys_scopes_known CHECK (trim(replace(replace(replace(replace(
+                           scopes, 'read', ''), 'orders', ''), 'products', ''), 'admin', '')) = ''),
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- What every server reads every few seconds.
+CREATE INDEX api_keys_active ON api_keys (id) WHERE revoked_at IS NULL;

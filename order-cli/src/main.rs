@@ -3,6 +3,7 @@
 
 mod commands;
 mod output;
+mod pinned;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -52,6 +53,9 @@ enum Command {
     /// The queue on Redis
     #[command(subcommand)]
     Queue(commands::queue::Queue),
+    /// Who may call the server
+    #[command(subcommand)]
+    Key(commands::key::Key),
     /// What the ways to sell do on this database
     Bench(commands::bench::BenchArgs),
     /// Brings the schema up to date, and does nothing else
@@ -100,6 +104,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
+        Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Migrate | Command::Health(_) | Command::Queue(_) | Command::Bench(_) => {
             Ok(ExitCode::SUCCESS)
         }

@@ -95,6 +95,10 @@ fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => {
+            let cells: Vec<String> = items.iter().map(|item| self::cell(Some(item))).collect();
+            cells.join(" ")
+        }
         Some(other) => other.to_string(),
     }
 }

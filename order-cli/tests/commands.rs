@@ -263,6 +263,66 @@ fn the_queue_is_looked_after() {
 }
 
 #[test]
+fn keys_are_made_listed_and_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let create = [
+        "key", "create", "--name", "till 1", "--scope", "orders", "--scope", "read",
+    ];
+    let created = row(dir, &create);
+    let (id, key) = (
+        created["id"].as_str().unwrap(),
+        created["key"].as_str().unwrap(),
+    );
+    assert!(key.starts_with("ok_") && key.len() == 46, "{key}");
+    assert_eq!(created["scopes"], json!(["read", "orders"]));
+    let listed = row(dir, &["key", "list"]);
+    assert_eq!(
+        (&listed["id"], &listed["name"]),
+        (&json!(id), &json!("till 1"))
+    );
+    assert_eq!(listed["revoked_at"], Value::Null);
+    for format in ["table", "json", "csv"] {
+        let text = cli(dir, &["-o", format, "key", "list"]).stdout;
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.contains(key), "{text}");
+        assert!(format == "json" || text.contains("read orders"), "{text}");
+    }
+    let files = ["orders.db", "orders.db-wal"].map(|file| std::fs::read(dir.join(file)));
+    let database = files.into_iter().flatten().flatten().collect::<Vec<u8>>();
+    let has = |text: &str| {
+        database
+            .windows(text.len())
+            .any(|bytes| bytes == text.as_bytes())
+    };
+    assert!(has("till 1") && !has(key), "the key is in the database");
+
+    let unasked = cli(dir, &["key", "revoke", id]);
+    assert_eq!(
+        unasked.status.code(),
+        Some(1),
+        "nobody was there to say yes"
+    );
+    let revoked = row(dir, &["key", "revoke", id, "--yes"]);
+    assert!(revoked["revoked_at"].is_string(), "{revoked}");
+    assert_eq!(row(dir, &["key", "list"]), revoked);
+    let unknown = "01900000-0000-7000-8000-000000000000";
+    for (arguments, code) in [
+        (&["key", "revoke", unknown, "--yes"][..], 1),
+        (&["key", "create", "--name", "n"], 2),
+        (&["key", "create", "--name", "n", "--scope", "all"], 2),
+        (&["key", "create", "--name", "", "--scope", "read"], 1),
+    ] {
+        let output = cli(dir, arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+    }
+}
+
+#[test]
 fn verify_names_what_does_not_balance() {
     let dir = tempfile::tempdir().unwrap();
     let id = product(dir.path(), "5");

@@ -8,6 +8,7 @@
 //! - [`store`]: the traits of a database, and Postgres and `SQLite`.
 //! - [`queue`]: the trait of a queue with leases; Redis Streams, and the two databases as one.
 //! - [`cache`]: product reads through a cache, in the process or in Redis.
+//! - [`keys`]: who may call, for a server that asks.
 //! - [`decide`]: the decision itself, pure.
 //! - [`domain`], [`clock`]: plain data, and time.
 //! - `bench` (feature): the ways to sell, measured against each other.
@@ -36,6 +37,7 @@ pub mod clock;
 pub mod decide;
 pub mod domain;
 mod error;
+pub mod keys;
 pub mod queue;
 mod redis_client;
 pub mod service;

@@ -12,9 +12,10 @@ use std::{
 use order_core::{
     Error, OrderService, WorkerOptions,
     domain::{
-        AdjustmentId, OrderId, OrderRequest, OrderStatus, ProductChange, ProductId, ProductRequest,
-        Quantity, StockRequest,
+        AdjustmentId, KeyId, OrderId, OrderRequest, OrderStatus, ProductChange, ProductId,
+        ProductRequest, Quantity, StockRequest,
     },
+    keys::{KeyRequest, KeyStore, Scope, Secret},
     store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
     testing::{
         PostgresServer,
@@ -149,6 +150,7 @@ async fn history(
     assert_eq!(stock().await, 15);
 
     cuts += updates(store, wire, cut, id).await;
+    cuts += keys(store, direct, wire, cut).await;
 
     let order = || {
         OrderRequest::one(id, Quantity::new(2).unwrap())
@@ -213,6 +215,26 @@ async fn updates(store: &PostgresStore, wire: &Wire, cut: (Cut, i64), id: Produc
     let updated = store.update_product(id, &change, update_id, at).await;
     cuts += wire.was_cut();
     assert_eq!(updated.unwrap().map(|p| p.version), Some(4));
+    cuts
+}
+
+/// Makes a key and revokes it; how many of the two were really cut.
+async fn keys(store: &PostgresStore, direct: &PostgresStore, wire: &Wire, cut: (Cut, i64)) -> i64 {
+    let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let id = KeyId(Uuid::now_v7_for_tests());
+    let request = KeyRequest::new("key", Scope::ALL.into_iter().collect()).unwrap();
+    let key = request.stamp(id, &Secret::generate().unwrap(), at);
+    let mut cuts = 0;
+    wire.cut(cut);
+    store.create_key(&key).await.unwrap();
+    cuts += wire.was_cut();
+    let stored = async || direct.keys().await.unwrap().remove(0);
+    assert_eq!(stored().await, key.key);
+    wire.cut(cut);
+    let revoked = store.revoke_key(id, at).await.unwrap().unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(revoked.revoked_at, Some(at));
+    assert_eq!(stored().await, revoked);
     cuts
 }
 

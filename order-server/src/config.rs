@@ -1,9 +1,14 @@
 //! Settings: flags over environment over `orders.toml` over defaults.
 
-use std::{ffi::OsString, fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+mod edge;
+mod origin;
+mod parse;
+mod tls;
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use clap::{Args, CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use clap::{Args, Parser, ValueEnum};
 use order_core::{
     OrderService, RedisClient, WorkerOptions,
     cache::{LocalCache, RedisCache},
@@ -13,8 +18,10 @@ use order_core::{
 };
 use url::Url;
 
-/// Where settings are read from when neither a flag nor the environment gives them.
-pub const FILE: &str = "orders.toml";
+pub use edge::Edge;
+pub use origin::Origin;
+pub use parse::{FILE, parse, parse_from};
+pub use tls::Tls;
 
 /// The settings of the server.
 #[derive(Clone, Debug, Parser)]
@@ -48,23 +55,35 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 10_000)]
     pub max_waiting: usize,
 
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub edge: Edge,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub tls: Tls,
+
     /// How to write the log, whose levels RUST_LOG sets
     #[arg(long, env, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Listen beyond this machine although nobody has to prove who they are
+    /// Listen beyond this machine although there are no API keys, and nobody has to prove who
+    /// they are; the first key that is made ends that
     #[arg(long)]
     pub insecure_no_auth: bool,
 }
 
 impl Settings {
+    /// Whether these settings may serve; `is_open` when there are no keys.
+    ///
     /// # Errors
     /// When the settings do not go together.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if !self.bind_addr.ip().is_loopback() && !self.insecure_no_auth {
+    pub fn check(&self, is_open: bool) -> anyhow::Result<()> {
+        if is_open && !self.bind_addr.ip().is_loopback() && !self.insecure_no_auth {
             bail!(
                 "bind-addr {} is reachable from other machines and there are no API keys: \
-                 listen on 127.0.0.1, or give --insecure-no-auth",
+                 make one (order-cli key create --name NAME --scope admin), listen on 127.0.0.1, \
+                 or give --insecure-no-auth",
                 self.bind_addr
             );
         }
@@ -254,76 +273,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Reads the settings of this process; what is wrong ends it with one clear line.
-#[must_use]
-pub fn parse<P: Parser>() -> P {
-    let file = match std::fs::read_to_string(Path::new(FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => refuse(&error.to_string()).exit(),
-        Ok(text) => text,
-    };
-    parse_from(std::env::args_os(), &file).unwrap_or_else(|error| error.exit())
-}
-
-/// Reads settings from `arguments`, the environment and the text of `orders.toml`.
-///
-/// The file's values become the defaults, so that flags and environment win over them and
-/// each is checked like any other. One file serves all programs: what another program of
-/// this project knows is passed over.
-///
-/// # Errors
-/// [`clap::Error`], which names the setting; also for `--help`.
-pub fn parse_from<P: Parser>(
-    arguments: impl IntoIterator<Item = OsString>,
-    file: &str,
-) -> Result<P, clap::Error> {
-    let mut command = P::command();
-    let table: toml::Table = file
-        .parse()
-        .map_err(|error: toml::de::Error| refuse(error.message()))?;
-    let ours = Settings::command();
-    for (name, value) in table {
-        if !ours
-            .get_arguments()
-            .any(|argument| argument.get_id() == &name)
-        {
-            return Err(refuse(&format!("unknown setting `{name}`")));
-        }
-        let text = match value {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(number) => number.to_string(),
-            toml::Value::Boolean(flag) => flag.to_string(),
-            other => return Err(refuse(&format!("`{name}` cannot be {}", other.type_str()))),
-        };
-        command = with_default(command, &name, &text);
-    }
-    P::from_arg_matches(&command.try_get_matches_from(arguments)?)
-}
-
-/// Makes `text` the default of the setting `name` of a command and of all below it.
-fn with_default(mut command: clap::Command, name: &str, text: &str) -> clap::Command {
-    if command
-        .get_arguments()
-        .any(|argument| argument.get_id() == name)
-    {
-        command = command.mut_arg(name, |argument| argument.default_value(text.to_owned()));
-    }
-    let below: Vec<String> = command
-        .get_subcommands()
-        .map(|command| command.get_name().to_owned())
-        .collect();
-    for subcommand in below {
-        command = command.mut_subcommand(subcommand, |command| with_default(command, name, text));
-    }
-    command
-}
-
-fn refuse(reason: &str) -> clap::Error {
-    Settings::command().error(ErrorKind::InvalidValue, format!("{FILE}: {reason}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn read(arguments: &[&str], file: &str) -> Result<Settings, String> {
@@ -339,6 +292,17 @@ mod tests {
         assert_eq!(settings.worker, WorkerMode::Off);
         assert_eq!(settings.max_waiting, 5);
         assert_eq!(settings.deciding.strategy, Strategy::Batch);
+    }
+
+    #[test]
+    fn several_origins_stand_in_one_setting() {
+        let both = "https://shop.example,http://localhost:3000";
+        let by_flag = read(&["--cors-origins", both], "").unwrap();
+        assert_eq!(by_flag.edge.cors_origins.len(), 2);
+        let by_file = read(&[], &format!("cors_origins = \"{both}\"")).unwrap();
+        assert_eq!(by_file.edge, by_flag.edge);
+        let refused = read(&["--cors-origins", "*"], "").unwrap_err();
+        assert!(refused.contains("--cors-origins"), "{refused}");
     }
 
     #[test]
@@ -372,10 +336,21 @@ mod tests {
     }
 
     #[test]
+    fn the_default_edge_is_that_without_flags() {
+        let settings = read(&[], "").unwrap();
+        assert_eq!(settings.edge, Edge::default());
+    }
+
+    #[test]
     fn an_open_server_stays_on_this_machine() {
-        let open = |flags: &[&str]| read(flags, "").unwrap().check();
-        assert!(open(&[]).is_ok());
-        assert!(open(&["--bind-addr", "0.0.0.0:1"]).is_err());
-        assert!(open(&["--bind-addr", "0.0.0.0:1", "--insecure-no-auth"]).is_ok());
+        let check = |flags: &[&str], is_open| read(flags, "").unwrap().check(is_open);
+        assert!(check(&[], true).is_ok());
+        for everywhere in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            let flags = ["--bind-addr", everywhere];
+            assert!(check(&flags, true).is_err(), "{everywhere}");
+            assert!(check(&flags, false).is_ok(), "{everywhere}");
+            let flags = ["--bind-addr", everywhere, "--insecure-no-auth"];
+            assert!(check(&flags, true).is_ok(), "{everywhere}");
+        }
     }
 }

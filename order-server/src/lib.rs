@@ -1,12 +1,16 @@
 //! The HTTP server of the order system: a thin layer over [`order_core`].
 //!
 //! - [`api`]: the operations, described to OpenAPI as they are implemented.
-//! - [`http`]: what every request meets: connections, errors, request ids, the documents.
+//! - [`auth`]: who calls, and what they may do.
+//! - [`connections`]: what they may cost.
+//! - [`http`]: what every request meets: limits, errors, request ids, the documents.
 //! - [`config`]: settings from flags, environment and `orders.toml`.
 //! - [`serve()`]: puts it together and runs until told to stop.
 
 pub mod api;
+pub mod auth;
 pub mod config;
+pub mod connections;
 pub mod http;
 mod serve;
 pub mod telemetry;

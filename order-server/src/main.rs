@@ -1,10 +1,12 @@
 //! Starts the server: reads the settings, opens the database, serves until told to stop.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use order_server::{
     Server,
+    auth::KeyRing,
     config::{Settings, WorkerMode},
+    connections::affordable,
     serve, telemetry,
 };
 use tokio::net::TcpListener;
@@ -27,8 +29,10 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(settings.log_format)?;
-    settings.check()?;
+    let tls = settings.tls.acceptor()?;
     let store = settings.database.open().await?;
+    let keys = KeyRing::load(store.clone()).await?;
+    settings.check(keys.is_open())?;
     let redis = settings.redis.client()?;
     let service = settings
         .redis
@@ -39,24 +43,34 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.bind_addr)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.bind_addr))?;
-    let address = listener.local_addr()?;
-    // Whoever started it may not read this.
-    let _ = writeln!(
-        std::io::stdout(),
-        "API        http://{address}/api/v1\n\
-         Docs       http://{address}/docs (Swagger UI), http://{address}/redoc\n\
-         Database   {}",
-        settings.database
-    );
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    announce(&format!("{scheme}://{}", listener.local_addr()?), &settings);
     let worker = (settings.worker == WorkerMode::Embedded)
         .then(|| service.worker(settings.deciding.options()));
+    let mut edge = settings.edge;
+    edge.max_connections = affordable(edge.max_connections);
     let server = Server {
         service,
         worker,
+        keys: Arc::new(keys),
+        edge,
+        tls,
         redis,
     };
     serve(listener, server, telemetry::stop_signal()).await?;
     Ok(())
+}
+
+/// Says where everything is.
+fn announce(origin: &str, settings: &Settings) {
+    // Whoever started it may not read this.
+    let _ = writeln!(
+        std::io::stdout(),
+        "API        {origin}/api/v1\n\
+         Docs       {origin}/docs (Swagger UI), {origin}/redoc\n\
+         Database   {}",
+        settings.database
+    );
 }
 
 #[cfg(test)]

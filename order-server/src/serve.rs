@@ -1,15 +1,13 @@
 //! Puts the server together and runs it.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use order_core::{OrderService, RedisClient, Worker};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{acceptor::NoDelay, app};
-
-/// How long requests in flight may take to finish once the server is told to stop.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+use crate::{auth::KeyRing, config::Edge, connections, http::app};
 
 /// What the server is made of.
 pub struct Server {
@@ -17,6 +15,12 @@ pub struct Server {
     pub service: OrderService,
     /// The worker inside it, if there is one.
     pub worker: Option<Worker>,
+    /// The keys that requests are checked by.
+    pub keys: Arc<KeyRing>,
+    /// What it bears from outside.
+    pub edge: Edge,
+    /// What speaks TLS, if it does.
+    pub tls: Option<TlsAcceptor>,
     /// The Redis that it can do without, if there is one.
     pub redis: Option<RedisClient>,
 }
@@ -25,7 +29,7 @@ pub struct Server {
 /// in flight, lets the worker finish its batch.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener has no address.
 pub async fn serve(
     listener: TcpListener,
     server: Server,
@@ -35,13 +39,18 @@ pub async fn serve(
         let stop = stop.clone();
         tokio::spawn(async move { worker.run(stop).await })
     });
-    let served = poem::Server::new_with_acceptor(NoDelay::new(listener)?)
-        .run_with_graceful_shutdown(
-            app(server.service, server.redis),
-            stop.clone().cancelled_owned(),
-            Some(SHUTDOWN_LIMIT),
-        )
-        .await;
+    let keys = Arc::clone(&server.keys);
+    let fresh = stop.clone();
+    tokio::spawn(async move { keys.keep_fresh(fresh).await });
+    let app = app(server.service, server.redis, server.keys, &server.edge);
+    let served = connections::serve(
+        listener,
+        app,
+        server.edge.limits(),
+        server.tls,
+        stop.clone(),
+    )
+    .await;
     stop.cancel();
     if let Some(worker) = worker
         && let Err(panic) = worker.await

@@ -4,12 +4,15 @@
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use clap::Args;
+
+use crate::pinned;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -19,14 +22,20 @@ pub(crate) struct Health {
     /// Where the server listens
     #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
     bind_addr: SocketAddr,
+
+    /// The certificate that the server speaks TLS with, when it does, in a PEM file
+    #[arg(long, env, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
 }
 
 pub(crate) fn run(health: &Health) -> anyhow::Result<ExitCode> {
-    let answer = ask(reachable(health.bind_addr)).context("the server does not answer")?;
+    let address = reachable(health.bind_addr);
+    let answer = ask(address, health.tls_cert.as_deref()).context("the server does not answer")?;
     let status = answer.lines().next().unwrap_or_default();
     ensure!(
         status.split(' ').nth(1) == Some("200"),
-        "the server is not ready: {status}"
+        "the server is not ready: {}",
+        status.escape_default()
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -42,9 +51,16 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+fn ask(address: SocketAddr, tls_cert: Option<&Path>) -> anyhow::Result<String> {
+    let stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
+    match tls_cert {
+        Some(cert) => get(pinned::speak(stream, cert)?),
+        None => get(stream),
+    }
+}
+
+fn get(mut stream: impl Read + Write) -> anyhow::Result<String> {
     stream.write_all(b"GET /health/ready HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

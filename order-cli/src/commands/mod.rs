@@ -2,7 +2,9 @@
 
 pub(crate) mod bench;
 pub(crate) mod bulk;
+mod confirm;
 pub(crate) mod health;
+pub(crate) mod key;
 mod list;
 pub(crate) mod order;
 pub(crate) mod product;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use clap::Subcommand;
 use order_core::{
     Error, OrderService,
@@ -10,7 +10,7 @@ use order_core::{
     store::ProductQuery,
 };
 
-use super::list;
+use super::{confirm::confirm, list};
 use crate::output::{Column, Output};
 
 const COLUMNS: &[Column] = &[
@@ -164,21 +164,4 @@ fn change(
 
 fn found<T>(product: Option<T>, id: ProductId) -> Result<T, Error> {
     product.ok_or(Error::ProductNotFound(id))
-}
-
-/// Asks on a terminal; elsewhere nobody could answer, and `--yes` is needed.
-fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
-    use std::io::{IsTerminal, Write, stdin, stdout};
-    if yes {
-        return Ok(());
-    }
-    ensure!(stdin().is_terminal(), "{question} give --yes to do it");
-    print!("{question} [y/N] ");
-    stdout().flush()?;
-    let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
-    if !answer.trim().eq_ignore_ascii_case("y") {
-        bail!("not done");
-    }
-    Ok(())
 }

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use super::{CachedStore, Entry};
 use crate::{
     domain::{
-        AdjustmentId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
+        AdjustmentId, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
         ProductId, StockAdjustment,
     },
     error::Error,
+    keys::{Access, ApiKey, HashedKey, KeyStore},
     store::{
         Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
         ProductStore, Purchase, Store, Strategy,
@@ -124,6 +125,25 @@ impl OrderStore for CachedStore {
         limit: usize,
     ) -> Result<Vec<OrderId>, Error> {
         self.inner.pending_before(before, limit).await
+    }
+}
+
+#[async_trait]
+impl KeyStore for CachedStore {
+    async fn create_key(&self, key: &HashedKey) -> Result<(), Error> {
+        self.inner.create_key(key).await
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
+        self.inner.keys().await
+    }
+
+    async fn revoke_key(&self, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>, Error> {
+        self.inner.revoke_key(id, at).await
+    }
+
+    async fn access(&self) -> Result<Access, Error> {
+        self.inner.access().await
     }
 }
 

@@ -55,6 +55,11 @@ id!(
     AdjustmentId,
     "adjustment_id"
 );
+id!(
+    /// Names a key of the API.
+    KeyId,
+    "key_id"
+);
 
 /// Makes ids that grow: within one generator each is greater than the one before,
 /// also within a millisecond and when the clock steps back.

@@ -12,7 +12,7 @@ mod product;
 mod quantity;
 mod text;
 
-pub use id::{AdjustmentId, IdGenerator, OrderId, ProductId};
+pub use id::{AdjustmentId, IdGenerator, KeyId, OrderId, ProductId};
 pub use money::Money;
 pub use order::{
     Failure, FailureCode, NewOrder, Order, OrderLine, OrderRequest, OrderStatus, RequestedLine,
@@ -22,3 +22,4 @@ pub use product::{
     MAX_STOCK, NewProduct, Product, ProductChange, ProductRequest, StockAdjustment, StockRequest,
 };
 pub use quantity::Quantity;
+pub(crate) use text::bounded;

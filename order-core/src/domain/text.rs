@@ -4,7 +4,7 @@ use crate::error::Error;
 
 /// `value` when it has `min..=max` characters (Unicode scalar values, as both databases
 /// count them) and no NUL, which Postgres cannot store.
-pub(super) fn bounded(
+pub(crate) fn bounded(
     field: &'static str,
     value: String,
     min: usize,

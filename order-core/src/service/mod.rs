@@ -2,6 +2,7 @@
 //! ids put in, and concurrent requests grouped.
 
 mod group;
+mod keys;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

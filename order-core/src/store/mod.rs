@@ -6,6 +6,7 @@
 //! with the same ids and finds itself already done.
 
 mod error;
+mod key_rows;
 mod plan;
 mod postgres;
 mod retry;
@@ -25,6 +26,7 @@ use crate::{
         Product, ProductChange, ProductId, StockAdjustment,
     },
     error::Error,
+    keys::KeyStore,
 };
 
 #[cfg(feature = "bench")]
@@ -213,7 +215,7 @@ pub trait OrderStore: Send + Sync {
 
 /// A database that keeps everything.
 #[async_trait]
-pub trait Store: ProductStore + OrderStore {
+pub trait Store: ProductStore + OrderStore + KeyStore {
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), Error>;
 

@@ -3,6 +3,8 @@
 //! It shares no code with them beyond the domain types: it sums, sorts and checks in its own,
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
+mod keys;
+
 use std::{collections::BTreeMap, sync::Mutex};
 
 use async_trait::async_trait;
@@ -16,6 +18,7 @@ use crate::{
         ProductChange, ProductId, StockAdjustment,
     },
     error::Error,
+    keys::HashedKey,
     store::{
         Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
         ProductStore, Purchase, Store, Strategy,
@@ -28,6 +31,7 @@ struct State {
     archived: BTreeMap<ProductId, Product>,
     orders: BTreeMap<OrderId, Order>,
     adjustments: Vec<(ProductId, i64)>,
+    keys: Vec<HashedKey>,
 }
 
 /// A store in memory that loses everything with the process. For tests.

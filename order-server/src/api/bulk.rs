@@ -9,9 +9,12 @@ use super::{
     Tag,
     order_body::{Buy, Status},
 };
-use crate::http::{
-    json::{Item, Json},
-    problem::{Problem, ProblemBody},
+use crate::{
+    auth::WriteOrders,
+    http::{
+        json::{Item, Json},
+        problem::{Problem, ProblemBody},
+    },
 };
 
 const MAX_ORDERS: usize = 10_000;
@@ -78,7 +81,11 @@ impl BulkOrders {
 impl BulkOrders {
     /// Order many times in the background: up to 10000 orders, each judged by itself
     #[oai(path = "/orders/bulk", method = "post", operation_id = "acceptOrders")]
-    async fn accept(&self, body: Json<Bulk, MAX_BODY_BYTES>) -> Result<BulkAnswer, Problem> {
+    async fn accept(
+        &self,
+        _caller: WriteOrders,
+        body: Json<Bulk, MAX_BODY_BYTES>,
+    ) -> Result<BulkAnswer, Problem> {
         let orders = body.0.orders;
         if !(1..=MAX_ORDERS).contains(&orders.len()) {
             return Err(Problem::invalid("orders", "must have 1 to 10000 items"));

@@ -17,7 +17,10 @@ use super::{
     cursor::{encode, page_request},
     order_body::{Buy, OrderBody, Status, Time},
 };
-use crate::http::{json::Json, problem::Problem};
+use crate::{
+    auth::{ReadOrders, WriteOrders},
+    http::{json::Json, problem::Problem},
+};
 
 /// Where an order stands, in short.
 #[derive(Debug, Serialize, Object)]
@@ -74,7 +77,7 @@ impl Orders {
 impl Orders {
     /// Order in the background: stored now, decided soon
     #[oai(path = "/orders", method = "post", operation_id = "acceptOrder")]
-    async fn accept(&self, body: Json<Buy>) -> Result<Accepted, Problem> {
+    async fn accept(&self, _caller: WriteOrders, body: Json<Buy>) -> Result<Accepted, Problem> {
         let order = self.service.accept(body.0.try_into()?).await?;
         let location = location(&order);
         Ok(Accepted::Order(Json(order.into()), location))
@@ -82,7 +85,7 @@ impl Orders {
 
     /// Buy at once: sold, or 409 and nothing is stored
     #[oai(path = "/orders/purchase", method = "post", operation_id = "purchase")]
-    async fn purchase(&self, body: Json<Buy>) -> Result<Bought, Problem> {
+    async fn purchase(&self, _caller: WriteOrders, body: Json<Buy>) -> Result<Bought, Problem> {
         let order = self.service.purchase(body.0.try_into()?).await?;
         let location = location(&order);
         Ok(Bought::Order(Json(order.into()), location))
@@ -93,6 +96,7 @@ impl Orders {
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
+        _caller: ReadOrders,
         /// Items on a page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
@@ -123,7 +127,7 @@ impl Orders {
 
     /// Read an order
     #[oai(path = "/orders/:id", method = "get", operation_id = "getOrder")]
-    async fn get(&self, id: Path<Uuid>) -> Result<Json<OrderBody>, Problem> {
+    async fn get(&self, _caller: ReadOrders, id: Path<Uuid>) -> Result<Json<OrderBody>, Problem> {
         Ok(Json(self.find(id.0).await?.into()))
     }
 
@@ -133,7 +137,11 @@ impl Orders {
         method = "get",
         operation_id = "getOrderStatus"
     )]
-    async fn status(&self, id: Path<Uuid>) -> Result<Json<StatusBody>, Problem> {
+    async fn status(
+        &self,
+        _caller: ReadOrders,
+        id: Path<Uuid>,
+    ) -> Result<Json<StatusBody>, Problem> {
         let order = self.find(id.0).await?;
         Ok(Json(StatusBody {
             order_id: order.id.0,
@@ -149,7 +157,11 @@ impl Orders {
         method = "post",
         operation_id = "cancelOrder"
     )]
-    async fn cancel(&self, id: Path<Uuid>) -> Result<Json<OrderBody>, Problem> {
+    async fn cancel(
+        &self,
+        _caller: WriteOrders,
+        id: Path<Uuid>,
+    ) -> Result<Json<OrderBody>, Problem> {
         let order = self.service.cancel(OrderId(id.0)).await?;
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
         Ok(Json(order.into()))

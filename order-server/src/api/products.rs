@@ -17,7 +17,10 @@ use super::{
     cursor::{encode, page_request},
     wire::{Amount, present},
 };
-use crate::http::{json::Json, problem::Problem};
+use crate::{
+    auth::{ReadProducts, WriteProducts},
+    http::{json::Json, problem::Problem},
+};
 
 type Time = chrono::DateTime<chrono::Utc>;
 
@@ -213,7 +216,11 @@ impl Products {
 impl Products {
     /// Create a product
     #[oai(path = "/products", method = "post", operation_id = "createProduct")]
-    async fn create(&self, body: Json<CreateProduct>) -> Result<Created, Problem> {
+    async fn create(
+        &self,
+        _caller: WriteProducts,
+        body: Json<CreateProduct>,
+    ) -> Result<Created, Problem> {
         let Json(body) = body;
         let request = ProductRequest::new(body.name, body.price.0, body.stock, body.sku)?;
         let product = self.service.create_product(request).await?;
@@ -226,6 +233,7 @@ impl Products {
     #[oai(path = "/products", method = "get", operation_id = "listProducts")]
     async fn list(
         &self,
+        _caller: ReadProducts,
         /// Items on a page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
@@ -252,6 +260,7 @@ impl Products {
     #[oai(path = "/products/:id", method = "get", operation_id = "getProduct")]
     async fn get(
         &self,
+        _caller: ReadProducts,
         id: Path<Uuid>,
         /// An `ETag` that the client has
         #[oai(name = "If-None-Match")]
@@ -268,6 +277,7 @@ impl Products {
     )]
     async fn get_cached(
         &self,
+        _caller: ReadProducts,
         id: Path<Uuid>,
         /// An `ETag` that the client has
         #[oai(name = "If-None-Match")]
@@ -284,6 +294,7 @@ impl Products {
     )]
     async fn replace(
         &self,
+        _caller: WriteProducts,
         id: Path<Uuid>,
         /// The `ETag` that the change was made from
         #[oai(name = "If-Match")]
@@ -308,6 +319,7 @@ impl Products {
     )]
     async fn patch(
         &self,
+        _caller: WriteProducts,
         id: Path<Uuid>,
         /// The `ETag` that the change was made from
         #[oai(name = "If-Match")]
@@ -340,7 +352,12 @@ impl Products {
         method = "post",
         operation_id = "adjustStock"
     )]
-    async fn adjust(&self, id: Path<Uuid>, body: Json<AdjustStock>) -> Result<Changed, Problem> {
+    async fn adjust(
+        &self,
+        _caller: WriteProducts,
+        id: Path<Uuid>,
+        body: Json<AdjustStock>,
+    ) -> Result<Changed, Problem> {
         let Json(body) = body;
         let request = StockRequest::new(body.delta, body.reason)?;
         let product = self.service.adjust_stock(ProductId(id.0), request).await?;
@@ -353,7 +370,7 @@ impl Products {
         method = "delete",
         operation_id = "archiveProduct"
     )]
-    async fn archive(&self, id: Path<Uuid>) -> Result<Archived, Problem> {
+    async fn archive(&self, _caller: WriteProducts, id: Path<Uuid>) -> Result<Archived, Problem> {
         if self.service.archive_product(ProductId(id.0)).await? {
             Ok(Archived::Done)
         } else {

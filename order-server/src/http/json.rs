@@ -18,7 +18,7 @@ use serde::{
 };
 use serde_json::{Value, error::Category, value::RawValue};
 
-use super::problem::Problem;
+use super::{deadline::in_time, problem::Problem};
 
 /// The largest body that is read, where nothing else is said.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -56,9 +56,9 @@ impl<T: Type, const LIMIT: usize> Payload for Json<T, LIMIT> {
 impl<T: DeserializeOwned + Type, const LIMIT: usize> ParsePayload for Json<T, LIMIT> {
     const IS_REQUIRED: bool = true;
 
-    async fn from_request(_: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bytes = body.take()?.into_bytes_limit(LIMIT).await;
-        let bytes = bytes.map_err(|error| match error {
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let read = body.take()?.into_bytes_limit(LIMIT);
+        let bytes = in_time(request, read).await?.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "payload_too_large",

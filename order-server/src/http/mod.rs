@@ -1,32 +1,57 @@
 //! What every request meets, whatever it asks for.
 
-pub mod acceptor;
+mod cors;
+mod deadline;
 mod documents;
+mod errors;
+mod head_size;
 pub mod json;
+mod methods;
 pub mod problem;
+mod rate_limit;
 mod request_id;
+mod security;
+
+use std::sync::Arc;
 
 use order_core::{OrderService, RedisClient};
 use poem::{
     Endpoint, EndpointExt, Response, Route, get, handler, middleware::CatchPanic, web::Redirect,
 };
 
-use self::{problem::Problem, request_id::RequestId};
-use crate::api;
+use self::{
+    cors::Cors, deadline::Limit, errors::Errors, head_size::HeadSize, methods::Methods,
+    problem::Problem, rate_limit::RateLimit, request_id::RequestId, security::Security,
+};
+use crate::{
+    api,
+    auth::{Identify, KeyRing},
+    config::Edge,
+};
 
-/// The whole application.
-pub fn app(service: OrderService, redis: Option<RedisClient>) -> impl Endpoint<Output = Response> {
+/// The whole application. A request meets the layers from the last to the first: it gets its
+/// name, its caller is known before it is counted, and counted before anything is done for it.
+pub fn app(
+    service: OrderService,
+    redis: Option<RedisClient>,
+    keys: Arc<KeyRing>,
+    edge: &Edge,
+) -> impl Endpoint<Output = Response> + use<> {
     let health = api::health::Health::new(service.clone(), redis);
     let api = api::service(service, health.clone());
-    Route::new()
+    let methods = Methods::described(&api.spec());
+    documents::add(Route::new(), &api)
         .at("/", get(root))
-        .at("/openapi.json", api.spec_endpoint())
-        .nest("/docs", api.swagger_ui())
-        .at("/redoc", documents::redoc(&api))
         .nest("/api/v1", api)
         .nest("/health", api::health::routes(health))
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
-        .catch_all_error(async |error| Problem::from_poem(error))
+        .with(Errors::new(methods))
+        .with(Limit::new(edge.request_timeout()))
+        .with(HeadSize)
+        .with(RateLimit::new(edge.rate_limit, edge.rate_limit_burst))
+        .with(Identify::new(keys))
+        .with(Cors::new(&edge.cors_origins))
+        .with(Security)
         .with(RequestId::default())
 }
 

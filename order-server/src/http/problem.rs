@@ -110,6 +110,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "order_not_found", detail)
     }
 
+    /// 503: the database is needed, and does not answer.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "unavailable", "the database does not answer")
+    }
+
     /// 500: our fault, and what it is stays in the log.
     #[must_use]
     pub fn internal() -> Self {
@@ -196,8 +203,7 @@ impl From<Error> for Problem {
             }
             Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "database is away");
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, "unavailable", "the database does not answer")
+                Self::unavailable()
             }
             _ => {
                 tracing::error!(error = &error as &dyn std::error::Error, "request failed");
@@ -220,9 +226,14 @@ impl IntoResponse for Problem {
             .status(self.status)
             .content_type(ProblemPayload::CONTENT_TYPE)
             .body(body);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let headers = response.headers_mut();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let header = match self.status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
         }
         response
     }
@@ -240,16 +251,21 @@ impl Payload for ProblemPayload {
 }
 
 /// Every status that an operation may answer a problem with.
-const STATUSES: [(u16, &str); 9] = [
+const STATUSES: [(u16, &str); 14] = [
     (400, "Malformed: the request cannot be read"),
+    (401, "No key that is in force"),
+    (403, "The key lacks the scope"),
     (404, "Unknown product or order"),
+    (408, "The body did not come in time"),
     (409, "Conflict with the state of things"),
     (412, "The product changed since it was read"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (422, "Well-formed, and out of bounds: names the field"),
+    (429, "Too many requests; Retry-After says when to come back"),
+    (431, "Path and headers are too large"),
     (500, "Our fault"),
-    (503, "Overloaded, or the database is away"),
+    (503, "Overloaded, or the database is away or slow"),
 ];
 
 impl ApiResponse for Problem {

@@ -8,7 +8,12 @@ use order_core::{
     store::{self, Imbalance, Store},
     testing::PostgresServer,
 };
-use order_server::{Server, config::Redis, serve};
+use order_server::{
+    Server,
+    auth::KeyRing,
+    config::{Edge, Redis},
+    serve,
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +34,7 @@ pub async fn on_each_store(test: impl AsyncFn(&Shop)) {
 pub struct Shop {
     pub client: reqwest::Client,
     pub origin: String,
-    database_url: String,
+    pub database_url: String,
     stop: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -68,11 +73,15 @@ impl Answer {
 
 impl Shop {
     pub async fn open(database_url: &str) -> Self {
-        Self::open_with_redis(database_url, None).await
+        Self::open_with(database_url, None, Edge::default()).await
+    }
+
+    pub async fn open_with_redis(database_url: &str, redis_url: Option<&str>) -> Self {
+        Self::open_with(database_url, redis_url, Edge::default()).await
     }
 
     /// A server as its settings make it.
-    pub async fn open_with_redis(database_url: &str, redis_url: Option<&str>) -> Self {
+    pub async fn open_with(database_url: &str, redis_url: Option<&str>, edge: Edge) -> Self {
         let store = store::connect(database_url).await.unwrap();
         store.migrate().await.unwrap();
         let settings = Redis {
@@ -80,6 +89,7 @@ impl Shop {
             cache_ttl: 300,
         };
         let redis = settings.client().unwrap();
+        let keys = Arc::new(KeyRing::load(store.clone()).await.unwrap());
         let service = settings.builder(store, redis.clone()).build();
         let worker = Some(service.worker(WorkerOptions::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -88,6 +98,9 @@ impl Shop {
         let server = Server {
             service,
             worker,
+            keys,
+            edge,
+            tls: None,
             redis,
         };
         let served = tokio::spawn(serve(listener, server, stop.clone()));

@@ -11,6 +11,7 @@ mod accept;
 mod conditional;
 mod connections;
 mod frontier;
+mod keys;
 mod orders;
 mod products;
 mod read;

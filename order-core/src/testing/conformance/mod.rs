@@ -2,6 +2,7 @@
 //!
 //! Each check gets a new, empty backend from `fresh`.
 
+mod keys;
 mod orders;
 mod products;
 mod queue;
@@ -45,6 +46,8 @@ where
     orders::cancelling_gives_the_stock_back_once(&bench(&fresh).await).await;
     orders::the_price_is_that_of_the_acceptance(&bench(&fresh).await).await;
     orders::lists_filter_and_continue(&bench(&fresh).await).await;
+    keys::a_key_is_kept_without_its_secret(&bench(&fresh).await).await;
+    keys::revoking_is_for_good_and_opens_nothing(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
     races::cancelling_and_deciding_agree(&bench(&fresh).await).await;

@@ -1,0 +1,101 @@
+//! What an operation needs its caller to have, as a parameter of the operation.
+
+use order_core::keys::{Scope, Scopes};
+use poem::{Request, RequestBody, http::StatusCode};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaSecurityScheme, Registry},
+};
+
+use super::Caller;
+use crate::http::problem::Problem;
+
+const READ: u8 = Scope::Read as u8;
+const ORDERS: u8 = Scope::Orders as u8;
+const PRODUCTS: u8 = Scope::Products as u8;
+const ADMIN: u8 = Scope::Admin as u8;
+
+/// Needed to read products.
+pub type ReadProducts = Needs<{ READ | PRODUCTS }>;
+/// Needed to change products.
+pub type WriteProducts = Needs<PRODUCTS>;
+/// Needed to read orders.
+pub type ReadOrders = Needs<{ READ | ORDERS }>;
+/// Needed to place and cancel orders.
+pub type WriteOrders = Needs<ORDERS>;
+/// Needed for what operators do.
+pub type Operate = Needs<ADMIN>;
+
+/// The proof that the caller has one of the scopes whose bits are in `ANY_OF`, or `admin`.
+/// As the first parameter of an operation it is asked for before the body is read.
+pub struct Needs<const ANY_OF: u8>(());
+
+impl<const ANY_OF: u8> Needs<ANY_OF> {
+    fn check(caller: Option<&Caller>) -> Result<Self, Problem> {
+        let needed = Scopes::from_bits(ANY_OF);
+        match caller {
+            Some(Caller::Anybody) => Ok(Self(())),
+            Some(Caller::Holder(holder)) if holder.key.scopes.allow(needed) => Ok(Self(())),
+            Some(Caller::Holder(_)) => Err(forbidden(needed)),
+            // A request that nobody looked at is one of a stranger.
+            Some(Caller::Stranger) | None => Err(unauthorized()),
+            Some(Caller::Unknown) => Err(Problem::unavailable()),
+        }
+    }
+}
+
+fn unauthorized() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "a key that is in force is needed, as `Authorization: Bearer KEY`",
+    )
+}
+
+fn forbidden(needed: Scopes) -> Problem {
+    let names: Vec<&str> = needed.iter().map(Scope::as_str).collect();
+    let detail = format!("the key lacks the scope {}", names.join(" or "));
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+}
+
+/// The name of the scheme in the description of the API.
+const SCHEME: &str = "ApiKey";
+
+impl<'a, const ANY_OF: u8> ApiExtractor<'a> for Needs<ANY_OF> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        registry.create_security_scheme(
+            SCHEME,
+            MetaSecurityScheme {
+                ty: "http",
+                description: Some(
+                    "A key that `order-cli key create` made. Its scopes say what it allows: \
+                     `read` reading; `orders` orders, also reading them; `products` products, \
+                     also reading them; `admin` everything. A server without keys asks for none.",
+                ),
+                name: None,
+                key_in: None,
+                scheme: Some("bearer"),
+                bearer_format: None,
+                flows: None,
+                openid_connect_url: None,
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![SCHEME]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self::check(request.extensions().get())?)
+    }
+}

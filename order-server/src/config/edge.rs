@@ -1,0 +1,71 @@
+//! What the server bears from outside.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use clap::Args;
+
+use super::{Origin, positive};
+use crate::connections::Limits;
+
+const MAX_CONNECTIONS: u64 = 10_000;
+const HEADER_TIMEOUT_MS: u64 = 10_000;
+const REQUEST_TIMEOUT_MS: u64 = 30_000;
+
+/// What the server bears from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Edge {
+    /// Requests a second that each key may send, and where there is none, each address; 0 for
+    /// any number. Each server process counts for itself
+    #[arg(long, env, default_value_t = 0, value_name = "REQUESTS")]
+    pub rate_limit: u32,
+
+    /// How many of them may come at once; as many as in a second unless said otherwise
+    #[arg(long, env, value_name = "REQUESTS")]
+    pub rate_limit_burst: Option<NonZeroU32>,
+
+    /// Connections that may be open; one more is answered 503 and closed
+    #[arg(long, env, default_value_t = MAX_CONNECTIONS, value_parser = positive())]
+    pub max_connections: u64,
+
+    /// How long a new connection may take until its first request is there, without the body
+    #[arg(long, env, default_value_t = HEADER_TIMEOUT_MS, value_parser = positive())]
+    pub header_timeout_ms: u64,
+
+    /// How long a request may take until its answer begins: 408 when its body is late, else 503
+    #[arg(long, env, default_value_t = REQUEST_TIMEOUT_MS, value_parser = positive())]
+    pub request_timeout_ms: u64,
+
+    /// Origins whose pages may use the API from a browser, with commas between; none unless
+    /// said otherwise
+    #[arg(long, env, value_delimiter = ',', value_name = "ORIGIN")]
+    pub cors_origins: Vec<Origin>,
+}
+
+impl Edge {
+    /// What connections may cost.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        let header_timeout = Duration::from_millis(self.header_timeout_ms);
+        Limits::new(self.max_connections, header_timeout)
+    }
+
+    /// How long a request may take.
+    #[must_use]
+    pub const fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+/// As without flags and environment.
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            rate_limit: 0,
+            rate_limit_burst: None,
+            max_connections: MAX_CONNECTIONS,
+            header_timeout_ms: HEADER_TIMEOUT_MS,
+            request_timeout_ms: REQUEST_TIMEOUT_MS,
+            cors_origins: Vec::new(),
+        }
+    }
+}

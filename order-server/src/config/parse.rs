@@ -1,0 +1,78 @@
+//! Reading settings from where they may be.
+
+use std::{ffi::OsString, io, path::Path};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use super::Settings;
+
+/// Where settings are read from when neither a flag nor the environment gives them.
+pub const FILE: &str = "orders.toml";
+
+/// Reads the settings of this process; what is wrong ends it with one clear line.
+#[must_use]
+pub fn parse<P: Parser>() -> P {
+    let file = match std::fs::read_to_string(Path::new(FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => refuse(&error.to_string()).exit(),
+        Ok(text) => text,
+    };
+    parse_from(std::env::args_os(), &file).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads settings from `arguments`, the environment and the text of `orders.toml`.
+///
+/// The file's values become the defaults, so that flags and environment win over them and
+/// each is checked like any other. One file serves all programs: what another program of
+/// this project knows is passed over.
+///
+/// # Errors
+/// [`clap::Error`], which names the setting; also for `--help`.
+pub fn parse_from<P: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+    file: &str,
+) -> Result<P, clap::Error> {
+    let mut command = P::command();
+    let table: toml::Table = file
+        .parse()
+        .map_err(|error: toml::de::Error| refuse(error.message()))?;
+    let ours = Settings::command();
+    for (name, value) in table {
+        if !ours
+            .get_arguments()
+            .any(|argument| argument.get_id() == &name)
+        {
+            return Err(refuse(&format!("unknown setting `{name}`")));
+        }
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            other => return Err(refuse(&format!("`{name}` cannot be {}", other.type_str()))),
+        };
+        command = with_default(command, &name, &text);
+    }
+    P::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// Makes `text` the default of the setting `name` of a command and of all below it.
+fn with_default(mut command: clap::Command, name: &str, text: &str) -> clap::Command {
+    if command
+        .get_arguments()
+        .any(|argument| argument.get_id() == name)
+    {
+        command = command.mut_arg(name, |argument| argument.default_value(text.to_owned()));
+    }
+    let below: Vec<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    for subcommand in below {
+        command = command.mut_subcommand(subcommand, |command| with_default(command, name, text));
+    }
+    command
+}
+
+fn refuse(reason: &str) -> clap::Error {
+    Settings::command().error(ErrorKind::InvalidValue, format!("{FILE}: {reason}"))
+}

@@ -1,0 +1,83 @@
+//! Taking connections, and turning them away.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::LazyLock,
+    time::Duration,
+};
+
+use tokio::net::{TcpListener, TcpStream};
+
+/// How long to wait when the machine cannot take a connection: long enough for others to end.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The next connection. Sends without delay: an answer leaves at once, instead of waiting for
+/// the acknowledgement of the one before (Nagle's algorithm).
+pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // A peer that is gone already refuses the option; the connection will tell.
+                let _ = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            Err(error) if is_the_peers(&error) => {}
+            // Most likely no descriptors are left, and the next attempt would fail as well.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether an error is about the one connection that was to be accepted.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// What is said to a connection that is one too many.
+static REFUSAL: LazyLock<String> = LazyLock::new(|| {
+    let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"overloaded","detail":"too many connections are open"}"#;
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\n\
+         content-type: application/problem+json\r\n\
+         content-length: {}\r\n\
+         cache-control: no-store\r\n\
+         referrer-policy: no-referrer\r\n\
+         x-content-type-options: nosniff\r\n\
+         x-frame-options: DENY\r\n\
+         retry-after: 1\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
+});
+
+/// Tells a connection that it is one too many: one write that does not wait, and no task. Whoever has sent much
+/// already may see no more of it than that the connection is closed.
+pub(super) fn refuse(stream: TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write_all(REFUSAL.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_send_without_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = tokio::spawn(TcpStream::connect(address));
+        let (stream, _) = accept(&listener).await;
+        assert!(stream.nodelay().unwrap());
+        client.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,102 @@
+//! Which pages of other origins may use the API from a browser (the Fetch standard's CORS).
+//! None, unless `CORS_ORIGINS` names them.
+//!
+//! poem's own middleware refuses whatever comes from an origin that is not named, and that
+//! includes the pages of this server, whose browsers name their origin, too. Here such
+//! requests are served like any other, and it is the browser that keeps the answer from pages
+//! that may not have it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use poem::{
+    Endpoint, Middleware, Request, Response, Result,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+};
+
+use crate::config::Origin;
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+/// What a page may send beyond what it always may.
+const ACCEPTED: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, if-match, if-none-match, prefer, x-request-id",
+);
+/// What a page may see beyond what it always may.
+const SHOWN: HeaderValue = HeaderValue::from_static(
+    "etag, location, ratelimit, ratelimit-policy, retry-after, x-cache, x-request-id",
+);
+/// How long a browser may remember what it was told.
+const MAX_AGE_SECS: HeaderValue = HeaderValue::from_static("600");
+const ORIGIN: HeaderValue = HeaderValue::from_static("origin");
+
+/// Lets pages of the named origins use the API.
+pub(super) struct Cors {
+    origins: Arc<HashSet<HeaderValue>>,
+}
+
+impl Cors {
+    pub(super) fn new(origins: &[Origin]) -> Self {
+        let origins = origins.iter().map(Origin::header).collect();
+        Self {
+            origins: Arc::new(origins),
+        }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Middleware<E> for Cors {
+    type Output = CorsEndpoint<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        CorsEndpoint {
+            inner,
+            origins: Arc::clone(&self.origins),
+        }
+    }
+}
+
+pub(super) struct CorsEndpoint<E> {
+    inner: E,
+    origins: Arc<HashSet<HeaderValue>>,
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for CorsEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        if self.origins.is_empty() {
+            return self.inner.call(request).await;
+        }
+        let origin = request.headers().get(header::ORIGIN);
+        let origin = origin.and_then(|origin| self.origins.get(origin));
+        let mut response = match origin {
+            Some(_) if is_preflight(&request) => preflight(),
+            _ => self.inner.get_response(request).await,
+        };
+        let headers = response.headers_mut();
+        // Also where the origin is not named: what is kept of this answer is no answer to others.
+        headers.append(header::VARY, ORIGIN);
+        if let Some(origin) = origin {
+            allow(headers, origin);
+        }
+        Ok(response)
+    }
+}
+
+/// Whether a browser asks if it may ask.
+fn is_preflight(request: &Request) -> bool {
+    let asked = request.headers();
+    request.method() == Method::OPTIONS && asked.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight() -> Response {
+    let mut response = Response::from(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ACCEPTED);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECS);
+    response
+}
+
+fn allow(headers: &mut HeaderMap, origin: &HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, SHOWN);
+}

@@ -1,0 +1,122 @@
+//! How long a request may take, its body included.
+//!
+//! What counts is the time until the answer begins: one that streams may go on for as long as
+//! somebody reads it. A client that says that it is ready to wait (`Prefer: wait=30`, RFC
+//! 7240) gets that much more. What a request has begun goes on when its time is over: changes
+//! run to their end, and are only no longer told.
+
+use std::{future::Future, time::Duration};
+
+use poem::{
+    Endpoint, IntoResponse, Middleware, Request, Response, Result,
+    http::{HeaderName, StatusCode},
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::problem::Problem;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const MAX_WAIT_SECS: u64 = 30;
+/// A body that is late is noticed by whoever reads it, a moment before the request as a whole.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// When the body of a request has to be there.
+#[derive(Clone, Copy)]
+struct Deadline(Instant);
+
+/// Waits for a part of the body, for as long as the request may take.
+pub(super) async fn in_time<T>(
+    request: &Request,
+    part: impl Future<Output = T>,
+) -> Result<T, Problem> {
+    match request.extensions().get() {
+        Some(Deadline(deadline)) => timeout_at(*deadline, part).await.map_err(|_| {
+            let status = StatusCode::REQUEST_TIMEOUT;
+            Problem::new(status, "request_timeout", "the body did not come in time")
+        }),
+        None => Ok(part.await),
+    }
+}
+
+/// Gives every request a deadline.
+pub(super) struct Limit {
+    limit: Duration,
+}
+
+impl Limit {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit }
+    }
+}
+
+impl<E: Endpoint> Middleware<E> for Limit {
+    type Output = LimitEndpoint<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        LimitEndpoint {
+            inner,
+            limit: self.limit,
+        }
+    }
+}
+
+pub(super) struct LimitEndpoint<E> {
+    inner: E,
+    limit: Duration,
+}
+
+impl<E: Endpoint> Endpoint for LimitEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let deadline = Instant::now() + self.limit + wait(&request);
+        request.extensions_mut().insert(Deadline(deadline));
+        let answer = self.inner.get_response(request);
+        Ok(timeout_at(deadline + MOMENT, answer)
+            .await
+            .unwrap_or_else(|_| {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let detail = "not done in time; it may still be done";
+                Problem::new(status, "timeout", detail).into_response()
+            }))
+    }
+}
+
+/// How long the client is ready to wait.
+fn wait(request: &Request) -> Duration {
+    let preferences = request.headers().get_all(PREFER).iter();
+    let wait_secs = preferences
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| {
+            let (name, value) = preference.split_once('=')?;
+            let wait_secs = value.trim().parse::<u64>().ok()?;
+            name.trim()
+                .eq_ignore_ascii_case("wait")
+                .then_some(wait_secs)
+        });
+    Duration::from_secs(wait_secs.unwrap_or(0).min(MAX_WAIT_SECS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_ready_to_wait_gets_the_time() {
+        for (prefer, wait_secs) in [
+            ("wait=5", 5),
+            ("respond-async, Wait = 10", 10),
+            ("respond-async; wait=7", 7),
+            ("wait=3600", 30),
+            ("wait=18446744073709551616", 0),
+            ("wait", 0),
+            ("wait=x", 0),
+            ("waiting=5", 0),
+            ("", 0),
+        ] {
+            let request = Request::builder().header(PREFER, prefer).finish();
+            assert_eq!(wait(&request), Duration::from_secs(wait_secs), "{prefer}");
+        }
+    }
+}

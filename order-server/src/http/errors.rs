@@ -1,0 +1,61 @@
+//! What the framework has to say, in our words. A path that does not answer a method names
+//! those that it answers (`Allow`, RFC 9110 §15.5.6).
+
+use std::sync::Arc;
+
+use poem::{
+    Endpoint, IntoResponse, Middleware, Request, Response, Result,
+    error::MethodNotAllowedError,
+    http::{HeaderValue, header},
+};
+
+use super::{methods::Methods, problem::Problem};
+
+/// Makes problems of errors.
+pub(super) struct Errors {
+    methods: Arc<Methods>,
+}
+
+impl Errors {
+    pub(super) fn new(methods: Methods) -> Self {
+        Self {
+            methods: Arc::new(methods),
+        }
+    }
+}
+
+impl<E: Endpoint> Middleware<E> for Errors {
+    type Output = ErrorsEndpoint<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        ErrorsEndpoint {
+            inner,
+            methods: Arc::clone(&self.methods),
+        }
+    }
+}
+
+pub(super) struct ErrorsEndpoint<E> {
+    inner: E,
+    methods: Arc<Methods>,
+}
+
+impl<E: Endpoint> Endpoint for ErrorsEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let uri = request.uri().clone();
+        match self.inner.call(request).await {
+            Ok(answer) => Ok(answer.into_response()),
+            Err(error) if error.is::<MethodNotAllowedError>() => {
+                let allowed = HeaderValue::try_from(self.methods.of(uri.path()));
+                let mut response = Problem::from_poem(error);
+                if let Ok(allowed) = allowed {
+                    response.headers_mut().insert(header::ALLOW, allowed);
+                }
+                Ok(response)
+            }
+            Err(error) => Ok(Problem::from_poem(error)),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Keys: what each scope allows, and when that begins and ends.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod shop;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use order_core::{OrderService, domain::KeyId, keys::KeyRequest, store};
+use serde_json::{Value, json};
+
+use shop::{Answer, Shop, on_each_store};
+
+/// How soon a change of the keys has to be in force.
+const SOON: Duration = Duration::from_secs(5);
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// A key with these scopes, as an operator makes it: its id, and its text.
+async fn key(database_url: &str, scopes: &str) -> (KeyId, String) {
+    let service = OrderService::builder(store::connect(database_url).await.unwrap()).build();
+    let request = KeyRequest::new(scopes, scopes.parse().unwrap()).unwrap();
+    let (key, secret) = service.create_key(request).await.unwrap();
+    (key.id, secret.expose().to_owned())
+}
+
+/// Sends a request with what is shown as a key.
+async fn send(shop: &Shop, method: &str, path: &str, shown: Option<&str>) -> Answer {
+    let method = method.to_uppercase().parse().unwrap();
+    let mut request = shop
+        .client
+        .request(method, format!("{}{path}", shop.origin))
+        .json(&json!({}));
+    if let Some(shown) = shown {
+        request = request.bearer_auth(shown);
+    }
+    Answer::of(request.send().await.unwrap()).await
+}
+
+/// Waits until a request with this key is answered with `status`; how long that took.
+async fn until(shop: &Shop, shown: Option<&str>, status: u16) -> Duration {
+    let start = Instant::now();
+    loop {
+        let answer = send(shop, "GET", "/api/v1/products", shown).await;
+        if answer.status == status {
+            return start.elapsed();
+        }
+        assert!(start.elapsed() < SOON, "{} after {SOON:?}", answer.status);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The scopes of which an operation needs one; none, when it needs no key at all. Whatever is
+/// not named here is for operators.
+fn needed(method: &str, path: &str) -> &'static [&'static str] {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let first = path.split('/').nth(1).unwrap_or_default();
+    match (first, method) {
+        ("health", _) => &[],
+        _ if path.ends_with("/process") => &["admin"],
+        ("products", "get") => &["read", "products", "admin"],
+        ("products", _) => &["products", "admin"],
+        ("orders", "get") => &["read", "orders", "admin"],
+        ("orders", _) => &["orders", "admin"],
+        _ => &["admin"],
+    }
+}
+
+/// Every operation of the document, with what it says about security.
+async fn operations(shop: &Shop) -> Vec<(String, String, Value)> {
+    let document = send(shop, "GET", "/openapi.json", None).await.body;
+    let scheme = &document["components"]["securitySchemes"]["ApiKey"];
+    assert_eq!(
+        (&scheme["type"], &scheme["scheme"]),
+        (&json!("http"), &json!("bearer"))
+    );
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in METHODS {
+            if let Some(operation) = item.get(method) {
+                let security = operation.get("security").cloned();
+                operations.push((
+                    method.to_owned(),
+                    path.clone(),
+                    security.unwrap_or_default(),
+                ));
+            }
+        }
+    }
+    operations
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_scope_allows_what_it_names_and_nothing_else() {
+    on_each_store(async |shop| {
+        let mut keys = Vec::new();
+        for scope in ["read", "orders", "products", "admin"] {
+            keys.push((scope, key(&shop.database_url, scope).await.1));
+        }
+        until(shop, Some(&keys[3].1), 200).await;
+        let operations = operations(shop).await;
+        assert!(operations.len() >= 17, "{operations:?}");
+        for (method, path, security) in operations {
+            let needed = needed(&method, &path);
+            let told = format!("{method} {path} needs {needed:?}");
+            let described = if needed.is_empty() {
+                Value::Null
+            } else {
+                json!([{"ApiKey": []}])
+            };
+            assert_eq!(security, described, "{told}");
+            let path = path.split('/').map(|part| match part.strip_prefix('{') {
+                Some(_) => "01900000-0000-7000-8000-000000000000",
+                None => part,
+            });
+            let path = path.collect::<Vec<_>>().join("/");
+            for (scope, key) in &keys {
+                let answer = send(shop, &method, &path, Some(key)).await;
+                if needed.is_empty() || needed.contains(scope) {
+                    assert!(![401, 403].contains(&answer.status), "{told}, not {scope}");
+                    continue;
+                }
+                assert_eq!(answer.status, 403, "{told}, not {scope}");
+                answer.is_problem("forbidden");
+                let detail = answer.body["detail"].as_str().unwrap();
+                assert!(detail.contains(needed[0]), "{told}: {detail}");
+            }
+            for shown in [None, Some("nonsense"), Some(&"x".repeat(46))] {
+                let answer = send(shop, &method, &path, shown).await;
+                if needed.is_empty() {
+                    assert!(![401, 403].contains(&answer.status), "{told}");
+                    continue;
+                }
+                assert_eq!(answer.status, 401, "{told}");
+                answer.is_problem("unauthorized");
+                assert_eq!(answer.header("www-authenticate"), "Bearer");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_and_health_need_no_key() {
+    on_each_store(async |shop| {
+        key(&shop.database_url, "read").await;
+        until(shop, None, 401).await;
+        for path in [
+            "/",
+            "/docs",
+            "/redoc",
+            "/openapi.json",
+            "/health",
+            "/health/ready",
+            "/health/cache/stats",
+        ] {
+            let answer = send(shop, "GET", path, None).await;
+            assert_eq!(answer.status, 200, "{path}");
+        }
+        assert_eq!(send(shop, "GET", "/nowhere", None).await.status, 404);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_key_closes_and_a_revoked_one_is_refused_soon() {
+    on_each_store(async |shop| {
+        assert_eq!(
+            send(shop, "GET", "/api/v1/products", None).await.status,
+            200
+        );
+        let (lost, lost_key) = key(&shop.database_url, "read").await;
+        until(shop, None, 401).await;
+        until(shop, Some(&lost_key), 200).await;
+        let store = shop.store().await;
+        let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        store.revoke_key(lost, at).await.unwrap().unwrap();
+        until(shop, Some(&lost_key), 401).await;
+        // The last key is gone, and that opens nothing.
+        assert_eq!(
+            send(shop, "GET", "/api/v1/products", None).await.status,
+            401
+        );
+        let (_, new_key) = key(&shop.database_url, "read").await;
+        until(shop, Some(&new_key), 200).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scheme_may_be_written_in_any_case() {
+    on_each_store(async |shop| {
+        let (_, key) = key(&shop.database_url, "read").await;
+        until(shop, Some(&key), 200).await;
+        for (value, status) in [
+            (format!("bearer {key}"), 200),
+            (format!("BEARER  {key}"), 200),
+            (format!("Basic {key}"), 401),
+            (format!("Bearer{key}"), 401),
+            (key.clone(), 401),
+        ] {
+            let headers = [("authorization", value.as_str())];
+            let answer = shop.send("GET", "/products", &headers, None).await;
+            assert_eq!(answer.status, status, "{value}");
+            assert!(!answer.body.to_string().contains(&key), "{value}");
+        }
+    })
+    .await;
+}
+
+/// A server that does not outlive its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn server(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_order-server"));
+    command
+        .args(arguments)
+        .current_dir(dir)
+        .env_remove("DATABASE_URL")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_a_server_does_not_listen_beyond_its_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let everywhere = ["--bind-addr", "0.0.0.0:0"];
+    let refused = server(dir.path(), &everywhere).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("there are no API keys"), "{told}");
+
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let (_, key) = key(&url, "read").await;
+    let mut process = Process(server(dir.path(), &everywhere).spawn().unwrap());
+    let out = BufReader::new(process.0.stdout.take().unwrap());
+    let first = out.lines().next().unwrap().unwrap();
+    let (_, port) = first.trim_end_matches("/api/v1").rsplit_once(':').unwrap();
+    let products = format!("http://127.0.0.1:{port}/api/v1/products");
+    let client = reqwest::Client::new();
+    let open = client.get(&products).send().await.unwrap();
+    assert_eq!(open.status(), 401);
+    let held = client.get(&products).bearer_auth(key).send().await.unwrap();
+    assert_eq!(held.status(), 200);
+}
