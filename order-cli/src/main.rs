@@ -5,7 +5,11 @@ mod commands;
 mod output;
 mod pinned;
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -62,6 +66,10 @@ enum Command {
     Migrate,
     /// Asks the server on this machine whether it can serve
     Health(commands::health::Health),
+    /// Writes the description of the server's API (OpenAPI, JSON)
+    Openapi,
+    /// Writes what a shell needs to complete these commands
+    Completions(commands::completions::Completions),
     /// Proves that the books balance; exits with 1 and names what does not
     Verify,
 }
@@ -83,8 +91,17 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     telemetry::init(cli.log_format)?;
-    if let Command::Health(health) = &cli.command {
-        return commands::health::run(health);
+    match &cli.command {
+        Command::Health(health) => return commands::health::run(health),
+        Command::Completions(completions) => {
+            commands::completions::run::<Cli>(completions);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Openapi => {
+            writeln!(io::stdout(), "{}", order_server::api::document().await?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let output = Output::new(cli.output);
     let client = cli.redis.client()?;
@@ -105,10 +122,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
-        Command::Migrate | Command::Health(_) | Command::Queue(_) | Command::Bench(_) => {
-            Ok(ExitCode::SUCCESS)
-        }
         Command::Verify => commands::verify::run(&service, &output).await,
+        // The others did without a service.
+        _ => Ok(ExitCode::SUCCESS),
     };
     service.settle(SETTLE_LIMIT).await;
     code

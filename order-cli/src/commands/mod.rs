@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod bulk;
+pub(crate) mod completions;
 mod confirm;
 pub(crate) mod health;
 pub(crate) mod key;

@@ -2,12 +2,14 @@
 
 mod bulk;
 mod cursor;
+mod document;
 pub mod health;
 mod order_body;
 mod orders;
 mod products;
 mod wire;
 
+pub use self::document::document;
 use order_core::OrderService;
 use poem_openapi::{OpenApiService, Tags};
 

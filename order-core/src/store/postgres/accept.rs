@@ -43,7 +43,7 @@ impl PostgresStore {
         orders: &[NewOrder],
         retry: &Retry,
     ) -> Result<Vec<Result<Order, Error>>, Error> {
-        let mut connection = self.connections.take().await?;
+        let mut connection = self.pool.acquire().await?;
         let stored = stored(&mut connection, orders, retry).await?;
         let fresh = plan::fresh(orders, &stored);
         let products = plan::products_of(fresh.iter().flat_map(|order| &order.lines));
@@ -63,7 +63,6 @@ impl PostgresStore {
                 self.frontier.retreat(first);
             }
         }
-        connection.keep();
         Ok(plan::merge(orders, stored, priced))
     }
 }

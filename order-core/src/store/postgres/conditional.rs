@@ -2,7 +2,7 @@
 //! stock as it takes it.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Acquire, PgConnection};
 
 use super::{
     PostgresStore,
@@ -29,8 +29,7 @@ pub(super) async fn purchase(
     store: &PostgresStore,
     order: &NewOrder,
 ) -> Result<Option<Outcome<Purchase>>, Error> {
-    let mut connection = store.connections.take().await?;
-    let mut tx = connection.begin().await?;
+    let mut tx = store.pool.begin().await?;
     let prices = prices(&mut tx, &plan::products_of(&order.lines)).await?;
     let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
         return Ok(None);
@@ -38,14 +37,12 @@ pub(super) async fn purchase(
     let Some(changed) = take_if_enough(&mut tx, &order.lines, order.created_at).await? else {
         // Awaited, so that the locks are gone before the order gets its turn under them.
         tx.rollback().await?;
-        connection.keep();
         return Ok(None);
     };
     let sold = priced.sold(order.created_at);
     let columns = Columns::of(std::iter::once(&sold));
     write_sold(&mut tx, columns, Vec::new(), order.created_at).await?;
     tx.commit().await.map_err(on_commit)?;
-    connection.keep();
     Ok(Some(Outcome {
         results: vec![Ok(sold)],
         changed,
@@ -59,8 +56,7 @@ pub(super) async fn decide(
     at: DateTime<Utc>,
     retry: &Retry,
 ) -> Result<Outcome<Decided>, Error> {
-    let mut connection = store.connections.take().await?;
-    let mut tx = connection.begin().await?;
+    let mut tx = store.pool.begin().await?;
     let (pending, claim) = store.claim(&mut tx, pick).await?;
     let [order] = pending.as_slice() else {
         return Ok(Outcome::default());
@@ -79,7 +75,6 @@ pub(super) async fn decide(
     };
     retry.note(outcome.changed.iter().map(|product| product.id));
     tx.commit().await.map_err(on_commit)?;
-    connection.keep();
     claim.committed();
     Ok(outcome)
 }

@@ -9,7 +9,6 @@
 
 mod accept;
 mod conditional;
-mod connections;
 mod frontier;
 mod keys;
 mod orders;
@@ -26,10 +25,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::{
-    connections::{Connections, TRUSTED_WHILE_IDLE},
-    frontier::Frontier,
-};
+use self::frontier::Frontier;
 use super::{Imbalance, Store};
 use tokio::sync::Mutex;
 
@@ -55,6 +51,9 @@ const SESSION: &str = "
     UNION ALL SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
     UNION ALL SELECT set_config('jit', 'off', false)";
 
+/// How long an idle connection is taken to be alive.
+const TRUSTED_WHILE_IDLE: Duration = Duration::from_secs(1);
+
 /// How to use the database.
 #[derive(Clone, Copy, Debug)]
 pub struct PostgresOptions {
@@ -77,7 +76,6 @@ impl Default for PostgresOptions {
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
-    connections: Arc<Connections>,
     frontier: Arc<Frontier>,
     /// Held from the claim of a batch until its products are locked: batches of this process
     /// have their turns in the order of their claims, and one claims while another writes.
@@ -116,7 +114,6 @@ impl PostgresStore {
             .connect_with(connect)
             .await?;
         Ok(Self {
-            connections: Arc::new(Connections::new(pool.clone())),
             pool,
             frontier: Arc::default(),
             turnstile: Arc::default(),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
@@ -48,8 +48,7 @@ impl Turns for PostgresStore {
         orders: &[NewOrder],
         retry: &Retry,
     ) -> Result<Outcome<Purchase>, Error> {
-        let mut connection = self.connections.take().await?;
-        let mut tx = connection.begin().await?;
+        let mut tx = self.pool.begin().await?;
         let products = lock(&mut tx, orders.iter().flat_map(|order| &order.lines)).await?;
         // An attempt in doubt held these rows until it ended: what it stored shows by now.
         let stored = stored(&mut tx, orders, retry).await?;
@@ -62,10 +61,7 @@ impl Turns for PostgresStore {
             let taken = shelves.taken().collect();
             changed = write_sold(&mut tx, columns, taken, plan::latest(&fresh)).await?;
             tx.commit().await.map_err(on_commit)?;
-        } else {
-            tx.rollback().await?;
         }
-        connection.keep();
         Ok(Outcome {
             results: plan::merge(orders, stored, results),
             changed,
@@ -86,12 +82,9 @@ impl Turns for PostgresStore {
         retry: &Retry,
     ) -> Result<Outcome<Decided>, Error> {
         let turn = self.turn(pick).await;
-        let mut connection = self.connections.take().await?;
-        let mut tx = connection.begin().await?;
+        let mut tx = self.pool.begin().await?;
         let (pending, claim) = self.claim(&mut tx, pick).await?;
         if pending.is_empty() {
-            tx.rollback().await?;
-            connection.keep();
             return Ok(Outcome::default());
         }
         let products = lock(&mut tx, pending.iter().flat_map(|order| &order.lines)).await?;
@@ -99,7 +92,6 @@ impl Turns for PostgresStore {
         let outcome = decide_claimed(&mut tx, &pending, &products, at).await?;
         retry.note(outcome.changed.iter().map(|product| product.id));
         tx.commit().await.map_err(on_commit)?;
-        connection.keep();
         claim.committed();
         Ok(outcome)
     }

@@ -1,0 +1,20 @@
+//! The description of the API, without a server.
+
+use std::sync::Arc;
+
+use order_core::{OrderService, store::SqliteStore};
+
+use super::{health::Health, service};
+
+/// The OpenAPI document, as the server gives it at `/openapi.json`.
+///
+/// # Errors
+/// When there is no room for temporary files: the operations are described by their code, and
+/// that wants a database, if only an empty one.
+pub async fn document() -> anyhow::Result<String> {
+    let dir = tempfile::tempdir()?;
+    let url = format!("sqlite://{}", dir.path().join("empty.db").display());
+    let store = SqliteStore::connect(&url).await?;
+    let orders = OrderService::builder(Arc::new(store)).build();
+    Ok(service(orders.clone(), Health::new(orders, None)).spec())
+}
