@@ -82,6 +82,27 @@ async fn a_decision_of_another_process_is_seen() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_now_is_read_later() {
+    let store = PostgresServer::shared().store().await;
+    let service = OrderService::builder(Arc::new(store.clone())).build();
+    let order = accept(&service, stock(&service).await).await;
+    let run = async |statement: &'static str| {
+        sqlx::query(statement).execute(store.pool()).await.unwrap();
+    };
+    let mut watch = service.watch(order.id).unwrap();
+    run("ALTER TABLE orders RENAME TO elsewhere").await;
+    let start = Instant::now();
+    let before = service.watch_stats().queries;
+    while service.watch_stats().queries < before + 2 {
+        assert!(start.elapsed() < LIMIT);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    run("ALTER TABLE elsewhere RENAME TO orders").await;
+    decide(&service).await;
+    timeout(LIMIT, watch.decided()).await.unwrap().unwrap();
+}
+
 /// Two watch the same order. What the first has seen is no news, and the second must not
 /// wait for news.
 #[tokio::test]
