@@ -110,14 +110,14 @@ impl Watcher {
 }
 
 impl Shared {
-    /// Looks again and again, as long as somebody watches. Never more than half of the time
-    /// goes into looking.
+    /// Looks again and again, as long as somebody watches, and rests as long as it looked: a
+    /// connection is never taken up by this alone. A look that hung is not waited for again.
     async fn look_on(self: Arc<Self>) {
         while let Some(ids) = self.watched() {
             let start = Instant::now();
             self.look(&ids).await;
             let took = start.elapsed();
-            sleep(GAP.max(took)).await;
+            sleep(took.clamp(GAP, TICK)).await;
             let _ = timeout(TICK.saturating_sub(GAP), self.wake.notified()).await;
         }
     }
