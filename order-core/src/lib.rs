@@ -5,6 +5,7 @@
 //!
 //! - [`service`]: what an application calls: products, orders, both ways to buy.
 //! - [`worker`]: decides what was accepted; any number of processes.
+//! - [`watch`]: follows orders live, whichever process decides them.
 //! - [`store`]: the traits of a database, and Postgres and `SQLite`.
 //! - [`queue`]: the trait of a queue with leases; Redis Streams, and the two databases as one.
 //! - [`cache`]: product reads through a cache, in the process or in Redis.
@@ -44,6 +45,7 @@ pub mod service;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod watch;
 pub mod worker;
 
 pub use error::{Error, Source};

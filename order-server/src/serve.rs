@@ -42,7 +42,13 @@ pub async fn serve(
     let keys = Arc::clone(&server.keys);
     let fresh = stop.clone();
     tokio::spawn(async move { keys.keep_fresh(fresh).await });
-    let app = app(server.service, server.redis, server.keys, &server.edge);
+    let app = app(
+        server.service,
+        server.redis,
+        server.keys,
+        &server.edge,
+        stop.clone(),
+    );
     let served = connections::serve(
         listener,
         app,

@@ -100,6 +100,7 @@ async fn each_scope_allows_what_it_names_and_nothing_else() {
         for scope in ["read", "orders", "products", "admin"] {
             keys.push((scope, key(&shop.database_url, scope).await.1));
         }
+        until(shop, None, 401).await;
         until(shop, Some(&keys[3].1), 200).await;
         let operations = operations(shop).await;
         assert!(operations.len() >= 17, "{operations:?}");

@@ -8,7 +8,7 @@ use super::{CachedStore, Entry};
 use crate::{
     domain::{
         AdjustmentId, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
-        ProductId, StockAdjustment,
+        ProductId, Progress, StockAdjustment,
     },
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
@@ -103,6 +103,10 @@ impl OrderStore for CachedStore {
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
         self.inner.order(id).await
+    }
+
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        self.inner.progress(ids).await
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {

@@ -9,6 +9,7 @@ mod money;
 mod order;
 mod page;
 mod product;
+mod progress;
 mod quantity;
 mod text;
 
@@ -21,5 +22,6 @@ pub use page::{MAX_OFFSET_ROWS, Page, PageRequest, PageSize, PageStart};
 pub use product::{
     MAX_STOCK, NewProduct, Product, ProductChange, ProductRequest, StockAdjustment, StockRequest,
 };
+pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub(crate) use text::bounded;

@@ -1,6 +1,7 @@
 //! The service that an application embeds: products and orders over a store, with time and
 //! ids put in, and concurrent requests grouped.
 
+mod follow;
 mod group;
 mod keys;
 
@@ -22,6 +23,7 @@ use crate::{
     error::Error,
     queue::{OrderQueue, Topic},
     store::{Imbalance, OrderQuery, ProductQuery, Store, Strategy},
+    watch::Watcher,
     worker::{Worker, WorkerOptions},
 };
 
@@ -90,12 +92,14 @@ pub struct OrderService {
     parts: Arc<Parts>,
     accepts: Group,
     purchases: Group,
+    watcher: Watcher,
 }
 
 /// Puts an [`OrderService`] together.
 pub struct Builder {
     parts: Parts,
     max_waiting: usize,
+    max_watched: usize,
 }
 
 impl Builder {
@@ -139,6 +143,14 @@ impl Builder {
         self
     }
 
+    /// How many orders may be watched at once before more are refused as
+    /// [`Error::Overloaded`]; 10 000 unless said otherwise.
+    #[must_use]
+    pub fn max_watched(mut self, orders: usize) -> Self {
+        self.max_watched = orders;
+        self
+    }
+
     /// The service. Must be called within a Tokio runtime, which runs its groups.
     #[must_use]
     pub fn build(self) -> OrderService {
@@ -146,6 +158,7 @@ impl Builder {
         OrderService {
             accepts: Group::start(Arc::clone(&parts), Way::Accept, self.max_waiting),
             purchases: Group::start(Arc::clone(&parts), Way::Purchase, self.max_waiting),
+            watcher: Watcher::new(Arc::clone(&parts.store), self.max_watched),
             parts,
         }
     }
@@ -167,6 +180,7 @@ impl OrderService {
                 accepted: Arc::new(Notify::new()),
             },
             max_waiting: 10_000,
+            max_watched: 10_000,
         }
     }
 
@@ -187,6 +201,7 @@ impl OrderService {
             options,
         )
         .woken_by(Arc::clone(&parts.accepted))
+        .waking(self.watcher.wake())
     }
 
     /// Creates a product.
@@ -352,7 +367,9 @@ impl OrderService {
     pub async fn cancel(&self, id: OrderId) -> Result<Option<Order>, Error> {
         let now = self.now();
         let cancelled = self.to_the_end(move |store| async move { store.cancel(id, now).await });
-        Ok(cancelled.await?.map(|cancelled| cancelled.order))
+        let cancelled = cancelled.await?;
+        self.watcher.wake().notify_one();
+        Ok(cancelled.map(|cancelled| cancelled.order))
     }
 
     /// Every product whose books do not balance.

@@ -9,6 +9,7 @@ mod error;
 mod key_rows;
 mod plan;
 mod postgres;
+mod progress_rows;
 mod retry;
 mod rows;
 mod sqlite;
@@ -23,7 +24,7 @@ use crate::{
     decide::Decision,
     domain::{
         AdjustmentId, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page, PageRequest,
-        Product, ProductChange, ProductId, StockAdjustment,
+        Product, ProductChange, ProductId, Progress, StockAdjustment,
     },
     error::Error,
     keys::KeyStore,
@@ -192,6 +193,9 @@ pub trait OrderStore: Send + Sync {
 
     /// An order with its lines.
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error>;
+
+    /// Where orders stand, in any order; ids that are not there are left out.
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error>;
 
     /// Orders with their lines, newest first.
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error>;

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         AdjustmentId, Failure, FailureCode, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct,
         Order, OrderId, OrderLine, OrderStatus, Page, PageRequest, PageStart, Product,
-        ProductChange, ProductId, StockAdjustment,
+        ProductChange, ProductId, Progress, StockAdjustment,
     },
     error::Error,
     keys::HashedKey,
@@ -401,6 +401,12 @@ impl OrderStore for Twin {
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
         Ok(self.state.lock().unwrap().orders.get(&id).cloned())
+    }
+
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        let state = self.state.lock().unwrap();
+        let found = ids.iter().filter_map(|id| state.orders.get(id));
+        Ok(found.map(Progress::from).collect())
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {

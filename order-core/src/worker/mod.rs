@@ -142,6 +142,13 @@ impl Worker {
         self
     }
 
+    /// Tells whoever follows orders after each batch that was decided.
+    #[must_use]
+    pub fn waking(mut self, watcher: Arc<Notify>) -> Self {
+        self.source.wake_after_decisions(watcher);
+        self
+    }
+
     /// Works until `stop` is cancelled; the batch in hand is finished.
     pub async fn run(&self, stop: CancellationToken) -> Decided {
         let sweep = async {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::{Decided, Step, WorkerOptions};
 use crate::{
@@ -33,6 +33,7 @@ pub(super) struct Source {
     queue: Option<Arc<dyn OrderQueue>>,
     clock: Arc<dyn Clock>,
     options: WorkerOptions,
+    watcher: Arc<Notify>,
 }
 
 impl Source {
@@ -48,7 +49,12 @@ impl Source {
             queue,
             clock,
             options,
+            watcher: Arc::default(),
         }
+    }
+
+    pub(super) fn wake_after_decisions(&mut self, watcher: Arc<Notify>) {
+        self.watcher = watcher;
     }
 
     /// How many batches may be under way at once: with a queue, its order is kept by one.
@@ -224,6 +230,9 @@ impl Source {
     async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {
         let strategy = self.options.strategy;
         let outcome = self.store.decide(pick, strategy, self.clock.now()).await?;
+        if !outcome.results.is_empty() {
+            self.watcher.notify_one();
+        }
         Ok(outcome.results)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use order_core::{OrderService, store::SqliteStore};
+use tokio_util::sync::CancellationToken;
 
 use super::{health::Health, service};
 
@@ -16,5 +17,6 @@ pub async fn document() -> anyhow::Result<String> {
     let url = format!("sqlite://{}", dir.path().join("empty.db").display());
     let store = SqliteStore::connect(&url).await?;
     let orders = OrderService::builder(Arc::new(store)).build();
-    Ok(service(orders.clone(), Health::new(orders, None)).spec())
+    let health = Health::new(orders.clone(), None);
+    Ok(service(orders, health, CancellationToken::new()).spec())
 }

@@ -3,15 +3,18 @@
 mod bulk;
 mod cursor;
 mod document;
+mod follow;
 pub mod health;
 mod order_body;
 mod orders;
 mod products;
 mod wire;
 
-pub use self::document::document;
 use order_core::OrderService;
 use poem_openapi::{OpenApiService, Tags};
+use tokio_util::sync::CancellationToken;
+
+pub use self::document::document;
 
 /// What the operations are grouped by.
 #[derive(Tags)]
@@ -28,16 +31,24 @@ enum Tag {
 pub type Operations = (
     products::Products,
     orders::Orders,
+    follow::Follow,
     bulk::BulkOrders,
     health::Health,
 );
 
-/// The operations over `service`, with their description.
+/// The operations over `service`, with their description. Nobody is kept waiting once `stop`
+/// is cancelled.
 #[must_use]
-pub fn service(service: OrderService, health: health::Health) -> OpenApiService<Operations, ()> {
+pub fn service(
+    service: OrderService,
+    health: health::Health,
+    stop: CancellationToken,
+) -> OpenApiService<Operations, ()> {
+    let follow = follow::Follow::new(service.clone(), stop);
     let operations = (
         products::Products::new(service.clone()),
-        orders::Orders::new(service.clone()),
+        orders::Orders::new(service.clone(), follow.clone()),
+        follow,
         bulk::BulkOrders::new(service),
         health,
     );

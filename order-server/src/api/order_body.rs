@@ -2,7 +2,10 @@
 
 use order_core::{
     Error,
-    domain::{Order, OrderLine, OrderRequest, OrderStatus, ProductId, Quantity, RequestedLine},
+    domain::{
+        Order, OrderLine, OrderRequest, OrderStatus, ProductId, Progress, Quantity, RequestedLine,
+        Stage,
+    },
 };
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
@@ -112,6 +115,27 @@ impl From<Status> for OrderStatus {
             Status::Failed => Self::Failed,
             Status::Cancelled => Self::Cancelled,
             Status::Completed => Self::Completed,
+        }
+    }
+}
+
+/// Where an order stands, in short.
+#[derive(Debug, Serialize, Object)]
+pub(super) struct StatusBody {
+    order_id: Uuid,
+    pub(super) status: Status,
+    created_at: Time,
+    updated_at: Time,
+}
+
+impl StatusBody {
+    /// As it was, or is, at this stage.
+    pub(super) fn at(order: &Progress, stage: Stage) -> Self {
+        Self {
+            order_id: order.id.0,
+            status: stage.status.into(),
+            created_at: order.created_at,
+            updated_at: stage.updated_at,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Orders: buy at once or in the background, follow, list, cancel.
+//! Orders: buy at once or in the background, read, list, cancel.
 
 use order_core::{
     OrderService,
-    domain::{Order, OrderId, ProductId},
+    domain::{Order, OrderId, OrderStatus, ProductId, Progress},
     store::OrderQuery,
 };
 use poem_openapi::{
@@ -15,21 +15,13 @@ use uuid::Uuid;
 use super::{
     Tag,
     cursor::{encode, page_request},
-    order_body::{Buy, OrderBody, Status, Time},
+    follow::Follow,
+    order_body::{Buy, OrderBody, Status, StatusBody},
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
-    http::{json::Json, problem::Problem},
+    http::{json::Json, prefer::Wait, problem::Problem},
 };
-
-/// Where an order stands, in short.
-#[derive(Debug, Serialize, Object)]
-struct StatusBody {
-    order_id: Uuid,
-    status: Status,
-    created_at: Time,
-    updated_at: Time,
-}
 
 /// A page of orders, newest first.
 #[derive(Debug, Serialize, Object)]
@@ -47,7 +39,28 @@ struct OrderPage {
 enum Accepted {
     /// Stored, and will be decided soon
     #[oai(status = 202)]
-    Order(Json<OrderBody>, #[oai(header = "Location")] String),
+    Order(
+        Json<OrderBody>,
+        #[oai(header = "Location")] String,
+        #[oai(header = "Preference-Applied")] Option<String>,
+    ),
+    /// Stored, and decided while the client waited
+    #[oai(status = 200)]
+    Decided(
+        Json<OrderBody>,
+        #[oai(header = "Location")] String,
+        #[oai(header = "Preference-Applied")] Option<String>,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Found {
+    /// The order
+    #[oai(status = 200)]
+    Order(
+        Json<OrderBody>,
+        #[oai(header = "Preference-Applied")] Option<String>,
+    ),
 }
 
 #[derive(ApiResponse)]
@@ -60,11 +73,12 @@ enum Bought {
 /// The operations on orders.
 pub struct Orders {
     service: OrderService,
+    follow: Follow,
 }
 
 impl Orders {
-    pub(super) fn new(service: OrderService) -> Self {
-        Self { service }
+    pub(super) fn new(service: OrderService, follow: Follow) -> Self {
+        Self { service, follow }
     }
 
     async fn find(&self, id: Uuid) -> Result<Order, Problem> {
@@ -75,12 +89,23 @@ impl Orders {
 
 #[OpenApi(tag = "Tag::Orders")]
 impl Orders {
-    /// Order in the background: stored now, decided soon
+    /// Order in the background: stored now, decided soon. A decided order is answered 200
     #[oai(path = "/orders", method = "post", operation_id = "acceptOrder")]
-    async fn accept(&self, _caller: WriteOrders, body: Json<Buy>) -> Result<Accepted, Problem> {
+    async fn accept(
+        &self,
+        _caller: WriteOrders,
+        /// `wait=N`: waits up to so many seconds, at most 30, for the decision
+        #[oai(name = "Prefer")]
+        wait: Wait,
+        body: Json<Buy>,
+    ) -> Result<Accepted, Problem> {
         let order = self.service.accept(body.0.try_into()?).await?;
+        let (order, applied) = self.follow.decided(order, wait).await;
         let location = location(&order);
-        Ok(Accepted::Order(Json(order.into()), location))
+        Ok(match order.status {
+            OrderStatus::Pending => Accepted::Order(Json(order.into()), location, applied),
+            _ => Accepted::Decided(Json(order.into()), location, applied),
+        })
     }
 
     /// Buy at once: sold, or 409 and nothing is stored
@@ -127,8 +152,17 @@ impl Orders {
 
     /// Read an order
     #[oai(path = "/orders/:id", method = "get", operation_id = "getOrder")]
-    async fn get(&self, _caller: ReadOrders, id: Path<Uuid>) -> Result<Json<OrderBody>, Problem> {
-        Ok(Json(self.find(id.0).await?.into()))
+    async fn get(
+        &self,
+        _caller: ReadOrders,
+        id: Path<Uuid>,
+        /// `wait=N`: waits up to so many seconds, at most 30, for the decision
+        #[oai(name = "Prefer")]
+        wait: Wait,
+    ) -> Result<Found, Problem> {
+        let order = self.find(id.0).await?;
+        let (order, applied) = self.follow.decided(order, wait).await;
+        Ok(Found::Order(Json(order.into()), applied))
     }
 
     /// Read where an order stands
@@ -142,13 +176,8 @@ impl Orders {
         _caller: ReadOrders,
         id: Path<Uuid>,
     ) -> Result<Json<StatusBody>, Problem> {
-        let order = self.find(id.0).await?;
-        Ok(Json(StatusBody {
-            order_id: order.id.0,
-            status: order.status.into(),
-            created_at: order.created_at,
-            updated_at: order.updated_at(),
-        }))
+        let order = Progress::from(&self.find(id.0).await?);
+        Ok(Json(StatusBody::at(&order, order.stage())))
     }
 
     /// Cancel an order: the stock it holds goes back. One cancelled already stays so

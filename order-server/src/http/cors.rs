@@ -18,11 +18,13 @@ use crate::config::Origin;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 /// What a page may send beyond what it always may.
 const ACCEPTED: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, if-match, if-none-match, prefer, x-request-id",
+    "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, prefer, \
+     x-request-id",
 );
 /// What a page may see beyond what it always may.
 const SHOWN: HeaderValue = HeaderValue::from_static(
-    "etag, location, ratelimit, ratelimit-policy, retry-after, x-cache, x-request-id",
+    "etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, x-cache, \
+     x-request-id",
 );
 /// How long a browser may remember what it was told.
 const MAX_AGE_SECS: HeaderValue = HeaderValue::from_static("600");

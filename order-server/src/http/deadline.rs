@@ -7,16 +7,11 @@
 
 use std::{future::Future, time::Duration};
 
-use poem::{
-    Endpoint, IntoResponse, Middleware, Request, Response, Result,
-    http::{HeaderName, StatusCode},
-};
+use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result, http::StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::problem::Problem;
+use super::{prefer::Wait, problem::Problem};
 
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const MAX_WAIT_SECS: u64 = 30;
 /// A body that is late is noticed by whoever reads it, a moment before the request as a whole.
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -69,7 +64,8 @@ impl<E: Endpoint> Endpoint for LimitEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let deadline = Instant::now() + self.limit + wait(&request);
+        let wait = Wait::of(request.headers()).limit().unwrap_or_default();
+        let deadline = Instant::now() + self.limit + wait;
         request.extensions_mut().insert(Deadline(deadline));
         let answer = self.inner.get_response(request);
         Ok(timeout_at(deadline + MOMENT, answer)
@@ -79,44 +75,5 @@ impl<E: Endpoint> Endpoint for LimitEndpoint<E> {
                 let detail = "not done in time; it may still be done";
                 Problem::new(status, "timeout", detail).into_response()
             }))
-    }
-}
-
-/// How long the client is ready to wait.
-fn wait(request: &Request) -> Duration {
-    let preferences = request.headers().get_all(PREFER).iter();
-    let wait_secs = preferences
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']))
-        .find_map(|preference| {
-            let (name, value) = preference.split_once('=')?;
-            let wait_secs = value.trim().parse::<u64>().ok()?;
-            name.trim()
-                .eq_ignore_ascii_case("wait")
-                .then_some(wait_secs)
-        });
-    Duration::from_secs(wait_secs.unwrap_or(0).min(MAX_WAIT_SECS))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_ready_to_wait_gets_the_time() {
-        for (prefer, wait_secs) in [
-            ("wait=5", 5),
-            ("respond-async, Wait = 10", 10),
-            ("respond-async; wait=7", 7),
-            ("wait=3600", 30),
-            ("wait=18446744073709551616", 0),
-            ("wait", 0),
-            ("wait=x", 0),
-            ("waiting=5", 0),
-            ("", 0),
-        ] {
-            let request = Request::builder().header(PREFER, prefer).finish();
-            assert_eq!(wait(&request), Duration::from_secs(wait_secs), "{prefer}");
-        }
     }
 }

@@ -7,6 +7,7 @@ mod errors;
 mod head_size;
 pub mod json;
 mod methods;
+pub mod prefer;
 pub mod problem;
 mod rate_limit;
 mod request_id;
@@ -18,6 +19,7 @@ use order_core::{OrderService, RedisClient};
 use poem::{
     Endpoint, EndpointExt, Response, Route, get, handler, middleware::CatchPanic, web::Redirect,
 };
+use tokio_util::sync::CancellationToken;
 
 use self::{
     cors::Cors, deadline::Limit, errors::Errors, head_size::HeadSize, methods::Methods,
@@ -36,9 +38,10 @@ pub fn app(
     redis: Option<RedisClient>,
     keys: Arc<KeyRing>,
     edge: &Edge,
+    stop: CancellationToken,
 ) -> impl Endpoint<Output = Response> + use<> {
     let health = api::health::Health::new(service.clone(), redis);
-    let api = api::service(service, health.clone());
+    let api = api::service(service, health.clone(), stop);
     let methods = Methods::described(&api.spec());
     documents::add(Route::new(), &api)
         .at("/", get(root))

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use order_core::{
-    WorkerOptions,
+    OrderService, WorkerOptions,
     store::{self, Imbalance, Store},
     testing::PostgresServer,
 };
@@ -35,6 +35,7 @@ pub struct Shop {
     pub client: reqwest::Client,
     pub origin: String,
     pub database_url: String,
+    pub service: OrderService,
     stop: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -82,6 +83,21 @@ impl Shop {
 
     /// A server as its settings make it.
     pub async fn open_with(database_url: &str, redis_url: Option<&str>, edge: Edge) -> Self {
+        let options = Some(WorkerOptions::default());
+        Self::open_staffed(database_url, redis_url, edge, options).await
+    }
+
+    /// A server that leaves deciding to others.
+    pub async fn open_without_worker(database_url: &str, edge: Edge) -> Self {
+        Self::open_staffed(database_url, None, edge, None).await
+    }
+
+    async fn open_staffed(
+        database_url: &str,
+        redis_url: Option<&str>,
+        edge: Edge,
+        worker: Option<WorkerOptions>,
+    ) -> Self {
         let store = store::connect(database_url).await.unwrap();
         store.migrate().await.unwrap();
         let settings = Redis {
@@ -91,12 +107,12 @@ impl Shop {
         let redis = settings.client().unwrap();
         let keys = Arc::new(KeyRing::load(store.clone()).await.unwrap());
         let service = settings.builder(store, redis.clone()).build();
-        let worker = Some(service.worker(WorkerOptions::default()));
+        let worker = worker.map(|options| service.worker(options));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let server = Server {
-            service,
+            service: service.clone(),
             worker,
             keys,
             edge,
@@ -108,6 +124,7 @@ impl Shop {
             client: reqwest::Client::new(),
             origin,
             database_url: database_url.to_owned(),
+            service,
             stop,
             served,
         }

@@ -12,13 +12,15 @@ use super::{
 };
 use crate::{
     domain::{
-        MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, Product, ProductId,
+        MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, Product,
+        ProductId, Progress,
     },
     error::Error,
     store::{
         Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
+        progress_rows::{ProgressRow, select_progress},
         retry::with_retry,
         rows::{self, product_columns, select_order},
         strategy,
@@ -54,6 +56,10 @@ impl OrderStore for PostgresStore {
         with_retry!(_retry => self.order_once(id))
     }
 
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        with_retry!(_retry => self.progress_once(ids))
+    }
+
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
         with_retry!(_retry => self.orders_once(query))
     }
@@ -75,6 +81,16 @@ impl PostgresStore {
     async fn order_once(&self, id: OrderId) -> Result<Option<Order>, Error> {
         let mut connection = self.pool.acquire().await?;
         Ok(load(&mut connection, vec![id.0]).await?.pop())
+    }
+
+    async fn progress_once(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows: Vec<ProgressRow<DateTime<Utc>>> =
+            sqlx::query_as(select_progress!("WHERE id = ANY($1)"))
+                .bind(ids)
+                .fetch_all(&self.pool)
+                .await?;
+        rows.into_iter().map(Progress::try_from).collect()
     }
 
     async fn orders_once(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {

@@ -6,17 +6,21 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore,
+    SqliteStore, json_ids,
     read::{OrderRow, load, with_lines},
     steps,
 };
 use crate::{
-    domain::{MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId},
+    domain::{
+        MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId,
+        Progress,
+    },
     error::Error,
     store::{
         Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
+        progress_rows::{ProgressRow, select_progress},
         retry::with_retry,
         rows::{Micros, select_order},
         strategy,
@@ -49,6 +53,16 @@ impl OrderStore for SqliteStore {
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
         let mut connection = self.readers.acquire().await?;
         Ok(load(&mut connection, vec![id.0]).await?.pop())
+    }
+
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        let rows: Vec<ProgressRow<Micros>> = sqlx::query_as(select_progress!(
+            "WHERE id IN (SELECT unhex(value) FROM json_each(?1))"
+        ))
+        .bind(json_ids(ids.iter().map(|id| id.0)))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter().map(Progress::try_from).collect()
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {

@@ -1,0 +1,156 @@
+//! How far an order has come, and the states on its way.
+
+use chrono::{DateTime, Utc};
+
+use super::{Order, OrderId, OrderStatus};
+
+/// A state, and when the order came to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The state.
+    pub status: OrderStatus,
+    /// When the order came to it.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The state of an order, and the times of those before.
+///
+/// An order comes to a state at most once, and each leaves its time: whoever looks now and
+/// then still learns of every state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The order.
+    pub id: OrderId,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+    /// When it was decided.
+    pub decided_at: Option<DateTime<Utc>>,
+    /// When what follows the sale was done.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// When it was cancelled.
+    pub cancelled_at: Option<DateTime<Utc>>,
+}
+
+impl Progress {
+    /// Every state that the order came to, oldest first. No time is before the one ahead of
+    /// it, though servers' clocks may differ.
+    #[must_use]
+    pub fn stages(&self) -> Vec<Stage> {
+        let decided = match self.status {
+            OrderStatus::Failed => OrderStatus::Failed,
+            _ => OrderStatus::Success,
+        };
+        let mut updated_at = self.created_at;
+        [
+            (OrderStatus::Pending, Some(self.created_at)),
+            (decided, self.decided_at),
+            (OrderStatus::Completed, self.completed_at),
+            (OrderStatus::Cancelled, self.cancelled_at),
+        ]
+        .into_iter()
+        .filter_map(|(status, at)| {
+            updated_at = updated_at.max(at?);
+            Some(Stage { status, updated_at })
+        })
+        .collect()
+    }
+
+    /// The state that the order is in.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        let latest = [self.decided_at, self.completed_at, self.cancelled_at];
+        Stage {
+            status: self.status,
+            updated_at: latest.into_iter().flatten().fold(self.created_at, Ord::max),
+        }
+    }
+
+    /// The states that the order came to after `told`; none when it was never in that.
+    #[must_use]
+    pub fn since(&self, told: OrderStatus) -> Vec<Stage> {
+        let stages = self.stages().into_iter();
+        stages
+            .skip_while(|stage| stage.status != told)
+            .skip(1)
+            .collect()
+    }
+}
+
+impl From<&Order> for Progress {
+    fn from(order: &Order) -> Self {
+        Self {
+            id: order.id,
+            status: order.status,
+            created_at: order.created_at,
+            decided_at: order.decided_at,
+            completed_at: order.completed_at,
+            cancelled_at: order.cancelled_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn at(secs: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + secs, 0).unwrap()
+    }
+
+    fn progress(
+        status: OrderStatus,
+        [decided, completed, cancelled]: [Option<i64>; 3],
+    ) -> Progress {
+        Progress {
+            id: OrderId(Uuid::nil()),
+            status,
+            created_at: at(0),
+            decided_at: decided.map(at),
+            completed_at: completed.map(at),
+            cancelled_at: cancelled.map(at),
+        }
+    }
+
+    #[test]
+    fn each_state_on_the_way_is_told_once_and_in_order() {
+        use OrderStatus::{Cancelled, Completed, Failed, Pending, Success};
+        for (order, way) in [
+            (progress(Pending, [None; 3]), &[(Pending, 0)][..]),
+            (
+                progress(Failed, [Some(1), None, None]),
+                &[(Pending, 0), (Failed, 1)],
+            ),
+            (
+                progress(Completed, [Some(1), Some(2), None]),
+                &[(Pending, 0), (Success, 1), (Completed, 2)],
+            ),
+            (
+                progress(Cancelled, [None, None, Some(3)]),
+                &[(Pending, 0), (Cancelled, 3)],
+            ),
+            // Cancelled by a server whose clock is behind.
+            (
+                progress(Cancelled, [Some(5), None, Some(3)]),
+                &[(Pending, 0), (Success, 5), (Cancelled, 5)],
+            ),
+        ] {
+            let way: Vec<Stage> = way
+                .iter()
+                .map(|(status, secs)| Stage {
+                    status: *status,
+                    updated_at: at(*secs),
+                })
+                .collect();
+            assert_eq!(order.stages(), way);
+            assert_eq!(Some(&order.stage()), way.last());
+            for (told, stage) in way.iter().enumerate() {
+                assert_eq!(order.since(stage.status), way[told + 1..]);
+            }
+        }
+        assert_eq!(progress(Failed, [Some(1), None, None]).since(Success), []);
+    }
+}

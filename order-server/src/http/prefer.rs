@@ -1,0 +1,117 @@
+//! How long a client is ready to wait for an answer (`Prefer: wait=N`, RFC 7240 §4.3).
+//!
+//! A preference is no demand: one that is unknown, or that we cannot read, is passed over.
+
+use std::time::Duration;
+
+use poem::{
+    Request, RequestBody,
+    http::{HeaderMap, HeaderName},
+};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchemaRef},
+    types::Type,
+};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const MAX_WAIT_SECS: u64 = 30;
+
+/// How long the client is ready to wait, as a parameter of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait(Option<u64>);
+
+impl Wait {
+    /// What is asked for; `None` when nothing is.
+    pub fn limit(self) -> Option<Duration> {
+        self.0.map(Duration::from_secs)
+    }
+
+    /// What to tell the client that was waited for (`Preference-Applied`).
+    pub fn applied(self) -> Option<String> {
+        self.0.map(|wait_secs| format!("wait={wait_secs}"))
+    }
+
+    /// The preference of these headers, cut to what is granted.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(PREFER).iter();
+        let mut wait = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(preferences)
+            .filter_map(|(name, value)| name.eq_ignore_ascii_case("wait").then_some(value));
+        // Said more than once, the first counts (RFC 7240 §2).
+        let wait_secs = wait.next().and_then(|value| value.parse::<u64>().ok());
+        Self(wait_secs.map(|wait_secs| wait_secs.min(MAX_WAIT_SECS)))
+    }
+}
+
+/// Names and values, without the parameters that may follow each. A comma within quotes
+/// separates nothing.
+fn preferences(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut is_quoted = false;
+    let each = header.split(move |c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    });
+    each.filter_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        Some((name.trim(), value.trim().trim_matches('"')))
+    })
+}
+
+impl<'a> ApiExtractor<'a> for Wait {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(String::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<String>,
+    ) -> poem::Result<Self> {
+        Ok(Self::of(request.headers()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_first_wait_that_is_asked_for_counts() {
+        for (lines, wait_secs) in [
+            (&["wait=5"][..], Some(5)),
+            (&["respond-async, Wait = 10"], Some(10)),
+            (&["respond-async", "wait=\"7\"; strictly"], Some(7)),
+            (&["wait=3, wait=5"], Some(3)),
+            (&["wait=0"], Some(0)),
+            (&["wait=3600"], Some(30)),
+            (&["wait=18446744073709551616"], None),
+            (&["respond-async; wait=7"], None),
+            (&["note=\"a, wait=7\""], None),
+            (&["wait=-1"], None),
+            (&["wait=x"], None),
+            (&["wait"], None),
+            (&["waiting=5"], None),
+            (&[""], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(PREFER, HeaderValue::from_static(line));
+            }
+            assert_eq!(Wait::of(&headers), Wait(wait_secs), "{lines:?}");
+        }
+    }
+}
