@@ -1,7 +1,7 @@
 //! Following orders live: whoever watches an order learns of each state that it comes to,
 //! whichever process decides.
 //!
-//! One task asks the database about all watched orders at once, every [`TICK`], and while
+//! One task asks the database about all watched orders at once, every `TICK`, and while
 //! nobody watches there is no task. So following costs the same few queries a second for one
 //! order as for a thousand. What this process decides itself wakes the task at once.
 //!
