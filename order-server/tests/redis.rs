@@ -38,6 +38,16 @@ async fn shows(shop: &Shop, path: &str, field: &str, value: &Value, limit: Durat
     }
 }
 
+/// An entry in the process may end its second between two reads, and not between three.
+async fn is_cached(shop: &Shop, path: &str) {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let read = shop.get(&format!("{path}/cached")).await;
+        seen.push(read.header("x-cache"));
+    }
+    assert!(seen.contains(&"hit".to_owned()), "{seen:?}");
+}
+
 /// Every kind of change, made through one server, is seen at once there, and within a second
 /// through another: with a cache in Redis, and with one in each process.
 #[tokio::test(flavor = "multi_thread")]
@@ -101,9 +111,7 @@ async fn reads_are_as_new_as_the_last_change() {
             shows(&one, &path, field, value, at_once).await;
             shows(&two, &path, field, value, second).await;
         }
-        one.get(&path).await;
-        let hit = one.get(&format!("{path}/cached")).await;
-        assert_eq!(hit.header("x-cache"), "hit");
+        is_cached(&one, &path).await;
         let stats = one.get("/health/cache/stats").await.body;
         assert!(stats["hits"].as_u64().unwrap() > 0, "{stats}");
         assert_eq!(one.send("DELETE", &path, &[], None).await.status, 204);
