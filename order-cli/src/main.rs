@@ -4,6 +4,7 @@
 mod commands;
 mod output;
 mod pinned;
+mod progress;
 
 use std::{
     io::{self, Write},

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use order_core::{
-    bench::{Bench, Case, Contestant, Limit, Sample, Shape},
+    bench::{Bench, Case, Contestant, Limit, SINGLE_TASKS, Sample, Shape},
     store::{PostgresOptions, PostgresStore, SqliteStore, Store, Strategy},
     testing::PostgresServer,
 };
@@ -14,8 +14,6 @@ const BACKLOG: usize = 200_000;
 /// What one order at a time decides of it.
 const SAMPLE: usize = 2_000;
 const OLD_ORDERS: i64 = 5_000_000;
-/// Transactions at once that one order at a time is tried with; the best counts.
-const TASKS: [usize; 3] = [1, 8, 32];
 
 pub const SHAPES: [(&str, Shape); 3] = [
     ("decide-hot", Shape::Hot),
@@ -59,7 +57,7 @@ pub async fn decide(name: &str, shape: Shape, runs: usize) -> anyhow::Result<Mea
         Contestant::Limit(2),
     ];
     for strategy in [Strategy::RowLock, Strategy::ConditionalUpdate] {
-        contestants.extend(TASKS.map(|tasks| Contestant::Single(strategy, tasks)));
+        contestants.extend(SINGLE_TASKS.map(|tasks| Contestant::Single(strategy, tasks)));
     }
     let mut names: Vec<String> = contestants.iter().map(ToString::to_string).collect();
     // pgbench decides what is there by itself, in a database of its own.
@@ -68,7 +66,7 @@ pub async fn decide(name: &str, shape: Shape, runs: usize) -> anyhow::Result<Mea
         _ => None,
     };
     if pgbench.is_some() {
-        names.extend(TASKS.map(|tasks| format!("pgbench: row_lock x{tasks}")));
+        names.extend(SINGLE_TASKS.map(|tasks| format!("pgbench: row_lock x{tasks}")));
     }
     let rows = take_turns(names, runs, async |turn| {
         match (contestants.get(turn), &pgbench) {
@@ -81,7 +79,7 @@ pub async fn decide(name: &str, shape: Shape, runs: usize) -> anyhow::Result<Mea
             }
             (None, Some(pgbench)) => {
                 pgbench
-                    .row_lock(TASKS[turn - contestants.len()], SAMPLE)
+                    .row_lock(SINGLE_TASKS[turn - contestants.len()], SAMPLE)
                     .await
             }
             (None, None) => anyhow::bail!("no such contestant"),

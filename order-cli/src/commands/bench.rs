@@ -1,26 +1,21 @@
 //! `order-cli bench`: what the ways to sell do on this database and this machine.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use order_core::{
-    bench::{Bench, Case, Contestant, Figures, Sample, Sandbox, Shape},
+    bench::{Bench, Case, Contestant, Figures, SINGLE_TASKS, Sample, Sandbox, Shape},
     store::Strategy,
 };
 use serde::Serialize;
 
-use crate::output::{Column, Output};
+use crate::{
+    output::{Column, Output},
+    progress,
+};
 
 /// What one order at a time serves of `--orders`: it is that much slower.
 const SINGLE_SHARE: usize = 100;
-/// As many transactions at once as one order at a time is tried with; the best counts.
-const TASKS: [usize; 3] = [1, 8, 32];
 
 const COLUMNS: &[Column] = &[
     ("case", "/case"),
@@ -99,7 +94,11 @@ impl CaseArg {
             Self::Accept => &[Strategy::RowLock][..],
             _ => &[Strategy::RowLock, Strategy::ConditionalUpdate],
         };
-        let tasks = if on_postgres { &TASKS[..] } else { &TASKS[..1] };
+        let tasks = if on_postgres {
+            &SINGLE_TASKS[..]
+        } else {
+            &SINGLE_TASKS[..1]
+        };
         let mut contestants = vec![Contestant::Batch];
         if on_postgres && self == Self::Decide {
             contestants.extend([Contestant::Limit(1), Contestant::Limit(2)]);
@@ -160,7 +159,11 @@ async fn measure(args: &BenchArgs, sandbox: &Sandbox) -> anyhow::Result<Samples>
         .iter()
         .map(|case| contestants(*case).len() * args.runs)
         .sum();
-    let progress = progress_bar(runs as u64)?;
+    let template = "{bar:40} run {pos} of {len}: {msg}, {eta} left";
+    let progress = progress::bar(Some(runs as u64), template)?;
+    if !progress.is_hidden() {
+        progress.enable_steady_tick(Duration::from_millis(500));
+    }
     let mut all = Vec::new();
     for case in &args.case {
         let mut samples: Vec<(Contestant, Vec<Sample>)> = contestants(*case)
@@ -182,16 +185,6 @@ async fn measure(args: &BenchArgs, sandbox: &Sandbox) -> anyhow::Result<Samples>
     }
     progress.finish_and_clear();
     Ok(all)
-}
-
-fn progress_bar(runs: u64) -> anyhow::Result<ProgressBar> {
-    if !io::stderr().is_terminal() {
-        return Ok(ProgressBar::hidden());
-    }
-    let style = ProgressStyle::with_template("{bar:40} run {pos} of {len}: {msg}, {eta} left")?;
-    let progress = ProgressBar::new(runs).with_style(style);
-    progress.enable_steady_tick(Duration::from_millis(500));
-    Ok(progress)
 }
 
 fn rows(samples: &Samples) -> Vec<Row> {

@@ -2,14 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal},
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use order_core::{
     Error, OrderService,
     domain::{OrderRequest, ProductId, Quantity, RequestedLine},
@@ -17,7 +17,10 @@ use order_core::{
 use serde::{Deserialize, Serialize};
 
 use super::order::quantity_of;
-use crate::output::{Column, Output};
+use crate::{
+    output::{Column, Output},
+    progress,
+};
 
 /// How many orders are handed over at once.
 const CHUNK_ORDERS: usize = 5_000;
@@ -89,7 +92,8 @@ async fn place(
     mut items: Box<dyn Iterator<Item = Item>>,
     length: Option<u64>,
 ) -> anyhow::Result<Summary> {
-    let progress = progress_bar(length)?;
+    let template = "{bar:40} {human_pos} orders, {per_sec}, {eta} left";
+    let progress = progress::bar(length, template)?;
     let mut summary = Summary::default();
     loop {
         let chunk: Vec<Item> = items.by_ref().take(CHUNK_ORDERS).collect();
@@ -122,18 +126,6 @@ async fn place(
 fn reject(progress: &ProgressBar, summary: &mut Summary, line: u64, reason: &str) {
     summary.rejected += 1;
     progress.suspend(|| eprintln!("line {line}: {reason}"));
-}
-
-/// Shown on a terminal; silent in a pipe.
-fn progress_bar(length: Option<u64>) -> anyhow::Result<ProgressBar> {
-    if !io::stderr().is_terminal() {
-        return Ok(ProgressBar::hidden());
-    }
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} orders, {per_sec}, {eta} left")?;
-    Ok(match length {
-        Some(length) => ProgressBar::new(length).with_style(style),
-        None => ProgressBar::new_spinner(),
-    })
 }
 
 /// A row of the file, its values still unread, so that a bad one can be named.

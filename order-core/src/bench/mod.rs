@@ -38,6 +38,9 @@ use crate::{
 /// How many requests are under way at once when they share groups.
 const GROUPED_TASKS: usize = 512;
 
+/// How many transactions at once one order at a time is tried with; the best counts.
+pub const SINGLE_TASKS: [usize; 3] = [1, 8, 32];
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {

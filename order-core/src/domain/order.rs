@@ -327,15 +327,6 @@ impl Order {
             ..self
         })
     }
-
-    /// When its state last changed.
-    #[must_use]
-    pub fn updated_at(&self) -> DateTime<Utc> {
-        [self.decided_at, self.completed_at, self.cancelled_at]
-            .into_iter()
-            .flatten()
-            .fold(self.created_at, Ord::max)
-    }
 }
 
 /// The sum over the lines. It fits: 100 lines of 1 000 000 pieces below 10^10 minor units

@@ -10,11 +10,21 @@ use crate::{
     keys::{Access, ApiKey, HashedKey, KeyHash},
 };
 
+/// The columns of [`KeyRow`].
+macro_rules! key_columns {
+    () => {
+        "id, name, hash, scopes, created_at, revoked_at"
+    };
+}
+pub(super) use key_columns;
+
 /// `SELECT` of a key's columns; `$rest` begins at `WHERE` or `ORDER BY`.
 macro_rules! select_key {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, hash, scopes, created_at, revoked_at FROM api_keys ",
+            "SELECT ",
+            $crate::store::key_rows::key_columns!(),
+            " FROM api_keys ",
             $rest
         )
     };

@@ -97,11 +97,11 @@ impl BulkOrders {
                 .and_then(|buy| OrderRequest::try_from(buy).map_err(Problem::from));
             results.push(request.map(|request| good.push(request)));
         }
-        let mut accepted = self.service.accept_all(good).await;
+        let accepted = self.service.accept_all(good).await;
         if let Some(away) = nothing_stored(&accepted) {
             return Err(away.into());
         }
-        let mut accepted = accepted.drain(..);
+        let mut accepted = accepted.into_iter();
         let results: Vec<BulkResult> = (0..)
             .zip(results)
             .map(|(index, judged)| match judged {

@@ -59,8 +59,8 @@ static REFUSAL: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Tells a connection that it is one too many: one write that does not wait, and no task. Whoever has sent much
-/// already may see no more of it than that the connection is closed.
+/// Tells a connection that it is one too many: one write that does not wait, and no task.
+/// Whoever has sent much already may see no more of it than that the connection is closed.
 pub(super) fn refuse(stream: TcpStream) {
     if let Ok(mut stream) = stream.into_std() {
         let _ = stream.write_all(REFUSAL.as_bytes());

@@ -61,8 +61,8 @@ impl Limits {
     }
 }
 
-/// Serves `endpoint` on `listener`, over TLS where it is given, until `stop` is cancelled: then takes no more connections,
-/// and answers what is in flight.
+/// Serves `endpoint` on `listener`, over TLS where it is given, until `stop` is cancelled: then
+/// takes no more connections, and answers what is in flight.
 ///
 /// # Errors
 /// When the listener has no address.

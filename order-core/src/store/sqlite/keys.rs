@@ -10,7 +10,7 @@ use crate::{
     keys::{Access, ApiKey, HashedKey, KeyStore},
     store::{
         error::on_commit,
-        key_rows::{self, select_key},
+        key_rows::{self, key_columns, select_key},
         retry::with_retry,
         rows::Micros,
     },
@@ -68,10 +68,10 @@ impl SqliteStore {
     }
 
     async fn revoke_key_once(&self, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>, Error> {
-        let row: Option<KeyRow> = sqlx::query_as(
-            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1
-             RETURNING id, name, hash, scopes, created_at, revoked_at",
-        )
+        let row: Option<KeyRow> = sqlx::query_as(concat!(
+            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1 RETURNING ",
+            key_columns!()
+        ))
         .bind(id.0)
         .bind(Micros::from(at))
         .fetch_optional(&self.writer)
