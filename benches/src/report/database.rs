@@ -13,6 +13,8 @@ use super::{Bar, Measured, pgbench::Pgbench, take_turns};
 const BACKLOG: usize = 200_000;
 /// What one order at a time decides of it.
 const SAMPLE: usize = 2_000;
+/// As a service has them.
+const CONNECTIONS: usize = 10;
 const OLD_ORDERS: i64 = 5_000_000;
 
 pub const SHAPES: [(&str, Shape); 3] = [
@@ -29,18 +31,22 @@ fn orders_of(contestant: Contestant) -> usize {
     }
 }
 
-async fn store(url: &str) -> anyhow::Result<PostgresStore> {
+async fn store(url: &str, connections: usize) -> anyhow::Result<PostgresStore> {
     let options = PostgresOptions {
-        max_connections: 40,
+        max_connections: u32::try_from(connections)?,
         ..PostgresOptions::default()
     };
     Ok(PostgresStore::connect(url, options).await?)
 }
 
 async fn bench(url: &str, shape: Shape) -> anyhow::Result<Bench> {
-    let store = store(url).await?;
+    let store = store(url, CONNECTIONS).await?;
     let limit = Limit::new(store.pool().clone());
-    Ok(Bench::new(Arc::new(store), Some(limit), shape).await?)
+    let mut bench = Bench::new(Arc::new(store), Some(limit), shape).await?;
+    for tasks in SINGLE_TASKS {
+        bench = bench.with_sized(tasks, Arc::new(self::store(url, tasks).await?));
+    }
+    Ok(bench)
 }
 
 /// The library, the bare driver, the classical strategies, and the row lock by `pgbench`.

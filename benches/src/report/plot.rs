@@ -30,6 +30,7 @@ fn draw(path: &Path, points: &[(f64, f64)]) -> Result<(), Box<dyn std::error::Er
     let mut chart = ChartBuilder::on(&area)
         .caption("Orders decided per second, one hot product", font(18))
         .margin(14)
+        .margin_right(60)
         .x_label_area_size(44)
         .y_label_area_size(76)
         .build_cartesian_2d((1.0..12_000.0).log_scale(), (500.0..400_000.0).log_scale())?;

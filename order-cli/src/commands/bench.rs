@@ -152,7 +152,10 @@ async fn measure(args: &BenchArgs, sandbox: &Sandbox) -> anyhow::Result<Samples>
         ShapeArg::Zipf => Shape::Zipf(args.products),
     };
     let on_postgres = sandbox.limit().is_some();
-    let bench = Bench::new(sandbox.store.clone(), sandbox.limit(), shape).await?;
+    let mut bench = Bench::new(sandbox.store.clone(), sandbox.limit(), shape).await?;
+    for tasks in SINGLE_TASKS {
+        bench = bench.with_sized(tasks, sandbox.sized(tasks).await?);
+    }
     let contestants = |case: CaseArg| case.contestants(on_postgres);
     let runs: usize = args
         .case

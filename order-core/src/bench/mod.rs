@@ -10,6 +10,7 @@ mod sandbox;
 mod shape;
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -79,6 +80,8 @@ impl std::fmt::Display for Contestant {
 /// A shop to measure in.
 pub struct Bench {
     store: Arc<dyn Store>,
+    /// By how many transactions at once they serve.
+    sized: HashMap<usize, Arc<dyn Store>>,
     limit: Option<Limit>,
     shape: Shape,
     products: Vec<ProductId>,
@@ -107,12 +110,30 @@ impl Bench {
         }
         Ok(Self {
             store,
+            sized: HashMap::new(),
             limit,
             shape,
             products,
             grouped,
             pending: Mutex::new(0),
         })
+    }
+
+    /// Lets whoever has `tasks` transactions at once have them over `store`: the same database
+    /// through just so many connections. A pool hands out all of its connections in turn, and
+    /// sessions that were not in use for a while are slower.
+    #[must_use]
+    pub fn with_sized(mut self, tasks: usize, store: Arc<dyn Store>) -> Self {
+        self.sized.insert(tasks, store);
+        self
+    }
+
+    /// What `contestant` is measured over.
+    fn store_of(&self, contestant: Contestant) -> &Arc<dyn Store> {
+        match contestant {
+            Contestant::Single(_, tasks) => self.sized.get(&tasks).unwrap_or(&self.store),
+            _ => &self.store,
+        }
     }
 
     /// Measures how `contestant` serves `orders` orders. A backlog is filled up to `orders`
@@ -153,7 +174,7 @@ impl Bench {
         let left = Arc::new(Countdown::new(orders));
         let start = Instant::now();
         let lanes = (0..tasks).map(|_| {
-            let (store, left) = (Arc::clone(&self.store), Arc::clone(&left));
+            let (store, left) = (Arc::clone(self.store_of(contestant)), Arc::clone(&left));
             in_a_task(decide_until_none_is_left(store, strategy, batch, left))
         });
         let latencies = try_join_all(lanes).await?;
@@ -186,7 +207,7 @@ impl Bench {
         let (service, tasks) = match contestant {
             Contestant::Batch => (self.grouped.clone(), GROUPED_TASKS),
             Contestant::Single(strategy, tasks) => {
-                let builder = OrderService::builder(Arc::clone(&self.store));
+                let builder = OrderService::builder(Arc::clone(self.store_of(contestant)));
                 (builder.strategy(strategy).build(), tasks)
             }
             Contestant::Limit(_) | Contestant::Sized(_) => {

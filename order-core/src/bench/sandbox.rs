@@ -6,6 +6,8 @@ use std::{path::PathBuf, sync::Arc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
+#[cfg(doc)]
+use super::Bench;
 use super::Limit;
 use crate::{
     clock::{Clock, SystemClock},
@@ -19,14 +21,20 @@ const CONNECTIONS: u32 = 40;
 
 /// A database to measure in.
 pub struct Sandbox {
-    /// Migrated and empty.
+    /// Migrated and empty. On Postgres, with connections enough for every contestant.
     pub store: Arc<dyn Store>,
     place: Place,
 }
 
 enum Place {
-    Schema { store: PostgresStore, name: String },
-    File { path: PathBuf },
+    Schema {
+        store: PostgresStore,
+        name: String,
+        url: String,
+    },
+    File {
+        path: PathBuf,
+    },
 }
 
 impl Sandbox {
@@ -47,16 +55,31 @@ impl Sandbox {
         connection.close().await?;
         let separator = if url.contains('?') { '&' } else { '?' };
         let inside = format!("{url}{separator}options=-c%20search_path%3D{name}");
-        let options = PostgresOptions {
-            max_connections: CONNECTIONS,
-            ..PostgresOptions::default()
-        };
-        let store = PostgresStore::connect(&inside, options).await?;
+        let store = connect(&inside, CONNECTIONS).await?;
         store.migrate().await?;
         Ok(Self {
             store: Arc::new(store.clone()),
-            place: Place::Schema { store, name },
+            place: Place::Schema {
+                store,
+                name,
+                url: inside,
+            },
         })
+    }
+
+    /// The same place through so many connections: what [`Bench::with_sized`] wants.
+    ///
+    /// # Errors
+    /// As connecting to the database.
+    pub async fn sized(&self, connections: usize) -> Result<Arc<dyn Store>, Error> {
+        match &self.place {
+            Place::Schema { url, .. } => {
+                let connections = u32::try_from(connections).unwrap_or(CONNECTIONS);
+                Ok(Arc::new(connect(url, connections).await?))
+            }
+            // One writer is all there is.
+            Place::File { .. } => Ok(Arc::clone(&self.store)),
+        }
     }
 
     async fn file(url: &str, id: Uuid) -> Result<Self, Error> {
@@ -88,7 +111,7 @@ impl Sandbox {
     /// When the database refuses; names what is left.
     pub async fn remove(self) -> Result<(), Error> {
         match self.place {
-            Place::Schema { store, name } => {
+            Place::Schema { store, name, .. } => {
                 sqlx::query(AssertSqlSafe(format!("DROP SCHEMA {name} CASCADE")))
                     .execute(store.pool())
                     .await?;
@@ -105,4 +128,12 @@ impl Sandbox {
         }
         Ok(())
     }
+}
+
+async fn connect(url: &str, connections: u32) -> Result<PostgresStore, Error> {
+    let options = PostgresOptions {
+        max_connections: connections,
+        ..PostgresOptions::default()
+    };
+    PostgresStore::connect(url, options).await
 }
