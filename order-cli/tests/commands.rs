@@ -158,6 +158,43 @@ fn bad_rows_of_a_file_are_named_and_do_not_stop_the_rest() {
 }
 
 #[test]
+fn what_has_a_key_is_placed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let id = product(dir, "10");
+    let line = format!("{id}:2");
+    let purchase = [
+        "order",
+        "purchase",
+        "--line",
+        &line,
+        "--idempotency-key",
+        "k",
+    ];
+    let first = row(dir, &purchase);
+    assert_eq!(row(dir, &purchase), first);
+    let file = format!(
+        "product_id,quantity,idempotency_key\n{id},1,row-1\n{id},1,row-2\n{id},3,k\n{id},1,\n"
+    );
+    std::fs::write(dir.join("orders.csv"), file).unwrap();
+    for _ in 0..2 {
+        let output = cli(
+            dir,
+            &["-o", "json", "order", "bulk", "--file", "orders.csv"],
+        );
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.contains("line 4: the idempotency key was used"),
+            "{told}"
+        );
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(summary, json!({"accepted": 3, "rejected": 1}));
+    }
+    // The purchase, two rows with a key, and twice the one without.
+    assert_eq!(rows(dir, &["order", "list"]).len(), 5);
+}
+
+#[test]
 fn wrong_usage_exits_with_2_and_failure_with_1() {
     let dir = tempfile::tempdir().unwrap();
     let id = "01900000-0000-7000-8000-000000000000";

@@ -58,6 +58,9 @@ pub enum Error {
         /// The state that it is in.
         status: OrderStatus,
     },
+    /// An earlier request with the same idempotency key asked for something else.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyKeyReused,
     /// More is waiting than the process is willing to hold; nothing was done.
     #[error("too many requests are waiting")]
     Overloaded,

@@ -180,7 +180,7 @@ async fn history(
     assert_eq!(stock().await, 16);
 
     wire.cut(cut);
-    let cancelled = store.cancel(sold.id(), at).await.unwrap().unwrap();
+    let cancelled = store.cancel(sold.id(), at, None).await.unwrap().unwrap();
     cuts += wire.was_cut();
     assert_eq!(cancelled.order.status, OrderStatus::Cancelled);
     assert_eq!(stock().await, 18);

@@ -16,7 +16,7 @@ use order_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::order::quantity_of;
+use super::order::{key_of, quantity_of};
 use crate::{
     output::{Column, Output},
     progress,
@@ -44,8 +44,9 @@ pub(crate) struct Bulk {
     /// Pieces in each order
     #[arg(long, default_value = "1", value_parser = quantity_of)]
     quantity: Quantity,
-    /// A CSV file with the columns product_id, quantity and reference (optional); - is
-    /// standard input. Each row is an order; a bad one is reported with its line number
+    /// A CSV file with the columns product_id, quantity and, if you like, reference and
+    /// idempotency_key; - is standard input. Each row is an order; a bad one is reported with
+    /// its line number. A file whose rows have keys can be given again without harm
     #[arg(long, conflicts_with = "count")]
     file: Option<PathBuf>,
 }
@@ -136,6 +137,8 @@ struct Row {
     quantity: String,
     #[serde(default)]
     reference: Option<String>,
+    #[serde(default)]
+    idempotency_key: Option<String>,
 }
 
 impl TryFrom<Row> for OrderRequest {
@@ -146,7 +149,11 @@ impl TryFrom<Row> for OrderRequest {
             product_id: row.product_id.parse()?,
             quantity: quantity_of(&row.quantity)?,
         };
-        Self::new(vec![line], row.reference)
+        let request = Self::new(vec![line], row.reference)?;
+        Ok(match row.idempotency_key {
+            Some(key) => request.with_key(key_of(&key)?),
+            None => request,
+        })
     }
 }
 

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
-    domain::{OrderId, OrderRequest, OrderStatus, ProductId, Quantity, RequestedLine},
+    domain::{
+        IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, Quantity, RequestedLine,
+    },
     store::OrderQuery,
 };
+use uuid::Uuid;
 
 use super::{bulk, list};
 use crate::output::{Column, Output};
@@ -59,6 +62,14 @@ pub(crate) struct Buy {
     /// A note of your own
     #[arg(long)]
     reference: Option<String>,
+    /// Makes the command safe to repeat: the order is placed once for a key
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+/// The key of what is asked for here, past every server and its API keys.
+pub(super) fn key_of(text: &str) -> Result<IdempotencyKey, Error> {
+    IdempotencyKey::new(Uuid::nil(), text)
 }
 
 fn line(text: &str) -> Result<RequestedLine, Error> {
@@ -117,7 +128,11 @@ impl TryFrom<Buy> for OrderRequest {
     type Error = Error;
 
     fn try_from(buy: Buy) -> Result<Self, Error> {
-        Self::new(buy.lines, buy.reference)
+        let request = Self::new(buy.lines, buy.reference)?;
+        Ok(match buy.idempotency_key {
+            Some(key) => request.with_key(key_of(&key)?),
+            None => request,
+        })
     }
 }
 

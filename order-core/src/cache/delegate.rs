@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use super::{CachedStore, Entry};
 use crate::{
     domain::{
-        AdjustmentId, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
-        ProductId, Progress, StockAdjustment,
+        AdjustmentId, IdempotencyKey, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product,
+        ProductChange, ProductId, Progress, Replayable, StockAdjustment,
     },
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
@@ -49,11 +49,17 @@ impl ProductStore for CachedStore {
         Ok(changed)
     }
 
-    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
-        let changed = self.inner.adjust_stock(adjustment).await;
-        let changed = self.unless_unknown(changed, std::iter::once(adjustment.product_id))?;
-        self.changed_products(changed.as_slice()).await;
-        Ok(changed)
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
+        let adjusted = self.inner.adjust_stock(adjustment).await;
+        let adjusted = self.unless_unknown(adjusted, std::iter::once(adjustment.product_id))?;
+        if let Some(adjusted) = &adjusted {
+            let product = std::slice::from_ref(&adjusted.value);
+            self.changed_products(product).await;
+        }
+        Ok(adjusted)
     }
 
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
@@ -113,8 +119,13 @@ impl OrderStore for CachedStore {
         self.inner.orders(query).await
     }
 
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
-        let cancelled = self.inner.cancel(id, at).await?;
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error> {
+        let cancelled = self.inner.cancel(id, at, key).await?;
         if let Some(cancelled) = &cancelled {
             self.changed_products(&cancelled.changed).await;
             let lines = cancelled.order.lines.iter().map(|line| line.product_id);

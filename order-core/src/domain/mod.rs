@@ -5,6 +5,7 @@
 //! that names the field it refuses.
 
 mod id;
+mod idempotency;
 mod money;
 mod order;
 mod page;
@@ -14,6 +15,8 @@ mod quantity;
 mod text;
 
 pub use id::{AdjustmentId, IdGenerator, KeyId, OrderId, ProductId};
+pub(crate) use idempotency::{Fingerprint, Placing};
+pub use idempotency::{IdempotencyKey, Replayable};
 pub use money::Money;
 pub use order::{
     Failure, FailureCode, NewOrder, Order, OrderLine, OrderRequest, OrderStatus, RequestedLine,

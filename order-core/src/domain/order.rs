@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Money, OrderId, ProductId, Quantity, text};
+use super::{Fingerprint, IdempotencyKey, Money, OrderId, Placing, ProductId, Quantity, text};
 use crate::error::Error;
 
 /// Where an order stands.
@@ -157,6 +157,7 @@ pub struct RequestedLine {
 pub struct OrderRequest {
     lines: Vec<RequestedLine>,
     reference: Option<String>,
+    key: Option<IdempotencyKey>,
 }
 
 impl OrderRequest {
@@ -174,7 +175,11 @@ impl OrderRequest {
         let reference = reference
             .map(|r| text::bounded("reference", r, 0, 255))
             .transpose()?;
-        Ok(Self { lines, reference })
+        Ok(Self {
+            lines,
+            reference,
+            key: None,
+        })
     }
 
     /// An order of one line.
@@ -186,7 +191,15 @@ impl OrderRequest {
                 quantity,
             }],
             reference: None,
+            key: None,
         }
+    }
+
+    /// The same request, to be carried out once however often it comes with this key.
+    #[must_use]
+    pub fn with_key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
+        self
     }
 
     /// The order to store.
@@ -196,6 +209,7 @@ impl OrderRequest {
             id,
             lines: self.lines,
             reference: self.reference,
+            key: self.key,
             created_at,
         }
     }
@@ -207,6 +221,7 @@ pub struct NewOrder {
     pub(crate) id: OrderId,
     pub(crate) lines: Vec<RequestedLine>,
     pub(crate) reference: Option<String>,
+    pub(crate) key: Option<IdempotencyKey>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
@@ -215,6 +230,11 @@ impl NewOrder {
     #[must_use]
     pub fn id(&self) -> OrderId {
         self.id
+    }
+
+    /// Tells this order from others that a client may place with the same key.
+    pub(crate) fn fingerprint(&self, placing: Placing) -> Fingerprint {
+        Fingerprint::of_order(placing, &self.lines, self.reference.as_deref())
     }
 
     /// The pending order, each line at the price that `price_of` gives.
@@ -292,6 +312,23 @@ impl Order {
             status: OrderStatus::Success,
             decided_at: Some(at),
             ..self
+        }
+    }
+
+    /// The order as it was when it was placed.
+    pub(crate) fn when_placed(self, placing: Placing) -> Self {
+        let created_at = self.created_at;
+        let pending = Self {
+            status: OrderStatus::Pending,
+            failure: None,
+            decided_at: None,
+            completed_at: None,
+            cancelled_at: None,
+            ..self
+        };
+        match placing {
+            Placing::Accept => pending,
+            Placing::Purchase => pending.sold(created_at),
         }
     }
 

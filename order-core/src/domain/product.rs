@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AdjustmentId, Money, ProductId, text};
+use super::{AdjustmentId, IdempotencyKey, Money, ProductId, text};
 use crate::error::Error;
 
 /// The most that a product may have in stock.
@@ -191,6 +191,7 @@ impl ProductChange {
 pub struct StockRequest {
     delta: i64,
     reason: Option<String>,
+    key: Option<IdempotencyKey>,
 }
 
 impl StockRequest {
@@ -206,7 +207,18 @@ impl StockRequest {
         let reason = reason
             .map(|r| text::bounded("reason", r, 1, 255))
             .transpose()?;
-        Ok(Self { delta, reason })
+        Ok(Self {
+            delta,
+            reason,
+            key: None,
+        })
+    }
+
+    /// The same request, to be carried out once however often it comes with this key.
+    #[must_use]
+    pub fn with_key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
+        self
     }
 
     /// The adjustment of `product_id` to store.
@@ -223,6 +235,7 @@ impl StockRequest {
             delta: self.delta,
             reason: self.reason.unwrap_or_else(|| "adjusted".to_owned()),
             created_at,
+            key: self.key,
         }
     }
 }
@@ -240,6 +253,8 @@ pub struct StockAdjustment {
     pub reason: String,
     /// When.
     pub created_at: DateTime<Utc>,
+    /// The key of the request for it.
+    pub key: Option<IdempotencyKey>,
 }
 
 impl StockAdjustment {
@@ -251,6 +266,7 @@ impl StockAdjustment {
             delta: product.request.stock,
             reason: "initial".to_owned(),
             created_at: product.created_at,
+            key: None,
         }
     }
 
@@ -262,6 +278,7 @@ impl StockAdjustment {
             delta: product.stock - stock_before,
             reason: "updated".to_owned(),
             created_at: product.updated_at,
+            key: None,
         }
     }
 

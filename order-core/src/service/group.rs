@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{GROUP_ORDERS, Parts};
 use crate::{
-    domain::{NewOrder, Order, OrderRequest},
+    domain::{NewOrder, Order, OrderRequest, Replayable},
     error::Error,
 };
 
-type Answer = oneshot::Sender<Result<Order, Error>>;
+type Answer = oneshot::Sender<Result<Replayable<Order>, Error>>;
 
 /// The way its members buy.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,8 @@ impl Group {
             while arrivals.recv_many(&mut members, GROUP_ORDERS).await > 0 {
                 let (requests, answers): (Vec<_>, Vec<_>) = members.drain(..).unzip();
                 let orders = parts.stamp(requests);
-                for (answer, result) in answers.into_iter().zip(run(&parts, way, &orders).await) {
+                let results = run(&parts, way, &orders).await;
+                for (answer, result) in answers.into_iter().zip(told(&orders, results)) {
                     // Whoever stopped waiting finds the order by asking for it.
                     let _ = answer.send(result);
                 }
@@ -48,7 +49,7 @@ impl Group {
     }
 
     /// Joins the next group, and waits until it is committed.
-    pub(super) async fn join(&self, request: OrderRequest) -> Result<Order, Error> {
+    pub(super) async fn join(&self, request: OrderRequest) -> Result<Replayable<Order>, Error> {
         let (answer, result) = oneshot::channel();
         self.waiting
             .try_send((request, answer))
@@ -58,6 +59,20 @@ impl Group {
             })?;
         result.await.unwrap_or(Err(Error::Stopping))
     }
+}
+
+/// What to answer: an order that comes back with another id than it was given was placed by
+/// an earlier request.
+pub(super) fn told(
+    orders: &[NewOrder],
+    results: Vec<Result<Order, Error>>,
+) -> impl Iterator<Item = Result<Replayable<Order>, Error>> {
+    orders.iter().zip(results).map(|(order, result)| {
+        result.map(|stored| Replayable {
+            replayed: stored.id != order.id,
+            value: stored,
+        })
+    })
 }
 
 /// Runs a group; each order has a result of its own. When the backend refuses the group for

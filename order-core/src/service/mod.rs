@@ -17,8 +17,8 @@ use crate::{
     cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
     clock::{Clock, SystemClock},
     domain::{
-        AdjustmentId, IdGenerator, NewOrder, Order, OrderId, OrderRequest, Page, Product,
-        ProductChange, ProductId, ProductRequest, StockRequest,
+        AdjustmentId, IdGenerator, IdempotencyKey, NewOrder, Order, OrderId, OrderRequest, Page,
+        Product, ProductChange, ProductId, ProductRequest, Replayable, StockRequest,
     },
     error::Error,
     queue::{OrderQueue, Topic},
@@ -62,7 +62,12 @@ impl Parts {
     /// Stores orders as pending, and lets the workers know.
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
         let results = self.store.accept(orders).await?;
-        let accepted: Vec<OrderId> = results.iter().flatten().map(|order| order.id).collect();
+        let accepted: Vec<OrderId> = orders
+            .iter()
+            .zip(&results)
+            .filter(|(order, result)| matches!(result, Ok(stored) if stored.id == order.id))
+            .map(|(order, _)| order.id)
+            .collect();
         if !accepted.is_empty() {
             self.offer(accepted);
         }
@@ -273,15 +278,29 @@ impl OrderService {
         .await
     }
 
-    /// Adds to or takes from a living product's stock.
+    /// Adds to or takes from a living product's stock; once, when the request has a key.
     ///
     /// # Errors
-    /// [`Error::InsufficientStock`], [`Error::StockLimit`].
+    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
     pub async fn adjust_stock(
         &self,
         id: ProductId,
         request: StockRequest,
     ) -> Result<Option<Product>, Error> {
+        let adjusted = self.adjust_stock_or_replay(id, request).await?;
+        Ok(adjusted.map(|adjusted| adjusted.value))
+    }
+
+    /// As [`adjust_stock`](Self::adjust_stock), and tells whether an earlier request with the
+    /// same key did it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn adjust_stock_or_replay(
+        &self,
+        id: ProductId,
+        request: StockRequest,
+    ) -> Result<Option<Replayable<Product>>, Error> {
         let now = self.now();
         let adjustment = request.stamp(self.adjustment_id(now), id, now);
         self.to_the_end(move |store| async move { store.adjust_stock(&adjustment).await })
@@ -298,11 +317,25 @@ impl OrderService {
             .await
     }
 
-    /// Accepts an order: it is stored, pending, when this returns.
+    /// Accepts an order: it is stored, pending, when this returns; once, when the request has
+    /// a key.
     ///
     /// # Errors
-    /// [`Error::ProductNotFound`], [`Error::Overloaded`].
+    /// [`Error::ProductNotFound`], [`Error::Overloaded`], [`Error::IdempotencyKeyReused`].
     pub async fn accept(&self, request: OrderRequest) -> Result<Order, Error> {
+        let accepted = self.accept_or_replay(request).await?;
+        Ok(accepted.value)
+    }
+
+    /// As [`accept`](Self::accept), and tells whether an earlier request with the same key did
+    /// it. The order comes as it was then: pending.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn accept_or_replay(
+        &self,
+        request: OrderRequest,
+    ) -> Result<Replayable<Order>, Error> {
         if self.parts.strategy == Strategy::Batch {
             return self.accepts.join(request).await;
         }
@@ -312,9 +345,22 @@ impl OrderService {
     /// Accepts many orders, each with a result of its own, in the order given.
     ///
     /// # Errors
-    /// Within: [`Error::ProductNotFound`]. The backend's errors are given to the orders that
-    /// met them: those that were accepted before stand.
+    /// Within: [`Error::ProductNotFound`], [`Error::IdempotencyKeyReused`]. The backend's
+    /// errors are given to the orders that met them: those that were accepted before stand.
     pub async fn accept_all(&self, requests: Vec<OrderRequest>) -> Vec<Result<Order, Error>> {
+        let accepted = self.accept_all_or_replay(requests).await.into_iter();
+        accepted.map(|result| result.map(|r| r.value)).collect()
+    }
+
+    /// As [`accept_all`](Self::accept_all), and tells of each whether an earlier request with
+    /// the same key did it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn accept_all_or_replay(
+        &self,
+        requests: Vec<OrderRequest>,
+    ) -> Vec<Result<Replayable<Order>, Error>> {
         let (parts, count) = (Arc::clone(&self.parts), requests.len());
         let accepted = in_a_task(async move {
             let orders = parts.stamp(requests);
@@ -322,7 +368,10 @@ impl OrderService {
             let results = stream::iter(groups)
                 .map(|group| {
                     let parts = Arc::clone(&parts);
-                    async move { group::run(&parts, Way::Accept, &group).await }
+                    async move {
+                        let results = group::run(&parts, Way::Accept, &group).await;
+                        group::told(&group, results).collect::<Vec<_>>()
+                    }
                 })
                 .buffered(BULK_GROUPS);
             Ok(results.concat().await)
@@ -332,11 +381,26 @@ impl OrderService {
             .unwrap_or_else(|error| vec![Err(error); count])
     }
 
-    /// Buys at once: the order is sold and stored when this returns, or leaves no trace.
+    /// Buys at once: the order is sold and stored when this returns, or leaves no trace; once,
+    /// when the request has a key.
     ///
     /// # Errors
-    /// [`Error::InsufficientStock`], [`Error::ProductNotFound`], [`Error::Overloaded`].
+    /// [`Error::InsufficientStock`], [`Error::ProductNotFound`], [`Error::Overloaded`],
+    /// [`Error::IdempotencyKeyReused`].
     pub async fn purchase(&self, request: OrderRequest) -> Result<Order, Error> {
+        let bought = self.purchase_or_replay(request).await?;
+        Ok(bought.value)
+    }
+
+    /// As [`purchase`](Self::purchase), and tells whether an earlier request with the same key
+    /// did it. The order comes as it was then: just sold.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn purchase_or_replay(
+        &self,
+        request: OrderRequest,
+    ) -> Result<Replayable<Order>, Error> {
         if self.parts.strategy == Strategy::Batch {
             return self.purchases.join(request).await;
         }
@@ -365,11 +429,29 @@ impl OrderService {
     /// # Errors
     /// [`Error::OrderState`] when it failed or is completed, [`Error::StockLimit`].
     pub async fn cancel(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        let cancelled = self.cancel_or_replay(id, None).await?;
+        Ok(cancelled.map(|cancelled| cancelled.value))
+    }
+
+    /// As [`cancel`](Self::cancel), and tells whether an earlier request with the same key
+    /// did it.
+    ///
+    /// # Errors
+    /// The same, and [`Error::IdempotencyKeyReused`].
+    pub async fn cancel_or_replay(
+        &self,
+        id: OrderId,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Option<Replayable<Order>>, Error> {
         let now = self.now();
-        let cancelled = self.to_the_end(move |store| async move { store.cancel(id, now).await });
-        let cancelled = cancelled.await?;
+        let cancelled = self
+            .to_the_end(move |store| async move { store.cancel(id, now, key.as_ref()).await })
+            .await?;
         self.watcher.wake().notify_one();
-        Ok(cancelled.map(|cancelled| cancelled.order))
+        Ok(cancelled.map(|cancelled| Replayable {
+            value: cancelled.order,
+            replayed: cancelled.replayed,
+        }))
     }
 
     /// Every product whose books do not balance.
@@ -395,11 +477,12 @@ impl OrderService {
     }
 
     /// One order in a transaction of its own, as the strategies without groups have it.
-    async fn alone(&self, way: Way, request: OrderRequest) -> Result<Order, Error> {
+    async fn alone(&self, way: Way, request: OrderRequest) -> Result<Replayable<Order>, Error> {
         let parts = Arc::clone(&self.parts);
         in_a_task(async move {
             let orders = parts.stamp(vec![request]);
-            only(group::run(&parts, way, &orders).await)
+            let results = group::run(&parts, way, &orders).await;
+            only(group::told(&orders, results))
         })
         .await
     }
@@ -443,8 +526,9 @@ fn storable(field: &'static str, text: Option<&String>) -> Result<(), Error> {
 }
 
 /// The result of the one order that was given.
-fn only(mut results: Vec<Result<Order, Error>>) -> Result<Order, Error> {
+fn only<T>(results: impl IntoIterator<Item = Result<T, Error>>) -> Result<T, Error> {
     results
-        .pop()
+        .into_iter()
+        .next()
         .unwrap_or_else(|| Err(Error::corrupt("the store gave no result for the order")))
 }

@@ -18,6 +18,10 @@ impl From<sqlx::Error> for Error {
                     // in an attempt whose outcome did not reach us.
                     return unknown(error);
                 }
+                if is_unique_violation_of(database.as_ref(), "key") {
+                    // Another transaction kept it since we looked: the next attempt finds it.
+                    return unavailable(error);
+                }
                 if is_transient(database.as_ref()) {
                     return unavailable(error);
                 }
@@ -44,7 +48,7 @@ impl From<sqlx::migrate::MigrateError> for Error {
 /// connection went, it may have happened.
 pub(super) fn on_commit(error: sqlx::Error) -> Error {
     let aborted = matches!(&error, sqlx::Error::Database(database)
-        if database.code().is_some_and(|code| code.starts_with("40")));
+        if database.code().is_some_and(|code| code.starts_with("40") || code.starts_with("23")));
     match Error::from(error) {
         Error::Unavailable { source } if !aborted => Error::OutcomeUnknown { source },
         other => other,
@@ -71,6 +75,7 @@ fn is_unique_violation_of(error: &dyn DatabaseError, column: &str) -> bool {
     }
     match (error.constraint(), column) {
         (Some(constraint), "sku") => constraint == "products_sku_unique",
+        (Some(constraint), "key") => constraint == "idempotency_keys_pkey",
         (Some(constraint), _) => {
             matches!(
                 constraint,

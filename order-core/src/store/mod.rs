@@ -6,6 +6,7 @@
 //! with the same ids and finds itself already done.
 
 mod error;
+mod idempotency;
 mod key_rows;
 mod plan;
 mod postgres;
@@ -23,8 +24,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     decide::Decision,
     domain::{
-        AdjustmentId, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page, PageRequest,
-        Product, ProductChange, ProductId, Progress, StockAdjustment,
+        AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page,
+        PageRequest, Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
     },
     error::Error,
     keys::KeyStore,
@@ -81,6 +82,19 @@ pub struct Cancelled {
     pub order: Order,
     /// Those of them that are living, as they are after the commit.
     pub changed: Vec<Product>,
+    /// Whether an earlier request with the same key cancelled it.
+    pub replayed: bool,
+}
+
+impl Cancelled {
+    /// It was cancelled before.
+    fn before(order: Order, replayed: bool) -> Self {
+        Self {
+            order,
+            changed: Vec::new(),
+            replayed,
+        }
+    }
 }
 
 /// What became of one purchase.
@@ -151,11 +165,15 @@ pub trait ProductStore: Send + Sync {
         at: DateTime<Utc>,
     ) -> Result<Option<Product>, Error>;
 
-    /// Adds to or takes from a living product's stock.
+    /// Adds to or takes from a living product's stock; when an earlier adjustment has the same
+    /// key, gives the product as it is.
     ///
     /// # Errors
-    /// [`Error::InsufficientStock`], [`Error::StockLimit`].
-    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error>;
+    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error>;
 
     /// Archives a product; whether a living one was there.
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error>;
@@ -166,17 +184,20 @@ pub trait ProductStore: Send + Sync {
 pub trait OrderStore: Send + Sync {
     /// Stores orders as pending, all in one transaction, at the prices of now. Each has a
     /// result of its own, in the order given: one that is refused does not touch the others.
-    /// An order whose id is already stored is answered as it is stored.
+    /// An order whose id is already stored is answered as it is stored; one whose key an
+    /// earlier order has, with that one, as it was when it was accepted.
     ///
     /// # Errors
-    /// Within: [`Error::ProductNotFound`].
+    /// Within: [`Error::ProductNotFound`], [`Error::IdempotencyKeyReused`].
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error>;
 
     /// Decides orders first come, first served, in the order given, and stores those that
-    /// succeed. Each has a result of its own; a refused one leaves no trace.
+    /// succeed. Each has a result of its own; a refused one leaves no trace, its key included.
+    /// One whose key an earlier order has is answered with that one, as it was when it was sold.
     ///
     /// # Errors
-    /// Within: [`Error::ProductNotFound`], [`Error::InsufficientStock`].
+    /// Within: [`Error::ProductNotFound`], [`Error::InsufficientStock`],
+    /// [`Error::IdempotencyKeyReused`].
     async fn purchase(
         &self,
         orders: &[NewOrder],
@@ -205,8 +226,14 @@ pub trait OrderStore: Send + Sync {
     ///
     /// # Errors
     /// [`Error::OrderState`] when it failed or is completed; [`Error::StockLimit`] when a
-    /// product was stocked up so far that what comes back does not fit.
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error>;
+    /// product was stocked up so far that what comes back does not fit;
+    /// [`Error::IdempotencyKeyReused`].
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error>;
 
     /// Up to `limit` orders that were accepted before `before` and are still pending, oldest
     /// first: what the sweeper offers again.

@@ -48,21 +48,16 @@ pub(super) fn prices(products: &[LockedProduct]) -> HashMap<ProductId, Money> {
         .collect()
 }
 
-/// Gives each order its turn, in the order given: what is sold comes back as a successful
-/// order that was decided when it came.
+/// Gives an order its turn: sold, it comes back as a successful order that was decided when
+/// it came.
 pub(super) fn sell(
-    orders: &[&NewOrder],
+    order: &NewOrder,
     prices: &HashMap<ProductId, Money>,
     shelves: &mut Shelves,
-) -> Vec<Result<Order, Error>> {
-    orders
-        .iter()
-        .map(|order| {
-            let priced = order.priced(|id| prices.get(&id).copied())?;
-            shelves.decide(&order.lines)?;
-            Ok(priced.sold(order.created_at))
-        })
-        .collect()
+) -> Result<Order, Error> {
+    let priced = order.priced(|id| prices.get(&id).copied())?;
+    shelves.decide(&order.lines)?;
+    Ok(priced.sold(order.created_at))
 }
 
 /// A pending order with its lines, as it is read to be decided.
@@ -80,36 +75,8 @@ pub(super) fn decide(pending: &[PendingOrder], shelves: &mut Shelves) -> Vec<Dec
         .collect()
 }
 
-/// Those of `orders` that are not stored yet.
-pub(super) fn fresh<'a>(
-    orders: &'a [NewOrder],
-    stored: &HashMap<OrderId, Order>,
-) -> Vec<&'a NewOrder> {
-    orders
-        .iter()
-        .filter(|order| !stored.contains_key(&order.id))
-        .collect()
-}
-
-/// The results of orders of which some were found to be stored already: those, and what
-/// became of the rest, in the order of `orders`.
-pub(super) fn merge(
-    orders: &[NewOrder],
-    mut stored: HashMap<OrderId, Order>,
-    rest: Vec<Result<Order, Error>>,
-) -> Vec<Result<Order, Error>> {
-    if stored.is_empty() {
-        return rest;
-    }
-    let mut rest = rest.into_iter();
-    orders
-        .iter()
-        .filter_map(|order| stored.remove(&order.id).map(Ok).or_else(|| rest.next()))
-        .collect()
-}
-
 /// The latest of the times at which a batch of orders came: when its products changed.
-pub(super) fn latest(orders: &[&NewOrder]) -> DateTime<Utc> {
+pub(super) fn latest(orders: &[NewOrder]) -> DateTime<Utc> {
     orders
         .iter()
         .map(|order| order.created_at)

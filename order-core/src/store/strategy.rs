@@ -118,13 +118,15 @@ pub(super) async fn purchase(
 }
 
 /// Sells one order by conditional updates; when one of them refuses, under locks, which
-/// tells why (or sells after all, when stock came back in between).
+/// tells why (or sells after all, when stock came back in between). So is one that has a key,
+/// which may have been sold before.
 async fn purchase_conditional(
     turns: &impl Turns,
     order: &NewOrder,
     retry: &Retry,
 ) -> Result<Outcome<Purchase>, Error> {
     if !retry.resolving()
+        && order.key.is_none()
         && let Some(sold) = turns.purchase_if_enough(order).await?
     {
         return Ok(sold);

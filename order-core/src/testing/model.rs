@@ -18,9 +18,9 @@ use super::Twin;
 use crate::{
     clock::{Clock, ManualClock},
     domain::{
-        AdjustmentId, IdGenerator, MAX_STOCK, Money, NewOrder, Order, OrderId, OrderRequest,
-        PageRequest, PageSize, PageStart, Product, ProductChange, ProductId, ProductRequest,
-        Quantity, RequestedLine, StockRequest,
+        AdjustmentId, IdGenerator, IdempotencyKey, MAX_STOCK, Money, NewOrder, NewProduct, Order,
+        OrderId, OrderRequest, PageRequest, PageSize, PageStart, Product, ProductChange, ProductId,
+        ProductRequest, Quantity, RequestedLine, StockRequest,
     },
     error::Error,
     store::{
@@ -42,15 +42,16 @@ enum Step {
     Adjust {
         product: usize,
         delta: i64,
+        key: Option<u8>,
     },
     Archive {
         product: usize,
     },
     Accept {
-        orders: Vec<Lines>,
+        orders: Vec<Placed>,
     },
     Purchase {
-        orders: Vec<Lines>,
+        orders: Vec<Placed>,
         strategy: Strategy,
     },
     Decide {
@@ -63,6 +64,7 @@ enum Step {
     },
     Cancel {
         order: usize,
+        key: Option<u8>,
     },
 }
 
@@ -75,14 +77,22 @@ struct Update {
     expected_version: Option<i64>,
 }
 
-/// `(product, quantity)` of each line.
-type Lines = Vec<(usize, i64)>;
+/// `(product, quantity)` of each line, and a key.
+type Placed = (Vec<(usize, i64)>, Option<u8>);
 
 fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
     let product = || 0_usize..6;
     let order = || 0_usize..40;
     let strategy = || select(&Strategy::ALL[..]);
-    let orders = || vec(vec((product(), 1_i64..6), 1..5), 1..8);
+    let lines = || vec((product(), 1_i64..6), 1..5);
+    // Keys that come often, and often with the same order.
+    let key = || 0_u8..4;
+    let placed = prop_oneof![
+        6 => lines().prop_map(|lines| (lines, None)),
+        2 => key().prop_map(|key| (vec![(usize::from(key), 1)], Some(key))),
+        1 => (lines(), key()).prop_map(|(lines, key)| (lines, Some(key))),
+    ];
+    let orders = || vec(placed.clone(), 1..8);
     let stock = || prop_oneof![9 => 0_i64..25, 1 => Just(MAX_STOCK)];
     let sku = || option::weighted(0.4, 0_u8..3);
     let step = prop_oneof![
@@ -94,7 +104,9 @@ fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
                 product, stock, price, sku, expected_version,
             })),
         2 => (product(), -20_i64..20)
-            .prop_map(|(product, delta)| Step::Adjust { product, delta }),
+            .prop_map(|(product, delta)| Step::Adjust { product, delta, key: None }),
+        1 => (0_usize..2, 1_i64..3, key())
+            .prop_map(|(product, delta, key)| Step::Adjust { product, delta, key: Some(key) }),
         1 => product().prop_map(|product| Step::Archive { product }),
         4 => orders().prop_map(|orders| Step::Accept { orders }),
         4 => (orders(), strategy())
@@ -103,7 +115,8 @@ fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
             .prop_map(|(oldest, strategy)| Step::Decide { oldest, strategy }),
         1 => (vec(order(), 1..6), strategy())
             .prop_map(|(orders, strategy)| Step::DecideThese { orders, strategy }),
-        3 => order().prop_map(|order| Step::Cancel { order }),
+        3 => (order(), option::weighted(0.3, key()))
+            .prop_map(|(order, key)| Step::Cancel { order, key }),
     ];
     vec(step, 1..40)
 }
@@ -169,26 +182,24 @@ impl Play {
         let at = self.clock.now();
         match step {
             Step::Create { stock, price, sku } => {
-                let product = ProductRequest::new(
-                    format!("Product {}", self.products.len()),
-                    Money::from_minor_units(*price).unwrap(),
-                    *stock,
-                    sku.map(sku_text),
-                )
-                .unwrap();
-                let id = ProductId(self.ids.next(at));
-                self.products.push(id);
-                let product = product.stamp(id, AdjustmentId(self.ids.next(at)), at);
+                let product = self.new_product(*stock, *price, *sku, at);
                 same(
                     self.store.create_product(&product).await,
                     self.twin.create_product(&product).await,
                 )
             }
             Step::Update(update) => self.update(update, at).await,
-            Step::Adjust { product, delta } => {
-                let Ok(request) = StockRequest::new(*delta, None) else {
+            Step::Adjust {
+                product,
+                delta,
+                key,
+            } => {
+                let Ok(mut request) = StockRequest::new(*delta, None) else {
                     return Ok(());
                 };
+                if let Some(key) = key {
+                    request = request.with_key(key_named(*key));
+                }
                 let id = AdjustmentId(self.ids.next(at));
                 let adjustment = request.stamp(id, self.product(*product), at);
                 same(
@@ -226,14 +237,35 @@ impl Play {
                 ids.dedup();
                 self.decide(Pick::These(&ids), *strategy, at).await
             }
-            Step::Cancel { order } => {
-                let id = self.order(*order);
+            Step::Cancel { order, key } => {
+                let (id, key) = (self.order(*order), key.map(key_named));
+                let key = key.as_ref();
                 same(
-                    self.store.cancel(id, at).await.map(restocked),
-                    self.twin.cancel(id, at).await.map(restocked),
+                    self.store.cancel(id, at, key).await.map(restocked),
+                    self.twin.cancel(id, at, key).await.map(restocked),
                 )
             }
         }
+    }
+
+    fn new_product(
+        &mut self,
+        stock: i64,
+        price: i64,
+        sku: Option<u8>,
+        at: DateTime<Utc>,
+    ) -> NewProduct {
+        let request = ProductRequest::new(
+            format!("Product {}", self.products.len()),
+            Money::from_minor_units(price).unwrap(),
+            stock,
+            sku.map(sku_text),
+        );
+        let id = ProductId(self.ids.next(at));
+        self.products.push(id);
+        request
+            .unwrap()
+            .stamp(id, AdjustmentId(self.ids.next(at)), at)
     }
 
     async fn update(&self, update: &Update, at: DateTime<Utc>) -> Result<(), String> {
@@ -303,10 +335,10 @@ impl Play {
         same(self.twin.verify().await, Ok(Vec::new()))
     }
 
-    fn stamp(&mut self, orders: &[Lines], at: DateTime<Utc>) -> Vec<NewOrder> {
+    fn stamp(&mut self, orders: &[Placed], at: DateTime<Utc>) -> Vec<NewOrder> {
         orders
             .iter()
-            .map(|lines| {
+            .map(|(lines, key)| {
                 let lines = lines
                     .iter()
                     .map(|(product, quantity)| RequestedLine {
@@ -316,7 +348,11 @@ impl Play {
                     .collect();
                 let id = OrderId(self.ids.next(at));
                 self.orders.push(id);
-                OrderRequest::new(lines, None).unwrap().stamp(id, at)
+                let mut request = OrderRequest::new(lines, None).unwrap();
+                if let Some(key) = key {
+                    request = request.with_key(key_named(*key));
+                }
+                request.stamp(id, at)
             })
             .collect()
     }
@@ -337,13 +373,20 @@ fn sorted<T>(outcome: Outcome<T>) -> (Vec<T>, Vec<Product>) {
     (outcome.results, by_id(outcome.changed))
 }
 
-fn restocked(cancelled: Option<Cancelled>) -> Option<(Order, Vec<Product>)> {
-    cancelled.map(|cancelled| (cancelled.order, by_id(cancelled.changed)))
+fn restocked(cancelled: Option<Cancelled>) -> Option<(Order, Vec<Product>, bool)> {
+    cancelled.map(|cancelled| {
+        let changed = by_id(cancelled.changed);
+        (cancelled.order, changed, cancelled.replayed)
+    })
 }
 
 fn by_id(mut products: Vec<Product>) -> Vec<Product> {
     products.sort_by_key(|product| product.id);
     products
+}
+
+fn key_named(n: u8) -> IdempotencyKey {
+    IdempotencyKey::new(Uuid::nil(), format!("key-{n}")).unwrap()
 }
 
 fn sku_text(n: u8) -> String {

@@ -6,7 +6,11 @@ use std::{
 };
 
 /// A port that nobody listens on, at this moment.
-pub(super) fn free_port() -> u16 {
+///
+/// # Panics
+/// When loopback has none.
+#[must_use]
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("loopback has a free port")

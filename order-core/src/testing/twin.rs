@@ -13,9 +13,9 @@ use chrono::{DateTime, Utc};
 use crate::{
     decide::Decision,
     domain::{
-        AdjustmentId, Failure, FailureCode, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct,
-        Order, OrderId, OrderLine, OrderStatus, Page, PageRequest, PageStart, Product,
-        ProductChange, ProductId, Progress, StockAdjustment,
+        AdjustmentId, Failure, FailureCode, IdempotencyKey, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder,
+        NewProduct, Order, OrderId, OrderLine, OrderStatus, Page, PageRequest, PageStart, Product,
+        ProductChange, ProductId, Progress, Replayable, StockAdjustment,
     },
     error::Error,
     keys::HashedKey,
@@ -31,6 +31,8 @@ struct State {
     archived: BTreeMap<ProductId, Product>,
     orders: BTreeMap<OrderId, Order>,
     adjustments: Vec<(ProductId, i64)>,
+    /// What a key was used for, and what was made with it.
+    used: BTreeMap<IdempotencyKey, (String, uuid::Uuid)>,
     keys: Vec<HashedKey>,
 }
 
@@ -41,6 +43,25 @@ pub struct Twin {
 }
 
 impl State {
+    /// What a request with this key made, when one did that asked for the same.
+    fn replay(
+        &self,
+        key: Option<&IdempotencyKey>,
+        asked: &str,
+    ) -> Result<Option<uuid::Uuid>, Error> {
+        match key.and_then(|key| self.used.get(key)) {
+            Some((before, made)) if before == asked => Ok(Some(*made)),
+            Some(_) => Err(Error::IdempotencyKeyReused),
+            None => Ok(None),
+        }
+    }
+
+    fn keep(&mut self, key: Option<&IdempotencyKey>, asked: String, made: uuid::Uuid) {
+        if let Some(key) = key {
+            self.used.insert(key.clone(), (asked, made));
+        }
+    }
+
     fn sku_is_free(&self, sku: Option<&String>, but_for: ProductId) -> Result<(), Error> {
         let taken = sku.is_some()
             && self
@@ -132,6 +153,20 @@ impl State {
             .collect()
     }
 
+    fn accept(&mut self, order: &NewOrder) -> Result<Order, Error> {
+        if let Some(stored) = self.orders.get(&order.id) {
+            return Ok(stored.clone());
+        }
+        let asked = format!("accept {:?} {:?}", order.lines, order.reference);
+        if let Some(made) = self.replay(order.key.as_ref(), &asked)? {
+            return Ok(unsettled(self.orders[&OrderId(made)].clone()));
+        }
+        let accepted = self.price(order)?;
+        self.keep(order.key.as_ref(), asked, order.id.0);
+        self.orders.insert(order.id, accepted.clone());
+        Ok(accepted)
+    }
+
     fn purchase(&mut self, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
         let before = self.stocks();
         let at = orders.iter().map(|order| order.created_at).max();
@@ -141,12 +176,17 @@ impl State {
                 if let Some(stored) = self.orders.get(&order.id) {
                     return Ok(stored.clone());
                 }
-                let mut order = self.price(order)?;
-                self.take(&order, at.unwrap_or_default())?;
-                order.status = OrderStatus::Success;
-                order.decided_at = Some(order.created_at);
-                self.orders.insert(order.id, order.clone());
-                Ok(order)
+                let asked = format!("purchase {:?} {:?}", order.lines, order.reference);
+                if let Some(made) = self.replay(order.key.as_ref(), &asked)? {
+                    let placed = unsettled(self.orders[&OrderId(made)].clone());
+                    return Ok(sold(placed));
+                }
+                let placed = self.price(order)?;
+                self.take(&placed, at.unwrap_or_default())?;
+                self.keep(order.key.as_ref(), asked, order.id.0);
+                let placed = sold(placed);
+                self.orders.insert(order.id, placed.clone());
+                Ok(placed)
             })
             .collect();
         self.bump_versions(&before);
@@ -224,6 +264,24 @@ impl State {
         self.orders.insert(id, order.clone());
         Ok(Some(order))
     }
+}
+
+/// The order as if nothing had become of it yet.
+fn unsettled(order: Order) -> Order {
+    Order {
+        status: OrderStatus::Pending,
+        failure: None,
+        decided_at: None,
+        completed_at: None,
+        cancelled_at: None,
+        ..order
+    }
+}
+
+fn sold(mut order: Order) -> Order {
+    order.status = OrderStatus::Success;
+    order.decided_at = Some(order.created_at);
+    order
 }
 
 /// A page of `all`, which are sorted newest first.
@@ -314,9 +372,18 @@ impl ProductStore for Twin {
         Ok(Some(product))
     }
 
-    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
         let mut state = self.state.lock().unwrap();
         let (id, delta) = (adjustment.product_id, adjustment.delta);
+        let asked = format!("adjust {id} {delta} {}", adjustment.reason);
+        if let Some(product) = state.products.get(&id)
+            && state.replay(adjustment.key.as_ref(), &asked)?.is_some()
+        {
+            return Ok(Some(Replayable::again(product.clone())));
+        }
         let Some(product) = state.products.get_mut(&id) else {
             return Ok(None);
         };
@@ -335,7 +402,8 @@ impl ProductStore for Twin {
         product.updated_at = adjustment.created_at;
         let product = product.clone();
         state.adjustments.push((id, delta));
-        Ok(Some(product))
+        state.keep(adjustment.key.as_ref(), asked, adjustment.id.0);
+        Ok(Some(Replayable::first(product)))
     }
 
     async fn archive_product(&self, id: ProductId, _: DateTime<Utc>) -> Result<bool, Error> {
@@ -352,15 +420,9 @@ impl ProductStore for Twin {
 impl OrderStore for Twin {
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
         let mut state = self.state.lock().unwrap();
-        let results: Vec<_> = orders
-            .iter()
-            .map(|order| match state.orders.get(&order.id) {
-                Some(stored) => Ok(stored.clone()),
-                None => state.price(order),
-            })
-            .collect();
-        for order in results.iter().flatten() {
-            state.orders.insert(order.id, order.clone());
+        let mut results = Vec::new();
+        for order in orders {
+            results.push(state.accept(order));
         }
         Ok(results)
     }
@@ -427,12 +489,30 @@ impl OrderStore for Twin {
         Ok(page(all, &query.page, |order: &Order| order.id))
     }
 
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error> {
         let mut state = self.state.lock().unwrap();
+        let Some(order) = state.orders.get(&id) else {
+            return Ok(None);
+        };
+        let asked = format!("cancel {id}");
+        let replayed = state.replay(key, &asked)?.is_some();
+        let is_cancelled = order.status == OrderStatus::Cancelled;
         let before = state.stocks();
         let cancelled = state.cancel(id, at)?;
         let changed = state.changed_since(&before);
-        Ok(cancelled.map(|order| Cancelled { order, changed }))
+        if !is_cancelled {
+            state.keep(key, asked, id.0);
+        }
+        Ok(cancelled.map(|order| Cancelled {
+            order,
+            changed,
+            replayed,
+        }))
     }
 
     async fn pending_before(

@@ -1,17 +1,21 @@
 //! Many orders in one request, each with a result of its own.
 
-use order_core::{Error, OrderService, domain::OrderRequest};
+use order_core::{
+    Error, OrderService,
+    domain::{IdempotencyKey, OrderRequest},
+};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     Tag,
-    order_body::{Buy, Status},
+    order_body::{Buy, BuyLine, Status},
 };
 use crate::{
     auth::WriteOrders,
     http::{
+        idempotency::replayed,
         json::{Item, Json},
         problem::{Problem, ProblemBody},
     },
@@ -21,6 +25,42 @@ const MAX_ORDERS: usize = 10_000;
 /// The largest body that is read here.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
+/// One of many orders: what to buy, and a key.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct BulkOrder {
+    product_id: Option<Uuid>,
+    /// How many pieces.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    quantity: Option<i64>,
+    /// All of them or none are sold. The same product may be named more than once.
+    #[oai(validator(min_items = 1, max_items = 100))]
+    lines: Option<Vec<BuyLine>>,
+    /// A note of your own, up to 255 characters.
+    #[oai(validator(max_length = 255))]
+    reference: Option<String>,
+    /// Makes the order safe to repeat: it is stored once for a key, as by `Idempotency-Key`.
+    #[oai(validator(min_length = 1, max_length = 255, pattern = "^[!-~]+$"))]
+    idempotency_key: Option<String>,
+}
+
+impl BulkOrder {
+    fn request(self, scope: Uuid) -> Result<OrderRequest, Error> {
+        let buy = Buy {
+            product_id: self.product_id,
+            quantity: self.quantity,
+            lines: self.lines,
+            reference: self.reference,
+        };
+        let request = OrderRequest::try_from(buy)?;
+        Ok(match self.idempotency_key {
+            Some(key) => request.with_key(IdempotencyKey::new(scope, key)?),
+            None => request,
+        })
+    }
+}
+
 /// Orders to accept.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +68,7 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 struct Bulk {
     /// Each is judged by itself: a bad one does not touch the others.
     #[oai(validator(min_items = 1, max_items = 10000))]
-    orders: Vec<Item<Buy>>,
+    orders: Vec<Item<BulkOrder>>,
 }
 
 /// What became of one order.
@@ -40,6 +80,10 @@ struct BulkResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     order_id: Option<Uuid>,
+    /// `true` when an earlier order with this key is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    replayed: Option<bool>,
     /// Its state when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
@@ -83,7 +127,7 @@ impl BulkOrders {
     #[oai(path = "/orders/bulk", method = "post", operation_id = "acceptOrders")]
     async fn accept(
         &self,
-        _caller: WriteOrders,
+        caller: WriteOrders,
         body: Json<Bulk, MAX_BODY_BYTES>,
     ) -> Result<BulkAnswer, Problem> {
         let orders = body.0.orders;
@@ -94,10 +138,10 @@ impl BulkOrders {
         for item in orders {
             let request = item
                 .0
-                .and_then(|buy| OrderRequest::try_from(buy).map_err(Problem::from));
+                .and_then(|item| item.request(caller.scope).map_err(Problem::from));
             results.push(request.map(|request| good.push(request)));
         }
-        let accepted = self.service.accept_all(good).await;
+        let accepted = self.service.accept_all_or_replay(good).await;
         if let Some(away) = nothing_stored(&accepted) {
             return Err(away.into());
         }
@@ -108,8 +152,9 @@ impl BulkOrders {
                 Ok(()) => match accepted.next() {
                     Some(Ok(order)) => BulkResult {
                         index,
-                        order_id: Some(order.id.0),
-                        status: Some(order.status.into()),
+                        order_id: Some(order.value.id.0),
+                        replayed: replayed(order.replayed),
+                        status: Some(order.value.status.into()),
                         error: None,
                     },
                     Some(Err(error)) => refused(index, error.into()),
@@ -131,7 +176,7 @@ impl BulkOrders {
 }
 
 /// The reason why none of the orders was stored, when that is the database's.
-fn nothing_stored(accepted: &[Result<order_core::domain::Order, Error>]) -> Option<Error> {
+fn nothing_stored<T>(accepted: &[Result<T, Error>]) -> Option<Error> {
     let all_transient = accepted
         .iter()
         .all(|result| result.as_ref().is_err_and(Error::is_transient));
@@ -145,6 +190,7 @@ fn refused(index: u64, problem: Problem) -> BulkResult {
     BulkResult {
         index,
         order_id: None,
+        replayed: None,
         status: None,
         error: Some(problem.into_body()),
     }

@@ -31,16 +31,16 @@ pub(super) struct BuyLine {
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
 pub(super) struct Buy {
-    product_id: Option<Uuid>,
+    pub(super) product_id: Option<Uuid>,
     /// How many pieces.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    quantity: Option<i64>,
+    pub(super) quantity: Option<i64>,
     /// All of them or none are sold. The same product may be named more than once.
     #[oai(validator(min_items = 1, max_items = 100))]
-    lines: Option<Vec<BuyLine>>,
+    pub(super) lines: Option<Vec<BuyLine>>,
     /// A note of your own, up to 255 characters.
     #[oai(validator(max_length = 255))]
-    reference: Option<String>,
+    pub(super) reference: Option<String>,
 }
 
 impl TryFrom<Buy> for OrderRequest {

@@ -2,7 +2,7 @@
 
 use order_core::{
     OrderService,
-    domain::{Order, OrderId, OrderStatus, ProductId, Progress},
+    domain::{Order, OrderId, OrderRequest, OrderStatus, ProductId, Progress},
     store::OrderQuery,
 };
 use poem_openapi::{
@@ -20,7 +20,12 @@ use super::{
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
-    http::{json::Json, prefer::Wait, problem::Problem},
+    http::{
+        idempotency::{Once, replayed},
+        json::Json,
+        prefer::Wait,
+        problem::Problem,
+    },
 };
 
 /// A page of orders, newest first.
@@ -43,6 +48,9 @@ enum Accepted {
         Json<OrderBody>,
         #[oai(header = "Location")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
+        /// `true` when an earlier request with this key did it
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
     ),
     /// Stored, and decided while the client waited
     #[oai(status = 200)]
@@ -50,6 +58,9 @@ enum Accepted {
         Json<OrderBody>,
         #[oai(header = "Location")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
+        /// `true` when an earlier request with this key did it
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
     ),
 }
 
@@ -67,7 +78,25 @@ enum Found {
 enum Bought {
     /// Sold
     #[oai(status = 201)]
-    Order(Json<OrderBody>, #[oai(header = "Location")] String),
+    Order(
+        Json<OrderBody>,
+        #[oai(header = "Location")] String,
+        /// `true` when an earlier request with this key did it
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Cancelled {
+    /// The order as it is now
+    #[oai(status = 200)]
+    Order(
+        Json<OrderBody>,
+        /// `true` when an earlier request with this key did it
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
+    ),
 }
 
 /// The operations on orders.
@@ -97,23 +126,41 @@ impl Orders {
         /// `wait=N`: waits up to so many seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
+        /// Makes the request safe to repeat: an order is stored once for a key
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         body: Json<Buy>,
     ) -> Result<Accepted, Problem> {
-        let order = self.service.accept(body.0.try_into()?).await?;
-        let (order, applied) = self.follow.decided(order, wait).await;
+        let accepted = self.service.accept_or_replay(request(body, once)?).await?;
+        let replayed = replayed(accepted.replayed);
+        let (order, applied) = self.follow.decided(accepted.value, wait).await;
         let location = location(&order);
         Ok(match order.status {
-            OrderStatus::Pending => Accepted::Order(Json(order.into()), location, applied),
-            _ => Accepted::Decided(Json(order.into()), location, applied),
+            OrderStatus::Pending => {
+                Accepted::Order(Json(order.into()), location, applied, replayed)
+            }
+            _ => Accepted::Decided(Json(order.into()), location, applied, replayed),
         })
     }
 
     /// Buy at once: sold, or 409 and nothing is stored
     #[oai(path = "/orders/purchase", method = "post", operation_id = "purchase")]
-    async fn purchase(&self, _caller: WriteOrders, body: Json<Buy>) -> Result<Bought, Problem> {
-        let order = self.service.purchase(body.0.try_into()?).await?;
-        let location = location(&order);
-        Ok(Bought::Order(Json(order.into()), location))
+    async fn purchase(
+        &self,
+        _caller: WriteOrders,
+        /// Makes the request safe to repeat: an order is sold once for a key. A refused one
+        /// leaves no key, and is decided anew
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
+        body: Json<Buy>,
+    ) -> Result<Bought, Problem> {
+        let bought = self
+            .service
+            .purchase_or_replay(request(body, once)?)
+            .await?;
+        let location = location(&bought.value);
+        let replayed = replayed(bought.replayed);
+        Ok(Bought::Order(Json(bought.value.into()), location, replayed))
     }
 
     /// List orders, newest first
@@ -190,11 +237,23 @@ impl Orders {
         &self,
         _caller: WriteOrders,
         id: Path<Uuid>,
-    ) -> Result<Json<OrderBody>, Problem> {
-        let order = self.service.cancel(OrderId(id.0)).await?;
-        let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
-        Ok(Json(order.into()))
+        /// Makes the request safe to repeat
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
+    ) -> Result<Cancelled, Problem> {
+        let cancelled = self.service.cancel_or_replay(OrderId(id.0), once.0).await?;
+        let cancelled = cancelled.ok_or_else(|| Problem::order_not_found(id.0))?;
+        let replayed = replayed(cancelled.replayed);
+        Ok(Cancelled::Order(Json(cancelled.value.into()), replayed))
     }
+}
+
+fn request(body: Json<Buy>, once: Once) -> Result<OrderRequest, Problem> {
+    let request = OrderRequest::try_from(body.0)?;
+    Ok(match once.0 {
+        Some(key) => request.with_key(key),
+        None => request,
+    })
 }
 
 fn location(order: &Order) -> String {

@@ -19,7 +19,11 @@ use super::{
 };
 use crate::{
     auth::{ReadProducts, WriteProducts},
-    http::{json::Json, problem::Problem},
+    http::{
+        idempotency::{Once, replayed},
+        json::Json,
+        problem::Problem,
+    },
 };
 
 type Time = chrono::DateTime<chrono::Utc>;
@@ -157,6 +161,19 @@ enum Found {
     NotModified(
         #[oai(header = "ETag")] String,
         #[oai(header = "X-Cache")] String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Adjusted {
+    /// The product as it is now
+    #[oai(status = 200)]
+    Product(
+        Json<ProductBody>,
+        #[oai(header = "ETag")] String,
+        /// `true` when an earlier request with this key did it
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
     ),
 }
 
@@ -356,12 +373,27 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
+        /// Makes the request safe to repeat: stock changes once for a key
+        #[oai(name = "Idempotency-Key")]
+        once: Once,
         body: Json<AdjustStock>,
-    ) -> Result<Changed, Problem> {
+    ) -> Result<Adjusted, Problem> {
         let Json(body) = body;
-        let request = StockRequest::new(body.delta, body.reason)?;
-        let product = self.service.adjust_stock(ProductId(id.0), request).await?;
-        changed(product, id.0)
+        let mut request = StockRequest::new(body.delta, body.reason)?;
+        if let Some(key) = once.0 {
+            request = request.with_key(key);
+        }
+        let service = &self.service;
+        let adjusted = service.adjust_stock_or_replay(ProductId(id.0), request);
+        let adjusted = adjusted.await?;
+        let adjusted = adjusted.ok_or_else(|| Problem::product_not_found(id.0))?;
+        let etag = etag(&adjusted.value);
+        let replayed = replayed(adjusted.replayed);
+        Ok(Adjusted::Product(
+            Json(adjusted.value.into()),
+            etag,
+            replayed,
+        ))
     }
 
     /// Archive a product: its history stays, it can no longer be read, listed or ordered

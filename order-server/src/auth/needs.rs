@@ -6,6 +6,7 @@ use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
 };
+use uuid::Uuid;
 
 use super::Caller;
 use crate::http::problem::Problem;
@@ -28,15 +29,25 @@ pub type Operate = Needs<ADMIN>;
 
 /// The proof that the caller has one of the scopes whose bits are in `ANY_OF`, or `admin`.
 /// As the first parameter of an operation it is asked for before the body is read.
-pub struct Needs<const ANY_OF: u8>(());
+pub struct Needs<const ANY_OF: u8> {
+    /// Whose names for requests the caller's are.
+    pub(crate) scope: Uuid,
+}
 
 impl<const ANY_OF: u8> Needs<ANY_OF> {
     fn check(caller: Option<&Caller>) -> Result<Self, Problem> {
         let needed = Scopes::from_bits(ANY_OF);
         match caller {
-            Some(Caller::Anybody) => Ok(Self(())),
-            Some(Caller::Holder(holder)) if holder.key.scopes.allow(needed) => Ok(Self(())),
-            Some(Caller::Holder(_)) => Err(forbidden(needed)),
+            Some(caller @ Caller::Anybody) => Ok(Self {
+                scope: caller.scope(),
+            }),
+            Some(caller @ Caller::Holder(holder)) => {
+                let scope = caller.scope();
+                let allowed = holder.key.scopes.allow(needed);
+                allowed
+                    .then_some(Self { scope })
+                    .ok_or_else(|| forbidden(needed))
+            }
             // A request that nobody looked at is one of a stranger.
             Some(Caller::Stranger) | None => Err(unauthorized()),
             Some(Caller::Unknown) => Err(Problem::unavailable()),

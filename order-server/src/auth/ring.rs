@@ -14,6 +14,7 @@ use order_core::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Holder;
 
@@ -34,6 +35,16 @@ pub enum Caller {
     Stranger,
     /// Nobody knows: the keys could not be read for too long.
     Unknown,
+}
+
+impl Caller {
+    /// Whose names for requests these are: callers with different keys may choose the same.
+    pub(crate) fn scope(&self) -> Uuid {
+        match self {
+            Self::Holder(holder) => holder.key.id.0,
+            Self::Anybody | Self::Stranger | Self::Unknown => Uuid::nil(),
+        }
+    }
 }
 
 type Holders = HashMap<KeyHash, Arc<Holder>>;

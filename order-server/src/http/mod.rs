@@ -5,6 +5,7 @@ mod deadline;
 mod documents;
 mod errors;
 mod head_size;
+pub mod idempotency;
 pub mod json;
 mod methods;
 pub mod prefer;

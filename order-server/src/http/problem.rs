@@ -197,6 +197,10 @@ impl From<Error> for Problem {
                 problem
             }
             Error::OrderState { .. } => conflict("order_state"),
+            Error::IdempotencyKeyReused => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "idempotency_key_reused", error.to_string())
+            }
             Error::Overloaded | Error::Stopping => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "overloaded", error.to_string())
@@ -261,7 +265,10 @@ const STATUSES: [(u16, &str); 14] = [
     (412, "The product changed since it was read"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
-    (422, "Well-formed, and out of bounds: names the field"),
+    (
+        422,
+        "Well-formed, and out of bounds: names the field; or a key of another request",
+    ),
     (429, "Too many requests; Retry-After says when to come back"),
     (431, "Path and headers are too large"),
     (500, "Our fault"),

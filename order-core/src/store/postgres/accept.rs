@@ -5,14 +5,20 @@ use std::collections::HashMap;
 use sqlx::{Arguments, PgConnection, postgres::PgArguments};
 use uuid::Uuid;
 
-use super::{PostgresStore, read::stored};
+use super::{PostgresStore, idempotency::keys_of, read::by_id};
 use crate::{
-    domain::{Money, NewOrder, Order, OrderStatus, ProductId},
+    domain::{Money, NewOrder, Order, OrderStatus, Placing, ProductId},
     error::Error,
-    store::{error::on_commit, plan, retry::Retry, rows},
+    store::{
+        error::on_commit,
+        idempotency::{Batch, Kept},
+        plan,
+        retry::Retry,
+        rows,
+    },
 };
 
-/// The statement that inserts orders and their lines, from a state and nine arrays;
+/// The statement that inserts orders, their lines and keys, from a state and 14 arrays;
 /// `$also` are further steps of the same statement, and `$result` is what it gives.
 macro_rules! insert_orders {
     ($also:literal, $($result:expr),+) => {
@@ -28,7 +34,11 @@ macro_rules! insert_orders {
              lines AS (
                  INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
                  SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[],
-                                      $10::bigint[]))
+                                      $10::bigint[])),
+             kept AS (
+                 INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)
+                 SELECT * FROM unnest($11::uuid[], $12::text[], $13::bytea[], $14::uuid[],
+                                      $15::timestamptz[]))
              SELECT ",
             $($result),+
         )
@@ -44,26 +54,24 @@ impl PostgresStore {
         retry: &Retry,
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let stored = stored(&mut connection, orders, retry).await?;
-        let fresh = plan::fresh(orders, &stored);
-        let products = plan::products_of(fresh.iter().flat_map(|order| &order.lines));
+        let used = keys_of(&mut connection, orders).await?;
+        let batch = Batch::new(orders, Placing::Accept, used);
+        let stored = by_id(&mut connection, batch.to_read(retry)).await?;
+        let products = plan::products_of(batch.lines());
         let prices = prices(&mut connection, &products).await?;
-        let priced: Vec<_> = fresh
-            .iter()
-            .map(|order| order.priced(|id| prices.get(&id).copied()))
-            .collect();
-        let columns = Columns::of(priced.iter().flatten());
+        let settled = batch.settle(&stored, |order| order.priced(|id| prices.get(&id).copied()));
+        let columns = Columns::of(settled.made(), &settled.kept);
         if !columns.is_empty() {
             let arguments = columns.into_arguments(OrderStatus::Pending)?;
             sqlx::query_with(insert_orders!("", "1"), arguments)
                 .execute(&mut *connection)
                 .await
                 .map_err(on_commit)?;
-            if let Some(first) = priced.iter().flatten().map(|order| order.id.0).min() {
+            if let Some(first) = settled.made().map(|order| order.id.0).min() {
                 self.frontier.retreat(first);
             }
         }
-        Ok(plan::merge(orders, stored, priced))
+        Ok(settled.results)
     }
 }
 
@@ -81,7 +89,7 @@ pub(super) async fn prices(
     rows::prices(rows)
 }
 
-/// Orders and their lines as one array per column.
+/// Orders, their lines and their keys as one array per column.
 #[derive(Default)]
 pub(super) struct Columns {
     id: Vec<Uuid>,
@@ -93,10 +101,15 @@ pub(super) struct Columns {
     line_product_id: Vec<Uuid>,
     line_quantity: Vec<i32>,
     line_unit_price: Vec<i64>,
+    key_scope: Vec<Uuid>,
+    key: Vec<String>,
+    key_fingerprint: Vec<Vec<u8>>,
+    key_target_id: Vec<Uuid>,
+    key_created_at: Vec<chrono::DateTime<chrono::Utc>>,
 }
 
 impl Columns {
-    pub(super) fn of<'a>(orders: impl Iterator<Item = &'a Order>) -> Self {
+    pub(super) fn of<'a>(orders: impl Iterator<Item = &'a Order>, keys: &[Kept]) -> Self {
         let mut columns = Self::default();
         for order in orders {
             columns.id.push(order.id.0);
@@ -114,6 +127,15 @@ impl Columns {
                 columns.line_unit_price.push(line.unit_price.minor_units());
             }
         }
+        for kept in keys {
+            columns.key_scope.push(kept.key.scope);
+            columns.key.push(kept.key.key.clone());
+            columns
+                .key_fingerprint
+                .push(kept.fingerprint.as_bytes().to_vec());
+            columns.key_target_id.push(kept.target_id);
+            columns.key_created_at.push(kept.created_at);
+        }
         columns
     }
 
@@ -121,7 +143,7 @@ impl Columns {
         self.id.is_empty()
     }
 
-    /// The first ten arguments of [`insert_orders!`]: the state, and the arrays.
+    /// The first 15 arguments of [`insert_orders!`]: the state, and the arrays.
     pub(super) fn into_arguments(self, status: OrderStatus) -> Result<PgArguments, Error> {
         let mut arguments = PgArguments::default();
         let add = || -> Result<(), sqlx::error::BoxDynError> {
@@ -134,7 +156,12 @@ impl Columns {
             arguments.add(self.line_no)?;
             arguments.add(self.line_product_id)?;
             arguments.add(self.line_quantity)?;
-            arguments.add(self.line_unit_price)
+            arguments.add(self.line_unit_price)?;
+            arguments.add(self.key_scope)?;
+            arguments.add(self.key)?;
+            arguments.add(self.key_fingerprint)?;
+            arguments.add(self.key_target_id)?;
+            arguments.add(self.key_created_at)
         };
         add().map_err(sqlx::Error::Encode)?;
         Ok(arguments)

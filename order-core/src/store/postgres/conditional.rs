@@ -40,7 +40,7 @@ pub(super) async fn purchase(
         return Ok(None);
     };
     let sold = priced.sold(order.created_at);
-    let columns = Columns::of(std::iter::once(&sold));
+    let columns = Columns::of(std::iter::once(&sold), &[]);
     write_sold(&mut tx, columns, Vec::new(), order.created_at).await?;
     tx.commit().await.map_err(on_commit)?;
     Ok(Some(Outcome {

@@ -10,6 +10,7 @@
 mod accept;
 mod conditional;
 mod frontier;
+mod idempotency;
 mod keys;
 mod orders;
 mod products;

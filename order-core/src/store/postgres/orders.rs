@@ -7,21 +7,23 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore,
+    idempotency::{keep, used},
     read::{OrderRow, load, with_lines},
     steps::lock,
 };
 use crate::{
     domain::{
-        MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, Product,
-        ProductId, Progress,
+        Fingerprint, IdempotencyKey, MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page,
+        PageStart, Product, ProductId, Progress,
     },
     error::Error,
     store::{
         Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
+        idempotency::{Kept, earlier},
         plan,
         progress_rows::{ProgressRow, select_progress},
-        retry::with_retry,
+        retry::{Retry, with_retry},
         rows::{self, product_columns, select_order},
         strategy,
     },
@@ -64,8 +66,13 @@ impl OrderStore for PostgresStore {
         with_retry!(_retry => self.orders_once(query))
     }
 
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
-        with_retry!(_retry => self.cancel_once(id, at))
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error> {
+        with_retry!(retry => self.cancel_once(id, at, key, &retry))
     }
 
     async fn pending_before(
@@ -139,6 +146,8 @@ impl PostgresStore {
         &self,
         id: OrderId,
         at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+        retry: &Retry,
     ) -> Result<Option<Cancelled>, Error> {
         let mut tx = self.pool.begin().await?;
         let row: Option<OrderRow> =
@@ -150,9 +159,13 @@ impl PostgresStore {
         let Some(order) = with_lines(&mut tx, rows).await?.pop() else {
             return Ok(None);
         };
+        if let Some(key) = key
+            && earlier(used(&mut tx, key).await?, Fingerprint::of_cancel(id))?.is_some()
+        {
+            return Ok(Some(Cancelled::before(order, !retry.resolving())));
+        }
         if order.status == OrderStatus::Cancelled {
-            let changed = Vec::new();
-            return Ok(Some(Cancelled { order, changed }));
+            return Ok(Some(Cancelled::before(order, false)));
         }
         let changed = if order.gives_back_when_cancelled() {
             give_back(&mut tx, &order, at).await?
@@ -165,8 +178,15 @@ impl PostgresStore {
             .bind(at)
             .execute(&mut *tx)
             .await?;
+        if let Some(key) = key {
+            keep(&mut tx, Kept::of_cancel(key, id, at)).await?;
+        }
         tx.commit().await.map_err(on_commit)?;
-        Ok(Some(Cancelled { order, changed }))
+        Ok(Some(Cancelled {
+            order,
+            changed,
+            replayed: false,
+        }))
     }
 }
 

@@ -4,16 +4,20 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 
-use super::PostgresStore;
+use super::{
+    PostgresStore,
+    idempotency::{keep, used},
+};
 use crate::{
     domain::{
         AdjustmentId, MAX_OFFSET_ROWS, NewProduct, Page, PageStart, Product, ProductChange,
-        ProductId, StockAdjustment,
+        ProductId, Replayable, StockAdjustment,
     },
     error::Error,
     store::{
         ProductQuery, ProductStore,
         error::on_commit,
+        idempotency::{Kept, earlier},
         retry::{Retry, with_retry},
         rows::{ProductRow, select_product},
     },
@@ -43,7 +47,10 @@ impl ProductStore for PostgresStore {
         with_retry!(retry => self.update_once(id, change, adjustment_id, at, &retry))
     }
 
-    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
         with_retry!(retry => self.adjust_once(adjustment, &retry))
     }
 
@@ -146,18 +153,29 @@ impl PostgresStore {
         &self,
         adjustment: &StockAdjustment,
         retry: &Retry,
-    ) -> Result<Option<Product>, Error> {
+    ) -> Result<Option<Replayable<Product>>, Error> {
         let mut tx = self.pool.begin().await?;
         let Some(before) = lock(&mut tx, adjustment.product_id).await? else {
             return Ok(None);
         };
         if retry.resolving() && is_entered(&mut tx, adjustment.id).await? {
-            return Ok(Some(before));
+            return Ok(Some(Replayable::first(before)));
+        }
+        let kept = Kept::of_adjustment(adjustment);
+        if let Some(Kept {
+            key, fingerprint, ..
+        }) = &kept
+            && earlier(used(&mut tx, key).await?, *fingerprint)?.is_some()
+        {
+            return Ok(Some(Replayable::again(before)));
         }
         let product = adjustment.apply(before)?;
         enter(&mut tx, adjustment).await?;
+        if let Some(kept) = kept {
+            keep(&mut tx, kept).await?;
+        }
         write(tx, &product).await?;
-        Ok(Some(product))
+        Ok(Some(Replayable::first(product)))
     }
 
     async fn archive_once(

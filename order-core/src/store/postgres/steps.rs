@@ -143,7 +143,7 @@ pub(super) async fn lock<'a>(
     rows.into_iter().map(LockedProduct::try_from).collect()
 }
 
-/// Stores sold orders and takes their stock, in one statement; gives the changed products.
+/// Stores sold orders and their keys, and takes their stock, in one statement; gives the changed products.
 pub(super) async fn write_sold(
     connection: &mut PgConnection,
     sold: Columns,
@@ -155,9 +155,9 @@ pub(super) async fn write_sold(
         insert_orders!(
             "taken AS (
                  UPDATE products
-                 SET stock = stock - ($12::jsonb -> id::text)::bigint,
-                     version = version + 1, updated_at = $13
-                 WHERE id = ANY($11) RETURNING *), ",
+                 SET stock = stock - ($17::jsonb -> id::text)::bigint,
+                     version = version + 1, updated_at = $18
+                 WHERE id = ANY($16) RETURNING *), ",
             product_columns!(""),
             " FROM taken"
         ),

@@ -11,15 +11,17 @@ use super::{
     accept::Columns,
     conditional,
     frontier::Claim,
-    read::stored,
+    idempotency::keys_of,
+    read::by_id,
     steps::{claim_oldest, claim_these, decide_claimed, lock, write_sold},
 };
 use crate::{
-    domain::{NewOrder, Product, ProductId},
+    domain::{NewOrder, Placing, Product, ProductId},
     error::Error,
     store::{
         Decided, Outcome, Pick, Purchase,
         error::on_commit,
+        idempotency::Batch,
         plan::{self, PendingOrder},
         retry::Retry,
         rows::{self, select_product},
@@ -51,19 +53,20 @@ impl Turns for PostgresStore {
         let mut tx = self.pool.begin().await?;
         let products = lock(&mut tx, orders.iter().flat_map(|order| &order.lines)).await?;
         // An attempt in doubt held these rows until it ended: what it stored shows by now.
-        let stored = stored(&mut tx, orders, retry).await?;
-        let fresh = plan::fresh(orders, &stored);
-        let mut shelves = plan::shelves(&products);
-        let results = plan::sell(&fresh, &plan::prices(&products), &mut shelves);
-        let columns = Columns::of(results.iter().flatten());
+        // So does the key that another transaction kept which sold the same products.
+        let batch = Batch::new(orders, Placing::Purchase, keys_of(&mut tx, orders).await?);
+        let stored = by_id(&mut tx, batch.to_read(retry)).await?;
+        let (prices, mut shelves) = (plan::prices(&products), plan::shelves(&products));
+        let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
+        let columns = Columns::of(settled.made(), &settled.kept);
         let mut changed = Vec::new();
         if !columns.is_empty() {
             let taken = shelves.taken().collect();
-            changed = write_sold(&mut tx, columns, taken, plan::latest(&fresh)).await?;
+            changed = write_sold(&mut tx, columns, taken, plan::latest(orders)).await?;
             tx.commit().await.map_err(on_commit)?;
         }
         Ok(Outcome {
-            results: plan::merge(orders, stored, results),
+            results: settled.results,
             changed,
         })
     }

@@ -6,11 +6,16 @@ use serde_json::json;
 use sqlx::{SqliteConnection, types::Json};
 use uuid::Uuid;
 
-use super::{SqliteStore, hex, json_ids, read::stored};
+use super::{
+    SqliteStore, hex,
+    idempotency::{keep, keys_of},
+    json_ids,
+    read::by_id,
+};
 use crate::{
-    domain::{Money, NewOrder, Order, OrderStatus, ProductId},
+    domain::{Money, NewOrder, Order, OrderStatus, Placing, ProductId},
     error::Error,
-    store::{error::on_commit, plan, retry::Retry, rows},
+    store::{error::on_commit, idempotency::Batch, plan, retry::Retry, rows},
 };
 
 impl SqliteStore {
@@ -20,18 +25,16 @@ impl SqliteStore {
         retry: &Retry,
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let mut tx = self.begin().await?;
-        let stored = stored(&mut tx, orders, retry).await?;
-        let fresh = plan::fresh(orders, &stored);
-        let products = plan::products_of(fresh.iter().flat_map(|order| &order.lines));
-        let prices = prices(&mut tx, &products).await?;
-        let priced: Vec<_> = fresh
-            .iter()
-            .map(|order| order.priced(|id| prices.get(&id).copied()))
-            .collect();
-        let accepted: Vec<&Order> = priced.iter().flatten().collect();
+        let used = keys_of(&mut tx, orders).await?;
+        let batch = Batch::new(orders, Placing::Accept, used);
+        let stored = by_id(&mut tx, batch.to_read(retry)).await?;
+        let prices = prices(&mut tx, &plan::products_of(batch.lines())).await?;
+        let settled = batch.settle(&stored, |order| order.priced(|id| prices.get(&id).copied()));
+        let accepted: Vec<&Order> = settled.made().collect();
         insert(&mut tx, &accepted).await?;
+        keep(&mut tx, &settled.kept).await?;
         tx.commit().await.map_err(on_commit)?;
-        Ok(plan::merge(orders, stored, priced))
+        Ok(settled.results)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod accept;
 mod conditional;
+mod idempotency;
 mod keys;
 mod orders;
 mod products;

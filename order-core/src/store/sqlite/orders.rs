@@ -6,22 +6,25 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore, json_ids,
+    SqliteStore,
+    idempotency::{keep, used},
+    json_ids,
     read::{OrderRow, load, with_lines},
     steps,
 };
 use crate::{
     domain::{
-        MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page, PageStart, ProductId,
-        Progress,
+        Fingerprint, IdempotencyKey, MAX_OFFSET_ROWS, NewOrder, Order, OrderId, OrderStatus, Page,
+        PageStart, ProductId, Progress,
     },
     error::Error,
     store::{
         Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
+        idempotency::{Kept, earlier},
         plan,
         progress_rows::{ProgressRow, select_progress},
-        retry::with_retry,
+        retry::{Retry, with_retry},
         rows::{Micros, select_order},
         strategy,
     },
@@ -91,8 +94,13 @@ impl OrderStore for SqliteStore {
         ))
     }
 
-    async fn cancel(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<Cancelled>, Error> {
-        with_retry!(_retry => self.cancel_once(id, at))
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error> {
+        with_retry!(retry => self.cancel_once(id, at, key, &retry))
     }
 
     async fn pending_before(
@@ -116,14 +124,20 @@ impl SqliteStore {
         &self,
         id: OrderId,
         at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+        retry: &Retry,
     ) -> Result<Option<Cancelled>, Error> {
         let mut tx = self.begin().await?;
         let Some(order) = load(&mut tx, vec![id.0]).await?.pop() else {
             return Ok(None);
         };
+        if let Some(key) = key
+            && earlier(used(&mut tx, key).await?, Fingerprint::of_cancel(id))?.is_some()
+        {
+            return Ok(Some(Cancelled::before(order, !retry.resolving())));
+        }
         if order.status == OrderStatus::Cancelled {
-            let changed = Vec::new();
-            return Ok(Some(Cancelled { order, changed }));
+            return Ok(Some(Cancelled::before(order, false)));
         }
         let changed = if order.gives_back_when_cancelled() {
             let lines = order.requested_lines();
@@ -142,8 +156,13 @@ impl SqliteStore {
             .bind(Micros::from(at))
             .execute(&mut *tx)
             .await?;
+        keep(&mut tx, &key.map(|key| Kept::of_cancel(key, id, at))).await?;
         tx.commit().await.map_err(on_commit)?;
-        Ok(Some(Cancelled { order, changed }))
+        Ok(Some(Cancelled {
+            order,
+            changed,
+            replayed: false,
+        }))
     }
 }
 

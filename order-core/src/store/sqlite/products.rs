@@ -4,16 +4,20 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
-use super::SqliteStore;
+use super::{
+    SqliteStore,
+    idempotency::{keep, used},
+};
 use crate::{
     domain::{
         AdjustmentId, MAX_OFFSET_ROWS, NewProduct, Page, PageStart, Product, ProductChange,
-        ProductId, StockAdjustment,
+        ProductId, Replayable, StockAdjustment,
     },
     error::Error,
     store::{
         ProductQuery, ProductStore,
         error::on_commit,
+        idempotency::{Kept, earlier},
         retry::with_retry,
         rows::{self, Micros, select_product},
     },
@@ -76,7 +80,10 @@ impl ProductStore for SqliteStore {
         with_retry!(_retry => self.update_once(id, change, adjustment_id, at))
     }
 
-    async fn adjust_stock(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
         with_retry!(_retry => self.adjust_once(adjustment))
     }
 
@@ -127,15 +134,27 @@ impl SqliteStore {
         Ok(Some(product))
     }
 
-    async fn adjust_once(&self, adjustment: &StockAdjustment) -> Result<Option<Product>, Error> {
+    async fn adjust_once(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
         let mut tx = self.begin().await?;
         let Some(before) = living(&mut tx, adjustment.product_id).await? else {
             return Ok(None);
         };
+        let kept = Kept::of_adjustment(adjustment);
+        if let Some(Kept {
+            key, fingerprint, ..
+        }) = &kept
+            && earlier(used(&mut tx, key).await?, *fingerprint)?.is_some()
+        {
+            return Ok(Some(Replayable::again(before)));
+        }
         let product = adjustment.apply(before)?;
         enter(&mut tx, adjustment).await?;
+        keep(&mut tx, &kept).await?;
         write(tx, &product).await?;
-        Ok(Some(product))
+        Ok(Some(Replayable::first(product)))
     }
 
     async fn archive_once(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {

@@ -7,12 +7,9 @@ use uuid::Uuid;
 
 use super::json_ids;
 use crate::{
-    domain::{NewOrder, Order, OrderId},
+    domain::{Order, OrderId},
     error::Error,
-    store::{
-        retry::Retry,
-        rows::{self, LineRow, Micros, select_lines, select_order},
-    },
+    store::rows::{self, LineRow, Micros, select_lines, select_order},
 };
 
 pub(super) type OrderRow = rows::OrderRow<Micros>;
@@ -46,16 +43,14 @@ pub(super) async fn with_lines(
     rows::assemble(orders, lines)
 }
 
-/// Those of `orders` that an earlier attempt stored.
-pub(super) async fn stored(
+/// Orders by id; none, and no query, when there are no ids.
+pub(super) async fn by_id(
     connection: &mut SqliteConnection,
-    orders: &[NewOrder],
-    retry: &Retry,
+    ids: Vec<Uuid>,
 ) -> Result<HashMap<OrderId, Order>, Error> {
-    if !retry.resolving() {
+    if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let ids: Vec<Uuid> = orders.iter().map(|order| order.id.0).collect();
     let found = load(connection, ids).await?;
     Ok(found.into_iter().map(|order| (order.id, order)).collect())
 }

@@ -6,16 +6,19 @@ use chrono::{DateTime, Utc};
 use super::{
     SqliteStore,
     accept::insert,
-    conditional, json_ids,
-    read::stored,
+    conditional,
+    idempotency::{keep, keys_of},
+    json_ids,
+    read::by_id,
     steps::{claim, decide_claimed, read, take},
 };
 use crate::{
-    domain::{NewOrder, Order, Product, ProductId},
+    domain::{NewOrder, Order, Placing, Product, ProductId},
     error::Error,
     store::{
         Decided, Outcome, Pick, Purchase,
         error::on_commit,
+        idempotency::Batch,
         plan,
         retry::Retry,
         rows::{self, Micros, select_product},
@@ -41,20 +44,21 @@ impl Turns for SqliteStore {
         retry: &Retry,
     ) -> Result<Outcome<Purchase>, Error> {
         let mut tx = self.begin().await?;
-        let stored = stored(&mut tx, orders, retry).await?;
-        let fresh = plan::fresh(orders, &stored);
-        let products = read(&mut tx, fresh.iter().flat_map(|order| &order.lines)).await?;
-        let mut shelves = plan::shelves(&products);
-        let results = plan::sell(&fresh, &plan::prices(&products), &mut shelves);
-        let sold: Vec<&Order> = results.iter().flatten().collect();
+        let batch = Batch::new(orders, Placing::Purchase, keys_of(&mut tx, orders).await?);
+        let stored = by_id(&mut tx, batch.to_read(retry)).await?;
+        let products = read(&mut tx, batch.lines()).await?;
+        let (prices, mut shelves) = (plan::prices(&products), plan::shelves(&products));
+        let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
+        let sold: Vec<&Order> = settled.made().collect();
         let mut changed = Vec::new();
         if !sold.is_empty() {
             insert(&mut tx, &sold).await?;
-            changed = take(&mut tx, shelves.taken(), plan::latest(&fresh)).await?;
+            keep(&mut tx, &settled.kept).await?;
+            changed = take(&mut tx, shelves.taken(), plan::latest(orders)).await?;
             tx.commit().await.map_err(on_commit)?;
         }
         Ok(Outcome {
-            results: plan::merge(orders, stored, results),
+            results: settled.results,
             changed,
         })
     }

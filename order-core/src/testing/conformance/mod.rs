@@ -2,6 +2,7 @@
 //!
 //! Each check gets a new, empty backend from `fresh`.
 
+mod idempotency;
 mod keys;
 mod orders;
 mod products;
@@ -50,6 +51,12 @@ where
     progress::where_orders_stand_is_what_they_say(&bench(&fresh).await).await;
     keys::a_key_is_kept_without_its_secret(&bench(&fresh).await).await;
     keys::revoking_is_for_good_and_opens_nothing(&bench(&fresh).await).await;
+    idempotency::an_order_with_a_key_is_placed_once(&bench(&fresh).await).await;
+    idempotency::a_key_belongs_to_one_request(&bench(&fresh).await).await;
+    idempotency::a_refused_request_keeps_no_key(&bench(&fresh).await).await;
+    idempotency::stock_is_adjusted_and_orders_are_cancelled_once(&bench(&fresh).await).await;
+    idempotency::the_same_keys_at_once_place_one_order_each(&bench(&fresh).await).await;
+    idempotency::one_key_for_different_orders_places_one(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
     races::cancelling_and_deciding_agree(&bench(&fresh).await).await;

@@ -195,7 +195,7 @@ pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
     for _ in 0..2 {
         let cancelled = bench
             .store
-            .cancel(sold.id(), bench.at)
+            .cancel(sold.id(), bench.at, None)
             .await
             .unwrap()
             .unwrap();
@@ -204,12 +204,16 @@ pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
     }
     let orders = [bench.order(&[(a, 1)]), bench.order(&[(a, 9)])];
     bench.store.accept(&orders).await.unwrap();
-    bench.store.cancel(orders[0].id(), bench.at).await.unwrap();
+    bench
+        .store
+        .cancel(orders[0].id(), bench.at, None)
+        .await
+        .unwrap();
     let decided = bench
         .store
         .decide(Pick::Oldest(9), Strategy::Batch, bench.at);
     assert_eq!(decided.await.unwrap().results.len(), 1);
-    let failed = bench.store.cancel(orders[1].id(), bench.at).await;
+    let failed = bench.store.cancel(orders[1].id(), bench.at, None).await;
     assert!(
         matches!(
             failed,
@@ -222,7 +226,7 @@ pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
     assert_eq!(
         bench
             .store
-            .cancel(OrderId(Uuid::nil()), bench.at)
+            .cancel(OrderId(Uuid::nil()), bench.at, None)
             .await
             .unwrap(),
         None
@@ -238,7 +242,7 @@ async fn too_much_cannot_come_back(bench: &Bench, product: ProductId) {
     let request = StockRequest::new(MAX_STOCK, None).unwrap();
     let adjustment = request.stamp(bench.adjustment_id(), product, bench.at);
     bench.store.adjust_stock(&adjustment).await.unwrap();
-    let refused = bench.store.cancel(order.id(), bench.at).await;
+    let refused = bench.store.cancel(order.id(), bench.at, None).await;
     assert!(
         matches!(refused, Err(Error::StockLimit { .. })),
         "{refused:?}"
@@ -280,7 +284,11 @@ pub(super) async fn lists_filter_and_continue(bench: &Bench) {
     let mut orders = bench.orders(5, &[(a, 1), (a, 1)]);
     orders.extend(bench.orders(2, &[(b, 1)]));
     bench.store.accept(&orders).await.unwrap();
-    bench.store.cancel(orders[6].id(), bench.at).await.unwrap();
+    bench
+        .store
+        .cancel(orders[6].id(), bench.at, None)
+        .await
+        .unwrap();
     let decided = bench
         .store
         .decide(Pick::Oldest(9), Strategy::Batch, bench.at);

@@ -136,9 +136,9 @@ pub(super) async fn stock_stays_within_its_bounds(bench: &Bench) {
         ),
         "{refused:?}"
     );
-    assert_eq!(adjust(-5).await.unwrap().map(|p| p.stock), Some(0));
+    assert_eq!(adjust(-5).await.unwrap().map(|p| p.value.stock), Some(0));
     assert_eq!(
-        adjust(MAX_STOCK).await.unwrap().map(|p| p.stock),
+        adjust(MAX_STOCK).await.unwrap().map(|p| p.value.stock),
         Some(MAX_STOCK)
     );
     assert!(matches!(adjust(1).await, Err(Error::StockLimit { .. })));

@@ -15,10 +15,10 @@ pub(super) async fn where_orders_stand_is_what_they_say(bench: &Bench) {
     bench.store.accept(&orders).await.unwrap();
     let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
     let store = &bench.store;
-    store.cancel(ids[3], bench.at).await.unwrap();
+    store.cancel(ids[3], bench.at, None).await.unwrap();
     let decided = store.decide(Pick::These(&ids[1..]), Strategy::Batch, bench.at);
     assert_eq!(decided.await.unwrap().results.len(), 3);
-    store.cancel(ids[2], bench.at).await.unwrap();
+    store.cancel(ids[2], bench.at, None).await.unwrap();
 
     let mut asked = vec![OrderId(Uuid::nil())];
     asked.extend(&ids);

@@ -11,10 +11,10 @@ use crate::{
     store::{Pick, Strategy},
 };
 
-const TASKS: usize = 16;
+pub(super) const TASKS: usize = 16;
 
 /// Runs `task(number)` in as many tasks at once, and gives what each returned.
-async fn at_once<T, F, Fut>(task: F) -> Vec<T>
+pub(super) async fn at_once<T, F, Fut>(task: F) -> Vec<T>
 where
     T: Send + 'static,
     F: Fn(usize) -> Fut,
@@ -101,7 +101,7 @@ pub(super) async fn cancelling_and_deciding_agree(bench: &Bench) {
                 return;
             }
             for id in ids.iter().filter(|id| id.0.as_u128() % 2 == 0) {
-                store.cancel(*id, at).await.unwrap();
+                store.cancel(*id, at, None).await.unwrap();
             }
         }
     })
@@ -147,7 +147,7 @@ pub(super) async fn everything_at_once_deadlocks_never(bench: &Bench) {
             }
             store.decide(Pick::Oldest(4), strategy, at).await.unwrap();
             for order in &orders {
-                store.cancel(order.id(), at).await.unwrap();
+                store.cancel(order.id(), at, None).await.unwrap();
             }
         }
     })
