@@ -98,6 +98,13 @@ pub struct ProductQuery {
     pub page: PageRequest<ProductId>,
 }
 
+impl ProductQuery {
+    /// The part of a name that is looked for, if any: an empty one is in every name.
+    pub(crate) fn part(&self) -> Option<&str> {
+        self.search.as_deref().filter(|part| !part.is_empty())
+    }
+}
+
 /// Which orders to list. The filters that are given must all match.
 #[derive(Clone, Debug, Default)]
 pub struct OrderQuery {

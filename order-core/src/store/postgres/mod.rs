@@ -14,6 +14,7 @@ mod keys;
 mod orders;
 mod products;
 mod read;
+mod search;
 pub(crate) mod steps;
 mod turn;
 
