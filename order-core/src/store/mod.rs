@@ -118,6 +118,18 @@ pub struct OrderQuery {
     pub page: PageRequest<OrderId>,
 }
 
+impl OrderQuery {
+    /// The product along whose lines the orders are best found: unless there is a filter with
+    /// an index of its own, the orders of a product that is rarely sold lie far apart.
+    pub(crate) fn along_product(&self) -> Option<ProductId> {
+        let is_indexed = match self.status {
+            Some(OrderStatus::Pending | OrderStatus::Failed | OrderStatus::Cancelled) => true,
+            Some(OrderStatus::Success | OrderStatus::Completed) | None => self.reference.is_some(),
+        };
+        self.product_id.filter(|_| !is_indexed)
+    }
+}
+
 /// A product whose stock is not what its history says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Imbalance {
