@@ -68,28 +68,50 @@ fn is_one(id: &str, ids: &[&str]) -> bool {
 }
 
 /// Every problem that an operation may answer.
-fn table() -> Vec<(Of, Problem)> {
-    let of = |status, code, detail: &str| Problem::new(status, code, detail);
-    let product_id = ProductId(PRODUCT);
+fn table() -> impl Iterator<Item = (Of, Problem)> {
+    let all = [
+        to_callers(),
+        of_the_database(),
+        to_requests(),
+        at_the_edge(),
+    ];
+    all.into_iter().flatten()
+}
+
+type Table = Vec<(Of, Problem)>;
+
+fn to_callers() -> Table {
+    let too_many = Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate_limited",
+        "more requests than allowed; try again in 1 s",
+    );
     vec![
-        (
-            Of::Input,
-            Problem::malformed("id in the path is not a UUID"),
-        ),
         (Of::Secured, Problem::unauthorized()),
         (Of::Secured, Problem::forbidden("products")),
+        (Of::Counted, too_many),
+    ]
+}
+
+/// What there is, and in which state.
+fn of_the_database() -> Table {
+    let product_id = ProductId(PRODUCT);
+    let too_little = Error::InsufficientStock {
+        product_id,
+        requested: 2,
+        available: 1,
+    };
+    let is_final = Error::OrderState {
+        status: OrderStatus::Failed,
+    };
+    let changed = Error::VersionMismatch {
+        expected: 3,
+        actual: 4,
+    };
+    vec![
         (Of::Product, Problem::product_not_found(PRODUCT)),
         (Of::Order, Problem::order_not_found(ORDER)),
-        (Of::Body, Problem::late_body()),
-        (
-            Of::Named(&["purchase", "adjustStock"]),
-            Error::InsufficientStock {
-                product_id,
-                requested: 2,
-                available: 1,
-            }
-            .into(),
-        ),
+        (Of::Named(&["purchase", "adjustStock"]), too_little.into()),
         (
             Of::Named(&["createProduct", "patchProduct"]),
             Error::SkuTaken.into(),
@@ -98,57 +120,48 @@ fn table() -> Vec<(Of, Problem)> {
             Of::Named(&["adjustStock", "cancelOrder"]),
             Error::StockLimit { product_id }.into(),
         ),
-        (
-            Of::Named(&["cancelOrder"]),
-            Error::OrderState {
-                status: OrderStatus::Failed,
-            }
-            .into(),
-        ),
+        (Of::Named(&["cancelOrder"]), is_final.into()),
         (
             Of::Named(&["replaceProduct", "patchProduct"]),
-            Error::VersionMismatch {
-                expected: 3,
-                actual: 4,
-            }
-            .into(),
+            changed.into(),
         ),
+    ]
+}
+
+/// What cannot be read, or is out of bounds.
+fn to_requests() -> Table {
+    let too_large = Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "payload_too_large",
+        "body is larger than 1048576 bytes",
+    );
+    let no_json = Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "content type must be application/json",
+    );
+    let out_of_bounds = Problem::invalid("quantity", "must be from 1 to 1000000");
+    vec![
         (
-            Of::Body,
-            of(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                "body is larger than 1048576 bytes",
-            ),
+            Of::Input,
+            Problem::malformed("id in the path is not a UUID"),
         ),
-        (
-            Of::Body,
-            of(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "content type must be application/json",
-            ),
-        ),
-        (
-            Of::Bounded,
-            Problem::invalid("quantity", "must be from 1 to 1000000"),
-        ),
-        (
-            Of::Counted,
-            of(
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate_limited",
-                "more requests than allowed; try again in 1 s",
-            ),
-        ),
-        (
-            Of::All,
-            of(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "request_header_fields_too_large",
-                "path and headers are larger than 16384 bytes",
-            ),
-        ),
+        (Of::Body, Problem::late_body()),
+        (Of::Body, too_large),
+        (Of::Body, no_json),
+        (Of::Bounded, out_of_bounds),
+    ]
+}
+
+/// What any request may meet.
+fn at_the_edge() -> Table {
+    let large_head = Problem::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "request_header_fields_too_large",
+        "path and headers are larger than 16384 bytes",
+    );
+    vec![
+        (Of::All, large_head),
         (Of::All, Problem::internal()),
         (Of::All, Error::Overloaded.into()),
         (Of::All, Problem::late()),
@@ -215,7 +228,7 @@ fn response(description: &str, problems: Vec<Problem>) -> Value {
 /// Lists every code in the schema of a problem.
 pub(super) fn name_codes(document: &mut Value) {
     let mut codes: Vec<String> = ELSEWHERE.map(str::to_owned).to_vec();
-    codes.extend(table().iter().map(|(_, problem)| problem.code().to_owned()));
+    codes.extend(table().map(|(_, problem)| problem.code().to_owned()));
     let properties = &mut document["components"]["schemas"]["Problem"]["properties"];
     if let Some(code) = properties.get_mut("code").and_then(Value::as_object_mut) {
         code.insert("enum".to_owned(), json!(codes));
