@@ -112,6 +112,13 @@ pub struct ProductQuery {
     pub page: PageRequest<ProductId>,
 }
 
+impl ProductQuery {
+    /// The part of a name that is looked for, if any: an empty one is in every name.
+    pub(crate) fn part(&self) -> Option<&str> {
+        self.search.as_deref().filter(|part| !part.is_empty())
+    }
+}
+
 /// Which orders to list. The filters that are given must all match.
 #[derive(Clone, Debug, Default)]
 pub struct OrderQuery {
@@ -123,6 +130,18 @@ pub struct OrderQuery {
     pub reference: Option<String>,
     /// Which page.
     pub page: PageRequest<OrderId>,
+}
+
+impl OrderQuery {
+    /// The product along whose lines the orders are best found: unless there is a filter with
+    /// an index of its own, the orders of a product that is rarely sold lie far apart.
+    pub(crate) fn along_product(&self) -> Option<ProductId> {
+        let is_indexed = match self.status {
+            Some(OrderStatus::Pending | OrderStatus::Failed | OrderStatus::Cancelled) => true,
+            Some(OrderStatus::Success | OrderStatus::Completed) | None => self.reference.is_some(),
+        };
+        self.product_id.filter(|_| !is_indexed)
+    }
 }
 
 /// A product whose stock is not what its history says.

@@ -80,13 +80,23 @@ macro_rules! select_product {
 }
 pub(super) use select_product;
 
+/// The columns of [`OrderRow`].
+macro_rules! order_columns {
+    () => {
+        "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
+         failure_product_id, failure_requested, failure_available, created_at, decided_at, \
+         completed_at, cancelled_at"
+    };
+}
+pub(super) use order_columns;
+
 /// `SELECT` of an order's columns without its lines; `$rest` begins at `WHERE`.
 macro_rules! select_order {
     ($rest:literal) => {
         concat!(
-            "SELECT id, CAST(status AS text) AS status, total_price, reference, failure_code, \
-             failure_product_id, failure_requested, failure_available, created_at, decided_at, \
-             completed_at, cancelled_at FROM orders ",
+            "SELECT ",
+            $crate::store::rows::order_columns!(),
+            " FROM orders ",
             $rest
         )
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use order_core::{OrderService, store::SqliteStore};
 use tokio_util::sync::CancellationToken;
 
-use super::{health::Health, service};
+use super::{description::describe, health::Health, service};
 
 /// The OpenAPI document, as the server gives it at `/openapi.json`.
 ///
@@ -18,5 +18,5 @@ pub async fn document() -> anyhow::Result<String> {
     let store = SqliteStore::connect(&url).await?;
     let orders = OrderService::builder(Arc::new(store)).build();
     let health = Health::new(orders.clone(), None);
-    Ok(service(orders, health, CancellationToken::new()).spec())
+    Ok(describe(&service(orders, health, CancellationToken::new())))
 }

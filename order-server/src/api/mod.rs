@@ -2,6 +2,7 @@
 
 mod bulk;
 mod cursor;
+pub mod description;
 mod document;
 mod follow;
 pub mod health;

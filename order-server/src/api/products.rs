@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Tag,
     cursor::{encode, page_request},
-    wire::{Amount, present},
+    wire::{Amount, given, present},
 };
 use crate::{
     auth::{ReadProducts, WriteProducts},
@@ -68,10 +68,13 @@ struct ReplaceProduct {
 struct PatchProduct {
     /// 1 to 255 characters.
     #[oai(validator(min_length = 1, max_length = 255))]
+    #[serde(default, deserialize_with = "given")]
     name: Option<String>,
     /// Below 100000000.00, with at most two decimals; a number or a string.
+    #[serde(default, deserialize_with = "given")]
     price: Option<Amount>,
     /// The absolute count of pieces.
+    #[serde(default, deserialize_with = "given")]
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     stock: Option<i64>,
     /// `null` removes it.

@@ -51,7 +51,7 @@ impl Type for Amount {
             description: Some("An amount with two decimals, as a string"),
             pattern: Some(r"^\d{1,8}(\.\d{1,2})?$".to_owned()),
             example: Some(Value::from("999.99")),
-            ..MetaSchema::new("string")
+            ..MetaSchema::new_with_format("string", "decimal")
         }))
     }
 
@@ -77,6 +77,15 @@ impl ToJSON for Amount {
     fn to_json(&self) -> Option<Value> {
         Some(Value::from(self.0.to_string()))
     }
+}
+
+/// A field that may be left out (by `#[serde(default)]`), and is never `null`.
+pub(super) fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Distinguishes a field that is `null` (`Some(None)`) from one that is not there (`None`,

@@ -1,7 +1,7 @@
 //! What an operation needs its caller to have, as a parameter of the operation.
 
 use order_core::keys::{Scope, Scopes};
-use poem::{Request, RequestBody, http::StatusCode};
+use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
@@ -49,24 +49,15 @@ impl<const ANY_OF: u8> Needs<ANY_OF> {
                     .ok_or_else(|| forbidden(needed))
             }
             // A request that nobody looked at is one of a stranger.
-            Some(Caller::Stranger) | None => Err(unauthorized()),
+            Some(Caller::Stranger) | None => Err(Problem::unauthorized()),
             Some(Caller::Unknown) => Err(Problem::unavailable()),
         }
     }
 }
 
-fn unauthorized() -> Problem {
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "a key that is in force is needed, as `Authorization: Bearer KEY`",
-    )
-}
-
 fn forbidden(needed: Scopes) -> Problem {
     let names: Vec<&str> = needed.iter().map(Scope::as_str).collect();
-    let detail = format!("the key lacks the scope {}", names.join(" or "));
-    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    Problem::forbidden(&names.join(" or "))
 }
 
 /// The name of the scheme in the description of the API.

@@ -7,7 +7,7 @@
 
 use std::{future::Future, time::Duration};
 
-use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result, http::StatusCode};
+use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 use tokio::time::{Instant, timeout_at};
 
 use super::{prefer::Wait, problem::Problem};
@@ -25,10 +25,9 @@ pub(super) async fn in_time<T>(
     part: impl Future<Output = T>,
 ) -> Result<T, Problem> {
     match request.extensions().get() {
-        Some(Deadline(deadline)) => timeout_at(*deadline, part).await.map_err(|_| {
-            let status = StatusCode::REQUEST_TIMEOUT;
-            Problem::new(status, "request_timeout", "the body did not come in time")
-        }),
+        Some(Deadline(deadline)) => timeout_at(*deadline, part)
+            .await
+            .map_err(|_| Problem::late_body()),
         None => Ok(part.await),
     }
 }
@@ -70,10 +69,6 @@ impl<E: Endpoint> Endpoint for LimitEndpoint<E> {
         let answer = self.inner.get_response(request);
         Ok(timeout_at(deadline + MOMENT, answer)
             .await
-            .unwrap_or_else(|_| {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                let detail = "not done in time; it may still be done";
-                Problem::new(status, "timeout", detail).into_response()
-            }))
+            .unwrap_or_else(|_| Problem::late().into_response()))
     }
 }

@@ -17,12 +17,20 @@ const FONTS: &str = r#"<link href="https://fonts.googleapis.com/css?family=Monts
 const LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
 const NO_IMAGE: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E";
 
-/// The document of `api`, Swagger UI and `ReDoc`, in `route`.
-pub(super) fn add<T: OpenApi, W: Webhook>(route: Route, api: &OpenApiService<T, W>) -> Route {
-    let redoc = api.redoc_html().replace(FONTS, "").replace(LOGO, NO_IMAGE);
+/// The description of `api`, Swagger UI and `ReDoc`, in `route`.
+pub(super) fn add<T: OpenApi, W: Webhook>(
+    route: Route,
+    api: &OpenApiService<T, W>,
+    description: String,
+) -> Route {
+    // The pages of the framework hold what it knows by itself.
+    let derived = api.spec();
+    let docs = api.swagger_ui_html().replace(&derived, &description);
+    let redoc = api.redoc_html().replace(&derived, &description);
+    let redoc = redoc.replace(FONTS, "").replace(LOGO, NO_IMAGE);
     route
-        .at("/openapi.json", get(document(api.spec())))
-        .at("/docs", get(page(api.swagger_ui_html())))
+        .at("/openapi.json", get(document(description)))
+        .at("/docs", get(page(docs)))
         .at("/redoc", get(page(redoc)))
 }
 

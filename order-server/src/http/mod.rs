@@ -27,7 +27,7 @@ use self::{
     problem::Problem, rate_limit::RateLimit, request_id::RequestId, security::Security,
 };
 use crate::{
-    api,
+    api::{self, description::describe},
     auth::{Identify, KeyRing},
     config::Edge,
 };
@@ -43,8 +43,9 @@ pub fn app(
 ) -> impl Endpoint<Output = Response> + use<> {
     let health = api::health::Health::new(service.clone(), redis);
     let api = api::service(service, health.clone(), stop);
-    let methods = Methods::described(&api.spec());
-    documents::add(Route::new(), &api)
+    let description = describe(&api);
+    let methods = Methods::described(&description);
+    documents::add(Route::new(), &api, description)
         .at("/", get(root))
         .nest("/api/v1", api)
         .nest("/health", api::health::routes(health))

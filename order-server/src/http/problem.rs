@@ -10,7 +10,7 @@ use poem_openapi::{
     ApiResponse, Object,
     error::{ParseParamError, ParsePathError},
     payload::Payload,
-    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    registry::{MetaResponses, MetaSchemaRef, Registry},
     types::Type,
 };
 use serde::Serialize;
@@ -74,6 +74,18 @@ impl Problem {
         }
     }
 
+    /// Its HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.body.status
+    }
+
+    /// Its stable name.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.body.code
+    }
+
     /// What it says, to stand inside of an answer.
     #[must_use]
     pub fn into_body(self) -> ProblemBody {
@@ -92,6 +104,38 @@ impl Problem {
         let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
         problem.body.field = Some(field.to_owned());
         problem
+    }
+
+    /// 401: nobody that we know.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "a key that is in force is needed, as `Authorization: Bearer KEY`",
+        )
+    }
+
+    /// 403: the key has none of these scopes.
+    #[must_use]
+    pub fn forbidden(scopes: &str) -> Self {
+        let detail = format!("the key lacks the scope {scopes}");
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// 408: the body takes too long.
+    #[must_use]
+    pub fn late_body() -> Self {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        Self::new(status, "request_timeout", "the body did not come in time")
+    }
+
+    /// 503: the answer takes too long.
+    #[must_use]
+    pub fn late() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let detail = "not done in time; it may still be done";
+        Self::new(status, "timeout", detail)
     }
 
     /// 404 for a product.
@@ -254,42 +298,10 @@ impl Payload for ProblemPayload {
     }
 }
 
-/// Every status that an operation may answer a problem with.
-const STATUSES: [(u16, &str); 14] = [
-    (400, "Malformed: the request cannot be read"),
-    (401, "No key that is in force"),
-    (403, "The key lacks the scope"),
-    (404, "Unknown product or order"),
-    (408, "The body did not come in time"),
-    (409, "Conflict with the state of things"),
-    (412, "The product changed since it was read"),
-    (413, "The body is too large"),
-    (415, "The body is not JSON"),
-    (
-        422,
-        "Well-formed, and out of bounds: names the field; or a key of another request",
-    ),
-    (429, "Too many requests; Retry-After says when to come back"),
-    (431, "Path and headers are too large"),
-    (500, "Our fault"),
-    (503, "Overloaded, or the database is away or slow"),
-];
-
+/// Which problems an operation may answer is told by [`describe`](crate::api::description::describe).
 impl ApiResponse for Problem {
     fn meta() -> MetaResponses {
-        let response = |(status, description)| MetaResponse {
-            description,
-            status: Some(status),
-            status_range: None,
-            content: vec![MetaMediaType {
-                content_type: ProblemPayload::CONTENT_TYPE,
-                schema: ProblemPayload::schema_ref(),
-            }],
-            headers: vec![],
-        };
-        MetaResponses {
-            responses: STATUSES.into_iter().map(response).collect(),
-        }
+        MetaResponses { responses: vec![] }
     }
 
     fn register(registry: &mut Registry) {

@@ -15,6 +15,7 @@ mod keys;
 mod orders;
 mod products;
 mod read;
+mod search;
 pub(crate) mod steps;
 mod turn;
 

@@ -24,7 +24,7 @@ use crate::{
         plan,
         progress_rows::{ProgressRow, select_progress},
         retry::{Retry, with_retry},
-        rows::{self, product_columns, select_order},
+        rows::{self, order_columns, product_columns, select_order},
         strategy,
     },
 };
@@ -103,12 +103,9 @@ impl PostgresStore {
     async fn orders_once(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
         let mut connection = self.pool.acquire().await?;
         let (after, offset) = query.page.bounds();
-        let mut sql = QueryBuilder::new(select_order!("WHERE true"));
-        filter(&mut sql, query);
-        if let Some(id) = after {
-            sql.push(" AND id < ").push_bind(id.0);
-        }
-        sql.push(" ORDER BY id DESC LIMIT ")
+        let mut sql = QueryBuilder::new(concat!("SELECT ", order_columns!()));
+        let id = matching(&mut sql, query, after);
+        sql.push(format!(" ORDER BY {id} DESC LIMIT "))
             .push_bind(query.page.limit())
             .push(" OFFSET ")
             .push_bind(offset);
@@ -220,13 +217,49 @@ async fn give_back(
 }
 
 async fn count(connection: &mut PgConnection, query: &OrderQuery) -> Result<u64, Error> {
-    let mut sql = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM orders WHERE true");
-    filter(&mut sql, query);
+    let mut sql = QueryBuilder::new("SELECT count(*) FROM (SELECT 1");
+    matching(&mut sql, query, None);
     sql.push(" LIMIT ")
         .push_bind(i64::from(MAX_OFFSET_ROWS))
         .push(") counted");
     let count: i64 = sql.build_query_scalar().fetch_one(connection).await?;
     Ok(count.unsigned_abs())
+}
+
+/// The orders that match and are older than `after`; gives the name of the id to sort by.
+///
+/// Lines of a product are in the order of their orders; `OFFSET 0` keeps the planner to the
+/// way along them.
+fn matching(
+    sql: &mut QueryBuilder<Postgres>,
+    query: &OrderQuery,
+    after: Option<OrderId>,
+) -> &'static str {
+    let after = after.map_or(Uuid::max(), |id| id.0);
+    let id = match query.along_product() {
+        None => {
+            sql.push(" FROM orders WHERE id < ").push_bind(after);
+            if let Some(ProductId(product)) = query.product_id {
+                sql.push(" AND id IN (SELECT order_id FROM order_lines WHERE product_id = ")
+                    .push_bind(product)
+                    .push(")");
+            }
+            "id"
+        }
+        Some(ProductId(product)) => {
+            sql.push(" FROM (SELECT DISTINCT order_id FROM order_lines WHERE product_id = ")
+                .push_bind(product)
+                .push(" AND order_id < ")
+                .push_bind(after)
+                .push(
+                    " ORDER BY order_id DESC) line CROSS JOIN LATERAL \
+                     (SELECT * FROM orders WHERE id = order_id OFFSET 0) orders WHERE true",
+                );
+            "order_id"
+        }
+    };
+    filter(sql, query);
+    id
 }
 
 fn filter(sql: &mut QueryBuilder<Postgres>, query: &OrderQuery) {
@@ -236,10 +269,5 @@ fn filter(sql: &mut QueryBuilder<Postgres>, query: &OrderQuery) {
     }
     if let Some(reference) = &query.reference {
         sql.push(" AND reference = ").push_bind(reference.clone());
-    }
-    if let Some(ProductId(id)) = query.product_id {
-        sql.push(" AND id IN (SELECT order_id FROM order_lines WHERE product_id = ")
-            .push_bind(id)
-            .push(")");
     }
 }

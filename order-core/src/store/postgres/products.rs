@@ -3,15 +3,17 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
 
 use super::{
     PostgresStore,
     idempotency::{keep, used},
+    search,
 };
 use crate::{
     domain::{
-        AdjustmentId, MAX_OFFSET_ROWS, NewProduct, Page, PageStart, Product, ProductChange,
-        ProductId, Replayable, StockAdjustment,
+        AdjustmentId, MAX_OFFSET_ROWS, NewProduct, Page, PageRequest, PageStart, Product,
+        ProductChange, ProductId, Replayable, StockAdjustment,
     },
     error::Error,
     store::{
@@ -22,6 +24,8 @@ use crate::{
         rows::{ProductRow, select_product},
     },
 };
+
+type Row = ProductRow<DateTime<Utc>>;
 
 #[async_trait]
 impl ProductStore for PostgresStore {
@@ -61,7 +65,7 @@ impl ProductStore for PostgresStore {
 
 impl PostgresStore {
     async fn product_once(&self, id: ProductId) -> Result<Option<Product>, Error> {
-        let row: Option<ProductRow<DateTime<Utc>>> =
+        let row: Option<Row> =
             sqlx::query_as(select_product!("WHERE id = $1 AND archived_at IS NULL"))
                 .bind(id.0)
                 .fetch_optional(&self.pool)
@@ -70,19 +74,13 @@ impl PostgresStore {
     }
 
     async fn products_once(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        let (after, offset) = query.page.bounds();
-        let rows: Vec<ProductRow<DateTime<Utc>>> = sqlx::query_as(select_product!(
-            "WHERE archived_at IS NULL
-               AND ($1::uuid IS NULL OR id < $1)
-               AND ($2::text IS NULL OR strpos(lower(name), lower($2)) > 0)
-             ORDER BY id DESC LIMIT $3 OFFSET $4"
-        ))
-        .bind(after.map(|id| id.0))
-        .bind(&query.search)
-        .bind(query.page.limit())
-        .bind(offset)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows = match query.part() {
+            Some(part) => {
+                self.named(search::page(self, part, &query.page).await?)
+                    .await?
+            }
+            None => self.newest(&query.page).await?,
+        };
         let total = match query.page.start {
             PageStart::Offset(_) => Some(self.count(query).await?),
             _ => None,
@@ -97,6 +95,31 @@ impl PostgresStore {
             |p: &Product| p.id,
             total,
         ))
+    }
+
+    async fn newest(&self, page: &PageRequest<ProductId>) -> Result<Vec<Row>, Error> {
+        let (after, offset) = page.bounds();
+        // A condition of the primary key in any case: `$1 IS NULL OR …` would be none, and
+        // a page far back would walk past all that is newer.
+        let rows = sqlx::query_as(select_product!(
+            "WHERE archived_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2 OFFSET $3"
+        ))
+        .bind(after.map_or(Uuid::max(), |id| id.0))
+        .bind(page.limit())
+        .bind(offset)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+
+    /// These products. One that was archived a moment ago is shown all the same: the page
+    /// stays as long as it was found to be, and goes on where it ends.
+    async fn named(&self, ids: Vec<Uuid>) -> Result<Vec<Row>, Error> {
+        let rows = sqlx::query_as(select_product!("WHERE id = ANY($1) ORDER BY id DESC"))
+            .bind(ids)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
     }
 
     async fn create_once(&self, product: &NewProduct, retry: &Retry) -> Result<Product, Error> {
@@ -206,24 +229,25 @@ impl PostgresStore {
     }
 
     async fn count(&self, query: &ProductQuery) -> Result<u64, Error> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM (
-                 SELECT 1 FROM products
-                 WHERE archived_at IS NULL
-                   AND ($1::text IS NULL OR strpos(lower(name), lower($1)) > 0)
-                 LIMIT $2) counted",
-        )
-        .bind(&query.search)
-        .bind(i64::from(MAX_OFFSET_ROWS))
-        .fetch_one(&self.pool)
-        .await?;
+        let count: i64 = match query.part() {
+            Some(part) => search::count(self, part).await?,
+            None => {
+                sqlx::query_scalar(
+                    "SELECT count(*) FROM (
+                         SELECT 1 FROM products WHERE archived_at IS NULL LIMIT $1) counted",
+                )
+                .bind(i64::from(MAX_OFFSET_ROWS))
+                .fetch_one(&self.pool)
+                .await?
+            }
+        };
         Ok(count.unsigned_abs())
     }
 }
 
 /// A living product, locked.
 async fn lock(connection: &mut PgConnection, id: ProductId) -> Result<Option<Product>, Error> {
-    let row: Option<ProductRow<DateTime<Utc>>> = sqlx::query_as(select_product!(
+    let row: Option<Row> = sqlx::query_as(select_product!(
         "WHERE id = $1 AND archived_at IS NULL FOR NO KEY UPDATE"
     ))
     .bind(id.0)

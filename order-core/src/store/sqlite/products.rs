@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
+use uuid::Uuid;
 
 use super::{
     SqliteStore,
@@ -43,13 +44,13 @@ impl ProductStore for SqliteStore {
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let (after, offset) = query.page.bounds();
         let rows: Vec<ProductRow> = sqlx::query_as(select_product!(
-            "WHERE archived_at IS NULL
-               AND (?1 IS NULL OR id < ?1)
+            "WHERE archived_at IS NULL AND id < ?1
                AND (?2 IS NULL OR instr(lower(name), lower(?2)) > 0)
              ORDER BY id DESC LIMIT ?3 OFFSET ?4"
         ))
-        .bind(after.map(|id| id.0))
-        .bind(&query.search)
+        // A condition of the primary key in any case: `?1 IS NULL OR …` would be none.
+        .bind(after.map_or(Uuid::max(), |id| id.0))
+        .bind(query.part())
         .bind(query.page.limit())
         .bind(offset)
         .fetch_all(&self.readers)
@@ -178,7 +179,7 @@ impl SqliteStore {
                    AND (?1 IS NULL OR instr(lower(name), lower(?1)) > 0)
                  LIMIT ?2)",
         )
-        .bind(&query.search)
+        .bind(query.part())
         .bind(i64::from(MAX_OFFSET_ROWS))
         .fetch_one(&self.readers)
         .await?;

@@ -39,6 +39,7 @@ where
     products::changes_grow_the_version_and_enter_the_ledger(&bench(&fresh).await).await;
     products::stock_stays_within_its_bounds(&bench(&fresh).await).await;
     products::pages_and_search_find_each_product_once(&bench(&fresh).await).await;
+    products::any_part_of_a_name_finds_it(&bench(&fresh).await).await;
     orders::a_bad_order_does_not_touch_its_neighbours(&bench(&fresh).await).await;
     orders::the_same_id_is_stored_once(&bench(&fresh).await).await;
     orders::decisions_come_first_come_first_served(&bench(&fresh).await).await;

@@ -186,4 +186,33 @@ pub(super) async fn pages_and_search_find_each_product_once(bench: &Bench) {
     );
     assert_eq!(find("% OFF", PageStart::Offset(0)).await.total, Some(7));
     assert_eq!(find("_", PageStart::Offset(0)).await.total, Some(0));
+    assert_eq!(find("", PageStart::Offset(0)).await.total, Some(8));
+}
+
+/// Parts of every length, with all that means something to a language of queries.
+pub(super) async fn any_part_of_a_name_finds_it(bench: &Bench) {
+    let name = r#"It's a \"Desk\" & |! <-> :* (x) %_ 灯ö"#;
+    let made = bench.product(name, 1).await.id;
+    bench.product("something else", 1).await;
+    let find = async |part: &str| {
+        let query = ProductQuery {
+            search: Some(part.to_owned()),
+            page: PageRequest::default(),
+        };
+        let page = bench.store.products(&query).await.unwrap();
+        page.items.iter().map(|p| p.id).collect::<Vec<_>>()
+    };
+    let chars: Vec<char> = name.chars().collect();
+    for length in 1..=5 {
+        for part in chars.windows(length) {
+            let part: String = part.iter().collect();
+            assert!(find(&part).await.contains(&made), "{part:?}");
+        }
+    }
+    for part in ["DESK", "it'S", name] {
+        assert_eq!(find(part).await, [made], "{part:?}");
+    }
+    for part in ["灯灯", "zz", "\\\\", "esk  ", &"x".repeat(300)] {
+        assert_eq!(find(part).await, [], "{part:?}");
+    }
 }

@@ -1,0 +1,123 @@
+//! What the schemas of bodies allow.
+//!
+//! - Requests: unknown fields are refused, and no text holds a NUL, which no database keeps.
+//! - A field that need not be there may as well be `null`.
+//! - What to buy comes in one of two forms.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::operation;
+
+const SCHEMAS: &str = "#/components/schemas/";
+const EXAMPLE_PRODUCT: &str = "019a9d3c-4b1e-7c52-9f0a-6b1f7d2e8a41";
+
+pub(super) fn complete(document: &mut Value) {
+    let requested = requested(document);
+    let schemas = document["components"]["schemas"].as_object_mut();
+    for (name, schema) in schemas.into_iter().flatten() {
+        let is_requested = requested.contains(name);
+        if is_requested && schema["type"] == "object" {
+            schema["additionalProperties"] = json!(false);
+        }
+        complete_properties(schema, is_requested);
+    }
+    if let Some(buy) = document["components"]["schemas"].get_mut("Buy") {
+        *buy = in_two_forms(buy);
+    }
+}
+
+/// One product, or lines: what one form needs, the other must not have.
+fn in_two_forms(buy: &Value) -> Value {
+    let form = |title: &str, needed: &[&str], excluded: &[&str]| {
+        let mut form = buy.clone();
+        form["title"] = json!(title);
+        form["required"] = json!(needed);
+        for name in needed {
+            form["properties"][name]["nullable"] = json!(false);
+        }
+        for name in excluded {
+            form["properties"][name] = json!({"nullable": true, "enum": [null]});
+        }
+        form
+    };
+    let (one, lines) = (["product_id", "quantity"], ["lines"]);
+    json!({
+        "description": buy["description"],
+        "oneOf": [form("One product", &one, &lines), form("Lines", &lines, &one)],
+        "example": {"product_id": EXAMPLE_PRODUCT, "quantity": 1},
+    })
+}
+
+fn complete_properties(schema: &mut Value, is_requested: bool) {
+    let required: Vec<Value> = schema["required"].as_array().cloned().unwrap_or_default();
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, property) in properties.into_iter().flatten() {
+        if is_requested {
+            refuse_nul(property);
+            allow_numbers(property);
+        }
+        if !required.contains(&json!(name)) {
+            allow_null(property);
+        }
+    }
+}
+
+/// Beside a reference nothing counts, so that it moves into a list of one.
+fn allow_null(property: &mut Value) {
+    if property.get("$ref").is_some() {
+        *property = json!({"allOf": [property.take()]});
+    }
+    property["nullable"] = json!(true);
+}
+
+fn refuse_nul(property: &mut Value) {
+    let is_free = ["enum", "format", "pattern"]
+        .iter()
+        .all(|bound| property.get(bound).is_none());
+    if property["type"] == "string" && is_free {
+        property["pattern"] = json!(r"^[^\u0000]*$");
+    }
+}
+
+/// Money may come in as a number, too.
+fn allow_numbers(property: &mut Value) {
+    if property["format"] != "decimal" {
+        return;
+    }
+    let description = property["description"].take();
+    let example = property["example"].take();
+    let text = json!({"type": "string", "pattern": property["pattern"]});
+    let number = json!({
+        "type": "number", "minimum": 0, "maximum": 99_999_999.99, "multipleOf": 0.01,
+    });
+    *property = json!({
+        "description": description, "example": example, "anyOf": [text, number],
+    });
+}
+
+/// The names of the schemas that bodies of requests are made of.
+fn requested(document: &Value) -> BTreeSet<String> {
+    let mut open: Vec<Value> = operation::bodies(document).collect();
+    let mut names = BTreeSet::new();
+    while let Some(part) = open.pop() {
+        match part {
+            Value::Object(fields) => {
+                if let Some(name) = reference(&fields)
+                    && names.insert(name.to_owned())
+                {
+                    open.push(document["components"]["schemas"][name].clone());
+                }
+                open.extend(fields.into_iter().map(|(_, field)| field));
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    names
+}
+
+fn reference(fields: &Map<String, Value>) -> Option<&str> {
+    fields.get("$ref")?.as_str()?.strip_prefix(SCHEMAS)
+}
