@@ -5,6 +5,7 @@ mod follow;
 mod gate;
 mod group;
 mod keys;
+mod operate;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+pub use self::operate::{DeadEntry, TopicStats, WorkerView};
 use self::{
     gate::{Gate, Limits},
     group::{Group, Way},
@@ -51,6 +53,8 @@ struct Parts {
     background: TaskTracker,
     /// Told after each commit of accepted orders: wakes the workers of this process.
     accepted: Arc<Notify>,
+    /// Told after each commit of purchases: wakes those who do tasks in this process.
+    sold: Arc<Notify>,
 }
 
 impl Parts {
@@ -198,6 +202,7 @@ impl OrderService {
                 strategy: Strategy::default(),
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
+                sold: Arc::new(Notify::new()),
             },
             limits: Limits {
                 max_waiting: 10_000,
@@ -224,6 +229,7 @@ impl OrderService {
             options,
         )
         .woken_by(Arc::clone(&parts.accepted))
+        .woken_by_sales(Arc::clone(&parts.sold))
         .waking(self.watcher.wake())
     }
 

@@ -15,6 +15,7 @@ mod retry;
 mod rows;
 mod sqlite;
 mod strategy;
+mod task_rows;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    clock::Clock,
     decide::Decision,
     domain::{
         AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page,
@@ -29,6 +31,9 @@ use crate::{
     },
     error::Error,
     keys::KeyStore,
+    process::TaskStore,
+    queue::OrderQueue,
+    worker::WorkerStore,
 };
 
 #[cfg(feature = "bench")]
@@ -73,6 +78,15 @@ impl<T> Outcome<T> {
         self.changed.retain(|product| !again(product));
         self.changed.extend(later.changed);
     }
+}
+
+/// How much is pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many orders, counted up to [`MAX_COUNTED`](crate::queue::MAX_COUNTED).
+    pub orders: u64,
+    /// When the oldest of them was accepted.
+    pub oldest_at: Option<DateTime<Utc>>,
 }
 
 /// A cancelled order, and the products that got stock back.
@@ -261,11 +275,18 @@ pub trait OrderStore: Send + Sync {
         before: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<OrderId>, Error>;
+
+    /// How much is pending.
+    async fn backlog(&self) -> Result<Backlog, Error>;
 }
 
 /// A database that keeps everything.
 #[async_trait]
-pub trait Store: ProductStore + OrderStore + KeyStore {
+pub trait Store: ProductStore + OrderStore + KeyStore + TaskStore + WorkerStore {
+    /// The queue with leases that this database can be. Its topic `process` holds the tasks,
+    /// and whether a topic is paused is what it says.
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue>;
+
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), Error>;
 

@@ -4,13 +4,20 @@
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
 mod keys;
+mod queue;
+mod tasks;
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use self::queue::{Entry, TwinQueue};
 use crate::{
+    clock::Clock,
     decide::Decision,
     domain::{
         AdjustmentId, Failure, FailureCode, IdempotencyKey, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder,
@@ -19,10 +26,13 @@ use crate::{
     },
     error::Error,
     keys::HashedKey,
+    process::Attempt,
+    queue::{OrderQueue, Topic},
     store::{
-        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick,
+        ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
+    worker::Heartbeat,
 };
 
 #[derive(Debug, Default)]
@@ -34,12 +44,16 @@ struct State {
     /// What a key was used for, and what was made with it.
     used: BTreeMap<IdempotencyKey, (String, uuid::Uuid)>,
     keys: Vec<HashedKey>,
+    entries: BTreeMap<(Topic, OrderId), Entry>,
+    attempts: BTreeMap<(OrderId, u32), Attempt>,
+    workers: BTreeMap<uuid::Uuid, Heartbeat>,
+    paused: BTreeSet<Topic>,
 }
 
 /// A store in memory that loses everything with the process. For tests.
 #[derive(Debug, Default)]
 pub struct Twin {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 impl State {
@@ -56,7 +70,7 @@ impl State {
         }
     }
 
-    fn keep(&mut self, key: Option<&IdempotencyKey>, asked: String, made: uuid::Uuid) {
+    fn keep_key(&mut self, key: Option<&IdempotencyKey>, asked: String, made: uuid::Uuid) {
         if let Some(key) = key {
             self.used.insert(key.clone(), (asked, made));
         }
@@ -162,7 +176,7 @@ impl State {
             return Ok(unsettled(self.orders[&OrderId(made)].clone()));
         }
         let accepted = self.price(order)?;
-        self.keep(order.key.as_ref(), asked, order.id.0);
+        self.keep_key(order.key.as_ref(), asked, order.id.0);
         self.orders.insert(order.id, accepted.clone());
         Ok(accepted)
     }
@@ -183,9 +197,10 @@ impl State {
                 }
                 let placed = self.price(order)?;
                 self.take(&placed, at.unwrap_or_default())?;
-                self.keep(order.key.as_ref(), asked, order.id.0);
+                self.keep_key(order.key.as_ref(), asked, order.id.0);
                 let placed = sold(placed);
                 self.orders.insert(order.id, placed.clone());
+                self.sold(order.id, order.created_at);
                 Ok(placed)
             })
             .collect();
@@ -207,6 +222,9 @@ impl State {
                     Err(_) => OrderStatus::Failed,
                 };
                 self.orders.insert(*id, order);
+                if decision.is_ok() {
+                    self.sold(*id, at);
+                }
                 (*id, decision)
             })
             .collect();
@@ -254,6 +272,7 @@ impl State {
                     product.version += 1;
                     product.updated_at = at;
                 }
+                self.unsold(id, at);
             }
             status @ (OrderStatus::Failed | OrderStatus::Completed) => {
                 return Err(Error::OrderState { status });
@@ -402,7 +421,7 @@ impl ProductStore for Twin {
         product.updated_at = adjustment.created_at;
         let product = product.clone();
         state.adjustments.push((id, delta));
-        state.keep(adjustment.key.as_ref(), asked, adjustment.id.0);
+        state.keep_key(adjustment.key.as_ref(), asked, adjustment.id.0);
         Ok(Some(Replayable::first(product)))
     }
 
@@ -506,7 +525,7 @@ impl OrderStore for Twin {
         let cancelled = state.cancel(id, at)?;
         let changed = state.changed_since(&before);
         if !is_cancelled {
-            state.keep(key, asked, id.0);
+            state.keep_key(key, asked, id.0);
         }
         Ok(cancelled.map(|order| Cancelled {
             order,
@@ -529,6 +548,15 @@ impl OrderStore for Twin {
             .take(limit)
             .collect())
     }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        let state = self.state.lock().unwrap();
+        let pending = state.pending(Pick::Oldest(usize::MAX));
+        Ok(Backlog {
+            orders: pending.len() as u64,
+            oldest_at: pending.first().map(|id| state.orders[id].created_at),
+        })
+    }
 }
 
 fn group_size(orders: usize, strategy: Strategy) -> usize {
@@ -540,6 +568,10 @@ fn group_size(orders: usize, strategy: Strategy) -> usize {
 
 #[async_trait]
 impl Store for Twin {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        Arc::new(TwinQueue::new(Arc::clone(&self.state), clock))
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -6,6 +6,8 @@ pub mod description;
 mod document;
 mod follow;
 pub mod health;
+mod operate;
+mod operate_body;
 mod order_body;
 mod orders;
 mod products;
@@ -24,6 +26,8 @@ enum Tag {
     Products,
     /// What was bought, at once or in the background.
     Orders,
+    /// What operators look at and do.
+    Operations,
     /// Whether the server is well.
     Health,
 }
@@ -34,6 +38,7 @@ pub type Operations = (
     orders::Orders,
     follow::Follow,
     bulk::BulkOrders,
+    operate::Operations,
     health::Health,
 );
 
@@ -50,7 +55,8 @@ pub fn service(
         products::Products::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),
         follow,
-        bulk::BulkOrders::new(service),
+        bulk::BulkOrders::new(service.clone()),
+        operate::Operations::new(service),
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))

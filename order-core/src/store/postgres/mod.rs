@@ -9,6 +9,7 @@
 
 mod accept;
 mod conditional;
+mod due;
 mod frontier;
 mod idempotency;
 mod keys;
@@ -17,7 +18,9 @@ mod products;
 mod read;
 mod search;
 pub(crate) mod steps;
+mod tasks;
 mod turn;
+mod workers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,11 +30,16 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::frontier::Frontier;
+use self::{due::Due, frontier::Frontier};
 use super::{Imbalance, Store};
 use tokio::sync::Mutex;
 
-use crate::{clock::Clock, domain::ProductId, error::Error, queue::PostgresQueue};
+use crate::{
+    clock::Clock,
+    domain::ProductId,
+    error::Error,
+    queue::{OrderQueue, PostgresQueue},
+};
 
 /// Settings of every session.
 ///
@@ -79,6 +87,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     pool: PgPool,
     frontier: Arc<Frontier>,
+    due: Arc<Due>,
     /// Held from the claim of a batch until its products are locked: batches of this process
     /// have their turns in the order of their claims, and one claims while another writes.
     turnstile: Arc<Mutex<()>>,
@@ -118,6 +127,7 @@ impl PostgresStore {
         Ok(Self {
             pool,
             frontier: Arc::default(),
+            due: Arc::default(),
             turnstile: Arc::default(),
         })
     }
@@ -137,6 +147,10 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        Arc::new(self.queue(clock))
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())

@@ -10,6 +10,7 @@ use super::{
     idempotency::{keep, used},
     read::{OrderRow, load, with_lines},
     steps::lock,
+    tasks::cancel_task,
 };
 use crate::{
     domain::{
@@ -17,8 +18,9 @@ use crate::{
         PageStart, Product, ProductId, Progress,
     },
     error::Error,
+    queue::MAX_COUNTED,
     store::{
-        Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
+        Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         idempotency::{Kept, earlier},
         plan,
@@ -82,6 +84,10 @@ impl OrderStore for PostgresStore {
     ) -> Result<Vec<OrderId>, Error> {
         with_retry!(_retry => self.pending_before_once(before, limit))
     }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        with_retry!(_retry => self.backlog_once())
+    }
 }
 
 impl PostgresStore {
@@ -138,6 +144,19 @@ impl PostgresStore {
         Ok(ids.into_iter().map(OrderId).collect())
     }
 
+    async fn backlog_once(&self) -> Result<Backlog, Error> {
+        let (orders, oldest_at): (i64, Option<DateTime<Utc>>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM (SELECT FROM orders WHERE status <= 'pending' LIMIT $1) o),
+                    (SELECT created_at FROM orders WHERE status <= 'pending'
+                     ORDER BY status, id LIMIT 1)",
+        )
+        .bind(i64::from(MAX_COUNTED))
+        .fetch_one(&self.pool)
+        .await?;
+        let orders = orders.unsigned_abs();
+        Ok(Backlog { orders, oldest_at })
+    }
+
     /// Made again after a commit in doubt, it finds the order cancelled and answers that.
     async fn cancel_once(
         &self,
@@ -169,12 +188,16 @@ impl PostgresStore {
         } else {
             Vec::new()
         };
+        let was_sold = order.gives_back_when_cancelled();
         let order = order.cancelled(at)?;
         sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1")
             .bind(id.0)
             .bind(at)
             .execute(&mut *tx)
             .await?;
+        if was_sold {
+            cancel_task(&mut tx, id, at).await?;
+        }
         if let Some(key) = key {
             keep(&mut tx, Kept::of_cancel(key, id, at)).await?;
         }

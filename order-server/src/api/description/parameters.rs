@@ -38,6 +38,8 @@ fn known(name: &str) -> Option<(Value, Vec<(&'static str, Value)>)> {
         "search" => (json!("lamp"), vec![any_text()]),
         "reference" => (json!("till 4, receipt 1881"), vec![any_text()]),
         "status" => (json!("success"), vec![]),
+        "topic" => (json!("process"), vec![]),
+        "limit" => (json!(100), vec![("default", json!(100))]),
         "If-Match" => (
             json!("\"1\""),
             vec![("pattern", json!(r#"^(\*|"[0-9]{1,18}")$"#))],

@@ -118,6 +118,14 @@ fn of_the_database() -> Table {
     vec![
         (Of::Product, Problem::product_not_found(PRODUCT)),
         (Of::Order, Problem::order_not_found(ORDER)),
+        (
+            Of::Named(&["redriveDeadLetter"]),
+            Problem::dead_letter_not_found(ORDER),
+        ),
+        (
+            Of::Named(&["pauseTopic", "resumeTopic"]),
+            Problem::topic_not_found("decide"),
+        ),
         (Of::Named(&["purchase", "adjustStock"]), too_little.into()),
         (
             Of::Named(&["createProduct", "patchProduct"]),
@@ -127,7 +135,7 @@ fn of_the_database() -> Table {
             Of::Named(&["adjustStock", "cancelOrder"]),
             Error::StockLimit { product_id }.into(),
         ),
-        (Of::Named(&["cancelOrder"]), is_final.into()),
+        (Of::Named(&["cancelOrder", "processOrder"]), is_final.into()),
         (
             Of::Named(&["replaceProduct", "patchProduct"]),
             changed.into(),
@@ -182,7 +190,7 @@ const STATUSES: [(u16, &str); 14] = [
     (400, "Malformed: the request cannot be read"),
     (401, "No key that is in force"),
     (403, "The key lacks the scope"),
-    (404, "Unknown product or order"),
+    (404, "Unknown product, order, topic or dead letter"),
     (408, "The body did not come in time"),
     (409, "Conflict with the state of things"),
     (412, "The product changed since it was read"),

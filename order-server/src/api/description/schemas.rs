@@ -23,8 +23,10 @@ pub(super) fn complete(document: &mut Value) {
         }
         complete_properties(schema, is_requested);
     }
-    if let Some(buy) = document["components"]["schemas"].get_mut("Buy") {
-        *buy = in_two_forms(buy);
+    for name in ["Buy", "BulkOrder"] {
+        if let Some(buy) = document["components"]["schemas"].get_mut(name) {
+            *buy = in_two_forms(buy);
+        }
     }
 }
 
