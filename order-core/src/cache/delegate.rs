@@ -29,6 +29,10 @@ impl ProductStore for CachedStore {
         Ok(self.read(id).await?.0)
     }
 
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        self.inner.product_with_sku(sku).await
+    }
+
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         self.inner.products(query).await
     }

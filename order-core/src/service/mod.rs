@@ -233,6 +233,15 @@ impl OrderService {
     /// The backend's; a cache that fails is passed by.
     pub async fn read_product(
         &self,
+    /// The living product that has this sku.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        storable("sku", Some(sku))?;
+        self.parts.store.product_with_sku(sku).await
+    }
+
         id: ProductId,
     ) -> Result<(Option<Product>, CacheStatus), Error> {
         match &self.parts.cached {
@@ -252,7 +261,7 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        storable("search", query.search.as_ref())?;
+        storable("search", query.search.as_deref())?;
         self.parts.store.products(query).await
     }
 
@@ -356,7 +365,7 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
-        storable("reference", query.reference.as_ref())?;
+        storable("reference", query.reference.as_deref())?;
         self.parts.store.orders(query).await
     }
 
@@ -435,7 +444,7 @@ async fn in_a_task<T: Send + 'static>(
 }
 
 /// Refuses a text that no database could have stored, and Postgres cannot look for.
-fn storable(field: &'static str, text: Option<&String>) -> Result<(), Error> {
+fn storable(field: &'static str, text: Option<&str>) -> Result<(), Error> {
     if text.is_some_and(|text| text.contains('\0')) {
         return Err(Error::invalid(field, "must not contain a NUL character"));
     }

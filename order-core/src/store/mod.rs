@@ -169,6 +169,9 @@ pub trait OrderStore: Send + Sync {
     /// An order whose id is already stored is answered as it is stored.
     ///
     /// # Errors
+    /// The living product that has this sku.
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error>;
+
     /// Within: [`Error::ProductNotFound`].
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error>;
 

@@ -264,6 +264,14 @@ impl ProductStore for Twin {
         Ok(self.state.lock().unwrap().products.get(&id).cloned())
     }
 
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        let state = self.state.lock().unwrap();
+        let mut living = state.products.values();
+        Ok(living
+            .find(|product| product.sku.as_deref() == Some(sku))
+            .cloned())
+    }
+
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let state = self.state.lock().unwrap();
         let search = query.search.clone().unwrap_or_default().to_lowercase();
