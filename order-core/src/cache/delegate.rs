@@ -13,8 +13,8 @@ use crate::{
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
     store::{
-        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
+        ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
 };
 
@@ -134,6 +134,10 @@ impl OrderStore for CachedStore {
     ) -> Result<Vec<OrderId>, Error> {
         self.inner.pending_before(before, limit).await
     }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        self.inner.backlog().await
+    }
 }
 
 #[async_trait]
@@ -167,5 +171,9 @@ impl Store for CachedStore {
 
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
         self.inner.verify().await
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        self.inner.pools()
     }
 }

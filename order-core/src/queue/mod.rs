@@ -53,6 +53,9 @@ impl Topic {
     }
 }
 
+/// How far a database counts what a topic holds.
+pub const MAX_COUNTED: u32 = 100_000;
+
 /// The right to work on one order until the lease ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {

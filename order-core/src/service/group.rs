@@ -6,12 +6,16 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{GROUP_ORDERS, Parts};
 use crate::{
     domain::{NewOrder, Order, OrderRequest},
     error::Error,
+    metrics,
 };
 
 type Answer = oneshot::Sender<Result<Order, Error>>;
@@ -45,6 +49,11 @@ impl Group {
             }
         });
         Self { waiting }
+    }
+
+    /// How many wait for the next group.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.max_capacity() - self.waiting.capacity()
     }
 
     /// Joins the next group, and waits until it is committed.
@@ -89,11 +98,19 @@ async fn once(
     way: Way,
     orders: &[NewOrder],
 ) -> Result<Vec<Result<Order, Error>>, Error> {
-    match way {
+    let start = Instant::now();
+    let results = match way {
         Way::Accept => parts.accept(orders).await,
         Way::Purchase => {
-            let outcome = parts.store.purchase(orders, parts.strategy).await?;
-            Ok(outcome.results)
+            let outcome = parts.store.purchase(orders, parts.strategy).await;
+            outcome.map(|outcome| outcome.results)
         }
-    }
+    };
+    let ended = match way {
+        Way::Accept => metrics::accepted,
+        Way::Purchase => metrics::purchased,
+    };
+    let told = results.as_ref().map(Vec::as_slice);
+    ended(orders.len(), start.elapsed(), &told);
+    results
 }

@@ -4,6 +4,7 @@
 mod follow;
 mod group;
 mod keys;
+mod observe;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,7 +13,10 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use self::group::{Group, Way};
+use self::{
+    group::{Group, Way},
+    observe::Lookout,
+};
 use crate::{
     cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
     clock::{Clock, SystemClock},
@@ -93,6 +97,7 @@ pub struct OrderService {
     accepts: Group,
     purchases: Group,
     watcher: Watcher,
+    lookout: Arc<Lookout>,
 }
 
 /// Puts an [`OrderService`] together.
@@ -159,6 +164,7 @@ impl Builder {
             accepts: Group::start(Arc::clone(&parts), Way::Accept, self.max_waiting),
             purchases: Group::start(Arc::clone(&parts), Way::Purchase, self.max_waiting),
             watcher: Watcher::new(Arc::clone(&parts.store), self.max_watched),
+            lookout: Arc::default(),
             parts,
         }
     }
@@ -227,12 +233,6 @@ impl OrderService {
         self.parts.store.product(id).await
     }
 
-    /// A living product, and where it was read from.
-    ///
-    /// # Errors
-    /// The backend's; a cache that fails is passed by.
-    pub async fn read_product(
-        &self,
     /// The living product that has this sku.
     ///
     /// # Errors
@@ -242,6 +242,12 @@ impl OrderService {
         self.parts.store.product_with_sku(sku).await
     }
 
+    /// A living product, and where it was read from.
+    ///
+    /// # Errors
+    /// The backend's; a cache that fails is passed by.
+    pub async fn read_product(
+        &self,
         id: ProductId,
     ) -> Result<(Option<Product>, CacheStatus), Error> {
         match &self.parts.cached {

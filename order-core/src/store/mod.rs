@@ -74,6 +74,15 @@ impl<T> Outcome<T> {
     }
 }
 
+/// How much is pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many orders, counted up to [`MAX_COUNTED`](crate::queue::MAX_COUNTED).
+    pub orders: u64,
+    /// When the oldest of them was accepted.
+    pub oldest_at: Option<DateTime<Utc>>,
+}
+
 /// A cancelled order, and the products that got stock back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancelled {
@@ -111,6 +120,30 @@ pub struct OrderQuery {
     pub page: PageRequest<OrderId>,
 }
 
+/// Connections to a database that are kept open, and what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStats {
+    /// What tells it from other pools of the store.
+    pub name: &'static str,
+    /// Open connections.
+    pub open: u32,
+    /// Those of them that nobody uses.
+    pub idle: u32,
+    /// The most that it opens.
+    pub max: u32,
+}
+
+impl PoolStats {
+    fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
+        Self {
+            name,
+            open: pool.size(),
+            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
+            max: pool.options().get_max_connections(),
+        }
+    }
+}
+
 /// A product whose stock is not what its history says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Imbalance {
@@ -135,6 +168,9 @@ pub trait ProductStore: Send + Sync {
 
     /// A living product.
     async fn product(&self, id: ProductId) -> Result<Option<Product>, Error>;
+
+    /// The living product that has this sku.
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error>;
 
     /// Living products, newest first.
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error>;
@@ -169,9 +205,6 @@ pub trait OrderStore: Send + Sync {
     /// An order whose id is already stored is answered as it is stored.
     ///
     /// # Errors
-    /// The living product that has this sku.
-    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error>;
-
     /// Within: [`Error::ProductNotFound`].
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error>;
 
@@ -218,6 +251,9 @@ pub trait OrderStore: Send + Sync {
         before: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<OrderId>, Error>;
+
+    /// How much is pending.
+    async fn backlog(&self) -> Result<Backlog, Error>;
 }
 
 /// A database that keeps everything.
@@ -232,6 +268,9 @@ pub trait Store: ProductStore + OrderStore + KeyStore {
     /// Every product whose books do not balance, from one consistent view, also under load:
     /// `stock = Σ adjustments − Σ lines of orders that hold stock`.
     async fn verify(&self) -> Result<Vec<Imbalance>, Error>;
+
+    /// The connections that it keeps open.
+    fn pools(&self) -> Vec<PoolStats>;
 }
 
 /// Connects to the database that `url` names: `postgres://…` or `sqlite://path`.

@@ -20,8 +20,8 @@ use crate::{
     error::Error,
     keys::HashedKey,
     store::{
-        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
+        ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
 };
 
@@ -457,6 +457,15 @@ impl OrderStore for Twin {
             .take(limit)
             .collect())
     }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        let state = self.state.lock().unwrap();
+        let pending = state.pending(Pick::Oldest(usize::MAX));
+        Ok(Backlog {
+            orders: pending.len() as u64,
+            oldest_at: pending.first().map(|id| state.orders[id].created_at),
+        })
+    }
 }
 
 fn group_size(orders: usize, strategy: Strategy) -> usize {
@@ -500,5 +509,9 @@ impl Store for Twin {
             })
             .filter(|books| books.stock != books.adjusted - books.held)
             .collect())
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        Vec::new()
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, Notify};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
 
 use super::{Decided, Step, WorkerOptions};
 use crate::{
@@ -10,6 +13,7 @@ use crate::{
     decide::Decision,
     domain::OrderId,
     error::Error,
+    metrics,
     queue::{Lease, OrderQueue, Topic},
     store::{Pick, Store},
 };
@@ -228,12 +232,14 @@ impl Source {
     }
 
     async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {
-        let strategy = self.options.strategy;
-        let outcome = self.store.decide(pick, strategy, self.clock.now()).await?;
-        if !outcome.results.is_empty() {
+        let (strategy, start) = (self.options.strategy, Instant::now());
+        let outcome = self.store.decide(pick, strategy, self.clock.now()).await;
+        let results = outcome.map(|outcome| outcome.results);
+        metrics::decided(start.elapsed(), &results.as_ref().map(Vec::as_slice));
+        if results.as_ref().is_ok_and(|results| !results.is_empty()) {
             self.watcher.notify_one();
         }
-        Ok(outcome.results)
+        results
     }
 }
 

@@ -23,6 +23,8 @@ pub type WriteProducts = Needs<PRODUCTS>;
 pub type ReadOrders = Needs<{ READ | ORDERS }>;
 /// Needed to place and cancel orders.
 pub type WriteOrders = Needs<ORDERS>;
+/// Needed to read what is measured.
+pub type Read = Needs<READ>;
 /// Needed for what operators do.
 pub type Operate = Needs<ADMIN>;
 
@@ -31,6 +33,11 @@ pub type Operate = Needs<ADMIN>;
 pub struct Needs<const ANY_OF: u8>(());
 
 impl<const ANY_OF: u8> Needs<ANY_OF> {
+    /// The proof, for what is not described as an operation.
+    pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
+        Self::check(request.extensions().get())
+    }
+
     fn check(caller: Option<&Caller>) -> Result<Self, Problem> {
         let needed = Scopes::from_bits(ANY_OF);
         match caller {
@@ -96,6 +103,6 @@ impl<'a, const ANY_OF: u8> ApiExtractor<'a> for Needs<ANY_OF> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self::check(request.extensions().get())?)
+        Ok(Self::of(request)?)
     }
 }

@@ -26,7 +26,7 @@ use sqlx::{
 };
 
 use self::frontier::Frontier;
-use super::{Imbalance, Store};
+use super::{Imbalance, PoolStats, Store};
 use tokio::sync::Mutex;
 
 use crate::{clock::Clock, domain::ProductId, error::Error, queue::PostgresQueue};
@@ -181,5 +181,9 @@ impl Store for PostgresStore {
                 held,
             })
             .collect())
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        vec![PoolStats::of("database", &self.pool)]
     }
 }

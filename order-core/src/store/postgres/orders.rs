@@ -16,8 +16,9 @@ use crate::{
         ProductId, Progress,
     },
     error::Error,
+    queue::MAX_COUNTED,
     store::{
-        Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
+        Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
         progress_rows::{ProgressRow, select_progress},
@@ -74,6 +75,10 @@ impl OrderStore for PostgresStore {
         limit: usize,
     ) -> Result<Vec<OrderId>, Error> {
         with_retry!(_retry => self.pending_before_once(before, limit))
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        with_retry!(_retry => self.backlog_once())
     }
 }
 
@@ -132,6 +137,19 @@ impl PostgresStore {
         .fetch_all(&self.pool)
         .await?;
         Ok(ids.into_iter().map(OrderId).collect())
+    }
+
+    async fn backlog_once(&self) -> Result<Backlog, Error> {
+        let (orders, oldest_at): (i64, Option<DateTime<Utc>>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM (SELECT FROM orders WHERE status <= 'pending' LIMIT $1) o),
+                    (SELECT created_at FROM orders WHERE status <= 'pending'
+                     ORDER BY status, id LIMIT 1)",
+        )
+        .bind(i64::from(MAX_COUNTED))
+        .fetch_one(&self.pool)
+        .await?;
+        let orders = orders.unsigned_abs();
+        Ok(Backlog { orders, oldest_at })
     }
 
     /// Made again after a commit in doubt, it finds the order cancelled and answers that.

@@ -23,7 +23,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{Imbalance, Store};
+use super::{Imbalance, PoolStats, Store};
 use crate::{clock::Clock, domain::ProductId, error::Error, queue::SqliteQueue};
 
 /// How long a writer waits for another process's transaction.
@@ -128,6 +128,13 @@ impl Store for SqliteStore {
                 held,
             })
             .collect())
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        vec![
+            PoolStats::of("writer", &self.writer),
+            PoolStats::of("readers", &self.readers),
+        ]
     }
 }
 

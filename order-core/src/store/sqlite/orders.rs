@@ -16,13 +16,14 @@ use crate::{
         Progress,
     },
     error::Error,
+    queue::MAX_COUNTED,
     store::{
-        Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
+        Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
         progress_rows::{ProgressRow, select_progress},
         retry::with_retry,
-        rows::{Micros, select_order},
+        rows::{Micros, StoredTime, select_order},
         strategy,
     },
 };
@@ -108,6 +109,20 @@ impl OrderStore for SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         Ok(ids.into_iter().map(OrderId).collect())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        let (orders, oldest_at): (i64, Option<Micros>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM orders WHERE status = 'pending' LIMIT ?1)),
+                    (SELECT created_at FROM orders WHERE status = 'pending' ORDER BY id LIMIT 1)",
+        )
+        .bind(i64::from(MAX_COUNTED))
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(Backlog {
+            orders: orders.unsigned_abs(),
+            oldest_at: oldest_at.map(StoredTime::time).transpose()?,
+        })
     }
 }
 
