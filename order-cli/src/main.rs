@@ -92,7 +92,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    telemetry::init(cli.log_format)?;
+    let _traces = telemetry::init(cli.log_format)?;
     if matches!(cli.command, Command::Worker(_)) {
         collector();
     }

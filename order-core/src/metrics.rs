@@ -184,6 +184,11 @@ impl Tally {
     }
 }
 
+/// A count as traces tell it: OpenTelemetry has no unsigned numbers.
+pub(crate) fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// A transaction is made again after a transient failure.
 pub(crate) fn retried() {
     counter!(RETRIES).increment(1);

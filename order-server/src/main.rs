@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(settings.log_format)?;
+    let _traces = telemetry::init(settings.log_format)?;
     collector();
     let tls = settings.tls.acceptor()?;
     let store = settings.database.open().await?;

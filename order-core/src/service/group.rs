@@ -10,21 +10,39 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+use tracing::{Id, Instrument, Level, Span, debug_span, span_enabled};
 
 use super::{GROUP_ORDERS, Parts};
 use crate::{
     domain::{NewOrder, Order, OrderRequest},
     error::Error,
-    metrics,
+    metrics::{self, Operation, signed},
 };
 
-type Answer = oneshot::Sender<Result<Order, Error>>;
+/// The most members that the trace of a group names.
+const MAX_LINKS: usize = 100;
+
+/// How a member is answered.
+struct Answer {
+    sender: oneshot::Sender<Result<Order, Error>>,
+    /// The span that it waits in, where traces are wanted.
+    span: Option<Id>,
+}
 
 /// The way its members buy.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
     Accept,
     Purchase,
+}
+
+impl Way {
+    const fn operation(self) -> Operation {
+        match self {
+            Self::Accept => Operation::Accept,
+            Self::Purchase => Operation::Purchase,
+        }
+    }
 }
 
 /// Where requests wait for the next group.
@@ -42,9 +60,10 @@ impl Group {
             while arrivals.recv_many(&mut members, GROUP_ORDERS).await > 0 {
                 let (requests, answers): (Vec<_>, Vec<_>) = members.drain(..).unzip();
                 let orders = parts.stamp(requests);
-                for (answer, result) in answers.into_iter().zip(run(&parts, way, &orders).await) {
+                let group = run(&parts, way, &orders).instrument(span(way, &answers));
+                for (answer, result) in answers.into_iter().zip(group.await) {
                     // Whoever stopped waiting finds the order by asking for it.
-                    let _ = answer.send(result);
+                    let _ = answer.sender.send(result);
                 }
             }
         });
@@ -58,7 +77,10 @@ impl Group {
 
     /// Joins the next group, and waits until it is committed.
     pub(super) async fn join(&self, request: OrderRequest) -> Result<Order, Error> {
-        let (answer, result) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
+        let is_traced = span_enabled!(Level::DEBUG);
+        let span = is_traced.then(|| Span::current().id()).flatten();
+        let answer = Answer { sender, span };
         self.waiting
             .try_send((request, answer))
             .map_err(|refused| match refused {
@@ -67,6 +89,22 @@ impl Group {
             })?;
         result.await.unwrap_or(Err(Error::Stopping))
     }
+}
+
+/// The span of a group. It has no parent, since its members have one each: it is linked to the
+/// spans that they wait in.
+fn span(way: Way, answers: &[Answer]) -> Span {
+    let operation = way.operation().as_str();
+    let span =
+        debug_span!(parent: None, "group", otel.name = operation, orders = signed(answers.len()));
+    for member in answers
+        .iter()
+        .filter_map(|answer| answer.span.as_ref())
+        .take(MAX_LINKS)
+    {
+        span.follows_from(member);
+    }
+    span
 }
 
 /// Runs a group; each order has a result of its own. When the backend refuses the group for

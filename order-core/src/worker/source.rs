@@ -6,6 +6,7 @@ use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
 };
+use tracing::{Instrument, debug_span, field::Empty};
 
 use super::{Decided, Step, WorkerOptions};
 use crate::{
@@ -233,10 +234,15 @@ impl Source {
 
     async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {
         let (strategy, start) = (self.options.strategy, Instant::now());
-        let outcome = self.store.decide(pick, strategy, self.clock.now()).await;
+        let span = debug_span!("decide", orders = Empty);
+        let deciding = self.store.decide(pick, strategy, self.clock.now());
+        let outcome = deciding.instrument(span.clone()).await;
         let results = outcome.map(|outcome| outcome.results);
         metrics::decided(start.elapsed(), &results.as_ref().map(Vec::as_slice));
-        if results.as_ref().is_ok_and(|results| !results.is_empty()) {
+        if let Ok(decided) = &results
+            && !decided.is_empty()
+        {
+            span.record("orders", metrics::signed(decided.len()));
             self.watcher.notify_one();
         }
         results

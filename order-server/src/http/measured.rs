@@ -92,7 +92,7 @@ impl Drop for InFlight<'_> {
 }
 
 /// A method's name, of those that there may be.
-fn method_name(method: &Method) -> &'static str {
+pub(super) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

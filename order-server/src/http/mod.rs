@@ -14,6 +14,7 @@ pub mod problem;
 mod rate_limit;
 mod request_id;
 mod security;
+mod traced;
 
 use std::sync::Arc;
 
@@ -86,8 +87,8 @@ fn layered(
         .with(Identify::new(keys))
         .with(Cors::new(&edge.cors_origins))
         .with(Security)
-        .with(Measured::new(methods))
-        .with(RequestId::default())
+        .with(Measured::new(Arc::clone(&methods)))
+        .with(RequestId::new(methods))
 }
 
 #[handler]
