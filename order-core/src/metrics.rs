@@ -1,4 +1,4 @@
-//! What is measured, through the facade [`metrics`](::metrics): whoever embeds this crate picks
+//! What is measured, through the facade of the crate `metrics`: whoever embeds this crate picks
 //! what collects it, and without a collector it costs nothing.
 //!
 //! What happens to orders is recorded once per transaction, however many of them share it: a
@@ -18,6 +18,7 @@ use ::metrics::{
 use crate::{
     domain::{FailureCode, Order},
     error::Error,
+    process::{Ended, Ending, TaskKind},
     store::Decided,
 };
 
@@ -28,6 +29,9 @@ pub(crate) const BATCH_SECONDS: &str = "orders_batch_seconds";
 pub(crate) const BATCH_ERRORS: &str = "orders_batch_errors_total";
 pub(crate) const RETRIES: &str = "orders_transaction_retries_total";
 pub(crate) const SWEPT: &str = "orders_swept_total";
+pub(crate) const TASKS: &str = "orders_tasks_total";
+pub(crate) const TASK_SECONDS: &str = "orders_task_seconds";
+pub(crate) const TASKS_IN_FLIGHT: &str = "orders_tasks_in_flight";
 pub(crate) const UP: &str = "orders_backend_up";
 pub(crate) const PENDING: &str = "orders_pending";
 pub(crate) const PENDING_AGE: &str = "orders_pending_oldest_age_seconds";
@@ -52,9 +56,18 @@ const SIZES: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0,
 ];
 
+/// From what only writes to the log to what calls somebody slow.
+const TASK_BUCKETS: &[f64] = &[
+    0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
 /// The histograms, each with the upper bounds of its buckets, for collectors that want to be
 /// told: the facade has no place for them.
-pub const HISTOGRAMS: &[(&str, &[f64])] = &[(BATCH_SIZE, SIZES), (BATCH_SECONDS, SECONDS)];
+pub const HISTOGRAMS: &[(&str, &[f64])] = &[
+    (BATCH_SIZE, SIZES),
+    (BATCH_SECONDS, SECONDS),
+    (TASK_SECONDS, TASK_BUCKETS),
+];
 
 /// What one transaction does for many orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,9 +164,9 @@ fn batch(operation: Operation, orders: usize, took: Duration, error: Option<&&Er
     let operation = operation.as_str();
     histogram!(BATCH_SECONDS, "operation" => operation).record(took);
     match error {
-        // As many as there are, and no more than a float tells exactly.
-        #[allow(clippy::cast_precision_loss)]
-        None => histogram!(BATCH_SIZE, "operation" => operation).record(orders as f64),
+        None => {
+            histogram!(BATCH_SIZE, "operation" => operation).record(float(orders as u64));
+        }
         Some(error) => {
             let labels = [("operation", operation), ("error", cause(error))];
             counter!(BATCH_ERRORS, &labels).increment(1);
@@ -184,6 +197,51 @@ impl Tally {
     }
 }
 
+/// How an attempt at a task ended.
+const TASK_OUTCOMES: [&str; 4] = ["completed", "retried", "dead", "compensated"];
+
+fn outcome(ended: &Ended) -> &'static str {
+    let [completed, retried, dead, compensated] = TASK_OUTCOMES;
+    match (&ended.ending, ended.kind) {
+        (Ending::Done, TaskKind::Process) => completed,
+        (Ending::Done, TaskKind::Compensate) => compensated,
+        (Ending::Retry(..), _) => retried,
+        (Ending::Dead(_) | Ending::Exhausted(_), _) => dead,
+    }
+}
+
+/// An attempt at a task has begun.
+pub(crate) fn task_began() {
+    gauge!(TASKS_IN_FLIGHT).increment(1);
+}
+
+/// The ends of attempts were written, or could not be.
+pub(crate) fn tasks_left(attempts: usize) {
+    gauge!(TASKS_IN_FLIGHT).decrement(float(attempts as u64));
+}
+
+/// The ends of attempts were written.
+pub(crate) fn tasks_ended(ended: &[Ended]) {
+    let seconds = histogram!(TASK_SECONDS);
+    for attempt in ended {
+        // A clock may be set back meanwhile.
+        let took = (attempt.ended_at - attempt.started_at).to_std();
+        seconds.record(took.unwrap_or_default());
+    }
+    for name in TASK_OUTCOMES {
+        let count = ended.iter().filter(|ended| outcome(ended) == name).count();
+        if count > 0 {
+            counter!(TASKS, "outcome" => name).increment(count as u64);
+        }
+    }
+}
+
+/// A count as gauges and histograms keep it: exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn float(count: u64) -> f64 {
+    count as f64
+}
+
 /// A count as traces tell it: OpenTelemetry has no unsigned numbers.
 pub(crate) fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -203,6 +261,7 @@ pub(crate) fn swept(orders: usize) {
 /// To be called once, when the collector is in place.
 pub fn describe() {
     describe_orders();
+    describe_tasks();
     describe_waiting();
     describe_parts();
     begin();
@@ -226,6 +285,12 @@ fn describe_orders() {
         "Transactions made again after a transient failure."
     );
     describe_counter!(SWEPT, "Orders that the sweeper offered to the queue again.");
+}
+
+fn describe_tasks() {
+    describe_counter!(TASKS, "Attempts at what follows a sale, by outcome.");
+    describe_histogram!(TASK_SECONDS, Unit::Seconds, "Time of such an attempt.");
+    describe_gauge!(TASKS_IN_FLIGHT, "Attempts whose end is not written yet.");
 }
 
 fn describe_waiting() {
@@ -288,5 +353,11 @@ fn begin() {
             counter!(BATCH_ERRORS, "operation" => operation, "error" => error).increment(0);
         }
     }
-    gauge!(FOLLOWED).set(0.0);
+    for outcome in TASK_OUTCOMES {
+        counter!(TASKS, "outcome" => outcome).increment(0);
+    }
+    drop(histogram!(TASK_SECONDS));
+    for gauge in [gauge!(FOLLOWED), gauge!(TASKS_IN_FLIGHT)] {
+        gauge.increment(0);
+    }
 }

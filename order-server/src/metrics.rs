@@ -1,6 +1,6 @@
 //! What collects the metrics of this process, and writes them as Prometheus reads them.
 //!
-//! A process has one collector, as the facade [`metrics`](::metrics) wants it: several servers
+//! A process has one collector, as the facade of the crate `metrics` wants it: several servers
 //! in one process share their series.
 
 use std::{sync::OnceLock, time::Duration};

@@ -5,20 +5,24 @@ mod shop;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use openmetrics_parser::{
     MetricFamily, PrometheusType, PrometheusValue, prometheus::parse_prometheus,
 };
 use order_core::{
-    OrderService,
+    OrderService, WorkerOptions,
     keys::KeyRequest,
+    process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
     store,
     testing::{PostgresServer, RedisServer},
 };
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
+use tokio_util::sync::CancellationToken;
 
 use shop::Shop;
 
@@ -121,6 +125,29 @@ async fn trade(shop: &Shop) {
     assert_eq!(strange.status, 405);
 }
 
+/// Gives up on orders of more than one piece.
+struct Picky;
+
+#[async_trait]
+impl OrderProcessor for Picky {
+    async fn process(&self, task: &Task) -> Result<(), ProcessError> {
+        if task.order.lines[0].quantity.get() > 1 {
+            return Err(ProcessError::give_up("too many"));
+        }
+        Ok(())
+    }
+}
+
+/// Does what follows the sales.
+async fn process(shop: &Shop) {
+    let worker = shop.service.worker(WorkerOptions::default());
+    let worker = worker.processing(Processing {
+        processor: Arc::new(Picky),
+        options: ProcessOptions::default(),
+    });
+    worker.drain(&CancellationToken::new()).await.unwrap();
+}
+
 type Labels = &'static [(&'static str, &'static str)];
 
 const SOLD: Labels = &[("way", "background"), ("outcome", "success")];
@@ -140,6 +167,16 @@ const TOLD: &[(&str, Labels, f64)] = &[
     ),
     ("orders_batch_size", &[("operation", "accept")], 4.0),
     ("orders_batch_seconds", &[("operation", "purchase")], 4.0),
+    ("orders_tasks_total", &[("outcome", "completed")], 2.0),
+    ("orders_tasks_total", &[("outcome", "dead")], 2.0),
+    ("orders_task_seconds", &[], 4.0),
+    ("orders_tasks_in_flight", &[], 0.0),
+    (
+        "orders_queue_entries",
+        &[("topic", "process"), ("state", "dead")],
+        1.0,
+    ),
+    ("orders_queue_paused", &[("topic", "validate")], 0.0),
     ("orders_backend_up", &[("backend", "database")], 1.0),
     ("orders_backend_up", &[("backend", "queue")], 1.0),
     ("orders_pending", &[], 0.0),
@@ -189,6 +226,7 @@ async fn every_metric_is_documented_and_tells_what_happened() {
 
     for shop in [&small, &large] {
         trade(shop).await;
+        process(shop).await;
     }
     Scrape::of(&small).await;
     let scrape = Scrape::of(&large).await;

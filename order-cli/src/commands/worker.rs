@@ -1,4 +1,4 @@
-//! `order-cli worker`: decides what was accepted.
+//! `order-cli worker`: decides what was accepted, and does what follows a sale.
 
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use order_core::{OrderService, RedisClient};
 use order_server::{
     auth::KeyRing,
-    config::{Deciding, check_exposure},
+    config::{AfterSale, Deciding, check_exposure},
     serve_metrics, telemetry,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -19,13 +19,16 @@ const COLUMNS: &[Column] = &[("sold", "/sold"), ("failed", "/failed")];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Worker {
-    /// Decides orders until it is stopped; SIGTERM finishes the batch in hand
+    /// Decides orders and does what follows a sale until it is stopped; SIGTERM finishes what
+    /// is in hand
     Run {
-        /// Stops when nothing is left to decide
+        /// Stops when nothing is left to do but what waits for its retry
         #[arg(long)]
         drain: bool,
         #[command(flatten)]
         deciding: Deciding,
+        #[command(flatten)]
+        after_sale: AfterSale,
         #[command(flatten)]
         side: Side,
     },
@@ -52,9 +55,10 @@ pub(crate) async fn run(
     let Worker::Run {
         drain,
         deciding,
+        after_sale,
         side,
     } = command;
-    let worker = service.worker(deciding.options());
+    let worker = after_sale.equip(service.worker(deciding.options()))?;
     let stop = telemetry::stop_signal();
     let shown = side.show(service, redis, &stop).await?;
     let decided = if drain {

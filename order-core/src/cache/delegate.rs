@@ -1,21 +1,27 @@
 //! The traits of a store, before which the cache stands: what changes something tells the
 //! cache, and what reads a product asks it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{CachedStore, Entry};
 use crate::{
+    clock::Clock,
     domain::{
         AdjustmentId, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
         ProductId, Progress, StockAdjustment,
     },
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
+    process::{Claim, Claimed, Ended, TaskHistory, TaskStatus, TaskStore},
+    queue::{OrderQueue, Topic},
     store::{
         Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
         ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
+    worker::{Heartbeat, WorkerStore},
 };
 
 #[async_trait]
@@ -159,8 +165,47 @@ impl KeyStore for CachedStore {
     }
 }
 
+/// What follows a sale changes no product.
+#[async_trait]
+impl TaskStore for CachedStore {
+    async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        self.inner.claim_tasks(claim).await
+    }
+
+    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+        self.inner.end_tasks(ended, at).await
+    }
+
+    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
+        self.inner.put_task(id, at).await
+    }
+
+    async fn task_history(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<TaskHistory>, Error> {
+        self.inner.task_history(id, at).await
+    }
+}
+
+#[async_trait]
+impl WorkerStore for CachedStore {
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        self.inner.heartbeat(beat).await
+    }
+
+    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+        self.inner.workers().await
+    }
+}
+
 #[async_trait]
 impl Store for CachedStore {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        self.inner.queue(clock)
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         self.inner.ping().await
     }

@@ -141,7 +141,14 @@ async fn once(
         Way::Accept => parts.accept(orders).await,
         Way::Purchase => {
             let outcome = parts.store.purchase(orders, parts.strategy).await;
-            outcome.map(|outcome| outcome.results)
+            let results = outcome.map(|outcome| outcome.results);
+            if results
+                .as_ref()
+                .is_ok_and(|results| results.iter().any(Result::is_ok))
+            {
+                parts.sold.notify_one();
+            }
+            results
         }
     };
     let ended = match way {

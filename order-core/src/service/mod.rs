@@ -5,6 +5,7 @@ mod follow;
 mod group;
 mod keys;
 mod observe;
+mod operate;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+pub use self::operate::{DeadEntry, TopicStats, WorkerView};
 use self::{
     group::{Group, Way},
     observe::Lookout,
@@ -51,6 +53,8 @@ struct Parts {
     background: TaskTracker,
     /// Told after each commit of accepted orders: wakes the workers of this process.
     accepted: Arc<Notify>,
+    /// Told after each commit of purchases: wakes those who do tasks in this process.
+    sold: Arc<Notify>,
 }
 
 impl Parts {
@@ -184,6 +188,7 @@ impl OrderService {
                 strategy: Strategy::default(),
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
+                sold: Arc::new(Notify::new()),
             },
             max_waiting: 10_000,
             max_watched: 10_000,
@@ -207,6 +212,7 @@ impl OrderService {
             options,
         )
         .woken_by(Arc::clone(&parts.accepted))
+        .woken_by_sales(Arc::clone(&parts.sold))
         .waking(self.watcher.wake())
     }
 

@@ -16,12 +16,12 @@ use futures_util::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{OrderService, Parts};
+use super::OrderService;
 use crate::{
     cache::CacheStats,
     metrics::{
         CACHE_ENTRIES, CACHE_ERRORS, CACHE_READS, FOLLOW_QUERIES, FOLLOWED, Operation, PENDING,
-        PENDING_AGE, POOL, POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING,
+        PENDING_AGE, POOL, POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING, float,
     },
     queue::{QueueStats, Topic},
     store::{Backlog, PoolStats},
@@ -34,7 +34,9 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Default)]
 struct Sight {
     backlog: Option<Backlog>,
-    topics: Option<[QueueStats; Topic::ALL.len()]>,
+    /// Where the database is the queue, its topic `validate` is the backlog.
+    validate: Option<QueueStats>,
+    process: Option<QueueStats>,
 }
 
 /// The look that is under way, or was the last.
@@ -70,12 +72,15 @@ impl OrderService {
     ///
     /// [`describe`]: crate::metrics::describe
     pub async fn observe(&self, limit: Duration) {
-        let sight = self.lookout.join(|| look(&self.parts));
+        let sight = self.lookout.join(|| look(self.clone()));
         let sight = timeout(limit, sight).await.unwrap_or_default();
-        show_backlog(sight.backlog, self.now());
+        show_up("database", sight.backlog.is_some());
         if self.parts.queue.is_some() {
-            show_queue(sight.topics.as_ref());
+            show_up("queue", sight.validate.is_some());
         }
+        show_backlog(sight.backlog, self.now());
+        show_topic(Topic::Validate, sight.validate.as_ref());
+        show_topic(Topic::Process, sight.process.as_ref());
         for pool in self.parts.store.pools() {
             show_pool(&pool);
         }
@@ -86,35 +91,40 @@ impl OrderService {
             (Operation::Accept, &self.accepts),
             (Operation::Purchase, &self.purchases),
         ] {
-            gauge!(WAITING, "operation" => operation.as_str()).set(float(group.waiting()));
+            gauge!(WAITING, "operation" => operation.as_str()).set(float(group.waiting() as u64));
         }
         let followed = self.watch_stats();
-        gauge!(FOLLOWED).set(float(followed.orders));
+        gauge!(FOLLOWED).set(float(followed.orders as u64));
         counter!(FOLLOW_QUERIES).absolute(followed.queries);
     }
 }
 
-/// Asks the backends, in a task of its own: it ends also when nobody waits any more, and gives
-/// its connection back.
-fn look(parts: &Parts) -> BoxFuture<'static, Sight> {
-    let (store, queue) = (parts.store.clone(), parts.queue.clone());
-    let topics = async move {
-        let queue = queue?;
-        let mut topics = [QueueStats::default(); Topic::ALL.len()];
-        for (topic, stats) in Topic::ALL.into_iter().zip(&mut topics) {
-            *stats = queue.stats(topic).await.ok()?;
-        }
-        Some(topics)
-    };
-    let look = async move {
-        let (backlog, topics) = tokio::join!(store.backlog(), topics);
+/// Asks the backends, one thing after another, in a task of its own: it ends also when nobody
+/// waits any more, and gives its connection back.
+fn look(service: OrderService) -> BoxFuture<'static, Sight> {
+    let task = tokio::spawn(async move {
+        let store = &service.parts.store;
         Sight {
-            backlog: backlog.ok(),
-            topics,
+            backlog: store.backlog().await.ok(),
+            validate: validate(&service).await,
+            process: stats(&service, Topic::Process).await,
         }
-    };
-    let task = tokio::spawn(look);
+    });
     async move { task.await.unwrap_or_default() }.boxed()
+}
+
+/// A queue that is there tells what it holds also while the database, which knows of pauses,
+/// is away.
+async fn validate(service: &OrderService) -> Option<QueueStats> {
+    let known = stats(service, Topic::Validate).await;
+    match &service.parts.queue {
+        Some(queue) if known.is_none() => queue.stats(Topic::Validate).await.ok(),
+        _ => known,
+    }
+}
+
+async fn stats(service: &OrderService, topic: Topic) -> Option<QueueStats> {
+    Some(service.topic_stats(topic).await.ok()?.stats)
 }
 
 fn show_up(backend: &'static str, is_up: bool) {
@@ -122,34 +132,29 @@ fn show_up(backend: &'static str, is_up: bool) {
 }
 
 fn show_backlog(backlog: Option<Backlog>, now: DateTime<Utc>) {
-    show_up("database", backlog.is_some());
     let (pending, age) = backlog.map_or((f64::NAN, f64::NAN), |backlog| {
         // Clocks of servers may differ.
         let age = backlog.oldest_at.map(|at| now - at);
         let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
-        (count(backlog.orders), age.as_secs_f64())
+        (float(backlog.orders), age.as_secs_f64())
     });
     gauge!(PENDING).set(pending);
     gauge!(PENDING_AGE).set(age);
 }
 
-fn show_queue(topics: Option<&[QueueStats; Topic::ALL.len()]>) {
-    show_up("queue", topics.is_some());
-    for (at, topic) in Topic::ALL.into_iter().enumerate() {
-        let stats = topics.map(|topics| topics[at]);
-        let value = |of: fn(&QueueStats) -> f64| stats.as_ref().map_or(f64::NAN, of);
-        let topic = topic.as_str();
-        for (state, count) in [
-            ("waiting", value(|stats| count(stats.waiting))),
-            ("in_flight", value(|stats| count(stats.in_flight))),
-            ("delayed", value(|stats| count(stats.delayed))),
-            ("dead", value(|stats| count(stats.dead))),
-        ] {
-            gauge!(QUEUE_ENTRIES, "topic" => topic, "state" => state).set(count);
-        }
-        gauge!(QUEUE_AGE, "topic" => topic).set(value(|stats| stats.oldest_age_seconds));
-        gauge!(QUEUE_PAUSED, "topic" => topic).set(value(|stats| f64::from(stats.paused)));
+fn show_topic(topic: Topic, stats: Option<&QueueStats>) {
+    let topic = topic.as_str();
+    let value = |of: fn(&QueueStats) -> f64| stats.map_or(f64::NAN, of);
+    for (state, entries) in [
+        ("waiting", value(|stats| float(stats.waiting))),
+        ("in_flight", value(|stats| float(stats.in_flight))),
+        ("delayed", value(|stats| float(stats.delayed))),
+        ("dead", value(|stats| float(stats.dead))),
+    ] {
+        gauge!(QUEUE_ENTRIES, "topic" => topic, "state" => state).set(entries);
     }
+    gauge!(QUEUE_AGE, "topic" => topic).set(value(|stats| stats.oldest_age_seconds));
+    gauge!(QUEUE_PAUSED, "topic" => topic).set(value(|stats| f64::from(stats.paused)));
 }
 
 fn show_pool(pool: &PoolStats) {
@@ -165,15 +170,6 @@ fn show_cache(stats: &CacheStats) {
     counter!(CACHE_READS, "result" => "miss").absolute(stats.misses);
     counter!(CACHE_ERRORS).absolute(stats.errors);
     if let Some(entries) = stats.entries {
-        gauge!(CACHE_ENTRIES).set(count(entries));
+        gauge!(CACHE_ENTRIES).set(float(entries));
     }
-}
-
-fn float(number: usize) -> f64 {
-    count(number as u64)
-}
-
-#[allow(clippy::cast_precision_loss)] // Exact up to 2^53.
-fn count(number: u64) -> f64 {
-    number as f64
 }

@@ -14,6 +14,7 @@ mod retry;
 mod rows;
 mod sqlite;
 mod strategy;
+mod task_rows;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    clock::Clock,
     decide::Decision,
     domain::{
         AdjustmentId, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page, PageRequest,
@@ -28,6 +30,9 @@ use crate::{
     },
     error::Error,
     keys::KeyStore,
+    process::TaskStore,
+    queue::OrderQueue,
+    worker::WorkerStore,
 };
 
 #[cfg(feature = "bench")]
@@ -258,7 +263,11 @@ pub trait OrderStore: Send + Sync {
 
 /// A database that keeps everything.
 #[async_trait]
-pub trait Store: ProductStore + OrderStore + KeyStore {
+pub trait Store: ProductStore + OrderStore + KeyStore + TaskStore + WorkerStore {
+    /// The queue with leases that this database can be. Its topic `process` holds the tasks,
+    /// and whether a topic is paused is what it says.
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue>;
+
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), Error>;
 

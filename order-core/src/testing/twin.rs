@@ -4,13 +4,20 @@
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
 mod keys;
+mod queue;
+mod tasks;
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use self::queue::{Entry, TwinQueue};
 use crate::{
+    clock::Clock,
     decide::Decision,
     domain::{
         AdjustmentId, Failure, FailureCode, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct,
@@ -19,10 +26,13 @@ use crate::{
     },
     error::Error,
     keys::HashedKey,
+    process::Attempt,
+    queue::{OrderQueue, Topic},
     store::{
         Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
         ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
+    worker::Heartbeat,
 };
 
 #[derive(Debug, Default)]
@@ -32,12 +42,16 @@ struct State {
     orders: BTreeMap<OrderId, Order>,
     adjustments: Vec<(ProductId, i64)>,
     keys: Vec<HashedKey>,
+    entries: BTreeMap<(Topic, OrderId), Entry>,
+    attempts: BTreeMap<(OrderId, u32), Attempt>,
+    workers: BTreeMap<uuid::Uuid, Heartbeat>,
+    paused: BTreeSet<Topic>,
 }
 
 /// A store in memory that loses everything with the process. For tests.
 #[derive(Debug, Default)]
 pub struct Twin {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 impl State {
@@ -146,6 +160,7 @@ impl State {
                 order.status = OrderStatus::Success;
                 order.decided_at = Some(order.created_at);
                 self.orders.insert(order.id, order.clone());
+                self.sold(order.id, order.created_at);
                 Ok(order)
             })
             .collect();
@@ -167,6 +182,9 @@ impl State {
                     Err(_) => OrderStatus::Failed,
                 };
                 self.orders.insert(*id, order);
+                if decision.is_ok() {
+                    self.sold(*id, at);
+                }
                 (*id, decision)
             })
             .collect();
@@ -214,6 +232,7 @@ impl State {
                     product.version += 1;
                     product.updated_at = at;
                 }
+                self.unsold(id, at);
             }
             status @ (OrderStatus::Failed | OrderStatus::Completed) => {
                 return Err(Error::OrderState { status });
@@ -477,6 +496,10 @@ fn group_size(orders: usize, strategy: Strategy) -> usize {
 
 #[async_trait]
 impl Store for Twin {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        Arc::new(TwinQueue::new(Arc::clone(&self.state), clock))
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
     }

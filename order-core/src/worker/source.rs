@@ -8,7 +8,7 @@ use tokio::{
 };
 use tracing::{Instrument, debug_span, field::Empty};
 
-use super::{Decided, Step, WorkerOptions};
+use super::{Decided, Step, WorkerOptions, tally::Tally};
 use crate::{
     clock::Clock,
     decide::Decision,
@@ -39,6 +39,8 @@ pub(super) struct Source {
     clock: Arc<dyn Clock>,
     options: WorkerOptions,
     watcher: Arc<Notify>,
+    sold: Arc<Notify>,
+    tally: Arc<Tally>,
 }
 
 impl Source {
@@ -47,6 +49,7 @@ impl Source {
         queue: Option<Arc<dyn OrderQueue>>,
         clock: Arc<dyn Clock>,
         options: WorkerOptions,
+        tally: Arc<Tally>,
     ) -> Self {
         Self {
             hands: Mutex::default(),
@@ -55,7 +58,21 @@ impl Source {
             clock,
             options,
             watcher: Arc::default(),
+            sold: Arc::default(),
+            tally,
         }
+    }
+
+    pub(super) fn watcher(&self) -> Arc<Notify> {
+        Arc::clone(&self.watcher)
+    }
+
+    pub(super) fn sold(&self) -> Arc<Notify> {
+        Arc::clone(&self.sold)
+    }
+
+    pub(super) fn wake_after_sales(&mut self, sold: Arc<Notify>) {
+        self.sold = sold;
     }
 
     pub(super) fn wake_after_decisions(&mut self, watcher: Arc<Notify>) {
@@ -244,6 +261,11 @@ impl Source {
         {
             span.record("orders", metrics::signed(decided.len()));
             self.watcher.notify_one();
+            let decided = tally(decided);
+            self.tally.decided(decided);
+            if decided.sold > 0 {
+                self.sold.notify_one();
+            }
         }
         results
     }

@@ -5,6 +5,8 @@ mod cursor;
 mod document;
 mod follow;
 pub mod health;
+mod operate;
+mod operate_body;
 mod order_body;
 mod orders;
 mod products;
@@ -23,6 +25,8 @@ enum Tag {
     Products,
     /// What was bought, at once or in the background.
     Orders,
+    /// What operators look at and do.
+    Operations,
     /// Whether the server is well.
     Health,
 }
@@ -33,6 +37,7 @@ pub type Operations = (
     orders::Orders,
     follow::Follow,
     bulk::BulkOrders,
+    operate::Operations,
     health::Health,
 );
 
@@ -49,7 +54,8 @@ pub fn service(
         products::Products::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),
         follow,
-        bulk::BulkOrders::new(service),
+        bulk::BulkOrders::new(service.clone()),
+        operate::Operations::new(service),
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))

@@ -10,8 +10,8 @@
 //! | changing products | `products`, `admin` |
 //! | reading orders | `read`, `orders`, `admin` |
 //! | placing and cancelling orders | `orders`, `admin` |
-//! | reading metrics | `read`, `admin` |
-//! | what is for operators | `admin` |
+//! | looking at queue, workers, attempts and metrics | `read`, `admin` |
+//! | what operators do | `admin` |
 //! | health, documents | nothing, not even a key |
 
 mod holder;
@@ -21,5 +21,5 @@ mod ring;
 
 pub use holder::Holder;
 pub(crate) use identify::Identify;
-pub use needs::{Needs, Operate, Read, ReadOrders, ReadProducts, WriteOrders, WriteProducts};
+pub use needs::{Inspect, Needs, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts};
 pub use ring::{Caller, KeyRing};

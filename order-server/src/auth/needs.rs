@@ -23,8 +23,8 @@ pub type WriteProducts = Needs<PRODUCTS>;
 pub type ReadOrders = Needs<{ READ | ORDERS }>;
 /// Needed to place and cancel orders.
 pub type WriteOrders = Needs<ORDERS>;
-/// Needed to read what is measured.
-pub type Read = Needs<READ>;
+/// Needed to look at what operators look at.
+pub type Inspect = Needs<READ>;
 /// Needed for what operators do.
 pub type Operate = Needs<ADMIN>;
 

@@ -6,7 +6,7 @@ use order_core::OrderService;
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::{
-    auth::Read,
+    auth::Inspect,
     metrics::{Metrics, collector},
 };
 
@@ -33,7 +33,7 @@ impl Endpoint for MetricsPage {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        Read::of(&request)?;
+        Inspect::of(&request)?;
         self.service.observe(LIMIT).await;
         Ok(Response::builder()
             .content_type(TEXT)

@@ -9,13 +9,16 @@
 
 mod accept;
 mod conditional;
+mod due;
 mod frontier;
 mod keys;
 mod orders;
 mod products;
 mod read;
 pub(crate) mod steps;
+mod tasks;
 mod turn;
+mod workers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,11 +28,16 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::frontier::Frontier;
+use self::{due::Due, frontier::Frontier};
 use super::{Imbalance, PoolStats, Store};
 use tokio::sync::Mutex;
 
-use crate::{clock::Clock, domain::ProductId, error::Error, queue::PostgresQueue};
+use crate::{
+    clock::Clock,
+    domain::ProductId,
+    error::Error,
+    queue::{OrderQueue, PostgresQueue},
+};
 
 /// Settings of every session.
 ///
@@ -77,6 +85,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     pool: PgPool,
     frontier: Arc<Frontier>,
+    due: Arc<Due>,
     /// Held from the claim of a batch until its products are locked: batches of this process
     /// have their turns in the order of their claims, and one claims while another writes.
     turnstile: Arc<Mutex<()>>,
@@ -116,6 +125,7 @@ impl PostgresStore {
         Ok(Self {
             pool,
             frontier: Arc::default(),
+            due: Arc::default(),
             turnstile: Arc::default(),
         })
     }
@@ -135,6 +145,10 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        Arc::new(self.queue(clock))
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())

@@ -9,6 +9,7 @@ use super::{
     PostgresStore,
     read::{OrderRow, load, with_lines},
     steps::lock,
+    tasks::cancel_task,
 };
 use crate::{
     domain::{
@@ -177,12 +178,16 @@ impl PostgresStore {
         } else {
             Vec::new()
         };
+        let was_sold = order.gives_back_when_cancelled();
         let order = order.cancelled(at)?;
         sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1")
             .bind(id.0)
             .bind(at)
             .execute(&mut *tx)
             .await?;
+        if was_sold {
+            cancel_task(&mut tx, id, at).await?;
+        }
         tx.commit().await.map_err(on_commit)?;
         Ok(Some(Cancelled { order, changed }))
     }

@@ -9,6 +9,7 @@ use super::{
     SqliteStore, json_ids,
     read::{OrderRow, load, with_lines},
     steps,
+    tasks::cancel_task,
 };
 use crate::{
     domain::{
@@ -151,12 +152,16 @@ impl SqliteStore {
         } else {
             Vec::new()
         };
+        let was_sold = order.gives_back_when_cancelled();
         let order = order.cancelled(at)?;
         sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = ?2 WHERE id = ?1")
             .bind(id.0)
             .bind(Micros::from(at))
             .execute(&mut *tx)
             .await?;
+        if was_sold {
+            cancel_task(&mut tx, id, at).await?;
+        }
         tx.commit().await.map_err(on_commit)?;
         Ok(Some(Cancelled { order, changed }))
     }

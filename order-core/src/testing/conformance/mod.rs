@@ -8,6 +8,7 @@ mod products;
 mod progress;
 mod queue;
 mod races;
+mod tasks;
 
 use std::{future::Future, sync::Arc};
 
@@ -51,6 +52,15 @@ where
     progress::the_backlog_is_what_is_pending(&bench(&fresh).await).await;
     keys::a_key_is_kept_without_its_secret(&bench(&fresh).await).await;
     keys::revoking_is_for_good_and_opens_nothing(&bench(&fresh).await).await;
+    tasks::every_sale_has_its_task_however_it_was_sold(&bench(&fresh).await).await;
+    tasks::a_task_that_is_done_completes_its_order_once(&bench(&fresh).await).await;
+    tasks::a_failed_attempt_is_kept_and_made_again(&bench(&fresh).await).await;
+    tasks::a_lease_that_ran_out_is_a_failed_attempt(&bench(&fresh).await).await;
+    tasks::cancelling_takes_the_task_or_turns_it(&bench(&fresh).await).await;
+    tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&bench(&fresh).await).await;
+    tasks::a_task_is_put_on_the_queue_again(&bench(&fresh).await).await;
+    tasks::a_pause_holds_tasks_and_workers_hear_of_it(&bench(&fresh).await).await;
+    tasks::what_is_pending_is_counted(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
     races::cancelling_and_deciding_agree(&bench(&fresh).await).await;
