@@ -15,6 +15,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use order_server::{
     config::{self, Database, LogFormat, Redis},
+    metrics::collector,
     telemetry,
 };
 
@@ -89,7 +90,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    telemetry::init(cli.log_format)?;
+    let _traces = telemetry::init(cli.log_format)?;
+    if matches!(cli.command, Command::Worker(_)) {
+        collector();
+    }
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {
@@ -111,11 +115,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
         store.migrate().await?;
     }
-    let service = cli.redis.builder(store, client).build();
+    let service = cli.redis.builder(store, client.clone()).build();
     let code = match cli.command {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
-        Command::Worker(command) => commands::worker::run(command, &service, &output).await,
+        Command::Worker(command) => commands::worker::run(command, &service, client, &output).await,
         Command::Queue(command) => commands::queue::run(command, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Verify => commands::verify::run(&service, &output).await,

@@ -22,6 +22,7 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
+    asked: Option<Format>,
 }
 
 /// The name of a column, and where its value is in a row's JSON (RFC 6901 pointer).
@@ -37,6 +38,7 @@ impl Output {
         };
         Self {
             format: format.unwrap_or(default),
+            asked: format,
         }
     }
 
@@ -50,10 +52,6 @@ impl Output {
             .iter()
             .map(serde_json::to_value)
             .collect::<Result<Vec<Value>, _>>()?;
-        let cells = |row: &Value| -> Vec<String> {
-            let cell = |(_, pointer): &Column| cell(row.pointer(pointer));
-            columns.iter().map(cell).collect()
-        };
         let names = columns.iter().map(|(name, _)| *name);
         let mut out = io::stdout().lock();
         match self.format {
@@ -66,7 +64,7 @@ impl Output {
                 let mut csv = csv::Writer::from_writer(out);
                 csv.write_record(names)?;
                 for row in &rows {
-                    csv.write_record(cells(row))?;
+                    csv.write_record(cells(columns, row))?;
                 }
                 csv.flush()?;
             }
@@ -77,7 +75,7 @@ impl Output {
                     .set_content_arrangement(ContentArrangement::Dynamic)
                     .set_header(names);
                 for row in &rows {
-                    table.add_row(cells(row));
+                    table.add_row(cells(columns, row));
                 }
                 writeln!(out, "{table}")?;
             }
@@ -85,10 +83,64 @@ impl Output {
         Ok(())
     }
 
+    /// The format that was asked for.
+    pub(crate) const fn asked(&self) -> Option<Format> {
+        self.asked
+    }
+
+    /// Prints rows that come one by one, each at once: a table has no borders then.
+    pub(crate) fn live(&self, columns: &'static [Column]) -> Live {
+        Live {
+            format: self.format,
+            columns,
+            is_begun: false,
+        }
+    }
+
     /// Prints one result.
     pub(crate) fn row<T: Serialize>(&self, columns: &[Column], row: T) -> anyhow::Result<()> {
         self.rows(columns, &[row])
     }
+}
+
+/// Prints rows as they come.
+pub(crate) struct Live {
+    format: Format,
+    columns: &'static [Column],
+    is_begun: bool,
+}
+
+impl Live {
+    /// Prints a row; whether anybody still reads.
+    pub(crate) fn row<T: Serialize>(&mut self, row: &T) -> anyhow::Result<bool> {
+        unless_closed(self.print(row).map(|()| true))
+    }
+
+    fn print<T: Serialize>(&mut self, row: &T) -> anyhow::Result<()> {
+        let row = serde_json::to_value(row)?;
+        let cells = cells(self.columns, &row);
+        let mut out = io::stdout().lock();
+        match self.format {
+            Format::Json => writeln!(out, "{row}")?,
+            Format::Table => writeln!(out, "{}", cells.join("  "))?,
+            Format::Csv => {
+                let mut csv = csv::Writer::from_writer(&mut out);
+                if !self.is_begun {
+                    csv.write_record(self.columns.iter().map(|(name, _)| *name))?;
+                }
+                csv.write_record(cells)?;
+                csv.flush()?;
+            }
+        }
+        self.is_begun = true;
+        Ok(out.flush()?)
+    }
+}
+
+/// A row's values in the order of its columns, as CSV has them.
+pub(crate) fn cells(columns: &[Column], row: &Value) -> Vec<String> {
+    let cell = |(_, pointer): &Column| cell(row.pointer(pointer));
+    columns.iter().map(cell).collect()
 }
 
 fn cell(value: Option<&Value>) -> String {
@@ -105,7 +157,7 @@ fn cell(value: Option<&Value>) -> String {
 
 /// An output that was closed is no failure: whoever read it had enough, as `head` does. What
 /// the command has done, and its exit code, stand.
-fn unless_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn unless_closed<T: Default>(result: anyhow::Result<T>) -> anyhow::Result<T> {
     let is_closed = |error: &anyhow::Error| {
         error.chain().any(|cause| {
             let cause = cause.downcast_ref::<io::Error>();
@@ -114,7 +166,7 @@ fn unless_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
     };
     result.or_else(|error| {
         if is_closed(&error) {
-            Ok(())
+            Ok(T::default())
         } else {
             Err(error)
         }

@@ -1,7 +1,12 @@
 //! How far long work has come.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::Path,
+};
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shown on a terminal, in the form of `template`; silent in a pipe. Where nobody knows how
@@ -16,4 +21,20 @@ pub(crate) fn bar(length: Option<u64>, template: &str) -> anyhow::Result<Progres
         }
         None => ProgressBar::new_spinner(),
     })
+}
+
+/// Opens `file`, `-` for standard input, with a bar that shows how much of it was read.
+pub(crate) fn open(file: &Path) -> anyhow::Result<(Box<dyn Read>, ProgressBar)> {
+    let template = "{bar:40} {bytes} of {total_bytes}, {eta} left";
+    if file == Path::new("-") {
+        return Ok((Box::new(io::stdin()), bar(None, template)?));
+    }
+    let open = || {
+        let file = File::open(file)?;
+        let length = file.metadata()?.len();
+        io::Result::Ok((file, length))
+    };
+    let (input, length) = open().with_context(|| format!("cannot open {}", file.display()))?;
+    let progress = bar(Some(length), template)?;
+    Ok((Box::new(progress.wrap_read(input)), progress))
 }

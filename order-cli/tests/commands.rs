@@ -1,50 +1,13 @@
 //! The commands, as an operator runs them.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use std::{
-    io::Write,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+mod shell;
+
+use std::io::Write;
 
 use serde_json::{Value, json};
 
-/// Runs `order-cli` in `dir`, where its database is.
-fn cli(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_order-cli"))
-        .args(arguments)
-        .current_dir(dir)
-        .env_remove("DATABASE_URL")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-/// Runs it, expects it to succeed, and reads the JSON lines that it prints in a pipe.
-fn rows(dir: &Path, arguments: &[&str]) -> Vec<Value> {
-    let output = cli(dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn row(dir: &Path, arguments: &[&str]) -> Value {
-    let mut rows = rows(dir, arguments);
-    assert_eq!(rows.len(), 1);
-    rows.remove(0)
-}
-
-fn product(dir: &Path, stock: &str) -> String {
-    let product = row(
-        dir,
-        &[
-            "product", "create", "--name", "Lamp", "--price", "19.99", "--stock", stock,
-        ],
-    );
-    product["id"].as_str().unwrap().to_owned()
-}
+use shell::{cli, product, row, rows};
 
 #[test]
 fn an_operator_sells_from_the_command_line() {

@@ -12,6 +12,7 @@
 //! - [`cache`]: product reads through a cache, in the process or in Redis.
 //! - [`keys`]: who may call, for a server that asks.
 //! - [`decide`]: the decision itself, pure.
+//! - [`metrics`]: what is measured, for whoever collects it.
 //! - [`domain`], [`clock`]: plain data, and time.
 //! - `bench` (feature): the ways to sell, measured against each other.
 //! - `testing` (feature): the conformance suite for whoever writes a backend.
@@ -40,6 +41,7 @@ pub mod decide;
 pub mod domain;
 mod error;
 pub mod keys;
+pub mod metrics;
 pub mod process;
 pub mod queue;
 mod redis_client;

@@ -90,16 +90,27 @@ impl Settings {
     /// # Errors
     /// When the settings do not go together.
     pub fn check(&self, is_open: bool) -> anyhow::Result<()> {
-        if is_open && !self.bind_addr.ip().is_loopback() && !self.insecure_no_auth {
-            bail!(
-                "bind-addr {} is reachable from other machines and there are no API keys: \
-                 make one (order-cli key create --name NAME --scope admin), listen on 127.0.0.1, \
-                 or give --insecure-no-auth",
-                self.bind_addr
-            );
-        }
-        Ok(())
+        check_exposure(self.bind_addr, is_open, self.insecure_no_auth)
     }
+}
+
+/// Whether to listen on `address`, when a server `is_open` for the lack of keys.
+///
+/// # Errors
+/// When whoever reaches it would need no key, and not everybody who does is on this machine.
+pub fn check_exposure(
+    address: SocketAddr,
+    is_open: bool,
+    insecure_no_auth: bool,
+) -> anyhow::Result<()> {
+    if is_open && !address.ip().is_loopback() && !insecure_no_auth {
+        bail!(
+            "{address} is reachable from other machines and there are no API keys: \
+             make one (order-cli key create --name NAME --scope admin), listen on 127.0.0.1, \
+             or give --insecure-no-auth"
+        );
+    }
+    Ok(())
 }
 
 /// How orders are decided, for the worker in the server and for worker processes alike.

@@ -4,6 +4,7 @@
 //! - [`auth`]: who calls, and what they may do.
 //! - [`connections`]: what they may cost.
 //! - [`http`]: what every request meets: limits, errors, request ids, the documents.
+//! - [`metrics`]: what collects what is measured.
 //! - [`config`]: settings from flags, environment and `orders.toml`.
 //! - [`serve()`]: puts it together and runs until told to stop.
 
@@ -12,7 +13,8 @@ pub mod auth;
 pub mod config;
 pub mod connections;
 pub mod http;
+pub mod metrics;
 mod serve;
 pub mod telemetry;
 
-pub use serve::{Server, serve};
+pub use serve::{Server, serve, serve_metrics};

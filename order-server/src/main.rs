@@ -7,6 +7,7 @@ use order_server::{
     auth::KeyRing,
     config::{Settings, WorkerMode},
     connections::affordable,
+    metrics::collector,
     serve, telemetry,
 };
 use tokio::net::TcpListener;
@@ -28,7 +29,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(settings.log_format)?;
+    let _traces = telemetry::init(settings.log_format)?;
+    collector();
     let tls = settings.tls.acceptor()?;
     let store = settings.database.open().await?;
     let keys = KeyRing::load(store.clone()).await?;
@@ -75,6 +77,7 @@ fn announce(origin: &str, settings: &Settings) {
         std::io::stdout(),
         "API        {origin}/api/v1\n\
          Docs       {origin}/docs (Swagger UI), {origin}/redoc\n\
+         Metrics    {origin}/metrics\n\
          Database   {}",
         settings.database
     );

@@ -7,7 +7,13 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::KeyRing, config::Edge, connections, http::app};
+use crate::{
+    auth::KeyRing,
+    config::Edge,
+    connections,
+    http::{app, side_app},
+    metrics::collector,
+};
 
 /// What the server is made of.
 pub struct Server {
@@ -39,9 +45,7 @@ pub async fn serve(
         let stop = stop.clone();
         tokio::spawn(async move { worker.run(stop).await })
     });
-    let keys = Arc::clone(&server.keys);
-    let fresh = stop.clone();
-    tokio::spawn(async move { keys.keep_fresh(fresh).await });
+    look_after(&server.keys, &stop);
     let app = app(
         server.service,
         server.redis,
@@ -64,4 +68,29 @@ pub async fn serve(
         tracing::error!(%panic, "the worker did not end well");
     }
     served
+}
+
+/// Serves the metrics of a process that is no server, and whether it is well, on `listener`
+/// until `stop` is cancelled.
+///
+/// # Errors
+/// When the listener has no address.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    service: OrderService,
+    redis: Option<RedisClient>,
+    keys: Arc<KeyRing>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    look_after(&keys, &stop);
+    let limits = Edge::default().limits();
+    let app = side_app(service, redis, keys);
+    connections::serve(listener, app, limits, None, stop).await
+}
+
+/// What goes on beside serving, until `stop` is cancelled.
+fn look_after(keys: &Arc<KeyRing>, stop: &CancellationToken) {
+    let (keys, fresh) = (Arc::clone(keys), stop.clone());
+    tokio::spawn(async move { keys.keep_fresh(fresh).await });
+    tokio::spawn(collector().keep_small(stop.clone()));
 }

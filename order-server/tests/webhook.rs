@@ -104,7 +104,12 @@ async fn task(kind: TaskKind) -> Task {
         .remove(0);
     let mut order: Order = sold.unwrap();
     if kind.compensates() {
-        order = store.cancel(order.id, at, None).await.unwrap().unwrap().order;
+        order = store
+            .cancel(order.id, at, None)
+            .await
+            .unwrap()
+            .unwrap()
+            .order;
     }
     let attempt = 1;
     Task {

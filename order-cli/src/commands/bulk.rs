@@ -1,13 +1,10 @@
 //! `order-cli order bulk`: many orders for one product, or from a CSV file.
 
 use std::{
-    fs::File,
-    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context;
 use clap::Args;
 use indicatif::ProgressBar;
 use order_core::{
@@ -16,7 +13,10 @@ use order_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::order::{key_of, quantity_of};
+use super::{
+    order::{key_of, quantity_of},
+    rows,
+};
 use crate::{
     output::{Column, Output},
     progress,
@@ -57,27 +57,25 @@ struct Summary {
     rejected: u64,
 }
 
-/// An order, or what is wrong with it, and the line that it comes from.
-type Item = (u64, Result<OrderRequest, String>);
+type Item = rows::Row<OrderRequest>;
+type Items = rows::Rows<OrderRequest>;
 
 pub(crate) async fn run(
     bulk: Bulk,
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let (items, length): (Box<dyn Iterator<Item = Item>>, Option<u64>) =
-        match (bulk.product, bulk.count, &bulk.file) {
-            (Some(product), Some(count), None) => {
-                let order = OrderRequest::one(product, bulk.quantity);
-                (
-                    Box::new((1..=count).map(move |n| (n, Ok(order.clone())))),
-                    Some(count),
-                )
-            }
-            (_, _, Some(file)) => (rows(file)?, None),
-            _ => anyhow::bail!("give --product and --count, or --file"),
-        };
-    let summary = place(service, items, length).await?;
+    let (items, progress): (Items, ProgressBar) = match (bulk.product, bulk.count, &bulk.file) {
+        (Some(product), Some(count), None) => {
+            let order = OrderRequest::one(product, bulk.quantity);
+            let orders = (1..=count).map(move |n| (n, Ok(order.clone())));
+            let template = "{bar:40} {human_pos} orders, {per_sec}, {eta} left";
+            (Box::new(orders), progress::bar(Some(count), template)?)
+        }
+        (_, _, Some(file)) => orders(file)?,
+        _ => anyhow::bail!("give --product and --count, or --file"),
+    };
+    let summary = place(service, items, &progress, bulk.file.is_none()).await?;
     let code = if summary.rejected == 0 {
         ExitCode::SUCCESS
     } else {
@@ -87,14 +85,14 @@ pub(crate) async fn run(
     Ok(code)
 }
 
-/// Places the orders, chunk by chunk; what is refused goes to standard error.
+/// Places the orders, chunk by chunk; what is refused goes to standard error. The bar moves by
+/// itself with a file that is read, and with `counted` orders here.
 async fn place(
     service: &OrderService,
-    mut items: Box<dyn Iterator<Item = Item>>,
-    length: Option<u64>,
+    mut items: Items,
+    progress: &ProgressBar,
+    counted: bool,
 ) -> anyhow::Result<Summary> {
-    let template = "{bar:40} {human_pos} orders, {per_sec}, {eta} left";
-    let progress = progress::bar(length, template)?;
     let mut summary = Summary::default();
     loop {
         let chunk: Vec<Item> = items.by_ref().take(CHUNK_ORDERS).collect();
@@ -111,16 +109,18 @@ async fn place(
                     lines.push(line);
                     requests.push(request);
                 }
-                Err(reason) => reject(&progress, &mut summary, line, &reason),
+                Err(reason) => reject(progress, &mut summary, line, &reason),
             }
         }
         for (line, result) in lines.into_iter().zip(service.accept_all(requests).await) {
             match result {
                 Ok(_) => summary.accepted += 1,
-                Err(error) => reject(&progress, &mut summary, line, &error.to_string()),
+                Err(error) => reject(progress, &mut summary, line, &error.to_string()),
             }
         }
-        progress.inc(total);
+        if counted {
+            progress.inc(total);
+        }
     }
 }
 
@@ -157,41 +157,10 @@ impl TryFrom<Row> for OrderRequest {
     }
 }
 
-fn rows(file: &Path) -> anyhow::Result<Box<dyn Iterator<Item = Item>>> {
-    let input: Box<dyn io::Read> = if file == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(file).with_context(|| format!("cannot open {}", file.display()))?)
-    };
-    let mut csv = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(input);
-    let headers = csv.headers()?.clone();
-    for needed in ["product_id", "quantity"] {
-        anyhow::ensure!(
-            headers.iter().any(|name| name == needed),
-            "{}: column {needed} is missing",
-            file.display()
-        );
-    }
-    Ok(Box::new(csv.into_records().enumerate().map(
-        move |(at, record)| {
-            // The first line has the names; a record knows better where it stands.
-            let counted = at as u64 + 2;
-            match record {
-                Err(error) => {
-                    let line = error.position().map_or(counted, csv::Position::line);
-                    (line, Err(error.to_string()))
-                }
-                Ok(record) => {
-                    let line = record.position().map_or(counted, csv::Position::line);
-                    let row = record.deserialize::<Row>(Some(&headers));
-                    let request = row
-                        .map_err(|error| error.to_string())
-                        .and_then(|row| OrderRequest::try_from(row).map_err(|e| e.to_string()));
-                    (line, request)
-                }
-            }
-        },
-    )))
+fn orders(file: &Path) -> anyhow::Result<(Items, ProgressBar)> {
+    let needed = [&["product_id"][..], &["quantity"]];
+    let (rows, progress) = rows::read::<Row>(file, csv::Trim::All, &needed)?;
+    let request = |row: Row| OrderRequest::try_from(row).map_err(|error| error.to_string());
+    let orders = rows.map(move |(line, row)| (line, row.and_then(request)));
+    Ok((Box::new(orders), progress))
 }

@@ -7,6 +7,23 @@ use order_core::{
 
 const LARGEST_PAGE: u32 = 100;
 
+/// Every item, newest first, page by page as they are read.
+pub(super) async fn each_page<T, Id: Copy>(
+    page: impl AsyncFn(PageRequest<Id>) -> Result<Page<T, Id>, Error>,
+    mut take: impl FnMut(Vec<T>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let size = PageSize::new(LARGEST_PAGE)?;
+    let mut start = PageStart::Newest;
+    loop {
+        let found = page(PageRequest { size, start }).await?;
+        take(found.items)?;
+        match found.next {
+            Some(id) => start = PageStart::After(id),
+            None => return Ok(()),
+        }
+    }
+}
+
 /// The newest `limit` items, page by page.
 pub(super) async fn newest<T, Id: Copy>(
     limit: u32,

@@ -12,7 +12,7 @@ use order_core::{
 };
 use uuid::Uuid;
 
-use super::{bulk, list};
+use super::{bulk, list, watch};
 use crate::output::{Column, Output};
 
 pub(super) const COLUMNS: &[Column] = &[
@@ -51,6 +51,8 @@ pub(crate) enum Order {
     },
     /// Cancels an order: the stock it holds goes back
     Cancel { id: OrderId },
+    /// Prints each state that an order comes to, as it comes, until the final one
+    Watch { id: OrderId },
 }
 
 /// What to buy.
@@ -119,6 +121,10 @@ pub(crate) async fn run(
             return Ok(ExitCode::SUCCESS);
         }
         Order::Cancel { id } => found(service.cancel(id).await?, id)?,
+        Order::Watch { id } => {
+            let order = found(service.order(id).await?, id)?;
+            return watch::run(&order, service, output).await;
+        }
     };
     output.row(COLUMNS, order)?;
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use order_core::{
     store::ProductQuery,
 };
 
-use super::{confirm::confirm, list};
+use super::{confirm::confirm, export, import, list};
 use crate::output::{Column, Output};
 
 const COLUMNS: &[Column] = &[
@@ -73,6 +73,10 @@ pub(crate) enum Product {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Creates and updates products from a CSV file
+    Import(import::Import),
+    /// Writes all products, to be read by import
+    Export(export::Export),
     /// Archives a product: its history stays
     Delete {
         id: ProductId,
@@ -122,6 +126,8 @@ pub(crate) async fn run(
             let request = StockRequest::new(delta, reason)?;
             found(service.adjust_stock(id, request).await?, id)?
         }
+        Product::Import(import) => return import::run(import, service, output).await,
+        Product::Export(export) => return export::run(export, service, output).await,
         Product::Delete { id, yes } => {
             let product = found(service.product(id).await?, id)?;
             confirm(&format!("archive {} ({id})?", product.name), yes)?;

@@ -18,7 +18,7 @@ use crate::{
     process::{Claim, Claimed, Ended, TaskHistory, TaskStatus, TaskStore},
     queue::{OrderQueue, Topic},
     store::{
-        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick,
+        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
         ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
     worker::{Heartbeat, WorkerStore},
@@ -33,6 +33,10 @@ impl ProductStore for CachedStore {
 
     async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
         Ok(self.read(id).await?.0)
+    }
+
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        self.inner.product_with_sku(sku).await
     }
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
@@ -223,5 +227,9 @@ impl Store for CachedStore {
 
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
         self.inner.verify().await
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        self.inner.pools()
     }
 }

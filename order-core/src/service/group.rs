@@ -6,7 +6,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tracing::{Id, Instrument, Level, Span, debug_span, span_enabled};
 
 use super::{
     GROUP_ORDERS, Parts,
@@ -15,9 +19,20 @@ use super::{
 use crate::{
     domain::{NewOrder, Order, OrderRequest, Replayable},
     error::Error,
+    metrics::{self, Operation, signed},
 };
 
-type Answer = oneshot::Sender<Result<Replayable<Order>, Error>>;
+/// The most members that the trace of a group names.
+const MAX_LINKS: usize = 100;
+
+/// How a member is answered.
+struct Answer {
+    sender: oneshot::Sender<Result<Replayable<Order>, Error>>,
+    /// The span that it waits in, where traces are wanted.
+    span: Option<Id>,
+    /// Before the group, until it is answered.
+    _place: Place,
+}
 
 /// The way its members buy.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +41,20 @@ pub(super) enum Way {
     Purchase,
 }
 
-/// One that waits for the next group.
-type Member = (OrderRequest, (Answer, Place));
+impl Way {
+    const fn operation(self) -> Operation {
+        match self {
+            Self::Accept => Operation::Accept,
+            Self::Purchase => Operation::Purchase,
+        }
+    }
+}
 
 /// Where requests wait for the next group.
 #[derive(Clone)]
 pub(super) struct Group {
     gate: Arc<Gate>,
-    waiting: mpsc::Sender<Member>,
+    waiting: mpsc::Sender<(OrderRequest, Answer)>,
 }
 
 impl Group {
@@ -43,27 +64,39 @@ impl Group {
         let turns = Arc::clone(&gate);
         let (waiting, mut arrivals) = mpsc::channel(limits.max_waiting.max(1));
         tokio::spawn(async move {
-            let mut members: Vec<Member> = Vec::with_capacity(GROUP_ORDERS);
+            let mut members: Vec<(OrderRequest, Answer)> = Vec::with_capacity(GROUP_ORDERS);
             while arrivals.recv_many(&mut members, GROUP_ORDERS).await > 0 {
                 let (requests, answers): (Vec<_>, Vec<_>) = members.drain(..).unzip();
                 let orders = parts.stamp(requests);
-                let results = run(&parts, way, &orders).await;
+                let group = run(&parts, way, &orders).instrument(span(way, &answers));
+                let results = group.await;
                 turns.turn_ended();
-                for ((answer, _place), result) in answers.into_iter().zip(told(&orders, results)) {
+                for (answer, result) in answers.into_iter().zip(told(&orders, results)) {
                     // Whoever stopped waiting finds the order by asking for it.
-                    let _ = answer.send(result);
+                    let _ = answer.sender.send(result);
                 }
             }
         });
         Self { gate, waiting }
     }
 
+    /// How many wait for the next group.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.max_capacity() - self.waiting.capacity()
+    }
+
     /// Joins the next group, and waits until it is committed.
     pub(super) async fn join(&self, request: OrderRequest) -> Result<Replayable<Order>, Error> {
         let place = self.gate.enter()?;
-        let (answer, result) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
+        let is_traced = span_enabled!(Level::DEBUG);
+        let answer = Answer {
+            sender,
+            span: is_traced.then(|| Span::current().id()).flatten(),
+            _place: place,
+        };
         self.waiting
-            .try_send((request, (answer, place)))
+            .try_send((request, answer))
             .map_err(|refused| match refused {
                 mpsc::error::TrySendError::Full(_) => Error::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => Error::Stopping,
@@ -84,6 +117,22 @@ pub(super) fn told(
             value: stored,
         })
     })
+}
+
+/// The span of a group. It has no parent, since its members have one each: it is linked to the
+/// spans that they wait in.
+fn span(way: Way, answers: &[Answer]) -> Span {
+    let operation = way.operation().as_str();
+    let span =
+        debug_span!(parent: None, "group", otel.name = operation, orders = signed(answers.len()));
+    for member in answers
+        .iter()
+        .filter_map(|answer| answer.span.as_ref())
+        .take(MAX_LINKS)
+    {
+        span.follows_from(member);
+    }
+    span
 }
 
 /// Runs a group; each order has a result of its own. When the backend refuses the group for
@@ -115,14 +164,26 @@ async fn once(
     way: Way,
     orders: &[NewOrder],
 ) -> Result<Vec<Result<Order, Error>>, Error> {
-    match way {
+    let start = Instant::now();
+    let results = match way {
         Way::Accept => parts.accept(orders).await,
         Way::Purchase => {
-            let outcome = parts.store.purchase(orders, parts.strategy).await?;
-            if outcome.results.iter().any(Result::is_ok) {
+            let outcome = parts.store.purchase(orders, parts.strategy).await;
+            let results = outcome.map(|outcome| outcome.results);
+            if results
+                .as_ref()
+                .is_ok_and(|results| results.iter().any(Result::is_ok))
+            {
                 parts.sold.notify_one();
             }
-            Ok(outcome.results)
+            results
         }
-    }
+    };
+    let ended = match way {
+        Way::Accept => metrics::accepted,
+        Way::Purchase => metrics::purchased,
+    };
+    let told = results.as_ref().map(Vec::as_slice);
+    ended(orders.len(), start.elapsed(), &told);
+    results
 }

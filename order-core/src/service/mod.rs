@@ -5,6 +5,7 @@ mod follow;
 mod gate;
 mod group;
 mod keys;
+mod observe;
 mod operate;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ pub use self::operate::{DeadEntry, TopicStats, WorkerView};
 use self::{
     gate::{Gate, Limits},
     group::{Group, Way},
+    observe::Lookout,
 };
 use crate::{
     cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
@@ -108,6 +110,7 @@ pub struct OrderService {
     /// Before the orders that have their turns alone.
     gate: Arc<Gate>,
     watcher: Watcher,
+    lookout: Arc<Lookout>,
 }
 
 /// Puts an [`OrderService`] together.
@@ -183,6 +186,7 @@ impl Builder {
             purchases: Group::start(Arc::clone(&parts), Way::Purchase, self.limits),
             gate: Gate::new(self.limits, 1),
             watcher: Watcher::new(Arc::clone(&parts.store), self.max_watched),
+            lookout: Arc::default(),
             parts,
         }
     }
@@ -256,6 +260,15 @@ impl OrderService {
         self.parts.store.product(id).await
     }
 
+    /// The living product that has this sku.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        storable("sku", Some(sku))?;
+        self.parts.store.product_with_sku(sku).await
+    }
+
     /// A living product, and where it was read from.
     ///
     /// # Errors
@@ -281,7 +294,7 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        storable("search", query.search.as_ref())?;
+        storable("search", query.search.as_deref())?;
         self.parts.store.products(query).await
     }
 
@@ -444,7 +457,7 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
-        storable("reference", query.reference.as_ref())?;
+        storable("reference", query.reference.as_deref())?;
         self.parts.store.orders(query).await
     }
 
@@ -543,7 +556,7 @@ async fn in_a_task<T: Send + 'static>(
 }
 
 /// Refuses a text that no database could have stored, and Postgres cannot look for.
-fn storable(field: &'static str, text: Option<&String>) -> Result<(), Error> {
+fn storable(field: &'static str, text: Option<&str>) -> Result<(), Error> {
     if text.is_some_and(|text| text.contains('\0')) {
         return Err(Error::invalid(field, "must not contain a NUL character"));
     }

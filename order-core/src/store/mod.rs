@@ -158,6 +158,30 @@ impl OrderQuery {
     }
 }
 
+/// Connections to a database that are kept open, and what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStats {
+    /// What tells it from other pools of the store.
+    pub name: &'static str,
+    /// Open connections.
+    pub open: u32,
+    /// Those of them that nobody uses.
+    pub idle: u32,
+    /// The most that it opens.
+    pub max: u32,
+}
+
+impl PoolStats {
+    fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
+        Self {
+            name,
+            open: pool.size(),
+            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
+            max: pool.options().get_max_connections(),
+        }
+    }
+}
+
 /// A product whose stock is not what its history says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Imbalance {
@@ -182,6 +206,9 @@ pub trait ProductStore: Send + Sync {
 
     /// A living product.
     async fn product(&self, id: ProductId) -> Result<Option<Product>, Error>;
+
+    /// The living product that has this sku.
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error>;
 
     /// Living products, newest first.
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error>;
@@ -296,6 +323,9 @@ pub trait Store: ProductStore + OrderStore + KeyStore + TaskStore + WorkerStore 
     /// Every product whose books do not balance, from one consistent view, also under load:
     /// `stock = Σ adjustments − Σ lines of orders that hold stock`.
     async fn verify(&self) -> Result<Vec<Imbalance>, Error>;
+
+    /// The connections that it keeps open.
+    fn pools(&self) -> Vec<PoolStats>;
 }
 
 /// Connects to the database that `url` names: `postgres://…` or `sqlite://path`.

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use crate::{domain::ProductId, error::Error};
+use crate::{domain::ProductId, error::Error, metrics};
 
 const MAX_ATTEMPTS: u32 = 6;
 /// Far beyond what a lock or a large batch may take.
@@ -74,6 +74,7 @@ impl Retry {
         if self.failures >= MAX_ATTEMPTS || !error.is_transient() || has_waited_long(error) {
             return false;
         }
+        metrics::retried();
         let ceiling = FIRST_PAUSE * 2_u32.pow(self.failures - 1);
         tracing::debug!(error = %error, failures = self.failures, "transaction is tried again");
         tokio::time::sleep(ceiling.mul_f64(rand::random::<f64>())).await;

@@ -29,7 +29,7 @@ use crate::{
     process::Attempt,
     queue::{OrderQueue, Topic},
     store::{
-        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick,
+        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
         ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
     worker::Heartbeat,
@@ -341,6 +341,14 @@ impl ProductStore for Twin {
         Ok(self.state.lock().unwrap().products.get(&id).cloned())
     }
 
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        let state = self.state.lock().unwrap();
+        let mut living = state.products.values();
+        Ok(living
+            .find(|product| product.sku.as_deref() == Some(sku))
+            .cloned())
+    }
+
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let state = self.state.lock().unwrap();
         let search = query.search.clone().unwrap_or_default().to_lowercase();
@@ -604,5 +612,9 @@ impl Store for Twin {
             })
             .filter(|books| books.stock != books.adjusted - books.held)
             .collect())
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        Vec::new()
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, Notify};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
+use tracing::{Instrument, debug_span, field::Empty};
 
 use super::{Decided, Step, WorkerOptions, tally::Tally};
 use crate::{
@@ -10,6 +14,7 @@ use crate::{
     decide::Decision,
     domain::OrderId,
     error::Error,
+    metrics,
     queue::{Lease, OrderQueue, Topic},
     store::{Pick, Store},
 };
@@ -245,17 +250,24 @@ impl Source {
     }
 
     async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {
-        let strategy = self.options.strategy;
-        let outcome = self.store.decide(pick, strategy, self.clock.now()).await?;
-        if !outcome.results.is_empty() {
+        let (strategy, start) = (self.options.strategy, Instant::now());
+        let span = debug_span!("decide", orders = Empty);
+        let deciding = self.store.decide(pick, strategy, self.clock.now());
+        let outcome = deciding.instrument(span.clone()).await;
+        let results = outcome.map(|outcome| outcome.results);
+        metrics::decided(start.elapsed(), &results.as_ref().map(Vec::as_slice));
+        if let Ok(decided) = &results
+            && !decided.is_empty()
+        {
+            span.record("orders", metrics::signed(decided.len()));
             self.watcher.notify_one();
-            let decided = tally(&outcome.results);
+            let decided = tally(decided);
             self.tally.decided(decided);
             if decided.sold > 0 {
                 self.sold.notify_one();
             }
         }
-        Ok(outcome.results)
+        results
     }
 }
 

@@ -10,6 +10,7 @@ use super::WorkerOptions;
 use crate::{
     clock::Clock,
     error::Error,
+    metrics,
     queue::{OrderQueue, Topic},
     store::Store,
 };
@@ -64,6 +65,7 @@ impl Sweeper {
         let orders = self.store.pending_before(before, SWEEP_ORDERS).await?;
         if !orders.is_empty() {
             self.queue.push(Topic::Validate, &orders).await?;
+            metrics::swept(orders.len());
         }
         Ok(orders.len())
     }

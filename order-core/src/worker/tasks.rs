@@ -11,6 +11,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, debug_span};
 use uuid::Uuid;
 
 use super::{pulse::Pulse, tally::Tally};
@@ -18,8 +19,9 @@ use crate::{
     clock::Clock,
     domain::{IdGenerator, OrderStatus},
     error::Error,
+    metrics,
     process::{Claim, Claimed, Ended, Ending, ProcessError, Processing, Task, TaskKind},
-    queue::Topic,
+    queue::{Lease, Topic},
     store::Store,
 };
 
@@ -155,6 +157,8 @@ impl Tasks {
         let places = std::iter::once(first).chain(further).collect::<Vec<_>>();
         for (claimed, place) in claimed.into_iter().zip(places) {
             self.tally.began();
+            metrics::task_began();
+            let span = span(&claimed);
             let attempt = attempt(
                 claimed,
                 self.processing.clone(),
@@ -165,7 +169,7 @@ impl Tasks {
             tokio::spawn(async move {
                 // Each report has its place in the channel; who reads them is there until the
                 // last one has come.
-                let _ = reports.send((attempt.await, place)).await;
+                let _ = reports.send((attempt.instrument(span).await, place)).await;
             });
         }
     }
@@ -177,6 +181,7 @@ impl Tasks {
             let (ended, places): (Vec<Ended>, Vec<_>) = group.drain(..).unzip();
             self.write(&ended).await;
             self.tally.ended(ended.len());
+            metrics::tasks_left(ended.len());
             drop(places);
         }
     }
@@ -185,6 +190,7 @@ impl Tasks {
     async fn write(&self, ended: &[Ended]) {
         match self.store.end_tasks(ended, self.clock.now()).await {
             Ok(completed) => {
+                metrics::tasks_ended(ended);
                 let done = ended.iter().filter(|ended| ended.ending == Ending::Done);
                 self.tally.processed(done.count());
                 if completed > 0 {
@@ -197,6 +203,15 @@ impl Tasks {
             }
         }
     }
+}
+
+/// The span of an attempt. The one of the request that sold is not known here: it would have
+/// to be stored with the order.
+fn span(claimed: &Claimed) -> Span {
+    let Lease {
+        order_id, attempts, ..
+    } = claimed.lease;
+    debug_span!("task", order = %order_id, attempt = i64::from(attempts))
 }
 
 /// Makes one attempt, and tells how it ended.

@@ -10,7 +10,7 @@
 //! | changing products | `products`, `admin` |
 //! | reading orders | `read`, `orders`, `admin` |
 //! | placing and cancelling orders | `orders`, `admin` |
-//! | looking at queue, workers and attempts | `read`, `admin` |
+//! | looking at queue, workers, attempts and metrics | `read`, `admin` |
 //! | what operators do | `admin` |
 //! | health, documents | nothing, not even a key |
 

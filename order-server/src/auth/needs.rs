@@ -37,6 +37,11 @@ pub struct Needs<const ANY_OF: u8> {
 }
 
 impl<const ANY_OF: u8> Needs<ANY_OF> {
+    /// The proof, for what is not described as an operation.
+    pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
+        Self::check(request.extensions().get())
+    }
+
     fn check(caller: Option<&Caller>) -> Result<Self, Problem> {
         let needed = Scopes::from_bits(ANY_OF);
         match caller {
@@ -100,6 +105,6 @@ impl<'a, const ANY_OF: u8> ApiExtractor<'a> for Needs<ANY_OF> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self::check(request.extensions().get())?)
+        Ok(Self::of(request)?)
     }
 }

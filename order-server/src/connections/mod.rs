@@ -22,12 +22,14 @@ pub mod tls;
 
 use std::{io, sync::Arc, time::Duration};
 
+use ::metrics::{counter, gauge};
 use poem::{Endpoint, Response};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{accept::accept, connection::Host};
+use crate::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
 
 pub use descriptors::affordable;
 
@@ -81,15 +83,20 @@ where
     let slots = usize::try_from(limits.max_connections).unwrap_or(usize::MAX);
     let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
+    let open = gauge!(CONNECTIONS);
+    let refused = counter!(CONNECTIONS_REFUSED);
     tracing::info!(%address, "listening");
     while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener)).await {
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            refused.increment(1);
             host.refuse(stream);
             continue;
         };
-        let host = Arc::clone(&host);
+        let (host, open) = (Arc::clone(&host), open.clone());
         connections.spawn(async move {
+            open.increment(1);
             host.attend(stream, peer).await;
+            open.decrement(1);
             drop(slot);
         });
     }

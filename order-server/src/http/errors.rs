@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use poem::{
-    Endpoint, IntoResponse, Middleware, Request, Response, Result,
-    error::MethodNotAllowedError,
+    Endpoint, IntoResponse, Middleware, PathPattern, Request, Response, Result,
+    error::{MethodNotAllowedError, NotFoundError},
     http::{HeaderValue, header},
 };
 
@@ -17,10 +17,8 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    pub(super) fn new(methods: Methods) -> Self {
-        Self {
-            methods: Arc::new(methods),
-        }
+    pub(super) fn new(methods: Arc<Methods>) -> Self {
+        Self { methods }
     }
 }
 
@@ -40,6 +38,25 @@ pub(super) struct ErrorsEndpoint<E> {
     methods: Arc<Methods>,
 }
 
+impl<E> ErrorsEndpoint<E> {
+    fn answer(&self, error: poem::Error, path: &str) -> Response {
+        let allowed = error
+            .is::<MethodNotAllowedError>()
+            .then(|| HeaderValue::try_from(self.methods.of(path)));
+        // What leads nowhere below a route is none.
+        let route = error.data::<PathPattern>().cloned();
+        let route = route.filter(|_| !error.is::<NotFoundError>());
+        let mut response = Problem::from_poem(error);
+        if let Some(Ok(allowed)) = allowed {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        if let Some(route) = route {
+            response.set_data(route);
+        }
+        response
+    }
+}
+
 impl<E: Endpoint> Endpoint for ErrorsEndpoint<E> {
     type Output = Response;
 
@@ -47,15 +64,7 @@ impl<E: Endpoint> Endpoint for ErrorsEndpoint<E> {
         let uri = request.uri().clone();
         match self.inner.call(request).await {
             Ok(answer) => Ok(answer.into_response()),
-            Err(error) if error.is::<MethodNotAllowedError>() => {
-                let allowed = HeaderValue::try_from(self.methods.of(uri.path()));
-                let mut response = Problem::from_poem(error);
-                if let Ok(allowed) = allowed {
-                    response.headers_mut().insert(header::ALLOW, allowed);
-                }
-                Ok(response)
-            }
-            Err(error) => Ok(Problem::from_poem(error)),
+            Err(error) => Ok(self.answer(error, uri.path())),
         }
     }
 }

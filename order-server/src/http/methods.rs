@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The route of what leads nowhere.
+const UNMATCHED: &str = "unmatched";
 /// What is not described is there to be read.
 const READ: &str = "GET, HEAD";
 
@@ -15,6 +17,7 @@ struct Document {
 }
 
 /// The paths of the API, those without parameters first, each with its methods.
+#[derive(Default)]
 pub(super) struct Methods(Vec<(String, String)>);
 
 impl Methods {
@@ -35,8 +38,18 @@ impl Methods {
 
     /// The methods that `path` answers, with commas between.
     pub(super) fn of(&self, path: &str) -> &str {
-        let found = self.0.iter().find(|(pattern, _)| matches(pattern, path));
-        found.map_or(READ, |(_, methods)| methods)
+        self.find(path).map_or(READ, |(_, methods)| methods)
+    }
+
+    /// The route of `path`: as it is described; as the router `matched` it, where it is not;
+    /// and one for all that leads nowhere.
+    pub(super) fn route<'a>(&'a self, path: &str, matched: Option<&'a str>) -> &'a str {
+        let described = self.find(path).map(|(pattern, _)| pattern.as_str());
+        described.or(matched).unwrap_or(UNMATCHED)
+    }
+
+    fn find(&self, path: &str) -> Option<&(String, String)> {
+        self.0.iter().find(|(pattern, _)| matches(pattern, path))
     }
 }
 

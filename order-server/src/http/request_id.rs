@@ -10,16 +10,25 @@ use poem::{
     Endpoint, IntoResponse, Middleware, Request, Response,
     http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery},
 };
-use tracing::{Instrument, error_span};
+use tracing::{Instrument, Span, error_span, field::Empty};
+
+use super::{methods::Methods, traced};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's id longer than this is replaced.
 const MAX_LENGTH: usize = 128;
 
 /// Names requests, writes them to the log, and trims a trailing slash off their paths.
-#[derive(Default)]
 pub(super) struct RequestId {
     ids: Arc<IdGenerator>,
+    methods: Arc<Methods>,
+}
+
+impl RequestId {
+    pub(super) fn new(methods: Arc<Methods>) -> Self {
+        let ids = Arc::default();
+        Self { ids, methods }
+    }
 }
 
 impl<E: Endpoint> Middleware<E> for RequestId {
@@ -29,6 +38,7 @@ impl<E: Endpoint> Middleware<E> for RequestId {
         RequestIdEndpoint {
             inner,
             ids: Arc::clone(&self.ids),
+            methods: Arc::clone(&self.methods),
         }
     }
 }
@@ -36,6 +46,7 @@ impl<E: Endpoint> Middleware<E> for RequestId {
 pub(super) struct RequestIdEndpoint<E> {
     inner: E,
     ids: Arc<IdGenerator>,
+    methods: Arc<Methods>,
 }
 
 impl<E> RequestIdEndpoint<E> {
@@ -55,8 +66,8 @@ impl<E: Endpoint> Endpoint for RequestIdEndpoint<E> {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let id = self.name(&request);
-        // Whatever is logged for this request carries its id, at every level.
-        let span = error_span!("request", id = id.to_str().unwrap_or_default());
+        let span = span(&id);
+        let trace = traced::begin(&span, &request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         trim_trailing_slash(&mut request);
         async {
@@ -66,12 +77,21 @@ impl<E: Endpoint> Endpoint for RequestIdEndpoint<E> {
             } else {
                 tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
             }
+            if let Some(trace) = trace {
+                trace.end(&Span::current(), &response, &self.methods);
+            }
             response.headers_mut().insert(HEADER, id);
             Ok(response)
         }
         .instrument(span)
         .await
     }
+}
+
+/// Whatever is logged for this request carries its id, at every level.
+fn span(id: &HeaderValue) -> Span {
+    let id = id.to_str().unwrap_or_default();
+    error_span!("request", id, otel.kind = Empty)
 }
 
 fn trim_trailing_slash(request: &mut Request) {

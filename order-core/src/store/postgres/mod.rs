@@ -31,7 +31,7 @@ use sqlx::{
 };
 
 use self::{due::Due, frontier::Frontier};
-use super::{Imbalance, Store};
+use super::{Imbalance, PoolStats, Store};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -197,5 +197,9 @@ impl Store for PostgresStore {
                 held,
             })
             .collect())
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        vec![PoolStats::of("database", &self.pool)]
     }
 }

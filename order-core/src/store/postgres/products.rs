@@ -37,6 +37,10 @@ impl ProductStore for PostgresStore {
         with_retry!(_retry => self.product_once(id))
     }
 
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        with_retry!(_retry => self.product_with_sku_once(sku))
+    }
+
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         with_retry!(_retry => self.products_once(query))
     }
@@ -68,6 +72,15 @@ impl PostgresStore {
         let row: Option<Row> =
             sqlx::query_as(select_product!("WHERE id = $1 AND archived_at IS NULL"))
                 .bind(id.0)
+                .fetch_optional(&self.pool)
+                .await?;
+        row.map(Product::try_from).transpose()
+    }
+
+    async fn product_with_sku_once(&self, sku: &str) -> Result<Option<Product>, Error> {
+        let row: Option<ProductRow<DateTime<Utc>>> =
+            sqlx::query_as(select_product!("WHERE sku = $1 AND archived_at IS NULL"))
+                .bind(sku)
                 .fetch_optional(&self.pool)
                 .await?;
         row.map(Product::try_from).transpose()

@@ -26,7 +26,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{Imbalance, Store};
+use super::{Imbalance, PoolStats, Store};
 use crate::{
     clock::Clock,
     domain::ProductId,
@@ -140,6 +140,13 @@ impl Store for SqliteStore {
                 held,
             })
             .collect())
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        vec![
+            PoolStats::of("writer", &self.writer),
+            PoolStats::of("readers", &self.readers),
+        ]
     }
 }
 

@@ -41,6 +41,15 @@ impl ProductStore for SqliteStore {
         row.map(Product::try_from).transpose()
     }
 
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        let row: Option<ProductRow> =
+            sqlx::query_as(select_product!("WHERE sku = ?1 AND archived_at IS NULL"))
+                .bind(sku)
+                .fetch_optional(&self.readers)
+                .await?;
+        row.map(Product::try_from).transpose()
+    }
+
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let (after, offset) = query.page.bounds();
         let rows: Vec<ProductRow> = sqlx::query_as(select_product!(

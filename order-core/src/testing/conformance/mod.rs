@@ -51,6 +51,7 @@ where
     orders::the_price_is_that_of_the_acceptance(&bench(&fresh).await).await;
     orders::lists_filter_and_continue(&bench(&fresh).await).await;
     progress::where_orders_stand_is_what_they_say(&bench(&fresh).await).await;
+    progress::the_backlog_is_what_is_pending(&bench(&fresh).await).await;
     keys::a_key_is_kept_without_its_secret(&bench(&fresh).await).await;
     keys::revoking_is_for_good_and_opens_nothing(&bench(&fresh).await).await;
     idempotency::an_order_with_a_key_is_placed_once(&bench(&fresh).await).await;

@@ -54,7 +54,15 @@ pub(super) async fn skus_are_unique_among_living_products(bench: &Bench) {
             .await
             .unwrap()
     );
-    bench.create(request("A")).await.unwrap();
+    let with_sku = async |sku: &str| bench.store.product_with_sku(sku).await.unwrap();
+    assert_eq!(with_sku("A").await, None, "it is archived");
+    let third = bench.create(request("A")).await.unwrap();
+    assert_eq!(with_sku("A").await, Some(third));
+    assert_eq!(
+        with_sku("B").await.map(|product| product.id),
+        Some(second.id)
+    );
+    assert_eq!(with_sku("a").await, None);
     bench.books_balance().await;
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::Bench;
 use crate::{
     domain::{OrderId, OrderStatus, Progress},
-    store::{Pick, Strategy},
+    store::{Backlog, Pick, Strategy},
 };
 
 pub(super) async fn where_orders_stand_is_what_they_say(bench: &Bench) {
@@ -36,4 +36,26 @@ pub(super) async fn where_orders_stand_is_what_they_say(bench: &Bench) {
         assert_eq!(progress.stages().last(), Some(&progress.stage()));
     }
     assert_eq!(store.progress(&[]).await.unwrap(), []);
+}
+
+pub(super) async fn the_backlog_is_what_is_pending(bench: &Bench) {
+    let store = &bench.store;
+    let backlog = async || store.backlog().await.unwrap();
+    assert_eq!(backlog().await, Backlog::default());
+    let product = bench.product("p", 9).await.id;
+    let orders = bench.orders(4, &[(product, 1)]);
+    store.accept(&orders).await.unwrap();
+    let bought = bench.orders(1, &[(product, 1)]);
+    store.purchase(&bought, Strategy::Batch).await.unwrap();
+    let waiting = |orders| Backlog {
+        orders,
+        oldest_at: Some(bench.at),
+    };
+    assert_eq!(backlog().await, waiting(4));
+    store.cancel(orders[0].id(), bench.at, None).await.unwrap();
+    let decided = store
+        .decide(Pick::Oldest(2), Strategy::Batch, bench.at)
+        .await;
+    assert_eq!(decided.unwrap().results.len(), 2);
+    assert_eq!(backlog().await, waiting(1));
 }

@@ -1,0 +1,276 @@
+//! Products that come from files and go to files, and orders that are watched, on each database.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod shell;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Output, Stdio},
+};
+
+use order_core::testing::PostgresServer;
+use serde_json::{Value, json};
+
+use shell::{cli, cli_reading, command, lines};
+
+/// Where a test works: a folder, and a database of its own.
+struct Desk {
+    dir: tempfile::TempDir,
+    url: String,
+}
+
+impl Desk {
+    /// One on each database.
+    fn each() -> [Self; 2] {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let postgres = runtime.block_on(PostgresServer::shared().database());
+        [
+            Self::at("sqlite://orders.db".to_owned()),
+            Self::at(postgres),
+        ]
+    }
+
+    fn at(url: String) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, url }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        cli(
+            self.path(),
+            &[&["--database-url", &self.url], arguments].concat(),
+        )
+    }
+
+    /// The JSON lines of a command that succeeds.
+    fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        lines(&output.stdout)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.path().join(file), text).unwrap();
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path().join(file)).unwrap()
+    }
+
+    /// What is for sale by sku: name, price, stock and version.
+    fn product(&self, sku: &str) -> Value {
+        let products = self.rows(&["product", "list", "--limit", "1000"]);
+        let product = products.into_iter().find(|product| product["sku"] == sku);
+        let product = product.unwrap_or_else(|| panic!("{sku} is not there"));
+        json!([
+            product["name"],
+            product["price"],
+            product["stock"],
+            product["version"]
+        ])
+    }
+}
+
+#[test]
+fn products_are_created_and_updated_by_sku_and_bad_rows_are_named() {
+    for desk in Desk::each() {
+        desk.write(
+            "products.csv",
+            "sku, name ,price,stock\n\
+             L-1,Lamp,19.99,3\n\
+             L-1,,18.50,\n\
+             C-1,\"Chair, \"\"old\"\"\",5,0\n\
+             ,No sku,1,1\n\
+             B-1,Bad price,1.999,1\n\
+             B-2,Bad stock,1,many\n\
+             B-3,No stock,1,\n\
+             B-4,Too few\n\
+             B-5,,1,1\n\
+             T-1, Table,7.5,1000000000000\n",
+        );
+        let output = desk.run(&["product", "import", "products.csv"]);
+        assert_eq!(output.status.code(), Some(1), "some were rejected");
+        let summary = json!({"created": 3, "updated": 1, "unchanged": 0, "rejected": 6});
+        assert_eq!(lines(&output.stdout), [summary]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        for (line, what) in [
+            (5, "sku is needed"),
+            (6, "price must have at most two decimals"),
+            (7, "stock must be a whole number"),
+            (8, "stock is needed for a new product"),
+            (9, ""),
+            (10, "name"),
+        ] {
+            let start = format!("line {line}: ");
+            let named = told.lines().find(|told| told.starts_with(&start));
+            assert!(
+                named.is_some_and(|told| told.contains(what)),
+                "{line} in {told}"
+            );
+        }
+        assert_eq!(
+            desk.product("L-1"),
+            json!(["Lamp", "18.50", 3, 2]),
+            "the last row counts"
+        );
+        assert_eq!(desk.product("C-1"), json!(["Chair, \"old\"", "5.00", 0, 1]));
+        assert_eq!(
+            desk.product("T-1"),
+            json!([" Table", "7.50", 1_000_000_000_000_i64, 1])
+        );
+
+        let stock = "sku,stock\nC-1,4\nL-1,3\n";
+        let output = cli_reading(
+            desk.path(),
+            &["--database-url", &desk.url, "product", "import", "-"],
+            stock.as_bytes(),
+        );
+        assert!(output.status.success(), "{output:?}");
+        let summary = json!({"created": 0, "updated": 1, "unchanged": 1, "rejected": 0});
+        assert_eq!(lines(&output.stdout), [summary]);
+        assert_eq!(desk.product("C-1"), json!(["Chair, \"old\"", "5.00", 4, 2]));
+        assert_eq!(
+            desk.product("L-1"),
+            json!(["Lamp", "18.50", 3, 2]),
+            "nothing changed"
+        );
+        assert!(desk.run(&["verify"]).status.success());
+    }
+}
+
+#[test]
+fn files_that_are_no_product_files_are_refused() {
+    let desk = Desk::at("sqlite://orders.db".to_owned());
+    desk.write("none.csv", "name,price\nLamp,1\n");
+    desk.write("unknown.csv", "sku,colour\nL,red\n");
+    for (file, code, told) in [
+        ("none.csv", 1, "column sku or id is missing"),
+        ("nowhere.csv", 1, "cannot open nowhere.csv"),
+        ("unknown.csv", 1, "colour"),
+    ] {
+        let output = desk.run(&["product", "import", file]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(told), "{file}: {stderr}");
+    }
+    assert_eq!(desk.rows(&["product", "list"]), Vec::<Value>::new());
+}
+
+/// More products than a page holds, names that CSV has to quote, and one without a sku.
+#[test]
+fn what_was_exported_is_imported_as_it_was() {
+    for desk in Desk::each() {
+        let row = |n: u32| format!("S-{n},\"Name, {n} \"\"ä\"\"\n  line\",{n}.05,{n}\n");
+        let products: String = (1..=250).map(row).collect();
+        desk.write("products.csv", &format!("sku,name,price,stock\n{products}"));
+        assert!(
+            desk.run(&["product", "import", "products.csv"])
+                .status
+                .success()
+        );
+        let lamp = [
+            "product", "create", "--name", "Lamp", "--price", "19.99", "--stock", "3",
+        ];
+        let lamp = desk.rows(&lamp)[0]["id"].as_str().unwrap().to_owned();
+
+        assert!(
+            desk.run(&["product", "export", "--file", "all.csv"])
+                .status
+                .success()
+        );
+        let exported = desk.read("all.csv");
+        assert_eq!(exported.as_bytes(), desk.run(&["product", "export"]).stdout);
+        assert!(exported.starts_with(&format!("id,sku,name,price,stock\n{lamp},,Lamp,19.99,3\n")));
+        let json = desk.rows(&["-o", "json", "product", "export"]);
+        assert_eq!((json.len(), &json[0]["id"]), (251, &json!(lamp)));
+
+        let same = json!({"created": 0, "updated": 0, "unchanged": 251, "rejected": 0});
+        assert_eq!(desk.rows(&["product", "import", "all.csv"]), [same]);
+
+        let other = Desk::at("sqlite://orders.db".to_owned());
+        other.write("all.csv", &exported);
+        let output = other.run(&["product", "import", "all.csv"]);
+        let summary = json!({"created": 250, "updated": 0, "unchanged": 0, "rejected": 1});
+        assert_eq!(
+            lines(&output.stdout),
+            [summary],
+            "without a sku it is another product"
+        );
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.starts_with(&format!("line 2: product {lamp} not found")),
+            "{told}"
+        );
+        assert_eq!(other.product("S-7"), desk.product("S-7"));
+        let text = "Name, 7 \"ä\"\n  line";
+        assert_eq!(other.product("S-7"), json!([text, "7.05", 7, 1]));
+    }
+}
+
+/// A process that does not outlive its test.
+struct Watching(Child);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn watching_an_order_tells_each_state_until_the_final_one() {
+    for desk in Desk::each() {
+        desk.write("products.csv", "sku,name,price,stock\nL,Lamp,19.99,1\n");
+        desk.run(&["product", "import", "products.csv"]);
+        let product = desk.rows(&["product", "list"])[0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let line = format!("{product}:1");
+        let place = || {
+            let placed = desk.rows(&["order", "place", "--line", &line]);
+            placed[0]["id"].as_str().unwrap().to_owned()
+        };
+        let (sold, failed) = (place(), place());
+
+        let database = ["--database-url", &desk.url];
+        let watch = ["order", "watch", &sold];
+        let mut watching = command(desk.path(), &[&database[..], &watch].concat());
+        let mut watching = Watching(watching.stdout(Stdio::piped()).spawn().unwrap());
+        let out = BufReader::new(watching.0.stdout.take().unwrap());
+        let mut states = out.lines().map(|line| {
+            let state: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            assert_eq!(state["order_id"], json!(sold));
+            assert!(state["updated_at"].is_string());
+            state["status"].as_str().unwrap().to_owned()
+        });
+        assert_eq!(states.next().as_deref(), Some("pending"));
+        // With nothing to follow the sale, it is not complete.
+        let decide = ["worker", "run", "--drain", "--processor", "off"];
+        assert!(desk.run(&decide).status.success());
+        assert_eq!(states.next().as_deref(), Some("success"));
+        assert!(desk.run(&["order", "cancel", &sold]).status.success());
+        assert_eq!(states.next().as_deref(), Some("cancelled"));
+        assert_eq!(states.next(), None, "that is final");
+        assert!(watching.0.wait().unwrap().success());
+
+        let watched = desk.run(&["-o", "table", "order", "watch", &failed]);
+        let text = String::from_utf8(watched.stdout).unwrap();
+        let states: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split("  ").last())
+            .collect();
+        assert_eq!(states, ["pending", "failed"]);
+        let watched = desk.run(&["-o", "csv", "order", "watch", &failed]);
+        assert!(watched.stdout.starts_with(b"updated_at,status\n"));
+        assert_eq!(
+            desk.run(&["order", "watch", &product]).status.code(),
+            Some(1)
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! What has to be asked for to be seen: how much waits, and how the parts are.
+//!
+//! Asking is bounded, whoever asks how often. All who ask within a second share one look, and a
+//! look that hangs is joined, not repeated: it costs one connection at most.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use ::metrics::{counter, gauge};
+use chrono::{DateTime, Utc};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::time::{Instant, timeout};
+
+use super::OrderService;
+use crate::{
+    cache::CacheStats,
+    metrics::{
+        CACHE_ENTRIES, CACHE_ERRORS, CACHE_READS, FOLLOW_QUERIES, FOLLOWED, Operation, PENDING,
+        PENDING_AGE, POOL, POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING, float,
+    },
+    queue::{QueueStats, Topic},
+    store::{Backlog, PoolStats},
+};
+
+/// How long what was seen is good for others who ask.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// What a look found; `None` where a backend gave an error instead.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sight {
+    backlog: Option<Backlog>,
+    /// Where the database is the queue, its topic `validate` is the backlog.
+    validate: Option<QueueStats>,
+    process: Option<QueueStats>,
+}
+
+/// The look that is under way, or was the last.
+#[derive(Default)]
+pub(super) struct Lookout {
+    look: Mutex<Option<(Instant, Shared<BoxFuture<'static, Sight>>)>>,
+}
+
+impl Lookout {
+    /// Joins the look that is under way or was just made, or begins another with `look`.
+    fn join(
+        &self,
+        look: impl FnOnce() -> BoxFuture<'static, Sight>,
+    ) -> Shared<BoxFuture<'static, Sight>> {
+        // It is never left half written: a poisoned lock is still good.
+        let mut last = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_ref() {
+            Some((began, sight)) if sight.peek().is_none() || began.elapsed() < FRESH_FOR => {
+                sight.clone()
+            }
+            _ => {
+                let sight = look().shared();
+                *last = Some((Instant::now(), sight.clone()));
+                sight
+            }
+        }
+    }
+}
+
+impl OrderService {
+    /// Sets all gauges that have to be asked for, to be called before they are read. What the
+    /// backends do not tell within `limit` is set to NaN, and [`describe`] says which those are.
+    ///
+    /// [`describe`]: crate::metrics::describe
+    pub async fn observe(&self, limit: Duration) {
+        let sight = self.lookout.join(|| look(self.clone()));
+        let sight = timeout(limit, sight).await.unwrap_or_default();
+        show_up("database", sight.backlog.is_some());
+        if self.parts.queue.is_some() {
+            show_up("queue", sight.validate.is_some());
+        }
+        show_backlog(sight.backlog, self.now());
+        show_topic(Topic::Validate, sight.validate.as_ref());
+        show_topic(Topic::Process, sight.process.as_ref());
+        for pool in self.parts.store.pools() {
+            show_pool(&pool);
+        }
+        if let Some(stats) = self.cache_stats() {
+            show_cache(&stats);
+        }
+        for (operation, group) in [
+            (Operation::Accept, &self.accepts),
+            (Operation::Purchase, &self.purchases),
+        ] {
+            gauge!(WAITING, "operation" => operation.as_str()).set(float(group.waiting() as u64));
+        }
+        let followed = self.watch_stats();
+        gauge!(FOLLOWED).set(float(followed.orders as u64));
+        counter!(FOLLOW_QUERIES).absolute(followed.queries);
+    }
+}
+
+/// Asks the backends, one thing after another, in a task of its own: it ends also when nobody
+/// waits any more, and gives its connection back.
+fn look(service: OrderService) -> BoxFuture<'static, Sight> {
+    let task = tokio::spawn(async move {
+        let store = &service.parts.store;
+        Sight {
+            backlog: store.backlog().await.ok(),
+            validate: validate(&service).await,
+            process: stats(&service, Topic::Process).await,
+        }
+    });
+    async move { task.await.unwrap_or_default() }.boxed()
+}
+
+/// A queue that is there tells what it holds also while the database, which knows of pauses,
+/// is away.
+async fn validate(service: &OrderService) -> Option<QueueStats> {
+    let known = stats(service, Topic::Validate).await;
+    match &service.parts.queue {
+        Some(queue) if known.is_none() => queue.stats(Topic::Validate).await.ok(),
+        _ => known,
+    }
+}
+
+async fn stats(service: &OrderService, topic: Topic) -> Option<QueueStats> {
+    Some(service.topic_stats(topic).await.ok()?.stats)
+}
+
+fn show_up(backend: &'static str, is_up: bool) {
+    gauge!(UP, "backend" => backend).set(if is_up { 1.0 } else { 0.0 });
+}
+
+fn show_backlog(backlog: Option<Backlog>, now: DateTime<Utc>) {
+    let (pending, age) = backlog.map_or((f64::NAN, f64::NAN), |backlog| {
+        // Clocks of servers may differ.
+        let age = backlog.oldest_at.map(|at| now - at);
+        let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
+        (float(backlog.orders), age.as_secs_f64())
+    });
+    gauge!(PENDING).set(pending);
+    gauge!(PENDING_AGE).set(age);
+}
+
+fn show_topic(topic: Topic, stats: Option<&QueueStats>) {
+    let topic = topic.as_str();
+    let value = |of: fn(&QueueStats) -> f64| stats.map_or(f64::NAN, of);
+    for (state, entries) in [
+        ("waiting", value(|stats| float(stats.waiting))),
+        ("in_flight", value(|stats| float(stats.in_flight))),
+        ("delayed", value(|stats| float(stats.delayed))),
+        ("dead", value(|stats| float(stats.dead))),
+    ] {
+        gauge!(QUEUE_ENTRIES, "topic" => topic, "state" => state).set(entries);
+    }
+    gauge!(QUEUE_AGE, "topic" => topic).set(value(|stats| stats.oldest_age_seconds));
+    gauge!(QUEUE_PAUSED, "topic" => topic).set(value(|stats| f64::from(stats.paused)));
+}
+
+fn show_pool(pool: &PoolStats) {
+    let name = pool.name;
+    let busy = pool.open.saturating_sub(pool.idle);
+    gauge!(POOL, "pool" => name, "state" => "idle").set(f64::from(pool.idle));
+    gauge!(POOL, "pool" => name, "state" => "busy").set(f64::from(busy));
+    gauge!(POOL_MAX, "pool" => name).set(f64::from(pool.max));
+}
+
+fn show_cache(stats: &CacheStats) {
+    counter!(CACHE_READS, "result" => "hit").absolute(stats.hits);
+    counter!(CACHE_READS, "result" => "miss").absolute(stats.misses);
+    counter!(CACHE_ERRORS).absolute(stats.errors);
+    if let Some(entries) = stats.entries {
+        gauge!(CACHE_ENTRIES).set(float(entries));
+    }
+}

@@ -1,0 +1,431 @@
+//! `/metrics`: what it tells, in a form that Prometheus reads, as it is documented.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod shop;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use openmetrics_parser::{
+    MetricFamily, PrometheusType, PrometheusValue, prometheus::parse_prometheus,
+};
+use order_core::{
+    OrderService, WorkerOptions,
+    keys::KeyRequest,
+    process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
+    store,
+    testing::{PostgresServer, RedisServer},
+};
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio_util::sync::CancellationToken;
+
+use shop::Shop;
+
+const SOON: Duration = Duration::from_secs(5);
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+
+type Family = MetricFamily<PrometheusType, PrometheusValue>;
+
+/// What a scrape told, by the names of the metrics.
+struct Scrape(BTreeMap<String, Family>);
+
+impl Scrape {
+    async fn of(shop: &Shop) -> Self {
+        let url = format!("{}/metrics", shop.origin);
+        let answer = shop.client.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let content_type = answer.headers()["content-type"].to_str().unwrap();
+        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+        let text = answer.text().await.unwrap();
+        for line in text.lines() {
+            // The parser takes what has no description, too.
+            if let Some(name) = line.strip_prefix("# TYPE ") {
+                let name = name.split(' ').next().unwrap();
+                assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            }
+        }
+        let parsed = parse_prometheus(&text).unwrap_or_else(|error| panic!("{error}:\n{text}"));
+        Self(parsed.families.into_iter().collect())
+    }
+
+    /// The value of a series; none, when it is not there.
+    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let family = self.0.get(name)?;
+        let of_sample = |sample: &openmetrics_parser::Sample<PrometheusValue>| {
+            let known: BTreeMap<String, String> = sample
+                .get_labelset()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            let wanted =
+                |(name, value): &(&str, &str)| known.get(*name).is_some_and(|v| v == value);
+            labels.iter().all(wanted).then(|| match &sample.value {
+                PrometheusValue::Counter(counter) => counter.value.as_f64(),
+                PrometheusValue::Gauge(gauge) => gauge.as_f64(),
+                PrometheusValue::Histogram(histogram) => histogram.count.unwrap() as f64,
+                other => panic!("{name} is {other:?}"),
+            })
+        };
+        family.iter_samples().find_map(of_sample)
+    }
+
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let found = self.find(name, labels);
+        found.unwrap_or_else(|| panic!("{name}{labels:?} is not in {}", self.0[name]))
+    }
+
+    /// What each metric is, as the documentation tells it: its type and its labels.
+    fn kinds(&self) -> BTreeMap<String, (String, BTreeSet<String>)> {
+        let kind = |(name, family): (&String, &Family)| {
+            let labels = family.get_label_names().iter().cloned().collect();
+            (name.clone(), (family.family_type.to_string(), labels))
+        };
+        self.0.iter().map(kind).collect()
+    }
+}
+
+/// What the documentation says that there is: rows of name, type, labels, unit and meaning.
+fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, name, kind, labels, _, _, _] = cells[..] else {
+            return None;
+        };
+        let name = name.strip_prefix('`')?.strip_suffix('`')?;
+        let labels = labels.split(", ").map(|label| label.trim_matches('`'));
+        let labels = labels.filter(|label| !label.is_empty()).map(str::to_owned);
+        Some((name.to_owned(), (kind.to_owned(), labels.collect())))
+    };
+    OPERATIONS.lines().filter_map(row).collect()
+}
+
+/// Does something of everything.
+async fn trade(shop: &Shop) {
+    let product = shop.product("Lamp", 5).await;
+    let order = |quantity: i64| json!({"product_id": product, "quantity": quantity});
+    assert_eq!(shop.post("/orders/purchase", &order(2)).await.status, 201);
+    assert_eq!(shop.post("/orders/purchase", &order(9)).await.status, 409);
+    for (quantity, status) in [(1, "success"), (9, "failed")] {
+        let accepted = shop.post("/orders", &order(quantity)).await;
+        assert_eq!(shop.decided(&accepted).await["status"], status);
+    }
+    for _ in 0..2 {
+        assert_eq!(shop.get(&format!("/products/{product}")).await.status, 200);
+    }
+    assert_eq!(shop.get("/products/nonsense").await.status, 400);
+    assert_eq!(shop.get("/nowhere/at/all").await.status, 404);
+    assert_eq!(shop.send("PATCH", "/orders", &[], None).await.status, 405);
+    let strange = shop.send("BREW", "/orders", &[], None).await;
+    assert_eq!(strange.status, 405);
+}
+
+/// Gives up on orders of more than one piece.
+struct Picky;
+
+#[async_trait]
+impl OrderProcessor for Picky {
+    async fn process(&self, task: &Task) -> Result<(), ProcessError> {
+        if task.order.lines[0].quantity.get() > 1 {
+            return Err(ProcessError::give_up("too many"));
+        }
+        Ok(())
+    }
+}
+
+/// Does what follows the sales.
+async fn process(shop: &Shop) {
+    let worker = shop.service.worker(WorkerOptions::default());
+    let worker = worker.processing(Processing {
+        processor: Arc::new(Picky),
+        options: ProcessOptions::default(),
+    });
+    worker.drain(&CancellationToken::new()).await.unwrap();
+}
+
+type Labels = &'static [(&'static str, &'static str)];
+
+const SOLD: Labels = &[("way", "background"), ("outcome", "success")];
+/// What is to be told after both shops traded.
+const TOLD: &[(&str, Labels, f64)] = &[
+    ("orders_accepted_total", &[], 4.0),
+    ("orders_decided_total", SOLD, 2.0),
+    (
+        "orders_decided_total",
+        &[("way", "background"), ("outcome", "insufficient_stock")],
+        2.0,
+    ),
+    (
+        "orders_decided_total",
+        &[("way", "purchase"), ("outcome", "success")],
+        2.0,
+    ),
+    ("orders_batch_size", &[("operation", "accept")], 4.0),
+    ("orders_batch_seconds", &[("operation", "purchase")], 4.0),
+    ("orders_tasks_total", &[("outcome", "completed")], 2.0),
+    ("orders_tasks_total", &[("outcome", "dead")], 2.0),
+    ("orders_task_seconds", &[], 4.0),
+    ("orders_tasks_in_flight", &[], 0.0),
+    (
+        "orders_queue_entries",
+        &[("topic", "process"), ("state", "dead")],
+        1.0,
+    ),
+    ("orders_queue_paused", &[("topic", "validate")], 0.0),
+    ("orders_backend_up", &[("backend", "database")], 1.0),
+    ("orders_backend_up", &[("backend", "queue")], 1.0),
+    ("orders_pending", &[], 0.0),
+    (
+        "orders_http_requests_total",
+        &[
+            ("route", "/api/v1/orders/purchase"),
+            ("method", "POST"),
+            ("status", "409"),
+        ],
+        2.0,
+    ),
+    (
+        "orders_http_requests_total",
+        &[("route", "/api/v1/products/{id}"), ("status", "400")],
+        2.0,
+    ),
+    (
+        "orders_http_request_seconds",
+        &[("route", "/api/v1/products/{id}"), ("method", "GET")],
+        6.0,
+    ),
+    (
+        "orders_http_requests_total",
+        &[("route", "unmatched"), ("status", "404")],
+        2.0,
+    ),
+    (
+        "orders_http_requests_total",
+        &[("route", "/api/v1/orders"), ("method", "OTHER")],
+        2.0,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_documented_and_tells_what_happened() {
+    let redis = RedisServer::start();
+    let dir = tempfile::tempdir().unwrap();
+    let sqlite = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let small = Shop::open(&sqlite).await;
+    let postgres = PostgresServer::shared().database().await;
+    let large = Shop::open_with_redis(&postgres, Some(&redis.url())).await;
+
+    // In place from the start, at zero.
+    let before = Scrape::of(&small).await;
+    assert_eq!(before.find("orders_decided_total", SOLD), Some(0.0));
+
+    for shop in [&small, &large] {
+        trade(shop).await;
+        process(shop).await;
+    }
+    Scrape::of(&small).await;
+    let scrape = Scrape::of(&large).await;
+    assert_eq!(scrape.kinds(), documented());
+
+    // A decision is seen before it is counted.
+    let start = Instant::now();
+    let scrape = loop {
+        let scrape = Scrape::of(&large).await;
+        let is_told = |(name, labels, value): &&(&str, Labels, f64)| {
+            (scrape.value(name, labels) - value).abs() < f64::EPSILON
+        };
+        let Some((name, labels, value)) = TOLD.iter().find(|told| !is_told(told)) else {
+            break scrape;
+        };
+        let told = scrape.value(name, labels);
+        assert!(
+            start.elapsed() < SOON,
+            "{name}{labels:?} is {told}, not {value}"
+        );
+    };
+    assert!(scrape.value("orders_cache_reads_total", &[("result", "hit")]) >= 1.0);
+    assert!(
+        scrape.value("orders_http_requests_in_flight", &[]) >= 1.0,
+        "this one"
+    );
+    assert!(scrape.value("orders_http_connections", &[]) >= 1.0);
+    assert_eq!(small.verify().await, []);
+    small.close().await;
+    large.close().await;
+}
+
+/// What `promtool check metrics` finds fault with, and a bound on the number of series.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_follow_the_conventions() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let shop = Shop::open(&url).await;
+    Scrape::of(&shop).await;
+    let scrape = Scrape::of(&shop).await;
+    let is_snake = |name: &str| {
+        let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        name.chars().all(is_part) && !name.contains("__")
+    };
+    for (name, family) in &scrape.0 {
+        assert!(is_snake(name), "{name}");
+        assert!(family.help.ends_with('.'), "{name}: {}", family.help);
+        let is_counter = family.family_type == PrometheusType::Counter;
+        assert_eq!(name.ends_with("_total"), is_counter, "{name}");
+        for part in name.split('_') {
+            let not_base = [
+                "ms",
+                "milliseconds",
+                "us",
+                "microseconds",
+                "minutes",
+                "kb",
+                "kib",
+                "mb",
+                "percent",
+            ];
+            assert!(!not_base.contains(&part), "{name} is not in base units");
+            let kinds = [
+                "counter",
+                "gauge",
+                "histogram",
+                "summary",
+                "bucket",
+                "sum",
+                "count",
+            ];
+            assert!(!kinds.contains(&part), "{name} names its type");
+        }
+        for label in family.get_label_names() {
+            assert!(
+                is_snake(label) && !label.starts_with('_'),
+                "{name}: {label}"
+            );
+        }
+        for sample in family.iter_samples() {
+            let PrometheusValue::Histogram(histogram) = &sample.value else {
+                continue;
+            };
+            let counts: Vec<f64> = histogram.buckets.iter().map(|b| b.count.as_f64()).collect();
+            assert!(counts.is_sorted(), "{name}: {counts:?}");
+            assert_eq!(
+                counts.last().copied(),
+                histogram.count.map(|n| n as f64),
+                "{name}"
+            );
+        }
+        assert!(
+            family.iter_samples().count() < 200,
+            "{name} has too many series"
+        );
+    }
+    shop.close().await;
+}
+
+/// Every metric that the documentation speaks of is one: alerts on others would never fire.
+#[test]
+fn alerts_go_by_metrics_that_there_are() {
+    let known = documented();
+    let words = OPERATIONS.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let metrics: BTreeSet<&str> = words
+        .filter(|word| word.starts_with("orders_") || word.starts_with("process_"))
+        .collect();
+    assert!(metrics.len() > 20, "{metrics:?}");
+    for metric in metrics {
+        let name = ["_bucket", "_count", "_sum"]
+            .iter()
+            .find_map(|suffix| metric.strip_suffix(suffix))
+            .filter(|name| {
+                known
+                    .get(*name)
+                    .is_some_and(|(kind, _)| kind == "histogram")
+            })
+            .unwrap_or(metric);
+        assert!(known.contains_key(name), "{metric}");
+    }
+}
+
+/// A database that hangs is told of, in time, and is not asked again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_does_not_hang_the_scrape() {
+    let url = PostgresServer::shared().database().await;
+    let shop = Shop::open_with_redis(&url, None).await;
+    let up = [("backend", "database")];
+    assert_eq!(Scrape::of(&shop).await.value("orders_backend_up", &up), 1.0);
+
+    let mut holder = PgConnection::connect(&url).await.unwrap();
+    holder.execute("BEGIN; LOCK TABLE orders").await.unwrap();
+    // What was seen is good for a second.
+    let start = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let scrape = Scrape::of(&shop).await;
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            asked.elapsed()
+        );
+        if scrape.value("orders_backend_up", &up) == 0.0 {
+            assert!(scrape.value("orders_pending", &[]).is_nan());
+            assert!(
+                scrape
+                    .value("orders_pending_oldest_age_seconds", &[])
+                    .is_nan()
+            );
+            assert!(scrape.value("process_resident_memory_bytes", &[]) > 0.0);
+            break;
+        }
+        assert!(start.elapsed() < SOON, "it is not noticed");
+    }
+    let scrapes = (0..8).map(|_| Scrape::of(&shop));
+    for scrape in futures_util::future::join_all(scrapes).await {
+        assert_eq!(scrape.value("orders_backend_up", &up), 0.0);
+    }
+    let waiting: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+         AND wait_event_type = 'Lock' AND query LIKE '%SELECT created_at FROM orders%'",
+    )
+    .fetch_one(&mut holder)
+    .await
+    .unwrap();
+    assert_eq!(waiting, 1, "all who ask wait for one answer");
+
+    holder.execute("ROLLBACK").await.unwrap();
+    let start = Instant::now();
+    while Scrape::of(&shop).await.value("orders_backend_up", &up) == 0.0 {
+        assert!(start.elapsed() < SOON, "it is back");
+    }
+    shop.close().await;
+}
+
+/// Reading metrics takes a key that may read, as soon as there is any.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_for_those_who_may_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let service = OrderService::builder(store::connect(&url).await.unwrap()).build();
+    service.store().migrate().await.unwrap();
+    let mut keys = Vec::new();
+    for (scope, status) in [
+        ("read", 200),
+        ("admin", 200),
+        ("orders", 403),
+        ("products", 403),
+    ] {
+        let request = KeyRequest::new(scope, scope.parse().unwrap()).unwrap();
+        let (_, secret) = service.create_key(request).await.unwrap();
+        keys.push((secret.expose().to_owned(), status));
+    }
+    keys.push(("nonsense".to_owned(), 401));
+    let shop = Shop::open(&url).await;
+    for (key, status) in keys {
+        let request = shop.client.get(format!("{}/metrics", shop.origin));
+        let answer = request.bearer_auth(key).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
+    shop.close().await;
+}
