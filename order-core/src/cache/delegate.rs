@@ -1,6 +1,8 @@
 //! The traits of a store, before which the cache stands: what changes something tells the
 //! cache, and what reads a product asks it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -12,6 +14,7 @@ use crate::{
     },
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
+    stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
     store::{
         Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
         ProductStore, Purchase, Store, Strategy,
@@ -148,6 +151,29 @@ impl KeyStore for CachedStore {
 
     async fn access(&self) -> Result<Access, Error> {
         self.inner.access().await
+    }
+}
+
+#[async_trait]
+impl StatsStore for CachedStore {
+    async fn tallies(&self, window: Duration) -> Result<Tallies, Error> {
+        self.inner.tallies(window).await
+    }
+
+    async fn fold_tallies(&self, at: DateTime<Utc>) -> Result<u64, Error> {
+        self.inner.fold_tallies(at).await
+    }
+
+    async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
+        self.inner.oldest_pending().await
+    }
+
+    async fn waits(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error> {
+        self.inner.waits(before, orders).await
+    }
+
+    async fn hot_products(&self, orders: u32, limit: u32) -> Result<Vec<HotProduct>, Error> {
+        self.inner.hot_products(orders, limit).await
     }
 }
 

@@ -4,6 +4,7 @@
 mod follow;
 mod group;
 mod keys;
+mod stats;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,7 +13,11 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use self::group::{Group, Way};
+pub use self::stats::{Stats, WINDOW, WaitFigures};
+use self::{
+    group::{Group, Way},
+    stats::LatestStats,
+};
 use crate::{
     cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
     clock::{Clock, SystemClock},
@@ -47,6 +52,7 @@ struct Parts {
     background: TaskTracker,
     /// Told after each commit of accepted orders: wakes the workers of this process.
     accepted: Arc<Notify>,
+    latest_stats: LatestStats,
 }
 
 impl Parts {
@@ -178,6 +184,7 @@ impl OrderService {
                 strategy: Strategy::default(),
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
+                latest_stats: LatestStats::default(),
             },
             max_waiting: 10_000,
             max_watched: 10_000,

@@ -13,6 +13,7 @@ mod progress_rows;
 mod retry;
 mod rows;
 mod sqlite;
+mod stats_rows;
 mod strategy;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::{
     },
     error::Error,
     keys::KeyStore,
+    stats::StatsStore,
 };
 
 #[cfg(feature = "bench")]
@@ -219,7 +221,7 @@ pub trait OrderStore: Send + Sync {
 
 /// A database that keeps everything.
 #[async_trait]
-pub trait Store: ProductStore + OrderStore + KeyStore {
+pub trait Store: ProductStore + OrderStore + KeyStore + StatsStore {
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), Error>;
 

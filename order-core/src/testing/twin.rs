@@ -4,6 +4,7 @@
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
 mod keys;
+mod stats;
 
 use std::{collections::BTreeMap, sync::Mutex};
 

@@ -3,6 +3,7 @@
 //! Any number of workers, in any number of processes, share the work without a leader: they
 //! skip each other's claims. Stopping is graceful: the batch in hand is finished first.
 
+mod housekeeper;
 mod source;
 mod sweeper;
 
@@ -12,6 +13,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+pub use self::housekeeper::Housekeeper;
 use self::{source::Source, sweeper::Sweeper};
 use crate::{
     clock::Clock,
@@ -102,6 +104,7 @@ struct Step {
 pub struct Worker {
     source: Source,
     sweeper: Option<Sweeper>,
+    housekeeper: Housekeeper,
     options: WorkerOptions,
     wake: Arc<Notify>,
     /// Tells the further lanes that one is not enough.
@@ -127,6 +130,7 @@ impl Worker {
             )
         });
         Self {
+            housekeeper: Housekeeper::new(Arc::clone(&store), Arc::clone(&clock)),
             source: Source::new(store, queue, clock, options),
             sweeper,
             options,
@@ -156,7 +160,8 @@ impl Worker {
                 sweeper.run(&stop).await;
             }
         };
-        let (decided, ()) = tokio::join!(self.decide_until(&stop), sweep);
+        let (decided, (), ()) =
+            tokio::join!(self.decide_until(&stop), sweep, self.housekeeper.run(&stop));
         decided
     }
 

@@ -14,6 +14,7 @@ mod keys;
 mod orders;
 mod products;
 mod read;
+mod stats;
 pub(crate) mod steps;
 mod turn;
 

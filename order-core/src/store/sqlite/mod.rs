@@ -11,6 +11,7 @@ mod keys;
 mod orders;
 mod products;
 mod read;
+mod stats;
 mod steps;
 mod turn;
 

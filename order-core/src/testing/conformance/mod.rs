@@ -8,6 +8,7 @@ mod products;
 mod progress;
 mod queue;
 mod races;
+mod stats;
 
 use std::{future::Future, sync::Arc};
 
@@ -50,6 +51,10 @@ where
     progress::where_orders_stand_is_what_they_say(&bench(&fresh).await).await;
     keys::a_key_is_kept_without_its_secret(&bench(&fresh).await).await;
     keys::revoking_is_for_good_and_opens_nothing(&bench(&fresh).await).await;
+    stats::every_milestone_is_tallied(&bench(&fresh).await).await;
+    stats::folding_changes_no_sum(&bench(&fresh).await).await;
+    stats::the_newest_orders_are_told_about(&bench(&fresh).await).await;
+    stats::tallies_are_exact_when_everybody_comes(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
     races::cancelling_and_deciding_agree(&bench(&fresh).await).await;

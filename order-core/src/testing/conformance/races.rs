@@ -14,7 +14,7 @@ use crate::{
 const TASKS: usize = 16;
 
 /// Runs `task(number)` in as many tasks at once, and gives what each returned.
-async fn at_once<T, F, Fut>(task: F) -> Vec<T>
+pub(super) async fn at_once<T, F, Fut>(task: F) -> Vec<T>
 where
     T: Send + 'static,
     F: Fn(usize) -> Fut,
