@@ -8,6 +8,7 @@ pub mod health;
 mod order_body;
 mod orders;
 mod products;
+mod stats;
 mod wire;
 
 use order_core::OrderService;
@@ -23,6 +24,8 @@ enum Tag {
     Products,
     /// What was bought, at once or in the background.
     Orders,
+    /// How the shop does.
+    Operations,
     /// Whether the server is well.
     Health,
 }
@@ -33,6 +36,7 @@ pub type Operations = (
     orders::Orders,
     follow::Follow,
     bulk::BulkOrders,
+    stats::Stats,
     health::Health,
 );
 
@@ -49,7 +53,8 @@ pub fn service(
         products::Products::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),
         follow,
-        bulk::BulkOrders::new(service),
+        bulk::BulkOrders::new(service.clone()),
+        stats::Stats::new(service),
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))

@@ -10,6 +10,7 @@
 //! | changing products | `products`, `admin` |
 //! | reading orders | `read`, `orders`, `admin` |
 //! | placing and cancelling orders | `orders`, `admin` |
+//! | seeing how the shop does | `read`, `admin` |
 //! | what is for operators | `admin` |
 //! | health, documents | nothing, not even a key |
 
@@ -20,5 +21,7 @@ mod ring;
 
 pub use holder::Holder;
 pub(crate) use identify::Identify;
-pub use needs::{Needs, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts};
+pub use needs::{
+    AnyKey, Needs, Observe, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts,
+};
 pub use ring::{Caller, KeyRing};

@@ -23,6 +23,10 @@ pub type WriteProducts = Needs<PRODUCTS>;
 pub type ReadOrders = Needs<{ READ | ORDERS }>;
 /// Needed to place and cancel orders.
 pub type WriteOrders = Needs<ORDERS>;
+/// Needed to see how the shop does.
+pub type Observe = Needs<READ>;
+/// Any key will do.
+pub type AnyKey = Needs<{ READ | ORDERS | PRODUCTS }>;
 /// Needed for what operators do.
 pub type Operate = Needs<ADMIN>;
 
