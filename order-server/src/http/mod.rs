@@ -1,6 +1,7 @@
 //! What every request meets, whatever it asks for.
 
 mod cors;
+mod dashboard;
 mod deadline;
 mod documents;
 mod errors;
@@ -43,7 +44,7 @@ pub fn app(
     let health = api::health::Health::new(service.clone(), redis);
     let api = api::service(service, health.clone(), stop);
     let methods = Methods::described(&api.spec());
-    documents::add(Route::new(), &api)
+    dashboard::add(documents::add(Route::new(), &api))
         .at("/", get(root))
         .nest("/api/v1", api)
         .nest("/health", api::health::routes(health))
@@ -60,5 +61,5 @@ pub fn app(
 
 #[handler]
 fn root() -> Redirect {
-    Redirect::temporary("/docs")
+    Redirect::temporary("/dashboard")
 }
