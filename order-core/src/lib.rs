@@ -5,6 +5,7 @@
 //!
 //! - [`service`]: what an application calls: products, orders, both ways to buy.
 //! - [`worker`]: decides what was accepted; any number of processes.
+//! - [`process`]: what follows a sale: tasks that are never lost, and who does them.
 //! - [`watch`]: follows orders live, whichever process decides them.
 //! - [`store`]: the traits of a database, and Postgres and `SQLite`.
 //! - [`queue`]: the trait of a queue with leases; Redis Streams, and the two databases as one.
@@ -40,6 +41,7 @@ pub mod decide;
 pub mod domain;
 mod error;
 pub mod keys;
+pub mod process;
 pub mod queue;
 mod redis_client;
 pub mod service;

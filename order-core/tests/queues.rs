@@ -9,7 +9,7 @@ use order_core::{
     queue::{OrderQueue, RedisQueue, Topic},
     store::{SqliteStore, Store},
     testing::{
-        PostgresServer, RedisServer, RedisTime,
+        PostgresServer, RedisServer, RedisTime, Twin,
         conformance::{self, Time, start},
     },
 };
@@ -19,6 +19,16 @@ fn fresh(
     time: Arc<dyn Time>,
 ) -> (Arc<dyn OrderQueue>, Arc<dyn Time>) {
     (Arc::new(queue), time)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_of_the_twin_conforms() {
+    conformance::queue(async || {
+        let clock = Arc::new(ManualClock::new(start()));
+        let time: Arc<dyn Time> = clock.clone();
+        (Twin::default().queue(clock), time)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

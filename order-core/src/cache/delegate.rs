@@ -1,24 +1,28 @@
 //! The traits of a store, before which the cache stands: what changes something tells the
 //! cache, and what reads a product asks it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{CachedStore, Entry};
 use crate::{
+    clock::Clock,
     domain::{
         AdjustmentId, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product, ProductChange,
         ProductId, Progress, StockAdjustment,
     },
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
+    process::{Claim, Claimed, Ended, TaskHistory, TaskStatus, TaskStore},
+    queue::{OrderQueue, Topic},
     stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
     store::{
-        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick,
+        ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
+    worker::{Heartbeat, WorkerStore},
 };
 
 #[async_trait]
@@ -133,6 +137,10 @@ impl OrderStore for CachedStore {
     ) -> Result<Vec<OrderId>, Error> {
         self.inner.pending_before(before, limit).await
     }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        self.inner.backlog().await
+    }
 }
 
 #[async_trait]
@@ -151,6 +159,41 @@ impl KeyStore for CachedStore {
 
     async fn access(&self) -> Result<Access, Error> {
         self.inner.access().await
+    }
+}
+
+/// What follows a sale changes no product.
+#[async_trait]
+impl TaskStore for CachedStore {
+    async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        self.inner.claim_tasks(claim).await
+    }
+
+    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+        self.inner.end_tasks(ended, at).await
+    }
+
+    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
+        self.inner.put_task(id, at).await
+    }
+
+    async fn task_history(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<TaskHistory>, Error> {
+        self.inner.task_history(id, at).await
+    }
+}
+
+#[async_trait]
+impl WorkerStore for CachedStore {
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        self.inner.heartbeat(beat).await
+    }
+
+    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+        self.inner.workers().await
     }
 }
 
@@ -179,6 +222,10 @@ impl StatsStore for CachedStore {
 
 #[async_trait]
 impl Store for CachedStore {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        self.inner.queue(clock)
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         self.inner.ping().await
     }

@@ -30,7 +30,7 @@ pub use postgres::PostgresQueue;
 pub use sqlite::SqliteQueue;
 
 /// What is to be done with an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
     /// Decide it.
@@ -52,6 +52,26 @@ impl Topic {
         }
     }
 }
+
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Topic {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|topic| topic.as_str() == text)
+            .ok_or_else(|| Error::invalid("topic", "must be validate or process"))
+    }
+}
+
+/// How far a database counts what a topic holds.
+pub const MAX_COUNTED: u32 = 100_000;
 
 /// The right to work on one order until the lease ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +99,19 @@ pub struct QueueStats {
     pub oldest_age_seconds: f64,
     /// Whether nothing is given out.
     pub paused: bool,
+    /// Whether there may be more of something than was counted, which a database does up to
+    /// [`MAX_COUNTED`].
+    pub capped: bool,
+}
+
+impl QueueStats {
+    /// Notes where the counting ended.
+    pub(crate) fn counted_by_a_database(mut self) -> Self {
+        let most = u64::from(MAX_COUNTED);
+        let not_due = self.in_flight + self.delayed;
+        self.capped = self.waiting >= most || not_due >= most || self.dead >= most;
+        self
+    }
 }
 
 /// An entry that was given up.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{DeadLetter, Lease, OrderQueue, QueueStats, Topic};
+use super::{DeadLetter, Lease, MAX_COUNTED, OrderQueue, QueueStats, Topic};
 use crate::{
     clock::Clock,
     domain::{IdGenerator, OrderId},
@@ -64,9 +64,10 @@ impl OrderQueue for PostgresQueue {
                  SELECT order_id FROM queue_entries
                  WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
                    AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
-                 ORDER BY visible_at, order_id LIMIT $3 FOR UPDATE SKIP LOCKED)
+                 ORDER BY visible_at LIMIT $3 FOR UPDATE SKIP LOCKED)
              UPDATE queue_entries e
-             SET attempts = attempts + 1, visible_at = $4, claim_id = $5
+             SET attempts = attempts + 1, runs = runs + 1, visible_at = $4, claim_id = $5,
+                 worker_id = NULL, claimed_at = $2
              FROM claimed WHERE e.topic = $1 AND e.order_id = claimed.order_id
              RETURNING e.order_id, e.attempts",
         )
@@ -195,16 +196,24 @@ impl OrderQueue for PostgresQueue {
             Option<DateTime<Utc>>,
             bool,
         ) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE dead_at IS NULL AND visible_at <= $2),
-                    count(*) FILTER (WHERE visible_at > $2 AND claim_id IS NOT NULL),
-                    count(*) FILTER (WHERE dead_at IS NULL AND visible_at > $2 AND claim_id IS NULL),
-                    count(*) FILTER (WHERE dead_at IS NOT NULL),
-                    min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= $2),
+            "SELECT due.count, later.in_flight, later.count - later.in_flight, dead.count,
+                    (SELECT visible_at FROM queue_entries
+                     WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
+                     ORDER BY visible_at LIMIT 1),
                     EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
-             FROM queue_entries WHERE topic = $1",
+             FROM (SELECT count(*) FROM (
+                       SELECT FROM queue_entries
+                       WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2 LIMIT $3) e) due,
+                  (SELECT count(*), count(claim_id) AS in_flight FROM (
+                       SELECT claim_id FROM queue_entries
+                       WHERE topic = $1 AND dead_at IS NULL AND visible_at > $2 LIMIT $3) e) later,
+                  (SELECT count(*) FROM (
+                       SELECT FROM queue_entries
+                       WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $3) e) dead",
         )
         .bind(topic.as_str())
         .bind(now)
+        .bind(i64::from(MAX_COUNTED))
         .fetch_one(&self.pool)
         .await?;
         Ok(QueueStats {
@@ -214,7 +223,9 @@ impl OrderQueue for PostgresQueue {
             dead: dead.unsigned_abs(),
             oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
             paused,
-        })
+            capped: false,
+        }
+        .counted_by_a_database())
     }
 }
 

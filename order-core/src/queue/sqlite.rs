@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqlitePool;
 use uuid::Uuid;
 
-use super::{DeadLetter, Lease, OrderQueue, QueueStats, Topic};
+use super::{DeadLetter, Lease, MAX_COUNTED, OrderQueue, QueueStats, Topic};
 use crate::{
     clock::Clock,
     domain::{IdGenerator, OrderId},
@@ -96,7 +96,8 @@ impl OrderQueue for SqliteQueue {
         let now = self.clock.now();
         let claim_id = self.claim_ids.next(now);
         let rows: Vec<(Uuid, i64)> = sqlx::query_as(
-            "UPDATE queue_entries SET attempts = attempts + 1, visible_at = ?4, claim_id = ?5
+            "UPDATE queue_entries SET attempts = attempts + 1, runs = runs + 1, visible_at = ?4,
+                 claim_id = ?5, worker_id = NULL, claimed_at = ?2
              WHERE topic = ?1 AND order_id IN (
                  SELECT order_id FROM queue_entries
                  WHERE topic = ?1 AND dead_at IS NULL AND visible_at <= ?2
@@ -204,20 +205,35 @@ impl OrderQueue for SqliteQueue {
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
         let now = self.clock.now();
-        let (waiting, in_flight, delayed, dead, oldest, paused): (i64, i64, i64, i64, Option<i64>, bool) =
-            sqlx::query_as(
-                "SELECT count(*) FILTER (WHERE dead_at IS NULL AND visible_at <= ?2),
-                        count(*) FILTER (WHERE visible_at > ?2 AND claim_id IS NOT NULL),
-                        count(*) FILTER (WHERE dead_at IS NULL AND visible_at > ?2 AND claim_id IS NULL),
-                        count(*) FILTER (WHERE dead_at IS NOT NULL),
-                        min(visible_at) FILTER (WHERE dead_at IS NULL AND visible_at <= ?2),
+        let (waiting, in_flight, delayed, dead, oldest, paused): (
+            i64,
+            i64,
+            i64,
+            i64,
+            Option<i64>,
+            bool,
+        ) = sqlx::query_as(
+            "SELECT due.count, later.in_flight, later.count - later.in_flight, dead.count,
+                        (SELECT min(visible_at) FROM queue_entries
+                         WHERE topic = ?1 AND dead_at IS NULL AND visible_at <= ?2),
                         EXISTS (SELECT 1 FROM queue_pauses WHERE topic = ?1)
-                 FROM queue_entries WHERE topic = ?1",
-            )
-            .bind(topic.as_str())
-            .bind(now.timestamp_micros())
-            .fetch_one(&self.writer)
-            .await?;
+                 FROM (SELECT count(*) AS count FROM (
+                           SELECT 1 FROM queue_entries
+                           WHERE topic = ?1 AND dead_at IS NULL AND visible_at <= ?2
+                           LIMIT ?3)) due,
+                      (SELECT count(*) AS count, count(claim_id) AS in_flight FROM (
+                           SELECT claim_id FROM queue_entries
+                           WHERE topic = ?1 AND dead_at IS NULL AND visible_at > ?2
+                           LIMIT ?3)) later,
+                      (SELECT count(*) AS count FROM (
+                           SELECT 1 FROM queue_entries
+                           WHERE topic = ?1 AND dead_at IS NOT NULL LIMIT ?3)) dead",
+        )
+        .bind(topic.as_str())
+        .bind(now.timestamp_micros())
+        .bind(i64::from(MAX_COUNTED))
+        .fetch_one(&self.writer)
+        .await?;
         let oldest = oldest.and_then(DateTime::from_timestamp_micros);
         Ok(QueueStats {
             waiting: waiting.unsigned_abs(),
@@ -226,7 +242,9 @@ impl OrderQueue for SqliteQueue {
             dead: dead.unsigned_abs(),
             oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
             paused,
-        })
+            capped: false,
+        }
+        .counted_by_a_database())
     }
 }
 

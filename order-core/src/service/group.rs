@@ -93,6 +93,9 @@ async fn once(
         Way::Accept => parts.accept(orders).await,
         Way::Purchase => {
             let outcome = parts.store.purchase(orders, parts.strategy).await?;
+            if outcome.results.iter().any(Result::is_ok) {
+                parts.sold.notify_one();
+            }
             Ok(outcome.results)
         }
     }

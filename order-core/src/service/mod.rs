@@ -4,6 +4,7 @@
 mod follow;
 mod group;
 mod keys;
+mod operate;
 mod stats;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -13,10 +14,13 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-pub use self::stats::{Stats, WINDOW, WaitFigures};
 use self::{
     group::{Group, Way},
     stats::LatestStats,
+};
+pub use self::{
+    operate::{DeadEntry, TopicStats, WorkerView},
+    stats::{Stats, WINDOW, WaitFigures},
 };
 use crate::{
     cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
@@ -53,6 +57,8 @@ struct Parts {
     /// Told after each commit of accepted orders: wakes the workers of this process.
     accepted: Arc<Notify>,
     latest_stats: LatestStats,
+    /// Told after each commit of purchases: wakes those who do tasks in this process.
+    sold: Arc<Notify>,
 }
 
 impl Parts {
@@ -185,6 +191,7 @@ impl OrderService {
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
                 latest_stats: LatestStats::default(),
+                sold: Arc::new(Notify::new()),
             },
             max_waiting: 10_000,
             max_watched: 10_000,
@@ -208,6 +215,7 @@ impl OrderService {
             options,
         )
         .woken_by(Arc::clone(&parts.accepted))
+        .woken_by_sales(Arc::clone(&parts.sold))
         .waking(self.watcher.wake())
     }
 

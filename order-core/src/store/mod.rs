@@ -15,6 +15,7 @@ mod rows;
 mod sqlite;
 mod stats_rows;
 mod strategy;
+mod task_rows;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    clock::Clock,
     decide::Decision,
     domain::{
         AdjustmentId, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page, PageRequest,
@@ -29,7 +31,10 @@ use crate::{
     },
     error::Error,
     keys::KeyStore,
+    process::TaskStore,
+    queue::OrderQueue,
     stats::StatsStore,
+    worker::WorkerStore,
 };
 
 #[cfg(feature = "bench")]
@@ -74,6 +79,15 @@ impl<T> Outcome<T> {
         self.changed.retain(|product| !again(product));
         self.changed.extend(later.changed);
     }
+}
+
+/// How much is pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many orders, counted up to [`MAX_COUNTED`](crate::queue::MAX_COUNTED).
+    pub orders: u64,
+    /// When the oldest of them was accepted.
+    pub oldest_at: Option<DateTime<Utc>>,
 }
 
 /// A cancelled order, and the products that got stock back.
@@ -217,11 +231,20 @@ pub trait OrderStore: Send + Sync {
         before: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<OrderId>, Error>;
+
+    /// How much is pending.
+    async fn backlog(&self) -> Result<Backlog, Error>;
 }
 
 /// A database that keeps everything.
 #[async_trait]
-pub trait Store: ProductStore + OrderStore + KeyStore + StatsStore {
+pub trait Store:
+    ProductStore + OrderStore + KeyStore + TaskStore + WorkerStore + StatsStore
+{
+    /// The queue with leases that this database can be. Its topic `process` holds the tasks,
+    /// and whether a topic is paused is what it says.
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue>;
+
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), Error>;
 

@@ -4,14 +4,21 @@
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
 mod keys;
+mod queue;
 mod stats;
+mod tasks;
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use self::queue::{Entry, TwinQueue};
 use crate::{
+    clock::Clock,
     decide::Decision,
     domain::{
         AdjustmentId, Failure, FailureCode, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct,
@@ -20,10 +27,13 @@ use crate::{
     },
     error::Error,
     keys::HashedKey,
+    process::Attempt,
+    queue::{OrderQueue, Topic},
     store::{
-        Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick,
+        ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
+    worker::Heartbeat,
 };
 
 #[derive(Debug, Default)]
@@ -33,12 +43,16 @@ struct State {
     orders: BTreeMap<OrderId, Order>,
     adjustments: Vec<(ProductId, i64)>,
     keys: Vec<HashedKey>,
+    entries: BTreeMap<(Topic, OrderId), Entry>,
+    attempts: BTreeMap<(OrderId, u32), Attempt>,
+    workers: BTreeMap<uuid::Uuid, Heartbeat>,
+    paused: BTreeSet<Topic>,
 }
 
 /// A store in memory that loses everything with the process. For tests.
 #[derive(Debug, Default)]
 pub struct Twin {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 impl State {
@@ -147,6 +161,7 @@ impl State {
                 order.status = OrderStatus::Success;
                 order.decided_at = Some(order.created_at);
                 self.orders.insert(order.id, order.clone());
+                self.sold(order.id, order.created_at);
                 Ok(order)
             })
             .collect();
@@ -168,6 +183,9 @@ impl State {
                     Err(_) => OrderStatus::Failed,
                 };
                 self.orders.insert(*id, order);
+                if decision.is_ok() {
+                    self.sold(*id, at);
+                }
                 (*id, decision)
             })
             .collect();
@@ -215,6 +233,7 @@ impl State {
                     product.version += 1;
                     product.updated_at = at;
                 }
+                self.unsold(id, at);
             }
             status @ (OrderStatus::Failed | OrderStatus::Completed) => {
                 return Err(Error::OrderState { status });
@@ -450,6 +469,15 @@ impl OrderStore for Twin {
             .take(limit)
             .collect())
     }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        let state = self.state.lock().unwrap();
+        let pending = state.pending(Pick::Oldest(usize::MAX));
+        Ok(Backlog {
+            orders: pending.len() as u64,
+            oldest_at: pending.first().map(|id| state.orders[id].created_at),
+        })
+    }
 }
 
 fn group_size(orders: usize, strategy: Strategy) -> usize {
@@ -461,6 +489,10 @@ fn group_size(orders: usize, strategy: Strategy) -> usize {
 
 #[async_trait]
 impl Store for Twin {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        Arc::new(TwinQueue::new(Arc::clone(&self.state), clock))
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -1,26 +1,38 @@
-//! The worker: decides what was accepted, until it is told to stop.
+//! The worker: decides what was accepted, and does what follows a sale, until it is told to
+//! stop.
 //!
 //! Any number of workers, in any number of processes, share the work without a leader: they
-//! skip each other's claims. Stopping is graceful: the batch in hand is finished first.
+//! skip each other's claims. Stopping is graceful: the batch in hand is finished first, and
+//! tasks under way get as long as they may take.
 
 mod housekeeper;
+mod pulse;
+mod registry;
 mod source;
 mod sweeper;
+mod tally;
+mod tasks;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::housekeeper::Housekeeper;
-use self::{source::Source, sweeper::Sweeper};
+use self::{pulse::Pulse, source::Source, sweeper::Sweeper, tally::Tally, tasks::Tasks};
 use crate::{
     clock::Clock,
+    domain::IdGenerator,
     error::Error,
-    queue::OrderQueue,
+    process::Processing,
+    queue::{OrderQueue, Topic},
     store::{Store, Strategy},
 };
+
+pub(crate) use registry::REMEMBERED;
+pub use registry::{Counts, DEAD_AFTER, Heartbeat, WorkerState, WorkerStore};
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
@@ -100,15 +112,26 @@ struct Step {
     full: bool,
 }
 
-/// Decides pending orders.
+/// Decides pending orders, and does tasks if it has a processor.
 pub struct Worker {
+    pulse: Pulse,
     source: Source,
+    tasks: Option<Tasks>,
     sweeper: Option<Sweeper>,
     housekeeper: Housekeeper,
+    parts: Parts,
     options: WorkerOptions,
     wake: Arc<Notify>,
     /// Tells the further lanes that one is not enough.
     more: Notify,
+}
+
+/// What a part of the worker is made of.
+struct Parts {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    id: Uuid,
+    tally: Arc<Tally>,
 }
 
 impl Worker {
@@ -129,14 +152,47 @@ impl Worker {
                 options,
             )
         });
+        let parts = Parts {
+            id: IdGenerator::default().next(clock.now()),
+            tally: Arc::default(),
+            store,
+            clock,
+        };
+        let (store, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.clock));
+        let tally = Arc::clone(&parts.tally);
         Self {
             housekeeper: Housekeeper::new(Arc::clone(&store), Arc::clone(&clock)),
-            source: Source::new(store, queue, clock, options),
+            pulse: Pulse::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                parts.id,
+                Arc::clone(&tally),
+            ),
+            source: Source::new(store, queue, clock, options, tally),
+            tasks: None,
             sweeper,
+            parts,
             options,
             wake: Arc::new(Notify::new()),
             more: Notify::new(),
         }
+    }
+
+    /// Does what follows a sale, too.
+    #[must_use]
+    pub fn processing(mut self, processing: Processing) -> Self {
+        let parts = &self.parts;
+        let mut tasks = Tasks::new(
+            Arc::clone(&parts.store),
+            Arc::clone(&parts.clock),
+            processing,
+            parts.id,
+            Arc::clone(&parts.tally),
+        );
+        tasks.watcher = self.source.watcher();
+        tasks.sold = self.source.sold();
+        self.tasks = Some(tasks);
+        self
     }
 
     /// Looks for work at once when told, instead of at the next poll.
@@ -146,33 +202,81 @@ impl Worker {
         self
     }
 
-    /// Tells whoever follows orders after each batch that was decided.
+    /// Tells whoever follows orders after each batch that was decided, and each group of
+    /// tasks that were done.
     #[must_use]
     pub fn waking(mut self, watcher: Arc<Notify>) -> Self {
+        if let Some(tasks) = &mut self.tasks {
+            tasks.watcher = Arc::clone(&watcher);
+        }
         self.source.wake_after_decisions(watcher);
         self
     }
 
-    /// Works until `stop` is cancelled; the batch in hand is finished.
+    /// Looks for tasks at once when told that something was sold, instead of at the next poll.
+    #[must_use]
+    pub fn woken_by_sales(mut self, sold: Arc<Notify>) -> Self {
+        if let Some(tasks) = &mut self.tasks {
+            tasks.sold = Arc::clone(&sold);
+        }
+        self.source.wake_after_sales(sold);
+        self
+    }
+
+    /// Works until `stop` is cancelled; the batch in hand is finished, and so are the tasks
+    /// under way.
     pub async fn run(&self, stop: CancellationToken) -> Decided {
+        let (topics, end) = (self.topics(), CancellationToken::new());
         let sweep = async {
             if let Some(sweeper) = &self.sweeper {
                 sweeper.run(&stop).await;
             }
         };
-        let (decided, (), ()) =
-            tokio::join!(self.decide_until(&stop), sweep, self.housekeeper.run(&stop));
-        decided
+        let process = async {
+            if let Some(tasks) = &self.tasks {
+                tasks.run(&self.pulse, &stop).await;
+            }
+        };
+        let work = async {
+            let (decided, (), (), ()) = tokio::join!(
+                self.decide_until(&stop),
+                sweep,
+                process,
+                self.housekeeper.run(&stop)
+            );
+            end.cancel();
+            decided
+        };
+        tokio::join!(work, self.pulse.run(&topics, &end)).0
     }
 
     /// Works until nothing is left to do, or until `stop` is cancelled. Goes by the database,
-    /// which knows of every order, wherever else they wait.
+    /// which knows of every order, wherever else they wait. Tasks that wait for their retry are
+    /// left, and so is a topic that is paused.
     ///
     /// # Errors
     /// The first that persists: what is not decided by then stays pending.
     pub async fn drain(&self, stop: &CancellationToken) -> Result<Decided, Error> {
-        let lanes = (0..self.options.lanes.max(1)).map(|_| self.drain_lane(stop));
-        Ok(try_join_all(lanes).await?.into_iter().sum())
+        let topics = self.topics();
+        self.pulse.beat(&topics, None).await?;
+        let mut decided = Decided::default();
+        if self.pulse.is_open(Topic::Validate) {
+            let lanes = (0..self.options.lanes.max(1)).map(|_| self.drain_lane(stop));
+            decided = try_join_all(lanes).await?.into_iter().sum();
+        }
+        if let Some(tasks) = &self.tasks
+            && self.pulse.is_open(Topic::Process)
+        {
+            tasks.drain(&self.pulse, stop).await;
+        }
+        let now = self.parts.clock.now();
+        self.pulse.beat(&topics, Some(now)).await?;
+        Ok(decided)
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        let process = self.tasks.is_some().then_some(Topic::Process);
+        std::iter::once(Topic::Validate).chain(process).collect()
     }
 
     async fn drain_lane(&self, stop: &CancellationToken) -> Result<Decided, Error> {
@@ -204,9 +308,15 @@ impl Worker {
         decided
     }
 
+    /// Waits until there is no pause; false once `stop` is cancelled.
+    async fn may_decide(&self, stop: &CancellationToken) -> bool {
+        let opened = self.pulse.opened(Topic::Validate);
+        stop.run_until_cancelled(opened).await.is_some() && !stop.is_cancelled()
+    }
+
     async fn first_lane(&self, stop: &CancellationToken) -> Decided {
         let mut decided = Decided::default();
-        while !stop.is_cancelled() {
+        while self.may_decide(stop).await {
             let start = Instant::now();
             let pause = match self.source.step().await {
                 Ok(step) => {
@@ -245,7 +355,7 @@ impl Worker {
             // What goes wrong goes wrong in the first lane, too, which tells and waits.
             while let Ok(step) = self.source.step().await {
                 decided += step.decided;
-                if !step.full || stop.is_cancelled() {
+                if !step.full || stop.is_cancelled() || !self.pulse.is_open(Topic::Validate) {
                     break;
                 }
             }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Mutex, Notify};
 
-use super::{Decided, Step, WorkerOptions};
+use super::{Decided, Step, WorkerOptions, tally::Tally};
 use crate::{
     clock::Clock,
     decide::Decision,
@@ -34,6 +34,8 @@ pub(super) struct Source {
     clock: Arc<dyn Clock>,
     options: WorkerOptions,
     watcher: Arc<Notify>,
+    sold: Arc<Notify>,
+    tally: Arc<Tally>,
 }
 
 impl Source {
@@ -42,6 +44,7 @@ impl Source {
         queue: Option<Arc<dyn OrderQueue>>,
         clock: Arc<dyn Clock>,
         options: WorkerOptions,
+        tally: Arc<Tally>,
     ) -> Self {
         Self {
             hands: Mutex::default(),
@@ -50,7 +53,21 @@ impl Source {
             clock,
             options,
             watcher: Arc::default(),
+            sold: Arc::default(),
+            tally,
         }
+    }
+
+    pub(super) fn watcher(&self) -> Arc<Notify> {
+        Arc::clone(&self.watcher)
+    }
+
+    pub(super) fn sold(&self) -> Arc<Notify> {
+        Arc::clone(&self.sold)
+    }
+
+    pub(super) fn wake_after_sales(&mut self, sold: Arc<Notify>) {
+        self.sold = sold;
     }
 
     pub(super) fn wake_after_decisions(&mut self, watcher: Arc<Notify>) {
@@ -232,6 +249,11 @@ impl Source {
         let outcome = self.store.decide(pick, strategy, self.clock.now()).await?;
         if !outcome.results.is_empty() {
             self.watcher.notify_one();
+            let decided = tally(&outcome.results);
+            self.tally.decided(decided);
+            if decided.sold > 0 {
+                self.sold.notify_one();
+            }
         }
         Ok(outcome.results)
     }

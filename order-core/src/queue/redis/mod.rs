@@ -331,6 +331,7 @@ impl OrderQueue for RedisQueue {
             dead,
             oldest_age_seconds: Duration::from_millis(oldest_age_ms).as_secs_f64(),
             paused: paused == 1,
+            capped: false,
         })
     }
 }

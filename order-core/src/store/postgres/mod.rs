@@ -9,6 +9,7 @@
 
 mod accept;
 mod conditional;
+mod due;
 mod frontier;
 mod keys;
 mod orders;
@@ -16,7 +17,9 @@ mod products;
 mod read;
 mod stats;
 pub(crate) mod steps;
+mod tasks;
 mod turn;
+mod workers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,11 +29,16 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::frontier::Frontier;
+use self::{due::Due, frontier::Frontier};
 use super::{Imbalance, Store};
 use tokio::sync::Mutex;
 
-use crate::{clock::Clock, domain::ProductId, error::Error, queue::PostgresQueue};
+use crate::{
+    clock::Clock,
+    domain::ProductId,
+    error::Error,
+    queue::{OrderQueue, PostgresQueue},
+};
 
 /// Settings of every session.
 ///
@@ -78,6 +86,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     pool: PgPool,
     frontier: Arc<Frontier>,
+    due: Arc<Due>,
     /// Held from the claim of a batch until its products are locked: batches of this process
     /// have their turns in the order of their claims, and one claims while another writes.
     turnstile: Arc<Mutex<()>>,
@@ -117,6 +126,7 @@ impl PostgresStore {
         Ok(Self {
             pool,
             frontier: Arc::default(),
+            due: Arc::default(),
             turnstile: Arc::default(),
         })
     }
@@ -136,6 +146,10 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        Arc::new(self.queue(clock))
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())

@@ -9,6 +9,7 @@ use super::{
     PostgresStore,
     read::{OrderRow, load, with_lines},
     steps::lock,
+    tasks::cancel_task,
 };
 use crate::{
     domain::{
@@ -16,8 +17,9 @@ use crate::{
         ProductId, Progress,
     },
     error::Error,
+    queue::MAX_COUNTED,
     store::{
-        Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
+        Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
         progress_rows::{ProgressRow, select_progress},
@@ -74,6 +76,10 @@ impl OrderStore for PostgresStore {
         limit: usize,
     ) -> Result<Vec<OrderId>, Error> {
         with_retry!(_retry => self.pending_before_once(before, limit))
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        with_retry!(_retry => self.backlog_once())
     }
 }
 
@@ -134,6 +140,19 @@ impl PostgresStore {
         Ok(ids.into_iter().map(OrderId).collect())
     }
 
+    async fn backlog_once(&self) -> Result<Backlog, Error> {
+        let (orders, oldest_at): (i64, Option<DateTime<Utc>>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM (SELECT FROM orders WHERE status <= 'pending' LIMIT $1) o),
+                    (SELECT created_at FROM orders WHERE status <= 'pending'
+                     ORDER BY status, id LIMIT 1)",
+        )
+        .bind(i64::from(MAX_COUNTED))
+        .fetch_one(&self.pool)
+        .await?;
+        let orders = orders.unsigned_abs();
+        Ok(Backlog { orders, oldest_at })
+    }
+
     /// Made again after a commit in doubt, it finds the order cancelled and answers that.
     async fn cancel_once(
         &self,
@@ -159,12 +178,16 @@ impl PostgresStore {
         } else {
             Vec::new()
         };
+        let was_sold = order.gives_back_when_cancelled();
         let order = order.cancelled(at)?;
         sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1")
             .bind(id.0)
             .bind(at)
             .execute(&mut *tx)
             .await?;
+        if was_sold {
+            cancel_task(&mut tx, id, at).await?;
+        }
         tx.commit().await.map_err(on_commit)?;
         Ok(Some(Cancelled { order, changed }))
     }

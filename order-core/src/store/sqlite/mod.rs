@@ -13,7 +13,9 @@ mod products;
 mod read;
 mod stats;
 mod steps;
+mod tasks;
 mod turn;
+mod workers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +27,12 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{Imbalance, Store};
-use crate::{clock::Clock, domain::ProductId, error::Error, queue::SqliteQueue};
+use crate::{
+    clock::Clock,
+    domain::ProductId,
+    error::Error,
+    queue::{OrderQueue, SqliteQueue},
+};
 
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,6 +91,10 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
+        Arc::new(self.queue(clock))
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())

@@ -9,6 +9,7 @@ use super::{
     SqliteStore, json_ids,
     read::{OrderRow, load, with_lines},
     steps,
+    tasks::cancel_task,
 };
 use crate::{
     domain::{
@@ -16,13 +17,14 @@ use crate::{
         Progress,
     },
     error::Error,
+    queue::MAX_COUNTED,
     store::{
-        Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
+        Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
         plan,
         progress_rows::{ProgressRow, select_progress},
         retry::with_retry,
-        rows::{Micros, select_order},
+        rows::{Micros, StoredTime, select_order},
         strategy,
     },
 };
@@ -109,6 +111,20 @@ impl OrderStore for SqliteStore {
         .await?;
         Ok(ids.into_iter().map(OrderId).collect())
     }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        let (orders, oldest_at): (i64, Option<Micros>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM orders WHERE status = 'pending' LIMIT ?1)),
+                    (SELECT created_at FROM orders WHERE status = 'pending' ORDER BY id LIMIT 1)",
+        )
+        .bind(i64::from(MAX_COUNTED))
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(Backlog {
+            orders: orders.unsigned_abs(),
+            oldest_at: oldest_at.map(StoredTime::time).transpose()?,
+        })
+    }
 }
 
 impl SqliteStore {
@@ -136,12 +152,16 @@ impl SqliteStore {
         } else {
             Vec::new()
         };
+        let was_sold = order.gives_back_when_cancelled();
         let order = order.cancelled(at)?;
         sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = ?2 WHERE id = ?1")
             .bind(id.0)
             .bind(Micros::from(at))
             .execute(&mut *tx)
             .await?;
+        if was_sold {
+            cancel_task(&mut tx, id, at).await?;
+        }
         tx.commit().await.map_err(on_commit)?;
         Ok(Some(Cancelled { order, changed }))
     }

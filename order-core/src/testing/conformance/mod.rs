@@ -9,6 +9,7 @@ mod progress;
 mod queue;
 mod races;
 mod stats;
+mod tasks;
 
 use std::{future::Future, sync::Arc};
 
@@ -55,6 +56,15 @@ where
     stats::folding_changes_no_sum(&bench(&fresh).await).await;
     stats::the_newest_orders_are_told_about(&bench(&fresh).await).await;
     stats::tallies_are_exact_when_everybody_comes(&bench(&fresh).await).await;
+    tasks::every_sale_has_its_task_however_it_was_sold(&bench(&fresh).await).await;
+    tasks::a_task_that_is_done_completes_its_order_once(&bench(&fresh).await).await;
+    tasks::a_failed_attempt_is_kept_and_made_again(&bench(&fresh).await).await;
+    tasks::a_lease_that_ran_out_is_a_failed_attempt(&bench(&fresh).await).await;
+    tasks::cancelling_takes_the_task_or_turns_it(&bench(&fresh).await).await;
+    tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&bench(&fresh).await).await;
+    tasks::a_task_is_put_on_the_queue_again(&bench(&fresh).await).await;
+    tasks::a_pause_holds_tasks_and_workers_hear_of_it(&bench(&fresh).await).await;
+    tasks::what_is_pending_is_counted(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
     races::cancelling_and_deciding_agree(&bench(&fresh).await).await;

@@ -1,0 +1,58 @@
+-- What follows a sale: its task, who works on it, and what went wrong.
+
+-- The entries of the topic `process` are tasks. An order that was sold before this was here
+-- has none: whoever wants one for it asks for it, order by order.
+ALTER TABLE queue_entries
+    -- How often it was ever claimed: attempts count from the start after a redrive, this does not.
+    ADD COLUMN runs        integer     NOT NULL DEFAULT 0 CONSTRAINT queue_entries_runs_range CHECK (runs >= 0),
+    -- The order was cancelled after a claim: what was done for it is to be undone.
+    ADD COLUMN compensates boolean     NOT NULL DEFAULT false,
+    ADD COLUMN worker_id   uuid,
+    ADD COLUMN claimed_at  timestamptz;
+
+-- Tasks of one decision are due at the same time: without the order in it, they share one key.
+DROP INDEX queue_entries_claimable;
+CREATE INDEX queue_entries_claimable ON queue_entries (topic, visible_at) WHERE dead_at IS NULL;
+CREATE INDEX queue_entries_dead ON queue_entries (topic, dead_at DESC, order_id) WHERE dead_at IS NOT NULL;
+
+-- An order that is sold gets its task in the same statement, whichever way it was sold: there
+-- is no second write that could be lost.
+CREATE FUNCTION sales_get_tasks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO queue_entries (topic, order_id, visible_at)
+    SELECT 'process', id, decided_at FROM new_orders WHERE status = 'success'
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER orders_sold_at_once AFTER INSERT ON orders
+    REFERENCING NEW TABLE AS new_orders FOR EACH STATEMENT EXECUTE FUNCTION sales_get_tasks();
+CREATE TRIGGER orders_sold AFTER UPDATE ON orders
+    REFERENCING NEW TABLE AS new_orders FOR EACH STATEMENT EXECUTE FUNCTION sales_get_tasks();
+
+-- The attempts that failed.
+CREATE TABLE process_attempts (
+    order_id   uuid        NOT NULL,
+    attempt    integer     NOT NULL CONSTRAINT process_attempts_attempt_positive CHECK (attempt >= 1),
+    worker_id  uuid,
+    started_at timestamptz NOT NULL,
+    ended_at   timestamptz NOT NULL,
+    error      text        NOT NULL CONSTRAINT process_attempts_error_length CHECK (char_length(error) BETWEEN 1 AND 2000),
+    PRIMARY KEY (order_id, attempt)
+);
+
+-- Who works, or did so lately.
+CREATE TABLE workers (
+    id           uuid        PRIMARY KEY,
+    host         text        NOT NULL CONSTRAINT workers_host_length CHECK (char_length(host) <= 255),
+    pid          bigint      NOT NULL,
+    version      text        NOT NULL,
+    topics       text        NOT NULL,
+    started_at   timestamptz NOT NULL,
+    heartbeat_at timestamptz NOT NULL,
+    stopped_at   timestamptz,
+    sold         bigint      NOT NULL,
+    failed       bigint      NOT NULL,
+    processed    bigint      NOT NULL,
+    in_flight    bigint      NOT NULL
+) WITH (fillfactor = 50); -- Each row is rewritten every second.

@@ -1,0 +1,345 @@
+//! Tasks: entries of the topic `process`.
+//!
+//! A claim locks entries only, skipping what others hold, and so waits for nobody. Whoever
+//! writes how tasks ended locks their orders first, in id order, then their entries: the rest
+//! of the lock order. Attempts are kept last, when no entry is waited for any more.
+
+use std::{collections::HashMap, time::Instant};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use super::{PostgresStore, read::load};
+use crate::{
+    domain::OrderId,
+    error::Error,
+    process::{Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskStatus, TaskStore},
+    store::{
+        error::on_commit,
+        retry::with_retry,
+        task_rows::{
+            self, Asked, ClaimedRow, claimed, lease_ran_out, select_attempts, select_task, storable,
+        },
+    },
+};
+
+type TaskRow = task_rows::TaskRow<DateTime<Utc>>;
+type AttemptRow = task_rows::AttemptRow<DateTime<Utc>>;
+
+/// The order of the rows is one that only the index of what is due has.
+const CLAIM: &str = concat!(
+    "WITH due AS MATERIALIZED (
+         SELECT order_id, runs, visible_at, claim_id, worker_id, claimed_at FROM queue_entries
+         WHERE topic = 'process' AND dead_at IS NULL AND visible_at BETWEEN $1 AND $2
+           AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = 'process')
+         ORDER BY visible_at LIMIT $3 FOR UPDATE SKIP LOCKED),
+     lapsed AS (
+         INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
+         SELECT order_id, runs, worker_id, coalesce(claimed_at, visible_at), visible_at, ",
+    lease_ran_out!(),
+    "    FROM due WHERE claim_id IS NOT NULL ON CONFLICT DO NOTHING),
+     claimed AS (
+         UPDATE queue_entries
+         SET attempts = attempts + 1, runs = runs + 1, visible_at = $4, claim_id = $5,
+             worker_id = $6, claimed_at = $2
+         WHERE topic = 'process' AND order_id = ANY(ARRAY(SELECT order_id FROM due))
+         RETURNING order_id, attempts, runs, compensates)
+     SELECT claimed.*, (SELECT max(visible_at) FROM due) AS last FROM claimed"
+);
+
+/// What is done leaves the queue, unless it was cancelled meanwhile, so that it is to be undone.
+const DONE: &str = "DELETE FROM queue_entries
+     WHERE topic = 'process' AND order_id = ANY($1)
+       AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'
+       AND compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean";
+
+/// What is not done goes back, or is dead; what was cancelled meanwhile is due at once.
+const NOT_DONE: &str = "
+    UPDATE queue_entries
+    SET claim_id = NULL,
+        visible_at = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
+            THEN coalesce(($2::jsonb -> order_id::text ->> 'retry_at')::timestamptz, visible_at)
+            ELSE $3 END,
+        dead_at = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
+            AND $2::jsonb -> order_id::text ->> 'reason' IS NOT NULL THEN $3 END,
+        reason = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
+            THEN $2::jsonb -> order_id::text ->> 'reason' END,
+        attempts = attempts - CASE WHEN attempts > 0
+            AND ($2::jsonb -> order_id::text -> 'not_made')::boolean THEN 1 ELSE 0 END
+    WHERE topic = 'process' AND order_id = ANY($1)
+      AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'";
+
+/// The index gives the rows in id order: they are locked in it.
+const COMPLETE: &str = "UPDATE orders SET status = 'completed', completed_at = $2
+     WHERE id = ANY($1) AND status::text = 'success'";
+
+const KEEP_ATTEMPTS: &str = "
+    INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::timestamptz[],
+                         $5::timestamptz[], $6::text[])
+    ON CONFLICT DO NOTHING";
+
+const PUT: &str = "
+    INSERT INTO queue_entries (topic, order_id, visible_at, runs)
+    VALUES ('process', $1, $2,
+            coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0))
+    ON CONFLICT (topic, order_id) DO NOTHING";
+
+/// What is dead or delayed is due; what is under a lease keeps it.
+const HURRY: &str = "
+    UPDATE queue_entries
+    SET attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END, dead_at = NULL,
+        reason = NULL,
+        visible_at = CASE WHEN claim_id IS NULL THEN least(visible_at, $2) ELSE visible_at END
+    WHERE topic = 'process' AND order_id = $1";
+
+#[async_trait]
+impl TaskStore for PostgresStore {
+    /// Made once: a claim whose answer is lost would not be found again. Its lease runs out.
+    async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let mut rows = self
+            .claim_due(&mut connection, claim, self.due.from())
+            .await?;
+        if rows.is_empty() {
+            rows = self
+                .claim_due(&mut connection, claim, DateTime::UNIX_EPOCH)
+                .await?;
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = rows.iter().map(|row| row.order_id).collect();
+        let orders = load(&mut connection, ids).await?;
+        Ok(claimed(rows, claim.id, orders))
+    }
+
+    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+        with_retry!(_retry => self.end_tasks_once(ended, at))
+    }
+
+    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
+        with_retry!(_retry => self.put_task_once(id, at))
+    }
+
+    async fn task_history(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<TaskHistory>, Error> {
+        with_retry!(_retry => self.task_history_once(id, at))
+    }
+}
+
+impl PostgresStore {
+    async fn claim_due(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        from: DateTime<Utc>,
+    ) -> Result<Vec<ClaimedRow>, Error> {
+        let began = Instant::now();
+        let rows: Vec<DueRow> = sqlx::query_as(CLAIM)
+            .bind(from)
+            .bind(claim.at)
+            .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
+            .bind(claim.at + claim.lease)
+            .bind(claim.id)
+            .bind(claim.worker_id)
+            .fetch_all(connection)
+            .await?;
+        let last = rows.first().map(|row| row.last);
+        self.due.claimed(from, began, last, rows.len() >= claim.max);
+        Ok(rows.into_iter().map(|row| row.claimed).collect())
+    }
+
+    async fn end_tasks_once(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+        let mut tx = self.pool.begin().await?;
+        let done = |ended: &&Ended| ended.ending == Ending::Done;
+        let ids = |ended: &Ended| ended.lease.order_id.0;
+        let sold: Vec<Uuid> = ended
+            .iter()
+            .filter(done)
+            .filter(|ended| !ended.kind.compensates())
+            .map(ids)
+            .collect();
+        let mut completed = 0;
+        if !sold.is_empty() {
+            let query = sqlx::query(COMPLETE).bind(sold).bind(at);
+            completed = query.execute(&mut *tx).await?.rows_affected();
+        }
+        let left = leave(&mut tx, ended.iter().filter(done).map(ids).collect(), ended).await?;
+        if left < ended.len() as u64 {
+            let all: Vec<Uuid> = ended.iter().map(ids).collect();
+            sqlx::query(NOT_DONE)
+                .bind(all)
+                .bind(endings(ended))
+                .bind(at)
+                .execute(&mut *tx)
+                .await?;
+        }
+        keep_attempts(&mut tx, ended).await?;
+        tx.commit().await.map_err(on_commit)?;
+        Ok(completed)
+    }
+
+    async fn put_task_once(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<TaskStatus>, Error> {
+        let mut tx = self.pool.begin().await?;
+        let status: Option<String> =
+            sqlx::query_scalar("SELECT status::text FROM orders WHERE id = $1 FOR NO KEY UPDATE")
+                .bind(id.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+        let Some(status) = status else {
+            return Ok(None);
+        };
+        let steps: &[&'static str] = match Asked::of(&status)? {
+            Asked::Sold => &[PUT, HURRY],
+            Asked::Cancelled => &[HURRY],
+        };
+        for step in steps {
+            sqlx::query(*step)
+                .bind(id.0)
+                .bind(at)
+                .execute(&mut *tx)
+                .await?;
+        }
+        let task = task(&mut tx, id, at).await?;
+        tx.commit().await.map_err(on_commit)?;
+        let cancelled = Error::OrderState {
+            status: crate::domain::OrderStatus::Cancelled,
+        };
+        task.ok_or(cancelled).map(Some)
+    }
+
+    async fn task_history_once(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<TaskHistory>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let found: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM orders WHERE id = $1)")
+            .bind(id.0)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !found {
+            return Ok(None);
+        }
+        let rows: Vec<AttemptRow> =
+            sqlx::query_as(select_attempts!("WHERE order_id = $1 ORDER BY attempt"))
+                .bind(id.0)
+                .fetch_all(&mut *connection)
+                .await?;
+        let attempts: Result<Vec<Attempt>, Error> =
+            rows.into_iter().map(Attempt::try_from).collect();
+        Ok(Some(TaskHistory {
+            attempts: attempts?,
+            task: task(&mut connection, id, at).await?,
+        }))
+    }
+}
+
+/// A claimed entry, with the last of the times at which those of its claim were due.
+#[derive(sqlx::FromRow)]
+struct DueRow {
+    #[sqlx(flatten)]
+    claimed: ClaimedRow,
+    last: DateTime<Utc>,
+}
+
+/// Turns the task of an order that is being cancelled: one that nobody claimed goes; of any
+/// other, what was done is to be undone. An attempt that is under way keeps its lease.
+pub(super) async fn cancel_task(
+    connection: &mut PgConnection,
+    id: OrderId,
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    const GO: &str = "DELETE FROM queue_entries
+         WHERE topic = 'process' AND order_id = $1 AND runs = 0";
+    const TURN: &str = "UPDATE queue_entries
+         SET compensates = true, attempts = 0, dead_at = NULL, reason = NULL,
+             visible_at = CASE WHEN claim_id IS NULL THEN $2 ELSE visible_at END
+         WHERE topic = 'process' AND order_id = $1";
+    sqlx::query(GO).bind(id.0).execute(&mut *connection).await?;
+    let turn = sqlx::query(TURN).bind(id.0).bind(at);
+    turn.execute(connection).await?;
+    Ok(())
+}
+
+async fn task(
+    connection: &mut PgConnection,
+    id: OrderId,
+    at: DateTime<Utc>,
+) -> Result<Option<TaskStatus>, Error> {
+    let row: Option<TaskRow> =
+        sqlx::query_as(select_task!("WHERE topic = 'process' AND order_id = $1"))
+            .bind(id.0)
+            .fetch_optional(connection)
+            .await?;
+    row.map(|row| row.status(at)).transpose()
+}
+
+/// Takes what is done off the queue; how many those were.
+async fn leave(
+    connection: &mut PgConnection,
+    done: Vec<Uuid>,
+    ended: &[Ended],
+) -> Result<u64, Error> {
+    if done.is_empty() {
+        return Ok(0);
+    }
+    let query = sqlx::query(DONE).bind(done).bind(endings(ended));
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
+/// What the statements want to know of each attempt, by order.
+fn endings(ended: &[Ended]) -> Json<HashMap<Uuid, serde_json::Value>> {
+    let ending = |ended: &Ended| {
+        let (retry_at, reason) = match &ended.ending {
+            Ending::Done => (None, None),
+            Ending::Retry(at, _) => (Some(*at), None),
+            Ending::Dead(reason) | Ending::Exhausted(reason) => (None, Some(storable(reason))),
+        };
+        let ending = json!({
+            "claim_id": ended.lease.claim_id,
+            "compensates": ended.kind.compensates(),
+            "retry_at": retry_at,
+            "reason": reason,
+            "not_made": matches!(ended.ending, Ending::Exhausted(_)),
+        });
+        (ended.lease.order_id.0, ending)
+    };
+    Json(ended.iter().map(ending).collect())
+}
+
+async fn keep_attempts(connection: &mut PgConnection, ended: &[Ended]) -> Result<(), Error> {
+    let failed: Vec<(&Ended, &str)> = ended
+        .iter()
+        .filter_map(|ended| Some((ended, ended.error()?)))
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let runs = failed
+        .iter()
+        .map(|(ended, _)| i32::try_from(ended.run).unwrap_or(i32::MAX));
+    let orders = failed.iter().map(|(ended, _)| ended.lease.order_id.0);
+    let errors = failed.iter().map(|(_, error)| storable(error));
+    sqlx::query(KEEP_ATTEMPTS)
+        .bind(orders.collect::<Vec<Uuid>>())
+        .bind(runs.collect::<Vec<i32>>())
+        .bind(failed.iter().map(|(e, _)| e.worker_id).collect::<Vec<_>>())
+        .bind(failed.iter().map(|(e, _)| e.started_at).collect::<Vec<_>>())
+        .bind(failed.iter().map(|(e, _)| e.ended_at).collect::<Vec<_>>())
+        .bind(errors.collect::<Vec<String>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}

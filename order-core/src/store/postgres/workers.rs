@@ -1,0 +1,71 @@
+//! Who works, and which topics are paused.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::PostgresStore;
+use crate::{
+    error::Error,
+    queue::Topic,
+    store::{
+        retry::with_retry,
+        task_rows::{self, names, select_worker, stored, topics},
+    },
+    worker::{Heartbeat, REMEMBERED, WorkerStore},
+};
+
+type WorkerRow = task_rows::WorkerRow<DateTime<Utc>>;
+
+#[async_trait]
+impl WorkerStore for PostgresStore {
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        with_retry!(_retry => self.heartbeat_once(beat))
+    }
+
+    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+        with_retry!(_retry => self.workers_once())
+    }
+}
+
+impl PostgresStore {
+    async fn heartbeat_once(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        // A worker that forgets others skips what another is forgetting, and never itself.
+        let paused: Vec<String> = sqlx::query_scalar(
+            "WITH forgotten AS (
+                 DELETE FROM workers WHERE id = ANY(ARRAY(
+                     SELECT id FROM workers WHERE heartbeat_at < $13 AND id <> $1
+                     FOR UPDATE SKIP LOCKED))),
+             told AS (
+                 INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
+                                      stopped_at, sold, failed, processed, in_flight)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 ON CONFLICT (id) DO UPDATE
+                 SET heartbeat_at = $7, stopped_at = $8, sold = $9, failed = $10,
+                     processed = $11, in_flight = $12)
+             SELECT topic FROM queue_pauses ORDER BY topic",
+        )
+        .bind(beat.id)
+        .bind(&beat.host)
+        .bind(i64::from(beat.pid))
+        .bind(&beat.version)
+        .bind(names(&beat.topics))
+        .bind(beat.started_at)
+        .bind(beat.heartbeat_at)
+        .bind(beat.stopped_at)
+        .bind(stored(beat.counts.sold))
+        .bind(stored(beat.counts.failed))
+        .bind(stored(beat.counts.processed))
+        .bind(stored(beat.counts.in_flight))
+        .bind(beat.heartbeat_at - REMEMBERED)
+        .fetch_all(&self.pool)
+        .await?;
+        topics(paused)
+    }
+
+    async fn workers_once(&self) -> Result<Vec<Heartbeat>, Error> {
+        let rows: Vec<WorkerRow> = sqlx::query_as(select_worker!("ORDER BY id DESC"))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(Heartbeat::try_from).collect()
+    }
+}

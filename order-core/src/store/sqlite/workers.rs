@@ -1,0 +1,70 @@
+//! Who works, and which topics are paused.
+
+use async_trait::async_trait;
+
+use super::SqliteStore;
+use crate::{
+    error::Error,
+    queue::Topic,
+    store::{
+        error::on_commit,
+        retry::with_retry,
+        rows::Micros,
+        task_rows::{self, names, select_worker, stored, topics},
+    },
+    worker::{Heartbeat, REMEMBERED, WorkerStore},
+};
+
+type WorkerRow = task_rows::WorkerRow<Micros>;
+
+#[async_trait]
+impl WorkerStore for SqliteStore {
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        with_retry!(_retry => self.heartbeat_once(beat))
+    }
+
+    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+        let rows: Vec<WorkerRow> = sqlx::query_as(select_worker!("ORDER BY id DESC"))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.into_iter().map(Heartbeat::try_from).collect()
+    }
+}
+
+impl SqliteStore {
+    async fn heartbeat_once(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM workers WHERE heartbeat_at < ?1")
+            .bind(Micros::from(beat.heartbeat_at - REMEMBERED))
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
+                                  stopped_at, sold, failed, processed, in_flight)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (id) DO UPDATE
+             SET heartbeat_at = ?7, stopped_at = ?8, sold = ?9, failed = ?10,
+                 processed = ?11, in_flight = ?12",
+        )
+        .bind(beat.id)
+        .bind(&beat.host)
+        .bind(i64::from(beat.pid))
+        .bind(&beat.version)
+        .bind(names(&beat.topics))
+        .bind(Micros::from(beat.started_at))
+        .bind(Micros::from(beat.heartbeat_at))
+        .bind(beat.stopped_at.map(Micros::from))
+        .bind(stored(beat.counts.sold))
+        .bind(stored(beat.counts.failed))
+        .bind(stored(beat.counts.processed))
+        .bind(stored(beat.counts.in_flight))
+        .execute(&mut *tx)
+        .await?;
+        let paused: Vec<String> =
+            sqlx::query_scalar("SELECT topic FROM queue_pauses ORDER BY topic")
+                .fetch_all(&mut *tx)
+                .await?;
+        tx.commit().await.map_err(on_commit)?;
+        topics(paused)
+    }
+}

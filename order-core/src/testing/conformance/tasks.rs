@@ -1,0 +1,406 @@
+//! What a store must do with tasks.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::Bench;
+use crate::{
+    Error,
+    domain::{NewOrder, OrderId, OrderStatus},
+    process::{Claim, Claimed, Ended, Ending, TaskKind, TaskState, TaskStatus},
+    queue::Topic,
+    store::{Pick, Strategy},
+    worker::{Counts, Heartbeat, WorkerState},
+};
+
+const LEASE: TimeDelta = TimeDelta::seconds(30);
+
+impl Bench {
+    /// Orders of one piece each, sold at once.
+    async fn sold(&self, count: usize) -> Vec<OrderId> {
+        let product = self.product("p", 100).await;
+        let orders = self.orders(count, &[(product.id, 1)]);
+        let outcome = self.store.purchase(&orders, Strategy::Batch).await;
+        assert!(outcome.unwrap().results.iter().all(Result::is_ok));
+        orders.iter().map(NewOrder::id).collect()
+    }
+
+    async fn claim(&self, max: usize, at: DateTime<Utc>) -> Vec<Claimed> {
+        let claim = Claim {
+            id: self.ids.next(at),
+            worker_id: Uuid::max(),
+            max,
+            at,
+            lease: LEASE.to_std().unwrap(),
+        };
+        self.store.claim_tasks(&claim).await.unwrap()
+    }
+
+    async fn end(&self, claimed: &Claimed, ending: Ending, at: DateTime<Utc>) -> u64 {
+        let ended = Ended {
+            lease: claimed.lease,
+            kind: claimed.kind,
+            run: claimed.run,
+            worker_id: Uuid::max(),
+            started_at: at - TimeDelta::seconds(1),
+            ended_at: at,
+            ending,
+        };
+        self.store.end_tasks(&[ended], at).await.unwrap()
+    }
+
+    async fn task(&self, id: OrderId, at: DateTime<Utc>) -> Option<TaskStatus> {
+        let history = self.store.task_history(id, at).await.unwrap();
+        history.unwrap().task
+    }
+
+    async fn errors(&self, id: OrderId) -> Vec<(u32, String)> {
+        let history = self.store.task_history(id, self.at).await.unwrap();
+        let attempts = history.unwrap().attempts.into_iter();
+        attempts.map(|a| (a.attempt, a.error)).collect()
+    }
+
+    async fn status(&self, id: OrderId) -> OrderStatus {
+        self.store.order(id).await.unwrap().unwrap().status
+    }
+}
+
+fn later(bench: &Bench, seconds: i64) -> DateTime<Utc> {
+    bench.at + TimeDelta::seconds(seconds)
+}
+
+pub(super) async fn every_sale_has_its_task_however_it_was_sold(bench: &Bench) {
+    let product = bench.product("p", 5).await;
+    let mut expected = Vec::new();
+    for strategy in Strategy::ALL {
+        let orders = bench.orders(2, &[(product.id, 1)]);
+        bench.store.accept(&orders[..1]).await.unwrap();
+        let decided = bench
+            .store
+            .decide(Pick::Oldest(9), strategy, bench.at)
+            .await;
+        let decided = decided.unwrap().results.remove(0);
+        if decided.1.is_ok() {
+            expected.push(decided.0);
+        }
+        let bought = bench.store.purchase(&orders[1..], strategy).await.unwrap();
+        expected.extend(bought.results.into_iter().flatten().map(|order| order.id));
+    }
+    assert_eq!(expected.len(), 5, "one of six found nothing left");
+    let claimed = bench.claim(100, bench.at).await;
+    let mut ids: Vec<OrderId> = claimed
+        .iter()
+        .map(|claimed| claimed.lease.order_id)
+        .collect();
+    ids.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    for claimed in claimed {
+        let order = claimed.order.unwrap();
+        assert_eq!((order.id, order.lines.len()), (claimed.lease.order_id, 1));
+        assert_eq!(
+            (claimed.kind, claimed.lease.attempts),
+            (TaskKind::Process, 1)
+        );
+    }
+}
+
+pub(super) async fn a_task_that_is_done_completes_its_order_once(bench: &Bench) {
+    let id = bench.sold(1).await[0];
+    let at = later(bench, 1);
+    let claimed = bench.claim(9, at).await.remove(0);
+    assert_eq!(bench.claim(9, at).await.len(), 0, "it is claimed");
+    let task = bench.task(id, at).await.unwrap();
+    assert_eq!((task.state, task.at), (TaskState::InFlight, at + LEASE));
+    assert_eq!(bench.end(&claimed, Ending::Done, at).await, 1);
+    let order = bench.store.order(id).await.unwrap().unwrap();
+    assert_eq!(
+        (order.status, order.completed_at),
+        (OrderStatus::Completed, Some(at))
+    );
+    assert_eq!(bench.task(id, at).await, None);
+    assert_eq!(
+        bench.end(&claimed, Ending::Done, at).await,
+        0,
+        "it is completed once"
+    );
+    let cancelled = bench.store.cancel(id, at).await;
+    assert!(matches!(cancelled, Err(Error::OrderState { .. })));
+    assert_eq!(bench.claim(9, later(bench, 999)).await.len(), 0);
+    bench.books_balance().await;
+}
+
+pub(super) async fn a_failed_attempt_is_kept_and_made_again(bench: &Bench) {
+    let id = bench.sold(1).await[0];
+    let (at, again) = (later(bench, 1), later(bench, 60));
+    let claimed = bench.claim(9, at).await.remove(0);
+    let long = "x\0".repeat(9_999);
+    let retry = Ending::Retry(again, "no answer".to_owned());
+    assert_eq!(bench.end(&claimed, retry, at).await, 0);
+    let task = bench.task(id, at).await.unwrap();
+    assert_eq!((task.state, task.at), (TaskState::Delayed, again));
+    assert_eq!(bench.claim(9, later(bench, 59)).await.len(), 0);
+    let claimed = bench.claim(9, again).await.remove(0);
+    assert_eq!((claimed.lease.attempts, claimed.run), (2, 2));
+    bench.end(&claimed, Ending::Dead(long), again).await;
+    let task = bench.task(id, again).await.unwrap();
+    assert_eq!((task.state, task.at), (TaskState::Dead, again));
+    let errors = bench.errors(id).await;
+    assert_eq!(errors[0], (1, "no answer".to_owned()));
+    assert_eq!(errors[1].0, 2);
+    assert_eq!(bench.status(id).await, OrderStatus::Success);
+
+    let queue = bench
+        .store
+        .queue(std::sync::Arc::new(crate::clock::ManualClock::new(again)));
+    let stats = queue.stats(Topic::Process).await.unwrap();
+    assert_eq!((stats.dead, stats.waiting, stats.capped), (1, 0, false));
+    assert_eq!(queue.dead(Topic::Process, 9).await.unwrap()[0].order_id, id);
+    assert_eq!(queue.redrive(Topic::Process, &[id]).await.unwrap(), 1);
+    let claimed = bench.claim(9, again).await.remove(0);
+    assert_eq!(
+        (claimed.lease.attempts, claimed.run),
+        (1, 3),
+        "attempts begin anew"
+    );
+    assert_eq!(bench.end(&claimed, Ending::Done, again).await, 1);
+    assert_eq!(
+        bench.errors(id).await.len(),
+        2,
+        "what went wrong is remembered"
+    );
+}
+
+pub(super) async fn a_lease_that_ran_out_is_a_failed_attempt(bench: &Bench) {
+    let id = bench.sold(1).await[0];
+    let (first, second) = (later(bench, 1), later(bench, 31));
+    let lost = bench.claim(9, first).await.remove(0);
+    let taken_over = bench.claim(9, second).await.remove(0);
+    assert_eq!(taken_over.lease.attempts, 2);
+    let history = bench.store.task_history(id, second).await.unwrap().unwrap();
+    let lapsed = &history.attempts[0];
+    assert!(lapsed.error.contains("lease ran out"), "{lapsed:?}");
+    assert_eq!((lapsed.started_at, lapsed.ended_at), (first, second));
+    assert_eq!((lapsed.attempt, lapsed.worker_id), (1, Some(Uuid::max())));
+
+    // Whoever lost it changes nothing about the task.
+    let late = Ending::Retry(later(bench, 32), "late".to_owned());
+    bench.end(&lost, late, second).await;
+    let task = bench.task(id, second).await.unwrap();
+    assert_eq!((task.state, task.attempts), (TaskState::InFlight, 2));
+    assert_eq!(bench.errors(id).await.len(), 1, "an attempt has one end");
+
+    let third = bench.claim(9, later(bench, 99)).await.remove(0);
+    let exhausted = Ending::Exhausted("too often".to_owned());
+    bench.end(&third, exhausted, later(bench, 99)).await;
+    let task = bench.task(id, later(bench, 99)).await.unwrap();
+    assert_eq!((task.state, task.attempts), (TaskState::Dead, 2));
+    assert_eq!(bench.errors(id).await.len(), 2, "the third was not made");
+}
+
+pub(super) async fn cancelling_takes_the_task_or_turns_it(bench: &Bench) {
+    let ids = bench.sold(5).await;
+    let [untouched, delayed, dead, in_flight, lapsed] = ids[..] else {
+        panic!("five were sold")
+    };
+    bench.store.cancel(untouched, bench.at).await.unwrap();
+    assert_eq!(
+        bench.task(untouched, bench.at).await,
+        None,
+        "nothing is to be undone"
+    );
+
+    let at = later(bench, 1);
+    let claimed = bench.claim(9, at).await;
+    assert_eq!(claimed.len(), 4);
+    let lease = |id| claimed.iter().find(|c| c.lease.order_id == id).unwrap();
+    let retry = Ending::Retry(later(bench, 999), "later".to_owned());
+    bench.end(lease(delayed), retry, at).await;
+    bench
+        .end(lease(dead), Ending::Dead("never".to_owned()), at)
+        .await;
+    for id in [delayed, dead, in_flight, lapsed] {
+        bench.store.cancel(id, at).await.unwrap();
+        assert_eq!(bench.task(id, at).await.unwrap().kind, TaskKind::Compensate);
+    }
+
+    // What nobody is at is undone at once.
+    let undo = bench.claim(9, at).await;
+    let undone: Vec<OrderId> = undo.iter().map(|c| c.lease.order_id).collect();
+    assert_eq!(undone, [delayed, dead]);
+    for claimed in &undo {
+        assert_eq!(
+            (claimed.kind, claimed.lease.attempts),
+            (TaskKind::Compensate, 1)
+        );
+        assert_eq!(
+            claimed.order.as_ref().unwrap().status,
+            OrderStatus::Cancelled
+        );
+    }
+    let again = Ending::Retry(later(bench, 2), "not undone".to_owned());
+    bench.end(&undo[0], again, at).await;
+    bench.end(&undo[1], Ending::Done, at).await;
+    assert_eq!(bench.task(dead, at).await, None);
+    assert_eq!(bench.claim(9, later(bench, 2)).await[0].lease.attempts, 2);
+
+    // An attempt that is under way ends, and then is undone, however it ended.
+    assert_eq!(bench.end(lease(in_flight), Ending::Done, at).await, 0);
+    let undo = bench.claim(9, at).await.remove(0);
+    assert_eq!(
+        (undo.lease.order_id, undo.kind),
+        (in_flight, TaskKind::Compensate)
+    );
+    bench.end(&undo, Ending::Done, at).await;
+    assert_eq!(bench.task(in_flight, at).await, None);
+    assert_eq!(bench.status(in_flight).await, OrderStatus::Cancelled);
+
+    let taken_over = bench.claim(1, later(bench, 31)).await.remove(0);
+    assert_eq!(
+        (taken_over.lease.order_id, taken_over.lease.attempts),
+        (lapsed, 1)
+    );
+    assert_eq!(taken_over.kind, TaskKind::Compensate);
+    bench.books_balance().await;
+}
+
+pub(super) async fn only_what_was_sold_has_a_task_to_put_on_the_queue(bench: &Bench) {
+    let product = bench.product("q", 10).await;
+    let pending = bench.order(&[(product.id, 1)]);
+    bench
+        .store
+        .accept(std::slice::from_ref(&pending))
+        .await
+        .unwrap();
+    let put = bench.store.put_task(pending.id(), bench.at).await;
+    assert!(matches!(
+        put,
+        Err(Error::OrderState {
+            status: OrderStatus::Pending
+        })
+    ));
+    let unknown = OrderId(Uuid::max());
+    assert_eq!(bench.store.put_task(unknown, bench.at).await.unwrap(), None);
+    assert_eq!(
+        bench.store.task_history(unknown, bench.at).await.unwrap(),
+        None
+    );
+
+    let at = later(bench, 1);
+    let cancelled = bench.sold(1).await[0];
+    bench.store.cancel(cancelled, at).await.unwrap();
+    let put = bench.store.put_task(cancelled, at).await;
+    assert!(matches!(
+        put,
+        Err(Error::OrderState {
+            status: OrderStatus::Cancelled
+        })
+    ));
+}
+
+pub(super) async fn a_task_is_put_on_the_queue_again(bench: &Bench) {
+    let (id, at) = (bench.sold(1).await[0], later(bench, 1));
+    let put = bench.store.put_task(id, at).await.unwrap().unwrap();
+    assert_eq!(
+        (put.state, put.attempts),
+        (TaskState::Waiting, 0),
+        "it was there"
+    );
+
+    let claimed = bench.claim(9, at).await.remove(0);
+    let held = bench.store.put_task(id, at).await.unwrap().unwrap();
+    assert_eq!(held.state, TaskState::InFlight, "a lease is kept");
+    let retry = Ending::Retry(later(bench, 999), "later".to_owned());
+    bench.end(&claimed, retry, at).await;
+    let put = bench.store.put_task(id, at).await.unwrap().unwrap();
+    assert_eq!(
+        (put.state, put.attempts),
+        (TaskState::Waiting, 1),
+        "not later, but now"
+    );
+    let claimed = bench.claim(9, at).await.remove(0);
+    bench
+        .end(&claimed, Ending::Dead("never".to_owned()), at)
+        .await;
+    let put = bench.store.put_task(id, at).await.unwrap().unwrap();
+    assert_eq!(
+        (put.state, put.attempts),
+        (TaskState::Waiting, 0),
+        "as if it was never tried"
+    );
+    let claimed = bench.claim(9, at).await.remove(0);
+    bench.end(&claimed, Ending::Done, at).await;
+
+    let put = bench.store.put_task(id, at).await.unwrap().unwrap();
+    assert_eq!(
+        (put.state, put.kind),
+        (TaskState::Waiting, TaskKind::Process)
+    );
+    let again = bench.claim(9, at).await.remove(0);
+    assert!(again.run > 2, "its attempts go on counting");
+    assert_eq!(again.order.as_ref().unwrap().status, OrderStatus::Completed);
+    assert_eq!(
+        bench.end(&again, Ending::Done, at).await,
+        0,
+        "it was completed before"
+    );
+    assert_eq!(bench.task(id, at).await, None);
+}
+
+pub(super) async fn a_pause_holds_tasks_and_workers_hear_of_it(bench: &Bench) {
+    bench.sold(1).await;
+    let clock = std::sync::Arc::new(crate::clock::ManualClock::new(bench.at));
+    let queue = bench.store.queue(clock);
+    let mut beat = Heartbeat {
+        id: Uuid::from_u128(2),
+        host: "host".to_owned(),
+        pid: 7,
+        version: "1".to_owned(),
+        topics: Topic::ALL.to_vec(),
+        started_at: bench.at,
+        heartbeat_at: bench.at,
+        stopped_at: None,
+        counts: Counts::default(),
+    };
+    let heard = bench.store.heartbeat(&beat).await.unwrap();
+    assert_eq!(heard, []);
+    queue.pause(Topic::Process).await.unwrap();
+    let at = later(bench, 1);
+    assert_eq!(bench.claim(9, at).await.len(), 0);
+    beat.heartbeat_at = at;
+    beat.counts.processed = 3;
+    let heard = bench.store.heartbeat(&beat).await.unwrap();
+    assert_eq!(heard, [Topic::Process]);
+    queue.resume(Topic::Process).await.unwrap();
+    assert_eq!(bench.claim(9, at).await.len(), 1);
+
+    assert_eq!(bench.store.workers().await.unwrap(), [beat.clone()]);
+    assert_eq!(beat.state(later(bench, 10)), WorkerState::Alive);
+    assert_eq!(beat.state(later(bench, 11)), WorkerState::Dead);
+    let other = Heartbeat {
+        id: Uuid::from_u128(3),
+        heartbeat_at: at + Duration::from_secs(86_400),
+        stopped_at: Some(at + Duration::from_secs(86_400)),
+        ..beat.clone()
+    };
+    bench.store.heartbeat(&other).await.unwrap();
+    assert_eq!(bench.store.workers().await.unwrap(), [other.clone(), beat]);
+    assert_eq!(other.state(other.heartbeat_at), WorkerState::Stopped);
+    let much_later = Heartbeat {
+        heartbeat_at: other.heartbeat_at + Duration::from_secs(2),
+        ..other
+    };
+    bench.store.heartbeat(&much_later).await.unwrap();
+    assert_eq!(bench.store.workers().await.unwrap(), [much_later]);
+}
+
+pub(super) async fn what_is_pending_is_counted(bench: &Bench) {
+    assert_eq!(bench.store.backlog().await.unwrap(), Default::default());
+    let product = bench.product("p", 100).await;
+    let orders = bench.orders(3, &[(product.id, 1)]);
+    bench.store.accept(&orders).await.unwrap();
+    let backlog = bench.store.backlog().await.unwrap();
+    assert_eq!((backlog.orders, backlog.oldest_at), (3, Some(bench.at)));
+}

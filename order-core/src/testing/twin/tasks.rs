@@ -1,0 +1,216 @@
+//! The tasks and the workers of the twin.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{Entry, State, Twin};
+use crate::{
+    domain::{OrderId, OrderStatus},
+    error::Error,
+    process::{
+        Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskKind, TaskState, TaskStatus,
+        TaskStore,
+    },
+    queue::{Lease, Topic},
+    worker::{Heartbeat, REMEMBERED, WorkerStore},
+};
+
+impl State {
+    pub(super) fn sold(&mut self, id: OrderId, at: DateTime<Utc>) {
+        let entry = self.entries.entry((Topic::Process, id));
+        entry.or_insert_with(|| Entry::due(at));
+    }
+
+    pub(super) fn unsold(&mut self, id: OrderId, at: DateTime<Utc>) {
+        let Some(entry) = self.entries.get_mut(&(Topic::Process, id)) else {
+            return;
+        };
+        if entry.runs == 0 {
+            self.entries.remove(&(Topic::Process, id));
+            return;
+        }
+        entry.compensates = true;
+        entry.attempts = 0;
+        entry.dead = None;
+        if entry.claim.is_none() {
+            entry.visible_at = at;
+        }
+    }
+
+    fn keep(&mut self, id: OrderId, attempt: Attempt) {
+        let kept = self.attempts.entry((id, attempt.attempt));
+        kept.or_insert(attempt);
+    }
+
+    fn keep_lapsed(&mut self, id: OrderId) {
+        let entry = &self.entries[&(Topic::Process, id)];
+        if let Some((_, worker_id, started_at)) = entry.claim {
+            let attempt = Attempt {
+                attempt: entry.runs,
+                started_at,
+                ended_at: entry.visible_at,
+                error: "the lease ran out".to_owned(),
+                worker_id,
+            };
+            self.keep(id, attempt);
+        }
+    }
+
+    fn end(&mut self, ended: &Ended, at: DateTime<Utc>) -> bool {
+        let (id, mut completed) = (ended.lease.order_id, false);
+        if ended.ending == Ending::Done && !ended.kind.compensates() {
+            let order = self.orders.get_mut(&id);
+            if let Some(order) = order.filter(|order| order.status == OrderStatus::Success) {
+                order.status = OrderStatus::Completed;
+                order.completed_at = Some(at);
+                completed = true;
+            }
+        }
+        if let Some(error) = ended.error() {
+            let attempt = Attempt {
+                attempt: ended.run,
+                started_at: ended.started_at,
+                ended_at: ended.ended_at,
+                error: error.to_owned(),
+                worker_id: Some(ended.worker_id),
+            };
+            self.keep(id, attempt);
+        }
+        let entry = self.entries.get_mut(&(Topic::Process, id));
+        let Some(entry) = entry.filter(|entry| entry.is_held_by(ended.lease.claim_id)) else {
+            return completed;
+        };
+        entry.claim = None;
+        if entry.compensates != ended.kind.compensates() {
+            entry.visible_at = at;
+            return completed;
+        }
+        match &ended.ending {
+            Ending::Done => drop(self.entries.remove(&(Topic::Process, id))),
+            Ending::Retry(retry_at, _) => entry.visible_at = *retry_at,
+            Ending::Dead(reason) => entry.dead = Some((at, reason.clone())),
+            Ending::Exhausted(reason) => {
+                entry.attempts -= 1;
+                entry.dead = Some((at, reason.clone()));
+            }
+        }
+        completed
+    }
+
+    fn task(&self, id: OrderId, now: DateTime<Utc>) -> Option<TaskStatus> {
+        let entry = self.entries.get(&(Topic::Process, id))?;
+        let state = match (&entry.dead, &entry.claim) {
+            (Some(_), _) => TaskState::Dead,
+            _ if entry.visible_at <= now => TaskState::Waiting,
+            (None, Some(_)) => TaskState::InFlight,
+            (None, None) => TaskState::Delayed,
+        };
+        Some(TaskStatus {
+            order_id: id,
+            kind: TaskKind::of(entry.compensates),
+            state,
+            attempts: entry.attempts,
+            at: entry.dead.as_ref().map_or(entry.visible_at, |(at, _)| *at),
+            reason: entry.dead.as_ref().map(|(_, reason)| reason.clone()),
+        })
+    }
+
+    fn history(&self, id: OrderId) -> Vec<Attempt> {
+        let attempts = self.attempts.iter().filter(|((of, _), _)| *of == id);
+        attempts.map(|(_, attempt)| attempt.clone()).collect()
+    }
+}
+
+#[async_trait]
+impl TaskStore for Twin {
+    async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let mut claimed = Vec::new();
+        let due = state.due(Topic::Process, claim.at);
+        for id in due.into_iter().take(claim.max) {
+            state.keep_lapsed(id);
+            let order = state.orders.get(&id).cloned();
+            let entry = state.entries.get_mut(&(Topic::Process, id)).unwrap();
+            entry.attempts += 1;
+            entry.runs += 1;
+            entry.visible_at = claim.at + claim.lease;
+            entry.claim = Some((claim.id, Some(claim.worker_id), claim.at));
+            claimed.push(Claimed {
+                lease: Lease {
+                    order_id: id,
+                    attempts: entry.attempts,
+                    claim_id: claim.id,
+                },
+                kind: TaskKind::of(entry.compensates),
+                run: entry.runs,
+                order,
+            });
+        }
+        claimed.sort_by_key(|claimed| claimed.lease.order_id);
+        Ok(claimed)
+    }
+
+    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+        let mut state = self.state.lock().unwrap();
+        let completed = ended.iter().filter(|ended| state.end(ended, at));
+        Ok(completed.count() as u64)
+    }
+
+    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let Some(status) = state.orders.get(&id).map(|order| order.status) else {
+            return Ok(None);
+        };
+        let tried = state.history(id).last().map_or(0, |last| last.attempt);
+        match status {
+            OrderStatus::Success | OrderStatus::Completed => {
+                let entry = state.entries.entry((Topic::Process, id));
+                entry.or_insert_with(|| Entry {
+                    runs: tried,
+                    ..Entry::due(at)
+                });
+            }
+            OrderStatus::Cancelled if state.entries.contains_key(&(Topic::Process, id)) => {}
+            _ => return Err(Error::OrderState { status }),
+        }
+        let entry = state.entries.get_mut(&(Topic::Process, id)).unwrap();
+        if entry.dead.take().is_some() {
+            entry.attempts = 0;
+        }
+        if entry.claim.is_none() {
+            entry.visible_at = entry.visible_at.min(at);
+        }
+        Ok(state.task(id, at))
+    }
+
+    async fn task_history(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<TaskHistory>, Error> {
+        let state = self.state.lock().unwrap();
+        let found = state.orders.contains_key(&id);
+        Ok(found.then(|| TaskHistory {
+            attempts: state.history(id),
+            task: state.task(id, at),
+        }))
+    }
+}
+
+#[async_trait]
+impl WorkerStore for Twin {
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let forgotten = beat.heartbeat_at - REMEMBERED;
+        state
+            .workers
+            .retain(|_, known| known.heartbeat_at >= forgotten);
+        state.workers.insert(beat.id, beat.clone());
+        Ok(state.paused.iter().copied().collect())
+    }
+
+    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+        let state = self.state.lock().unwrap();
+        Ok(state.workers.values().rev().cloned().collect())
+    }
+}

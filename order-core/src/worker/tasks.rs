@@ -1,0 +1,311 @@
+//! Doing tasks. One loop claims as many as may run; each attempt is a task of the runtime,
+//! and holds no connection; one loop writes how they ended, as many in a transaction as ended
+//! while the one before was written. Nothing of this shares a step with deciding.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{pulse::Pulse, tally::Tally};
+use crate::{
+    clock::Clock,
+    domain::{IdGenerator, OrderStatus},
+    error::Error,
+    process::{Claim, Claimed, Ended, Ending, ProcessError, Processing, Task, TaskKind},
+    queue::Topic,
+    store::Store,
+};
+
+/// The most attempts whose end is written in one transaction.
+const ENDED_TASKS: usize = 1_000;
+/// How long to wait after the database failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// An attempt that ended, with its place among those that may run: it is free once the end
+/// is written, so that what waits to be written is bounded.
+type Report = (Ended, OwnedSemaphorePermit);
+
+/// Does the tasks of one worker.
+pub(super) struct Tasks {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) processing: Processing,
+    pub(super) worker_id: Uuid,
+    pub(super) tally: Arc<Tally>,
+    /// Told after each commit that sold something.
+    pub(super) sold: Arc<Notify>,
+    pub(super) watcher: Arc<Notify>,
+    claim_ids: IdGenerator,
+    places: Arc<Semaphore>,
+}
+
+/// How far the loop that claims goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Stopped,
+    NothingIsDue,
+}
+
+impl Tasks {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        processing: Processing,
+        worker_id: Uuid,
+        tally: Arc<Tally>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(processing.options.concurrency.max(1)));
+        Self {
+            store,
+            clock,
+            processing,
+            worker_id,
+            tally,
+            sold: Arc::default(),
+            watcher: Arc::default(),
+            claim_ids: IdGenerator::default(),
+            places,
+        }
+    }
+
+    /// Does tasks until `stop` is cancelled; those under way get as long as they may take.
+    pub(super) async fn run(&self, pulse: &Pulse, stop: &CancellationToken) {
+        self.work(pulse, stop, Until::Stopped).await;
+    }
+
+    /// Does tasks until none is due and none is under way.
+    pub(super) async fn drain(&self, pulse: &Pulse, stop: &CancellationToken) {
+        self.work(pulse, stop, Until::NothingIsDue).await;
+    }
+
+    async fn work(&self, pulse: &Pulse, stop: &CancellationToken, until: Until) {
+        let (reports, ended) = mpsc::channel(self.processing.options.concurrency.max(1));
+        tokio::join!(
+            self.claim_until(pulse, stop, until, reports),
+            self.write_ends(ended)
+        );
+    }
+
+    async fn claim_until(
+        &self,
+        pulse: &Pulse,
+        stop: &CancellationToken,
+        until: Until,
+        reports: mpsc::Sender<Report>,
+    ) {
+        while !stop.is_cancelled() {
+            let ready = async {
+                let place = Arc::clone(&self.places).acquire_owned().await;
+                pulse.opened(Topic::Process).await;
+                place.ok()
+            };
+            let Some(Some(place)) = stop.run_until_cancelled(ready).await else {
+                return;
+            };
+            let pause = match self.claim().await {
+                Ok(claimed) if claimed.is_empty() && until == Until::NothingIsDue => return,
+                Ok(claimed) if claimed.is_empty() => self.processing.options.idle_poll,
+                Ok(claimed) => {
+                    self.begin(claimed, place, &reports);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "no tasks claimed");
+                    PAUSE
+                }
+            };
+            drop(place);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.sold.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Claims one task for the place that was taken, and one for each that is free besides.
+    async fn claim(&self) -> Result<Vec<Claimed>, Error> {
+        let at = self.clock.now();
+        let claim = Claim {
+            id: self.claim_ids.next(at),
+            worker_id: self.worker_id,
+            max: self.places.available_permits() + 1,
+            at,
+            lease: self.processing.options.lease(),
+        };
+        self.store.claim_tasks(&claim).await
+    }
+
+    fn begin(
+        &self,
+        claimed: Vec<Claimed>,
+        first: OwnedSemaphorePermit,
+        reports: &mpsc::Sender<Report>,
+    ) {
+        // Nobody else takes places, so that each of these is there.
+        let further =
+            (1..claimed.len()).map_while(|_| Arc::clone(&self.places).try_acquire_owned().ok());
+        let places = std::iter::once(first).chain(further).collect::<Vec<_>>();
+        for (claimed, place) in claimed.into_iter().zip(places) {
+            self.tally.began();
+            let attempt = attempt(
+                claimed,
+                self.processing.clone(),
+                Arc::clone(&self.clock),
+                self.worker_id,
+            );
+            let reports = reports.clone();
+            tokio::spawn(async move {
+                // Each report has its place in the channel; who reads them is there until the
+                // last one has come.
+                let _ = reports.send((attempt.await, place)).await;
+            });
+        }
+    }
+
+    /// Writes how attempts ended, until all of them have.
+    async fn write_ends(&self, mut reports: mpsc::Receiver<Report>) {
+        let mut group: Vec<Report> = Vec::new();
+        while reports.recv_many(&mut group, ENDED_TASKS).await > 0 {
+            let (ended, places): (Vec<Ended>, Vec<_>) = group.drain(..).unzip();
+            self.write(&ended).await;
+            self.tally.ended(ended.len());
+            drop(places);
+        }
+    }
+
+    /// What cannot be written is lost with its lease: the task is attempted again.
+    async fn write(&self, ended: &[Ended]) {
+        match self.store.end_tasks(ended, self.clock.now()).await {
+            Ok(completed) => {
+                let done = ended.iter().filter(|ended| ended.ending == Ending::Done);
+                self.tally.processed(done.count());
+                if completed > 0 {
+                    self.watcher.notify_one();
+                }
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, tasks = ended.len(), "tasks will be attempted again");
+            }
+        }
+    }
+}
+
+/// Makes one attempt, and tells how it ended.
+async fn attempt(
+    claimed: Claimed,
+    processing: Processing,
+    clock: Arc<dyn Clock>,
+    worker_id: Uuid,
+) -> Ended {
+    let started_at = clock.now();
+    let ending = match make(&claimed, &processing).await {
+        Ok(()) => Ending::Done,
+        Err(failure) => failure.ending(&claimed, &processing, clock.now()),
+    };
+    if let Some(error) = Some(&ending).and_then(given_up) {
+        tracing::error!(error, order = %claimed.lease.order_id, "task is given up");
+    }
+    Ended {
+        lease: claimed.lease,
+        kind: claimed.kind,
+        run: claimed.run,
+        worker_id,
+        started_at,
+        ended_at: clock.now(),
+        ending,
+    }
+}
+
+fn given_up(ending: &Ending) -> Option<&str> {
+    match ending {
+        Ending::Dead(reason) | Ending::Exhausted(reason) => Some(reason),
+        Ending::Done | Ending::Retry(..) => None,
+    }
+}
+
+/// Why an attempt did not end well.
+enum Failure {
+    /// It was made.
+    Failed(ProcessError),
+    /// There was none left.
+    Exhausted,
+}
+
+impl Failure {
+    fn ending(self, claimed: &Claimed, processing: &Processing, now: DateTime<Utc>) -> Ending {
+        let options = &processing.options;
+        match self {
+            Self::Exhausted => Ending::Exhausted(format!(
+                "the worker ended or hung during attempt {} of {0}",
+                options.max_attempts
+            )),
+            Self::Failed(ProcessError::GiveUp { reason }) => Ending::Dead(reason),
+            Self::Failed(ProcessError::Retry { reason, .. })
+                if claimed.lease.attempts >= options.max_attempts =>
+            {
+                Ending::Dead(reason)
+            }
+            Self::Failed(ProcessError::Retry { reason, after }) => {
+                let usual = options.delay(claimed.lease.attempts);
+                let delay = after.map_or(usual, |after| after.max(usual));
+                Ending::Retry(now + delay.min(options.max_delay), reason)
+            }
+        }
+    }
+}
+
+async fn make(claimed: &Claimed, processing: &Processing) -> Result<(), Failure> {
+    if claimed.lease.attempts > processing.options.max_attempts {
+        return Err(Failure::Exhausted);
+    }
+    let Some(task) = task(claimed).map_err(Failure::Failed)? else {
+        return Ok(());
+    };
+    let processor = &processing.processor;
+    let attempt = async {
+        match task.kind {
+            TaskKind::Process => processor.process(&task).await,
+            TaskKind::Compensate => processor.compensate(&task).await,
+        }
+    };
+    let limit = processing.options.timeout;
+    let ended = timeout(limit, AssertUnwindSafe(attempt).catch_unwind()).await;
+    let result = match ended {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(ProcessError::retry("the processor panicked")),
+        Err(_) => Err(ProcessError::retry(format!("took longer than {limit:?}"))),
+    };
+    result.map_err(Failure::Failed)
+}
+
+/// What there is to do; nothing, when the order was cancelled just after the claim: then its
+/// task is a compensation by now, which has its turn next.
+fn task(claimed: &Claimed) -> Result<Option<Task>, ProcessError> {
+    let Some(order) = &claimed.order else {
+        return Err(ProcessError::give_up("there is no such order"));
+    };
+    let fits = match claimed.kind {
+        TaskKind::Process => order.status.holds_stock(),
+        TaskKind::Compensate => order.status == OrderStatus::Cancelled,
+    };
+    if !fits && order.status != OrderStatus::Cancelled {
+        return Err(ProcessError::give_up(format!(
+            "the order is {}",
+            order.status
+        )));
+    }
+    Ok(fits.then(|| Task {
+        kind: claimed.kind,
+        order: order.clone(),
+        attempt: claimed.lease.attempts,
+    }))
+}
