@@ -36,6 +36,8 @@ impl ServerProcess {
             .args(["--bind-addr", &address.to_string()])
             .args(["--strategy", strategy.as_str(), "--worker", "off"])
             .env("RUST_LOG", "warn")
+            // What is measured is selling.
+            .env("PROCESSOR", "off")
             .stdout(Stdio::null())
             .spawn()?;
         let mut server = Self {

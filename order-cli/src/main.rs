@@ -12,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
-use order_core::queue::RedisQueue;
 use order_server::{
     config::{self, Database, LogFormat, Redis},
     telemetry,
@@ -52,10 +50,10 @@ enum Command {
     /// What was bought
     #[command(subcommand)]
     Order(commands::order::Order),
-    /// Decides what was accepted
+    /// Decides what was accepted, and does what follows a sale
     #[command(subcommand)]
     Worker(commands::worker::Worker),
-    /// The queue on Redis
+    /// What waits, what was given up, and pauses
     #[command(subcommand)]
     Queue(commands::queue::Queue),
     /// Who may call the server
@@ -106,10 +104,6 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let output = Output::new(cli.output);
     let client = cli.redis.client()?;
-    if let Command::Queue(command) = cli.command {
-        let client = client.context("without --redis-url, the database is the queue")?;
-        return commands::queue::run(command, &RedisQueue::new(client), &output).await;
-    }
     if let Command::Bench(args) = cli.command {
         return commands::bench::run(args, &cli.database.database_url, &output).await;
     }
@@ -122,6 +116,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, &output).await,
+        Command::Queue(command) => commands::queue::run(command, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Verify => commands::verify::run(&service, &output).await,
         // The others did without a service.

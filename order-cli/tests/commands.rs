@@ -86,7 +86,7 @@ fn an_operator_sells_from_the_command_line() {
     assert_eq!(placed["status"], "pending");
     let bulk = row(dir, &["order", "bulk", "--product", &id, "--count", "10"]);
     assert_eq!(bulk, json!({"accepted": 10, "rejected": 0}));
-    let decided = row(dir, &["worker", "run", "--drain"]);
+    let decided = row(dir, &["worker", "run", "--drain", "--processor", "off"]);
     assert_eq!(decided, json!({"sold": 1, "failed": 10}));
     let placed = placed["id"].as_str().unwrap();
     assert_eq!(row(dir, &["order", "get", placed])["status"], "success");
@@ -259,7 +259,6 @@ fn the_queue_is_looked_after() {
     assert_eq!(queue(&["stats"])[0]["paused"], false);
     assert_eq!(queue(&["dead"]), Vec::<Value>::new());
     assert_eq!(queue(&["redrive", &id]), [json!({"redriven": 0})]);
-    assert_eq!(cli(dir.path(), &["queue", "stats"]).status.code(), Some(1));
 }
 
 #[test]

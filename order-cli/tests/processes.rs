@@ -166,6 +166,8 @@ async fn claims_of_a_killed_worker_are_taken_over() {
         "run",
         "--lease-ms",
         &lease_ms,
+        "--processor",
+        "off",
     ];
     let killed = Process::start(cli, &work, &url);
     while queue.stats(Topic::Validate).await.unwrap().in_flight < ORDERS as u64 {

@@ -3,6 +3,7 @@
 mod edge;
 mod origin;
 mod parse;
+mod processing;
 mod tls;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ use url::Url;
 pub use edge::Edge;
 pub use origin::Origin;
 pub use parse::{FILE, parse, parse_from};
+pub use processing::AfterSale;
 pub use tls::Tls;
 
 /// The settings of the server.
@@ -43,13 +45,17 @@ pub struct Settings {
     #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
     pub bind_addr: SocketAddr,
 
-    /// Whether this process also decides what was accepted
+    /// Whether this process also decides what was accepted, and does what follows a sale
     #[arg(long, env, default_value = "embedded")]
     pub worker: WorkerMode,
 
     #[command(flatten)]
     #[allow(missing_docs)]
     pub deciding: Deciding,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub after_sale: AfterSale,
 
     /// Requests that may wait for their turn, each way, before more are answered 503
     #[arg(long, env, default_value_t = 10_000)]

@@ -45,8 +45,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.bind_addr))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     announce(&format!("{scheme}://{}", listener.local_addr()?), &settings);
-    let worker = (settings.worker == WorkerMode::Embedded)
-        .then(|| service.worker(settings.deciding.options()));
+    let worker = match settings.worker {
+        WorkerMode::Embedded => Some(
+            settings
+                .after_sale
+                .equip(service.worker(settings.deciding.options()))?,
+        ),
+        WorkerMode::Off => None,
+    };
     let mut edge = settings.edge;
     edge.max_connections = affordable(edge.max_connections);
     let server = Server {

@@ -63,6 +63,8 @@ fn needed(method: &str, path: &str) -> &'static [&'static str] {
         ("access", _) => &["read", "orders", "products", "admin"],
         ("stats", _) => &["read", "admin"],
         _ if path.ends_with("/process") => &["admin"],
+        ("queue" | "workers", "get") => &["read", "admin"],
+        _ if path.ends_with("/attempts") => &["read", "admin"],
         ("products", "get") => &["read", "products", "admin"],
         ("products", _) => &["products", "admin"],
         ("orders", "get") => &["read", "orders", "admin"],

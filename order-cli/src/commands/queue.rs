@@ -1,13 +1,9 @@
-//! `order-cli queue`: the queue on Redis. Without Redis the database is the queue, and there
-//! is nothing to look after: `order list --status pending` shows what waits.
+//! `order-cli queue`: what waits, what was given up, and pauses.
 
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use order_core::{
-    domain::OrderId,
-    queue::{OrderQueue, QueueStats, Topic},
-};
+use order_core::{OrderService, domain::OrderId, queue::Topic};
 use serde::Serialize;
 
 use crate::output::{Column, Output};
@@ -35,7 +31,7 @@ pub(crate) enum Queue {
     Stats,
     /// What was given up, the latest first
     Dead {
-        #[arg(long, default_value = "validate")]
+        #[arg(long, default_value = "process")]
         topic: TopicName,
         /// How many at most
         #[arg(long, default_value_t = 20)]
@@ -43,14 +39,14 @@ pub(crate) enum Queue {
     },
     /// Offers orders again that were given up
     Redrive {
-        #[arg(long, default_value = "validate")]
+        #[arg(long, default_value = "process")]
         topic: TopicName,
         #[arg(required = true)]
         orders: Vec<OrderId>,
     },
-    /// Stops giving out a topic, to all workers
+    /// Stops the work on a topic, in all processes, within two seconds
     Pause { topic: TopicName },
-    /// Gives out a paused topic again
+    /// Lets the work on a paused topic go on
     Resume { topic: TopicName },
 }
 
@@ -71,40 +67,26 @@ impl From<TopicName> for Topic {
 }
 
 #[derive(Serialize)]
-struct TopicStats {
-    topic: Topic,
-    #[serde(flatten)]
-    stats: QueueStats,
-}
-
-#[derive(Serialize)]
 struct Redriven {
     redriven: usize,
 }
 
 pub(crate) async fn run(
     command: Queue,
-    queue: &dyn OrderQueue,
+    service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     match command {
-        Queue::Stats => {
-            let mut rows = Vec::new();
-            for topic in Topic::ALL {
-                let stats = queue.stats(topic).await?;
-                rows.push(TopicStats { topic, stats });
-            }
-            output.rows(STATS, &rows)?;
-        }
+        Queue::Stats => output.rows(STATS, &service.queue_stats().await?)?,
         Queue::Dead { topic, limit } => {
-            output.rows(DEAD, &queue.dead(topic.into(), limit).await?)?;
+            output.rows(DEAD, &service.dead_letters(topic.into(), limit).await?)?;
         }
         Queue::Redrive { topic, orders } => {
-            let redriven = queue.redrive(topic.into(), &orders).await?;
+            let redriven = service.redrive(topic.into(), &orders).await?;
             output.row(REDRIVEN, Redriven { redriven })?;
         }
-        Queue::Pause { topic } => queue.pause(topic.into()).await?,
-        Queue::Resume { topic } => queue.resume(topic.into()).await?,
+        Queue::Pause { topic } => output.row(STATS, service.pause(topic.into()).await?)?,
+        Queue::Resume { topic } => output.row(STATS, service.resume(topic.into()).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

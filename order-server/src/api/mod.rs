@@ -5,6 +5,8 @@ mod cursor;
 mod document;
 mod follow;
 pub mod health;
+mod operate;
+mod operate_body;
 mod order_body;
 mod orders;
 mod products;
@@ -24,7 +26,7 @@ enum Tag {
     Products,
     /// What was bought, at once or in the background.
     Orders,
-    /// How the shop does.
+    /// What operators look at and do.
     Operations,
     /// Whether the server is well.
     Health,
@@ -36,6 +38,7 @@ pub type Operations = (
     orders::Orders,
     follow::Follow,
     bulk::BulkOrders,
+    operate::Operations,
     stats::Stats,
     health::Health,
 );
@@ -54,6 +57,7 @@ pub fn service(
         orders::Orders::new(service.clone(), follow.clone()),
         follow,
         bulk::BulkOrders::new(service.clone()),
+        operate::Operations::new(service.clone()),
         stats::Stats::new(service),
         health,
     );

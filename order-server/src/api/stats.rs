@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Tag, order_body::Time, wire::Amount};
 use crate::{
-    auth::{AnyKey, Caller, Observe},
+    auth::{AnyKey, Caller, Inspect},
     http::{json::Json, problem::Problem},
 };
 
@@ -210,7 +210,7 @@ impl Stats {
 impl Stats {
     /// How the shop does: totals, the last five minutes, waits, hot products
     #[oai(path = "/stats", method = "get", operation_id = "stats")]
-    async fn stats(&self, _caller: Observe) -> Result<Json<StatsBody>, Problem> {
+    async fn stats(&self, _caller: Inspect) -> Result<Json<StatsBody>, Problem> {
         let stats = self.service.stats().await?;
         Ok(Json(stats.as_ref().into()))
     }

@@ -10,8 +10,8 @@
 //! | changing products | `products`, `admin` |
 //! | reading orders | `read`, `orders`, `admin` |
 //! | placing and cancelling orders | `orders`, `admin` |
-//! | seeing how the shop does | `read`, `admin` |
-//! | what is for operators | `admin` |
+//! | looking at figures, queue, workers and attempts | `read`, `admin` |
+//! | what operators do | `admin` |
 //! | health, documents | nothing, not even a key |
 
 mod holder;
@@ -22,6 +22,6 @@ mod ring;
 pub use holder::Holder;
 pub(crate) use identify::Identify;
 pub use needs::{
-    AnyKey, Needs, Observe, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts,
+    AnyKey, Inspect, Needs, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts,
 };
 pub use ring::{Caller, KeyRing};

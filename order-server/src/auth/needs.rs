@@ -23,12 +23,12 @@ pub type WriteProducts = Needs<PRODUCTS>;
 pub type ReadOrders = Needs<{ READ | ORDERS }>;
 /// Needed to place and cancel orders.
 pub type WriteOrders = Needs<ORDERS>;
-/// Needed to see how the shop does.
-pub type Observe = Needs<READ>;
-/// Any key will do.
-pub type AnyKey = Needs<{ READ | ORDERS | PRODUCTS }>;
+/// Needed to look at what operators look at.
+pub type Inspect = Needs<READ>;
 /// Needed for what operators do.
 pub type Operate = Needs<ADMIN>;
+/// Any key will do.
+pub type AnyKey = Needs<{ READ | ORDERS | PRODUCTS }>;
 
 /// The proof that the caller has one of the scopes whose bits are in `ANY_OF`, or `admin`.
 /// As the first parameter of an operation it is asked for before the body is read.

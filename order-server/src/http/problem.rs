@@ -110,6 +110,20 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "order_not_found", detail)
     }
 
+    /// 404 for something that was given up.
+    #[must_use]
+    pub fn dead_letter_not_found(id: Uuid) -> Self {
+        let detail = format!("order {id} was not given up on this topic");
+        Self::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)
+    }
+
+    /// 404 for a topic.
+    #[must_use]
+    pub fn topic_not_found(name: &str) -> Self {
+        let detail = format!("there is no topic {name:?}: only validate and process");
+        Self::new(StatusCode::NOT_FOUND, "topic_not_found", detail)
+    }
+
     /// 503: the database is needed, and does not answer.
     #[must_use]
     pub fn unavailable() -> Self {
@@ -255,7 +269,7 @@ const STATUSES: [(u16, &str); 14] = [
     (400, "Malformed: the request cannot be read"),
     (401, "No key that is in force"),
     (403, "The key lacks the scope"),
-    (404, "Unknown product or order"),
+    (404, "Unknown product, order, topic or dead letter"),
     (408, "The body did not come in time"),
     (409, "Conflict with the state of things"),
     (412, "The product changed since it was read"),

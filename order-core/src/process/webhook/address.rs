@@ -4,12 +4,17 @@
 //! A name is looked up here, and the connection goes to the very addresses that were checked:
 //! a name that means something else a moment later changes nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-use reqwest::{
-    Url,
-    dns::{Addrs, Name, Resolve, Resolving},
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    task::{Context, Poll},
+    vec,
 };
+
+use futures_util::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
+use tower_service::Service;
+use url::{Host, Url};
 
 /// Lets connections through to where they may go.
 #[derive(Clone, Copy, Debug)]
@@ -33,23 +38,36 @@ impl Guard {
 
     /// Whether the host of a URL may be one to connect to; of a name, that is seen later.
     pub(super) fn allows_host(self, url: &Url) -> bool {
-        let host = url.host_str().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        !host.is_empty() && bare.parse().map_or(true, |ip| self.allows(ip))
+        match url.host() {
+            Some(Host::Ipv4(ip)) => self.allows(ip.into()),
+            Some(Host::Ipv6(ip)) => self.allows(ip.into()),
+            Some(Host::Domain(_)) => true,
+            None => false,
+        }
+    }
+
+    async fn look_up(self, name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
+        let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+        let allowed: Vec<SocketAddr> = found.filter(|to| self.allows(to.ip())).collect();
+        if allowed.is_empty() {
+            return Err(io::Error::other(Refused));
+        }
+        Ok(allowed.into_iter())
     }
 }
 
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let guard = *self;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|to| guard.allows(to.ip())).collect();
-            if allowed.is_empty() {
-                return Err(Box::new(Refused) as _);
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
+/// A resolver of names, as the HTTP client takes one.
+impl Service<Name> for Guard {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(self.look_up(name))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use reqwest::{
+use hyper::{
     StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };

@@ -14,15 +14,24 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use reqwest::{Client, Response, Url, header::CONTENT_TYPE, redirect::Policy};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Uri,
+    body::{Bytes, Incoming},
+    header::{CONTENT_TYPE, USER_AGENT},
+};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, Error as ClientError, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::crypto::ring;
 use serde::Serialize;
+use tokio::time::timeout;
+use url::Url;
 
 pub use self::secret::WebhookSecret;
-use self::{
-    address::{Guard, Refused},
-    answer::verdict,
-};
+use self::{address::Guard, answer::verdict};
 use super::{OrderProcessor, ProcessError, Task, TaskKind};
 use crate::{
     clock::{Clock, SystemClock},
@@ -36,11 +45,17 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How much of an answer is read, so that its connection can be used again.
 const MAX_ANSWER_BYTES: usize = 16 << 10;
 
+type HttpClient = Client<HttpsConnector<HttpConnector<Guard>>, Full<Bytes>>;
+
+const AGENT: &str = concat!("orders/", env!("CARGO_PKG_VERSION"));
+
 /// Sends `order.success` for each sale, and `order.cancelled` where that is to be undone.
 pub struct WebhookProcessor {
+    /// Where to; without path, query and password when it is shown.
     url: Url,
+    uri: Uri,
     secrets: Vec<WebhookSecret>,
-    client: Client,
+    client: HttpClient,
     clock: Arc<dyn Clock>,
 }
 
@@ -90,6 +105,9 @@ impl WebhookProcessor {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(invalid("must be an http or https URL"));
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid("must name no user: the signature tells who sends"));
+        }
         if options.secrets.is_empty() {
             let reason = "are missing: without one, nobody could tell who sent it";
             return Err(Error::invalid("webhook_secrets", reason));
@@ -100,6 +118,7 @@ impl WebhookProcessor {
             return Err(invalid("names a private address, which is not allowed"));
         }
         Ok(Self {
+            uri: url.as_str().parse().map_err(|_| invalid("is not a URL"))?,
             url,
             secrets: options.secrets,
             client: client(guard).map_err(Error::backend)?,
@@ -116,31 +135,36 @@ impl WebhookProcessor {
             .iter()
             .map(|secret| secret.sign(&id, now.timestamp(), &body))
             .collect();
-        let sent = self
-            .client
-            .post(self.url.clone())
+        let request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, AGENT)
             .header("webhook-id", id)
             .header("webhook-timestamp", now.timestamp())
             .header("webhook-signature", signatures.join(" "))
-            .body(body)
-            .send()
-            .await;
-        let answer = sent.map_err(|error| ProcessError::retry(told(&error)))?;
+            .body(Full::from(body))
+            .map_err(|error| ProcessError::give_up(error.to_string()))?;
+        let answer = self.client.request(request).await;
+        let answer = answer.map_err(|error| ProcessError::retry(told(&error)))?;
         let result = verdict(answer.status(), answer.headers(), now);
-        read_some(answer).await;
+        read_some(answer.into_body()).await;
         result
+    }
+
+    async fn send_in_time(&self, task: &Task) -> Result<(), ProcessError> {
+        timeout(TIME_LIMIT, self.send(task))
+            .await
+            .unwrap_or_else(|_| Err(ProcessError::retry("no answer in time")))
     }
 }
 
 #[async_trait]
 impl OrderProcessor for WebhookProcessor {
     async fn process(&self, task: &Task) -> Result<(), ProcessError> {
-        self.send(task).await
+        self.send_in_time(task).await
     }
 
     async fn compensate(&self, task: &Task) -> Result<(), ProcessError> {
-        self.send(task).await
+        self.send_in_time(task).await
     }
 }
 
@@ -154,58 +178,45 @@ impl fmt::Debug for WebhookProcessor {
     }
 }
 
-/// A client that goes where `guard` lets it and nowhere else: not where an answer sends it,
-/// nor where a proxy of the environment would.
-fn client(guard: Guard) -> Result<Client, reqwest::Error> {
-    let roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth());
-    let builder = Client::builder()
-        .redirect(Policy::none())
-        .no_proxy()
-        .dns_resolver(Arc::new(guard))
-        .connect_timeout(CONNECT_LIMIT)
-        .timeout(TIME_LIMIT)
-        .user_agent(concat!("orders/", env!("CARGO_PKG_VERSION")));
-    match tls {
-        Ok(tls) => builder.tls_backend_preconfigured(tls).build(),
-        // The provider has the safe versions; should it not, there is no TLS to speak.
-        Err(_) => builder.build(),
-    }
+/// A client that goes where `guard` lets it and nowhere else: it follows no redirect and knows
+/// of no proxy.
+fn client(guard: Guard) -> Result<HttpClient, rustls::Error> {
+    let mut tcp = HttpConnector::new_with_resolver(guard);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_LIMIT));
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(ring::default_provider())?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
 /// Reads what is left of a short answer: a connection whose answer is read can be used again.
-async fn read_some(mut answer: Response) {
+async fn read_some(mut answer: Incoming) {
     let mut left = MAX_ANSWER_BYTES;
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        match left.checked_sub(chunk.len()) {
+    while let Some(Ok(frame)) = answer.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(read) {
             Some(rest) => left = rest,
             None => return,
         }
     }
 }
 
-/// What went wrong, with its causes, and without the URL.
-fn told(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else if error.is_connect() {
-        "cannot connect".to_owned()
-    } else {
-        "the request failed".to_owned()
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        // The innermost cause says the most.
-        if error.source().is_none() || error.is::<Refused>() {
-            text = format!("{text}: {error}");
-        }
-        cause = error.source();
+/// What went wrong: the innermost cause says the most.
+fn told(error: &ClientError) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
     }
-    text
+    let what = if error.is_connect() {
+        "cannot connect"
+    } else {
+        "the request failed"
+    };
+    format!("{what}: {innermost}")
 }
 
 #[cfg(test)]
@@ -231,6 +242,7 @@ mod tests {
             "http://[::1]/",
             "http://[::ffff:10.0.0.1]/",
             "https://100.64.0.1/",
+            "https://user:secret@example.com/",
             "ftp://example.com/",
             "nonsense",
         ] {
@@ -251,7 +263,7 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_shown() {
-        let url = "https://user:s3cr3t@example.com/s3cr3t?key=s3cr3t";
+        let url = "https://example.com/s3cr3t?key=s3cr3t";
         let shown = format!("{:?}", WebhookProcessor::new(options(url)).unwrap());
         assert!(shown.contains("https://example.com"), "{shown}");
         assert!(

@@ -1,0 +1,258 @@
+//! What operators see and do: the queue, dead letters, workers, tasks.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod shop;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use order_core::{
+    WorkerOptions,
+    process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
+};
+use order_server::config::Edge;
+use serde_json::{Value, json};
+use shop::{Shop, on_each_store};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(10);
+/// How soon a pause has to be in force.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Refuses for good until it is mended.
+#[derive(Default)]
+struct Broken {
+    is_mended: AtomicBool,
+}
+
+#[async_trait]
+impl OrderProcessor for Broken {
+    async fn process(&self, _: &Task) -> Result<(), ProcessError> {
+        if self.is_mended.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(ProcessError::give_up("it is broken"))
+        }
+    }
+}
+
+/// A worker besides the one in the server.
+struct Staff {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Staff {
+    fn hire(shop: &Shop, processor: Arc<dyn OrderProcessor>) -> Self {
+        let options = ProcessOptions {
+            idle_poll: Duration::from_millis(20),
+            ..ProcessOptions::default()
+        };
+        let worker = shop.service.worker(WorkerOptions::default());
+        let worker = worker.processing(Processing { processor, options });
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let running = tokio::spawn(async move {
+            worker.run(told).await;
+        });
+        Self { stop, running }
+    }
+
+    async fn dismiss(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+/// Asks until the answer is right; how long that took.
+async fn until(shop: &Shop, path: &str, right: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let answer = shop.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        if right(&answer.body) {
+            return answer.body;
+        }
+        assert!(start.elapsed() < LIMIT, "{path}: {}", answer.body);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn purchase(shop: &Shop, product: &str) -> String {
+    let body = json!({"product_id": product, "quantity": 1});
+    let bought = shop.post("/orders/purchase", &body).await;
+    assert_eq!(bought.status, 201, "{}", bought.body);
+    bought.body["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_seen_and_redriven() {
+    on_each_store(async |shop| {
+        let processor = Arc::new(Broken::default());
+        let staff = Staff::hire(shop, processor.clone());
+        let product = shop.product("lamp", 5).await;
+        let order = purchase(shop, &product).await;
+        let dead = until(shop, "/queue/dead", |dead| dead["items"] != json!([])).await;
+        let letter = &dead["items"][0];
+        assert_eq!(
+            (
+                &letter["topic"],
+                &letter["order_id"],
+                &letter["reason"],
+                &letter["attempts"]
+            ),
+            (
+                &json!("process"),
+                &json!(order),
+                &json!("it is broken"),
+                &json!(1)
+            )
+        );
+        assert_eq!(shop.get("/queue").await.body["topics"][1]["dead"], 1);
+        let attempts = shop.get(&format!("/orders/{order}/attempts")).await.body;
+        assert_eq!(attempts["items"][0]["error"], "it is broken");
+        assert_eq!(attempts["items"][0]["attempt"], 1);
+        assert_eq!(attempts["task"]["state"], "dead");
+        assert_eq!(attempts["task"]["id"], format!("sale_{order}"));
+
+        processor.is_mended.store(true, Ordering::SeqCst);
+        let redrive = format!("/queue/dead/{order}/redrive");
+        let redriven = shop.post(&redrive, &Value::Null).await;
+        assert_eq!((redriven.status, &redriven.body["dead"]), (200, &json!(0)));
+        let path = format!("/orders/{order}");
+        until(shop, &path, |order| order["status"] == "completed").await;
+        let again = shop.post(&redrive, &Value::Null).await;
+        assert_eq!(again.status, 404);
+        again.is_problem("dead_letter_not_found");
+        staff.dismiss().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_put_on_the_queue_by_hand() {
+    on_each_store(async |shop| {
+        let product = shop.product("lamp", 5).await;
+        let sold = purchase(shop, &product).await;
+        let put = shop
+            .post(&format!("/orders/{sold}/process"), &Value::Null)
+            .await;
+        assert_eq!((put.status, &put.body["state"]), (202, &json!("waiting")));
+        let cancelled = purchase(shop, &product).await;
+        shop.post(&format!("/orders/{cancelled}/cancel"), &Value::Null)
+            .await;
+        let put = shop
+            .post(&format!("/orders/{cancelled}/process"), &Value::Null)
+            .await;
+        assert_eq!(put.status, 409);
+        put.is_problem("order_state");
+        let nobody = "01900000-0000-7000-8000-000000000000";
+        for path in [
+            format!("/orders/{nobody}/process"),
+            format!("/queue/dead/{nobody}/redrive"),
+        ] {
+            assert_eq!(shop.post(&path, &Value::Null).await.status, 404, "{path}");
+        }
+        assert_eq!(
+            shop.get(&format!("/orders/{nobody}/attempts")).await.status,
+            404
+        );
+        let nonsense = shop.post("/queue/nonsense/pause", &Value::Null).await;
+        assert_eq!(nonsense.status, 404);
+        nonsense.is_problem("topic_not_found");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_seen() {
+    on_each_store(async |shop| {
+        let staff = Staff::hire(shop, Arc::new(Broken::default()));
+        let both = |workers: &Value| workers["workers"].as_array().unwrap().len() == 2;
+        let seen = until(shop, "/workers", both).await;
+        for worker in seen["workers"].as_array().unwrap() {
+            assert_eq!(
+                (&worker["state"], &worker["pid"]),
+                (&json!("alive"), &json!(std::process::id()))
+            );
+        }
+        staff.dismiss().await;
+        let seen = shop.get("/workers").await.body;
+        assert_eq!(seen["workers"][0]["state"], "stopped", "{seen}");
+        assert_eq!(seen["workers"][0]["topics"], json!(["validate", "process"]));
+        assert_eq!(seen["workers"][1]["topics"], json!(["validate"]));
+    })
+    .await;
+}
+
+/// Pauses both topics of a shop in turn, by another process, and sees that nothing moves.
+async fn a_pause_is_in_force(shop: &Shop) {
+    let processor = Arc::new(Broken::default());
+    processor.is_mended.store(true, Ordering::SeqCst);
+    let staff = Staff::hire(shop, processor);
+    let product = shop.product("lamp", 500).await;
+    let other = Shop::open_without_worker(&shop.database_url, Edge::default()).await;
+    for (at, topic) in ["validate", "process"].into_iter().enumerate() {
+        let paused = other
+            .post(&format!("/queue/{topic}/pause"), &Value::Null)
+            .await;
+        assert_eq!((paused.status, &paused.body["paused"]), (200, &json!(true)));
+        // Orders come all the time; from some moment on, none of them goes on.
+        let start = Instant::now();
+        let mut last = String::new();
+        while start.elapsed() < SOON {
+            let order = json!({"product_id": product, "quantity": 1});
+            let accepted = shop.post("/orders", &order).await;
+            assert_eq!(accepted.status, 202);
+            last = accepted.body["id"].as_str().unwrap().to_owned();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let stuck = ["pending", "success"][at];
+        let path = format!("/orders/{last}");
+        until(shop, &path, |order| order["status"] == stuck).await;
+        let waits = |queue: &Value| queue["topics"][at]["waiting"].as_u64().unwrap() > 0;
+        let queue = until(shop, "/queue", waits).await;
+        assert_eq!(queue["topics"][at]["paused"], true);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(
+            shop.get(&path).await.body["status"],
+            stuck,
+            "{topic} is paused"
+        );
+
+        let resumed = other
+            .post(&format!("/queue/{topic}/resume"), &Value::Null)
+            .await;
+        assert_eq!(
+            (resumed.status, &resumed.body["paused"]),
+            (200, &json!(false))
+        );
+        until(shop, &path, |order| order["status"] == "completed").await;
+    }
+    other.close().await;
+    staff.dismiss().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_each_topic_within_two_seconds() {
+    on_each_store(async |shop| a_pause_is_in_force(shop).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_each_topic_also_with_redis() {
+    let redis = order_core::testing::RedisServer::start();
+    let url = order_core::testing::PostgresServer::shared()
+        .database()
+        .await;
+    let shop = Shop::open_with_redis(&url, Some(&redis.url())).await;
+    a_pause_is_in_force(&shop).await;
+    assert_eq!(shop.verify().await, [], "the books balance");
+    shop.close().await;
+}
