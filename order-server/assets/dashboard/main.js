@@ -9,8 +9,10 @@ import * as timeline from "./timeline.js";
 const POLL_MS = 2_000;
 const LONGEST_PAUSE_MS = 30_000;
 const SPEAK_MS = 15_000;
+const OUTCOME_MS = 30_000;
 const RECENT_ORDERS = 12;
 const DEAD_LETTERS = 50;
+const TOPICS = ["process", "validate"];
 
 const at = (id) => document.getElementById(id);
 let mayOperate = false;
@@ -20,6 +22,7 @@ let asking = false;
 let again = false;
 let failures = 0;
 let spokenAt = 0;
+let outcomeTimer = null;
 
 const throughput = new Plot(at("throughput"), {
   label: "Orders per second",
@@ -40,11 +43,13 @@ const waits = new Plot(at("waits"), {
 function questions() {
   const status = at("status").value;
   return [
-    ["stats", "/stats", showStats],
-    ["queues", "/queue", (body) => tables.queues(body.topics, mayOperate, { pause, resume })],
-    ["workers", "/workers", (body) => tables.workers(body.workers)],
-    ["dead", `/queue/dead?limit=${DEAD_LETTERS}`, (body) => tables.dead(body.items, mayOperate, { redrive, open: timeline.open })],
-    ["orders", `/orders?page_size=${RECENT_ORDERS}${status ? `&status=${status}` : ""}`, (body) => tables.orders(body.items, timeline.open)],
+    ["stats", ["/stats"], ([body]) => showStats(body)],
+    ["queues", ["/queue"], ([body]) => tables.queues(body.topics, mayOperate, { pause, resume })],
+    ["workers", ["/workers"], ([body]) => tables.workers(body.workers)],
+    ["dead", TOPICS.map((topic) => `/queue/dead?topic=${topic}&limit=${DEAD_LETTERS}`),
+      (bodies) => tables.dead(bodies.flatMap((body) => body.items), mayOperate, { redrive, open: timeline.open })],
+    ["orders", [`/orders?page_size=${RECENT_ORDERS}${status ? `&status=${status}` : ""}`],
+      ([body]) => tables.orders(body.items, timeline.open)],
   ];
 }
 
@@ -78,7 +83,7 @@ async function round() {
   const access = await get("/access");
   showAccess(access);
   const asked = questions();
-  const answers = await Promise.allSettled(asked.map(([, path]) => get(path)));
+  const answers = await Promise.allSettled(asked.map(([, paths]) => Promise.all(paths.map(get))));
   answers.forEach(({ status, value, reason }, index) => {
     const [name, , show] = asked[index];
     if (status === "fulfilled") show(value);
@@ -158,6 +163,8 @@ async function act(path, done) {
     outcome.dataset.bad = "";
   }
   outcome.hidden = false;
+  clearTimeout(outcomeTimer);
+  outcomeTimer = setTimeout(() => { outcome.hidden = true; }, OUTCOME_MS);
   ask();
 }
 

@@ -3,6 +3,10 @@
 
 import { count, element, short, span, state, time, write } from "./format.js";
 
+// The database counts so far, and no further.
+const COUNTED = 100_000;
+const counted = (number) => (number >= COUNTED ? `${count(COUNTED)}+` : count(number));
+
 // Fills `table` with a row for each of `items`, each cell written by one of `cells`.
 function fill(table, items, keyOf, cells) {
   const body = table.tBodies[0];
@@ -63,10 +67,10 @@ export function queues(topics, mayOperate, { pause, resume }) {
     : operatorButton("Pause", `Pause ${topic}`, mayOperate, () => pause(topic)));
   fill(document.getElementById("queues"), topics, (one) => one.topic, [
     plain((one) => one.topic),
-    plain((one) => count(one.waiting), "number"),
-    plain((one) => count(one.in_flight), "number wide"),
-    plain((one) => count(one.delayed), "number wide"),
-    rich((one) => element("span", one.dead ? { class: "low" } : {}, count(one.dead)), (one) => one.dead, "number wide"),
+    plain((one) => counted(one.waiting), "number"),
+    plain((one) => counted(one.in_flight), "number wide"),
+    plain((one) => counted(one.delayed), "number wide"),
+    rich((one) => element("span", one.dead ? { class: "low" } : {}, counted(one.dead)), (one) => one.dead, "number wide"),
     plain((one) => (one.waiting ? span(one.oldest_age_seconds) : "–"), "number"),
     rich((one) => state(one.paused ? "paused" : "running"), (one) => one.paused),
     rich(toggle, (one) => [one.paused, mayOperate]),

@@ -38,12 +38,12 @@ export async function refresh() {
   }
 }
 
-// Where nothing is known of an order's task, it has none.
+// A key that may read orders may yet not see what operators see.
 async function attemptsOf(id) {
   try {
     return await get(`/orders/${encodeURIComponent(id)}/attempts`);
   } catch (error) {
-    if (error instanceof Refused && error.status === 404) return { items: [] };
+    if (error instanceof Refused && error.status !== 401) return { task: null, items: [] };
     throw error;
   }
 }
@@ -62,7 +62,7 @@ function draw(order, attempts) {
     fact("Waited", order.decided_at ? (waited > 0 ? span(waited) : "decided at once") : "still waiting"),
     fact("Reference", order.reference ?? "–"),
   );
-  part("events").replaceChildren(...events(order, attempts.items).map(item));
+  part("events").replaceChildren(...events(order, attempts).map(item));
   part("lines").tBodies[0].replaceChildren(...order.lines.map(line));
 }
 
@@ -71,10 +71,10 @@ function fact(name, value) {
 }
 
 // What happened, oldest first, and at the end what is still to come.
-function events(order, attempts) {
+function events(order, { task, items }) {
   const list = [{ at: order.created_at, kind: "plain", what: "Accepted", detail: "at the prices of that moment" }];
   if (order.decided_at) list.push(decision(order));
-  for (const attempt of attempts) list.push(tried(attempt));
+  for (const attempt of items) list.push(tried(attempt));
   if (order.completed_at) list.push({ at: order.completed_at, kind: "good", what: "Completed", detail: "what follows the sale is done" });
   if (order.cancelled_at) {
     const detail = order.decided_at ? "its stock went back" : "before it was decided";
@@ -82,10 +82,19 @@ function events(order, attempts) {
   }
   list.sort((one, other) => new Date(one.at) - new Date(other.at));
   if (order.status === "pending") list.push({ kind: "open", what: "Waits for its decision" });
-  if (order.status === "success" && !attempts.some((attempt) => !attempt.ended_at)) {
-    list.push({ kind: "open", what: "Waits for its completion" });
-  }
+  if (task) list.push(next(task));
   return list;
+}
+
+// Where the task of the order is: what is still to come of it.
+function next({ kind, state: where, attempts, at, reason }) {
+  const what = kind === "compensate" ? "compensation" : "task";
+  switch (where) {
+    case "in_flight": return { kind: "open", what: `Its ${what} is under way`, detail: `attempt ${attempts}` };
+    case "delayed": return { at, kind: "open", what: `Its ${what} is tried again` };
+    case "dead": return { at, kind: "bad", what: `Its ${what} was given up`, detail: `${reason} (attempts: ${attempts})` };
+    default: return { kind: "open", what: `Its ${what} waits for a worker` };
+  }
 }
 
 function decision({ decided_at: at, failure }) {
@@ -96,13 +105,10 @@ function decision({ decided_at: at, failure }) {
   return { at, kind: "bad", what: "Decided: failed", detail: why };
 }
 
-function tried({ attempt, started_at: at, ended_at: ended, error, worker_id: worker }) {
-  const by = worker ? ` by worker ${short(worker)}` : "";
-  const what = `Attempt ${attempt}`;
-  if (!ended) return { at, kind: "open", what, detail: `under way${by}` };
-  const took = span((new Date(ended) - new Date(at)) / 1000);
-  if (error) return { at, kind: "bad", what: `${what} failed`, detail: `${error} (after ${took}${by})` };
-  return { at, kind: "good", what: `${what} done`, detail: `in ${took}${by}` };
+function tried({ attempt, started_at: started, ended_at: at, error, worker_id: worker }) {
+  const took = span((new Date(at) - new Date(started)) / 1000);
+  const by = worker ? `, worker ${short(worker)}` : "";
+  return { at, kind: "bad", what: `Attempt ${attempt} failed`, detail: `${error} (after ${took}${by})` };
 }
 
 function item({ at, kind, what, detail }) {
