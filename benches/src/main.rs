@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
-use self::report::{Measured, database, over_http, plot};
+use self::report::{Measured, dashboard, database, over_http, plot};
 
 /// Measures what the documentation claims.
 #[derive(Debug, Parser)]
@@ -52,6 +52,9 @@ async fn main() -> anyhow::Result<ExitCode> {
             plot::rate_by_batch(path, &measured)?;
         }
         show(measured);
+    }
+    if wanted("dashboard-queries") {
+        show(dashboard::queries().await?);
     }
     if wanted("http-sell") {
         for measured in over_http::sell(runs).await? {

@@ -10,6 +10,7 @@
 //! - [`store`]: the traits of a database, and Postgres and `SQLite`.
 //! - [`queue`]: the trait of a queue with leases; Redis Streams, and the two databases as one.
 //! - [`cache`]: product reads through a cache, in the process or in Redis.
+//! - [`stats`]: figures for operators, bounded in cost.
 //! - [`keys`]: who may call, for a server that asks.
 //! - [`decide`]: the decision itself, pure.
 //! - [`metrics`]: what is measured, for whoever collects it.
@@ -46,6 +47,7 @@ pub mod process;
 pub mod queue;
 mod redis_client;
 pub mod service;
+pub mod stats;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

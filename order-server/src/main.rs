@@ -77,6 +77,7 @@ fn announce(origin: &str, settings: &Settings) {
         std::io::stdout(),
         "API        {origin}/api/v1\n\
          Docs       {origin}/docs (Swagger UI), {origin}/redoc\n\
+         Dashboard  {origin}/dashboard\n\
          Metrics    {origin}/metrics\n\
          Database   {}",
         settings.database

@@ -41,6 +41,11 @@ pub async fn serve(
     server: Server,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
+    if server.worker.is_none() {
+        // A worker brings its own.
+        let (housekeeper, stop) = (server.service.housekeeper(), stop.clone());
+        tokio::spawn(async move { housekeeper.run(&stop).await });
+    }
     let worker = server.worker.map(|worker| {
         let stop = stop.clone();
         tokio::spawn(async move { worker.run(stop).await })

@@ -60,6 +60,8 @@ fn needed(method: &str, path: &str) -> &'static [&'static str] {
     let first = path.split('/').nth(1).unwrap_or_default();
     match (first, method) {
         ("health", _) => &[],
+        ("access", _) => &["read", "orders", "products", "admin"],
+        ("stats", _) => &["read", "admin"],
         _ if path.ends_with("/process") => &["admin"],
         ("queue" | "workers", "get") => &["read", "admin"],
         _ if path.ends_with("/attempts") => &["read", "admin"],

@@ -31,7 +31,7 @@ fn orders_of(contestant: Contestant) -> usize {
     }
 }
 
-async fn store(url: &str, connections: usize) -> anyhow::Result<PostgresStore> {
+pub(super) async fn store(url: &str, connections: usize) -> anyhow::Result<PostgresStore> {
     let options = PostgresOptions {
         max_connections: u32::try_from(connections)?,
         ..PostgresOptions::default()
@@ -142,28 +142,7 @@ pub async fn decide_with_old_orders(runs: usize) -> anyhow::Result<Measured> {
         bench(&empty, Shape::Hot).await?,
         bench(&full, Shape::Hot).await?,
     ];
-    let pool = sqlx::PgPool::connect(&full).await?;
-    // Ids of years ago; in parts, so that no statement holds too much.
-    for part in 0..10 {
-        sqlx::query(
-            "WITH old AS MATERIALIZED (
-                 SELECT (lpad(to_hex(n), 12, '0') || '7000800000000000' || '0000')::uuid AS id,
-                        to_timestamp(n / 1000.0) AS at
-                 FROM generate_series($1::bigint + 1, $1 + $2) AS n),
-             inserted AS (
-                 INSERT INTO orders (id, status, total_price, created_at, decided_at)
-                 SELECT id, 'success', 100, at, at FROM old)
-             INSERT INTO order_lines
-             SELECT old.id, 1, product.id, 1, 100
-             FROM old, (SELECT id FROM products LIMIT 1) product",
-        )
-        .bind(part * (OLD_ORDERS / 10))
-        .bind(OLD_ORDERS / 10)
-        .execute(&pool)
-        .await?;
-    }
-    sqlx::query("VACUUM ANALYZE").execute(&pool).await?;
-    sqlx::query("CHECKPOINT").execute(&pool).await?;
+    fill_with_old_orders(&full).await?;
     let names = ["empty", "5 000 000 old orders"]
         .map(str::to_owned)
         .to_vec();
@@ -177,6 +156,34 @@ pub async fn decide_with_old_orders(runs: usize) -> anyhow::Result<Measured> {
     let ratio = measured.rate("5") / measured.rate("empty");
     measured.claim("with old orders / without", ratio, Bar::AtLeast(0.9));
     Ok(measured)
+}
+
+/// Old orders that are done with, all of the first product.
+pub(super) async fn fill_with_old_orders(url: &str) -> anyhow::Result<()> {
+    let pool = sqlx::PgPool::connect(url).await?;
+    // Ids of years ago; in parts, so that no statement holds too much.
+    for part in 0..10 {
+        sqlx::query(
+            "WITH old AS MATERIALIZED (
+                 SELECT (lpad(to_hex(n), 12, '0') || '7000800000000000' || '0000')::uuid AS id,
+                        to_timestamp(n / 1000.0) AS at
+                 FROM generate_series($1::bigint + 1, $1 + $2) AS n),
+             inserted AS (
+                 INSERT INTO orders (id, status, total_price, created_at, decided_at,
+                                     completed_at)
+                 SELECT id, 'completed', 100, at, at, at FROM old)
+             INSERT INTO order_lines
+             SELECT old.id, 1, product.id, 1, 100
+             FROM old, (SELECT id FROM products LIMIT 1) product",
+        )
+        .bind(part * (OLD_ORDERS / 10))
+        .bind(OLD_ORDERS / 10)
+        .execute(&pool)
+        .await?;
+    }
+    sqlx::query("VACUUM ANALYZE").execute(&pool).await?;
+    sqlx::query("CHECKPOINT").execute(&pool).await?;
+    Ok(())
 }
 
 /// How the rate grows with the batch.

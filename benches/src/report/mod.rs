@@ -1,5 +1,6 @@
 //! What is measured, and how it is told.
 
+pub mod dashboard;
 pub mod database;
 pub mod over_http;
 mod pgbench;

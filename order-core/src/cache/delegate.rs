@@ -1,7 +1,7 @@
 //! The traits of a store, before which the cache stands: what changes something tells the
 //! cache, and what reads a product asks it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,6 +17,7 @@ use crate::{
     keys::{Access, ApiKey, HashedKey, KeyStore},
     process::{Claim, Claimed, Ended, TaskHistory, TaskStatus, TaskStore},
     queue::{OrderQueue, Topic},
+    stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
     store::{
         Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
         ProductQuery, ProductStore, Purchase, Store, Strategy,
@@ -208,6 +209,29 @@ impl WorkerStore for CachedStore {
 
     async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
         self.inner.workers().await
+    }
+}
+
+#[async_trait]
+impl StatsStore for CachedStore {
+    async fn tallies(&self, window: Duration) -> Result<Tallies, Error> {
+        self.inner.tallies(window).await
+    }
+
+    async fn fold_tallies(&self, at: DateTime<Utc>) -> Result<u64, Error> {
+        self.inner.fold_tallies(at).await
+    }
+
+    async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
+        self.inner.oldest_pending().await
+    }
+
+    async fn waits(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error> {
+        self.inner.waits(before, orders).await
+    }
+
+    async fn hot_products(&self, orders: u32, limit: u32) -> Result<Vec<HotProduct>, Error> {
+        self.inner.hot_products(orders, limit).await
     }
 }
 

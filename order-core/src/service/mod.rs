@@ -7,6 +7,7 @@ mod group;
 mod keys;
 mod observe;
 mod operate;
+mod stats;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -15,11 +16,15 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-pub use self::operate::{DeadEntry, TopicStats, WorkerView};
 use self::{
     gate::{Gate, Limits},
     group::{Group, Way},
     observe::Lookout,
+    stats::LatestStats,
+};
+pub use self::{
+    operate::{DeadEntry, TopicStats, WorkerView},
+    stats::{Stats, WINDOW, WaitFigures},
 };
 use crate::{
     cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
@@ -55,6 +60,7 @@ struct Parts {
     background: TaskTracker,
     /// Told after each commit of accepted orders: wakes the workers of this process.
     accepted: Arc<Notify>,
+    latest_stats: LatestStats,
     /// Told after each commit of purchases: wakes those who do tasks in this process.
     sold: Arc<Notify>,
 }
@@ -206,6 +212,7 @@ impl OrderService {
                 strategy: Strategy::default(),
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
+                latest_stats: LatestStats::default(),
                 sold: Arc::new(Notify::new()),
             },
             limits: Limits {

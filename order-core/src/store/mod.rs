@@ -14,6 +14,7 @@ mod progress_rows;
 mod retry;
 mod rows;
 mod sqlite;
+mod stats_rows;
 mod strategy;
 mod task_rows;
 
@@ -33,6 +34,7 @@ use crate::{
     keys::KeyStore,
     process::TaskStore,
     queue::OrderQueue,
+    stats::StatsStore,
     worker::WorkerStore,
 };
 
@@ -309,7 +311,9 @@ pub trait OrderStore: Send + Sync {
 
 /// A database that keeps everything.
 #[async_trait]
-pub trait Store: ProductStore + OrderStore + KeyStore + TaskStore + WorkerStore {
+pub trait Store:
+    ProductStore + OrderStore + KeyStore + TaskStore + WorkerStore + StatsStore
+{
     /// The queue with leases that this database can be. Its topic `process` holds the tasks,
     /// and whether a topic is paused is what it says.
     fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue>;

@@ -1,7 +1,7 @@
 //! The model test: random histories, played step by step on a store and on its [`Twin`],
 //! which must give the same answers and be left in the same state after each step.
 
-use std::{fmt::Debug, future::Future, sync::Arc};
+use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::{
@@ -23,6 +23,7 @@ use crate::{
         ProductRequest, Quantity, RequestedLine, StockRequest,
     },
     error::Error,
+    stats::StatsStore,
     store::{
         Cancelled, OrderQuery, OrderStore, Outcome, Pick, ProductQuery, ProductStore, Store,
         Strategy,
@@ -330,6 +331,11 @@ impl Play {
         same(
             self.store.orders(&orders).await,
             self.twin.orders(&orders).await,
+        )?;
+        let window = Duration::from_secs(600);
+        same(
+            self.store.tallies(window).await.map(|told| told.totals),
+            self.twin.tallies(window).await.map(|told| told.totals),
         )?;
         same(self.store.verify().await, Ok(Vec::new()))?;
         same(self.twin.verify().await, Ok(Vec::new()))

@@ -5,6 +5,7 @@
 
 mod keys;
 mod queue;
+mod stats;
 mod tasks;
 
 use std::{

@@ -5,6 +5,7 @@
 //! skip each other's claims. Stopping is graceful: the batch in hand is finished first, and
 //! tasks under way get as long as they may take.
 
+mod housekeeper;
 mod pulse;
 mod registry;
 mod source;
@@ -19,6 +20,7 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use self::housekeeper::Housekeeper;
 use self::{pulse::Pulse, source::Source, sweeper::Sweeper, tally::Tally, tasks::Tasks};
 use crate::{
     clock::Clock,
@@ -116,6 +118,7 @@ pub struct Worker {
     source: Source,
     tasks: Option<Tasks>,
     sweeper: Option<Sweeper>,
+    housekeeper: Housekeeper,
     parts: Parts,
     options: WorkerOptions,
     wake: Arc<Notify>,
@@ -158,6 +161,7 @@ impl Worker {
         let (store, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.clock));
         let tally = Arc::clone(&parts.tally);
         Self {
+            housekeeper: Housekeeper::new(Arc::clone(&store), Arc::clone(&clock)),
             pulse: Pulse::new(
                 Arc::clone(&store),
                 Arc::clone(&clock),
@@ -234,7 +238,12 @@ impl Worker {
             }
         };
         let work = async {
-            let (decided, (), ()) = tokio::join!(self.decide_until(&stop), sweep, process);
+            let (decided, (), (), ()) = tokio::join!(
+                self.decide_until(&stop),
+                sweep,
+                process,
+                self.housekeeper.run(&stop)
+            );
             end.cancel();
             decided
         };

@@ -11,6 +11,7 @@ mod operate_body;
 mod order_body;
 mod orders;
 mod products;
+mod stats;
 mod wire;
 
 use order_core::OrderService;
@@ -39,6 +40,7 @@ pub type Operations = (
     follow::Follow,
     bulk::BulkOrders,
     operate::Operations,
+    stats::Stats,
     health::Health,
 );
 
@@ -56,7 +58,8 @@ pub fn service(
         orders::Orders::new(service.clone(), follow.clone()),
         follow,
         bulk::BulkOrders::new(service.clone()),
-        operate::Operations::new(service),
+        operate::Operations::new(service.clone()),
+        stats::Stats::new(service),
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))

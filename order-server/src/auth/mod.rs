@@ -10,7 +10,7 @@
 //! | changing products | `products`, `admin` |
 //! | reading orders | `read`, `orders`, `admin` |
 //! | placing and cancelling orders | `orders`, `admin` |
-//! | looking at queue, workers, attempts and metrics | `read`, `admin` |
+//! | looking at figures, queue, workers, attempts and metrics | `read`, `admin` |
 //! | what operators do | `admin` |
 //! | health, documents | nothing, not even a key |
 
@@ -21,5 +21,7 @@ mod ring;
 
 pub use holder::Holder;
 pub(crate) use identify::Identify;
-pub use needs::{Inspect, Needs, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts};
+pub use needs::{
+    AnyKey, Inspect, Needs, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts,
+};
 pub use ring::{Caller, KeyRing};

@@ -28,6 +28,8 @@ pub type WriteOrders = Needs<ORDERS>;
 pub type Inspect = Needs<READ>;
 /// Needed for what operators do.
 pub type Operate = Needs<ADMIN>;
+/// Any key will do.
+pub type AnyKey = Needs<{ READ | ORDERS | PRODUCTS }>;
 
 /// The proof that the caller has one of the scopes whose bits are in `ANY_OF`, or `admin`.
 /// As the first parameter of an operation it is asked for before the body is read.

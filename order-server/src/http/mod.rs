@@ -1,6 +1,7 @@
 //! What every request meets, whatever it asks for.
 
 mod cors;
+mod dashboard;
 mod deadline;
 mod documents;
 mod errors;
@@ -49,7 +50,7 @@ pub fn app(
     let api = api::service(service, health.clone(), stop);
     let description = describe(&api);
     let methods = Methods::described(&description);
-    let routes = documents::add(Route::new(), &api, description)
+    let routes = dashboard::add(documents::add(Route::new(), &api, description))
         .at("/", get(root))
         .at("/metrics", get(metrics))
         .nest("/api/v1", api)
@@ -95,5 +96,5 @@ fn layered(
 
 #[handler]
 fn root() -> Redirect {
-    Redirect::temporary("/docs")
+    Redirect::temporary("/dashboard")
 }

@@ -84,6 +84,11 @@ impl Frontier {
         }
     }
 
+    /// Where the next claim begins, unless it looks back.
+    pub(super) fn after(&self) -> Uuid {
+        self.state().after
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // It is never left half written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -17,6 +17,7 @@ mod orders;
 mod products;
 mod read;
 mod search;
+mod stats;
 pub(crate) mod steps;
 mod tasks;
 mod turn;

@@ -12,6 +12,7 @@ mod keys;
 mod orders;
 mod products;
 mod read;
+mod stats;
 mod steps;
 mod tasks;
 mod turn;

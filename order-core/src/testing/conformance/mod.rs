@@ -9,6 +9,7 @@ mod products;
 mod progress;
 mod queue;
 mod races;
+mod stats;
 mod tasks;
 
 use std::{future::Future, sync::Arc};
@@ -60,6 +61,10 @@ where
     idempotency::stock_is_adjusted_and_orders_are_cancelled_once(&bench(&fresh).await).await;
     idempotency::the_same_keys_at_once_place_one_order_each(&bench(&fresh).await).await;
     idempotency::one_key_for_different_orders_places_one(&bench(&fresh).await).await;
+    stats::every_milestone_is_tallied(&bench(&fresh).await).await;
+    stats::folding_changes_no_sum(&bench(&fresh).await).await;
+    stats::the_newest_orders_are_told_about(&bench(&fresh).await).await;
+    stats::tallies_are_exact_when_everybody_comes(&bench(&fresh).await).await;
     tasks::every_sale_has_its_task_however_it_was_sold(&bench(&fresh).await).await;
     tasks::a_task_that_is_done_completes_its_order_once(&bench(&fresh).await).await;
     tasks::a_failed_attempt_is_kept_and_made_again(&bench(&fresh).await).await;

@@ -1,0 +1,97 @@
+//! What the twin tells operators: it counts.
+
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::Twin;
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{Order, OrderId, OrderStatus, ProductId},
+    error::Error,
+    stats::{Counts, HotProduct, Second, StatsStore, Tallies, Wait, Waiting},
+};
+
+fn counts<'a>(orders: impl Iterator<Item = &'a Order>) -> Counts {
+    let mut counts = Counts::default();
+    for order in orders {
+        counts.accepted += 1;
+        let was_sold = order.decided_at.is_some() && order.failure.is_none();
+        counts.sold += u64::from(was_sold);
+        match order.status {
+            OrderStatus::Failed => counts.failed += 1,
+            OrderStatus::Completed => counts.completed += 1,
+            OrderStatus::Cancelled => {
+                counts.cancelled += 1;
+                counts.returned += u64::from(was_sold);
+            }
+            OrderStatus::Pending | OrderStatus::Success => {}
+        }
+    }
+    counts
+}
+
+fn wait(order: &Order) -> Option<Wait> {
+    let (since, until) = (order.created_at, order.decided_at?);
+    (until > since).then_some(Wait { since, until })
+}
+
+#[async_trait]
+impl StatsStore for Twin {
+    /// Everything has just happened.
+    async fn tallies(&self, _: Duration) -> Result<Tallies, Error> {
+        let state = self.state.lock().unwrap();
+        let (at, totals) = (SystemClock.now(), counts(state.orders.values()));
+        let waits = state.orders.values().filter_map(wait);
+        let longest_wait = waits.map(|wait| (wait.until - wait.since).to_std().unwrap());
+        let second = Second {
+            at,
+            counts: totals,
+            longest_wait: longest_wait.max(),
+        };
+        Ok(Tallies {
+            at,
+            totals,
+            seconds: vec![second],
+        })
+    }
+
+    async fn fold_tallies(&self, _: DateTime<Utc>) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
+        let state = self.state.lock().unwrap();
+        let mut orders = state.orders.values();
+        let oldest = orders.find(|order| order.status == OrderStatus::Pending);
+        Ok(oldest.map(|order| Waiting {
+            id: order.id,
+            since: order.created_at,
+        }))
+    }
+
+    async fn waits(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error> {
+        let state = self.state.lock().unwrap();
+        let newest = state.orders.range(..before).rev().take(orders as usize);
+        Ok(newest.filter_map(|(_, order)| wait(order)).collect())
+    }
+
+    async fn hot_products(&self, orders: u32, limit: u32) -> Result<Vec<HotProduct>, Error> {
+        let state = self.state.lock().unwrap();
+        let mut wanted: BTreeMap<ProductId, u64> = BTreeMap::new();
+        for order in state.orders.values().rev().take(orders as usize) {
+            for line in &order.lines {
+                *wanted.entry(line.product_id).or_default() += line.quantity.get().unsigned_abs();
+            }
+        }
+        let living = wanted.into_iter().filter_map(|(id, wanted)| {
+            let product = state.products.get(&id)?.clone();
+            Some(HotProduct { product, wanted })
+        });
+        let mut hot: Vec<HotProduct> = living.collect();
+        hot.sort_by_key(|hot| Reverse(hot.wanted));
+        hot.truncate(limit as usize);
+        Ok(hot)
+    }
+}

@@ -1,0 +1,44 @@
+//! The housekeeper: folds tallies, so that reading them costs the same after years. Any number
+//! of them, in any number of processes, do each other no harm.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::Clock, store::Store};
+
+const FOLD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keeps small what grows with the number of statements. Every [`Worker`](crate::Worker) has
+/// one; a process that only sells runs one by itself.
+pub struct Housekeeper {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Housekeeper {
+    /// A housekeeper of `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Works until `stop` is cancelled.
+    pub async fn run(&self, stop: &CancellationToken) {
+        let mut ticks = tokio::time::interval(FOLD_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            match self.store.fold_tallies(self.clock.now()).await {
+                Ok(rows) => tracing::trace!(rows, "folded tallies"),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "tallies were not folded");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The dashboard in a real browser, on a running server.
+//!
+//! Pictures of it are kept in `target/tmp`.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod browser;
+mod shop;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use browser::{Browser, Tab};
+use order_core::{
+    WorkerOptions,
+    keys::KeyRequest,
+    process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
+    testing::PostgresServer,
+};
+use serde_json::json;
+use shop::Shop;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const LIGHT: &str = "rgb(244, 246, 248)";
+/// An order that nobody placed.
+const UNKNOWN: &str = "01900000-0000-7000-8000-000000000000";
+const DARK: &str = "rgb(16, 20, 26)";
+
+/// Gives up every task as long as it is broken.
+#[derive(Default)]
+struct Mailer {
+    is_broken: AtomicBool,
+}
+
+#[async_trait]
+impl OrderProcessor for Mailer {
+    async fn process(&self, _: &Task) -> Result<(), ProcessError> {
+        if self.is_broken.load(Ordering::SeqCst) {
+            return Err(ProcessError::give_up(
+                "the mail server knows no such address",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A worker that does what follows a sale.
+struct Staff {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Staff {
+    fn hire(shop: &Shop, processor: Arc<dyn OrderProcessor>) -> Self {
+        let options = ProcessOptions {
+            idle_poll: Duration::from_millis(50),
+            ..ProcessOptions::default()
+        };
+        let worker = shop.service.worker(WorkerOptions::default());
+        let worker = worker.processing(Processing { processor, options });
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let running = tokio::spawn(async move {
+            worker.run(told).await;
+        });
+        Self { stop, running }
+    }
+
+    async fn dismiss(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+async fn on_sqlite() -> (Shop, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    (Shop::open(&url).await, dir)
+}
+
+async fn buy(shop: &Shop, product: &str, quantity: u32) -> String {
+    let body = json!({"product_id": product, "quantity": quantity});
+    let bought = shop.post("/orders/purchase", &body).await;
+    assert_eq!(bought.status, 201, "{}", bought.body);
+    bought.body["id"].as_str().unwrap().to_owned()
+}
+
+async fn order(shop: &Shop, product: &str, quantity: u32) -> String {
+    let body = json!({"product_id": product, "quantity": quantity});
+    let accepted = shop.post("/orders", &body).await;
+    shop.decided(&accepted).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn link(id: &str) -> String {
+    format!("#orders button[title='{id}']")
+}
+
+/// The counter of a state says so.
+async fn counts(tab: &Tab, state: &str, count: u32) {
+    let text = format!("document.querySelector('[data-count={state}]').textContent === '{count}'");
+    tab.until(&text).await;
+}
+
+/// Both themes on a desk and on a phone: a picture of each, and nobody is kept out.
+async fn looks_good_everywhere(tab: &Tab, name: &str) {
+    for (theme, ground) in [("light", LIGHT), ("dark", DARK)] {
+        tab.choose("#theme", theme).await;
+        let painted: String = tab
+            .value("getComputedStyle(document.body).backgroundColor")
+            .await;
+        assert_eq!(painted, ground, "{theme}");
+        for (size, width) in [("wide", 1280), ("phone", 390)] {
+            tab.size(width, 900).await;
+            let needed: i64 = tab.value("document.documentElement.scrollWidth").await;
+            assert!(needed <= width, "{needed} points wide on {width}");
+            assert_eq!(
+                tab.barriers().await,
+                Vec::<String>::new(),
+                "{name}, {theme}, {size}"
+            );
+            tab.picture(&format!("dashboard-{name}-{theme}-{size}"))
+                .await;
+        }
+        tab.size(1280, 900).await;
+    }
+    tab.choose("#theme", "").await;
+}
+
+/// Sells, and watches it on the page; follows an order; lets things fail and mends them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_is_run_from_one_page() {
+    let (shop, _dir) = on_sqlite().await;
+    let mailer = Arc::new(Mailer::default());
+    let staff = Staff::hire(&shop, Arc::clone(&mailer) as _);
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{}/", shop.origin)).await;
+    tab.shows("#connection", "Live").await;
+    tab.shows("[data-empty=orders]", "No orders here").await;
+    assert_eq!(
+        tab.barriers().await,
+        Vec::<String>::new(),
+        "of the empty page"
+    );
+
+    let flat: String = tab
+        .value("document.querySelector('path.sold').getAttribute('d')")
+        .await;
+    let lamp = shop.product("Lamp", 60).await;
+    for _ in 0..20 {
+        buy(&shop, &lamp, 2).await;
+    }
+    let waited = order(&shop, &lamp, 3).await;
+    let failed = order(&shop, &lamp, 90).await;
+    counts(&tab, "completed", 21).await;
+    counts(&tab, "failed", 1).await;
+    counts(&tab, "accepted", 22).await;
+    tab.until(&format!(
+        "document.querySelector('path.sold').getAttribute('d') !== {}",
+        json!(flat)
+    ))
+    .await;
+    tab.shows("#hot td", "Lamp").await;
+    tab.shows("#hot td", "17").await;
+    tab.until("Number(document.querySelector('[data-count=rate]').textContent) > 0")
+        .await;
+    tab.until("/Half waited up to [0-9]/.test(document.querySelector('#percentiles').textContent)")
+        .await;
+    tab.shows("#workers td", "alive").await;
+
+    an_order_tells_its_story(&tab, &waited, &failed).await;
+    what_was_given_up_is_redriven(&tab, &shop, &mailer, &lamp).await;
+    a_topic_is_paused_and_resumed(&tab, &shop, &lamp).await;
+    looks_good_everywhere(&tab, "busy").await;
+    nothing_came_from_elsewhere(&tab, &shop);
+    browser.close().await;
+    staff.dismiss().await;
+    shop.close().await;
+}
+
+async fn an_order_tells_its_story(tab: &Tab, waited: &str, failed: &str) {
+    tab.click(&link(waited)).await;
+    for told in ["Accepted", "Decided: sold", "Completed"] {
+        tab.shows("#timeline[open] .what", told).await;
+    }
+    tab.shows("#timeline-id", waited).await;
+    assert_eq!(tab.barriers().await, Vec::<String>::new(), "of the dialog");
+    tab.press("Escape", 27).await;
+    tab.until("!document.querySelector('#timeline').open").await;
+    // By keyboard alone; and it is back where it came from.
+    let focus = format!("document.querySelector(\"{}\")", link(failed));
+    tab.value::<bool>(&format!("({focus}.focus(), true)")).await;
+    tab.press("Enter", 13).await;
+    tab.shows("#timeline[open] .what", "Decided: failed").await;
+    tab.shows("#timeline[open] .detail", "asks for 90").await;
+    tab.press("Escape", 27).await;
+    tab.until(&format!("document.activeElement === {focus}"))
+        .await;
+    tab.enter("#find-id", UNKNOWN).await;
+    tab.click("#find button").await;
+    tab.shows("#timeline-problem", "not found").await;
+    tab.click("#timeline [data-close]").await;
+}
+
+async fn what_was_given_up_is_redriven(tab: &Tab, shop: &Shop, mailer: &Mailer, product: &str) {
+    tab.shows("[data-empty=dead]", "nothing was given up").await;
+    mailer.is_broken.store(true, Ordering::SeqCst);
+    let id = buy(shop, product, 1).await;
+    tab.shows("#dead td", "knows no such address").await;
+    tab.click(&format!("#dead button[title='{id}']")).await;
+    tab.shows("#timeline[open] .what", "Attempt 1 failed").await;
+    tab.shows("#timeline[open] .what", "given up").await;
+    tab.click("#timeline [data-close]").await;
+    mailer.is_broken.store(false, Ordering::SeqCst);
+    // Who thinks better of it changes nothing.
+    tab.click("#dead button:not(.link)").await;
+    tab.click("#confirm [data-close]").await;
+    tab.shows("#dead td", "knows no such address").await;
+    tab.click("#dead button:not(.link)").await;
+    tab.shows("#confirm[open]", "Redrive order").await;
+    tab.click("#confirm-yes").await;
+    tab.shows("#outcome", "on its way again").await;
+    tab.shows("[data-empty=dead]", "nothing was given up").await;
+    counts(tab, "completed", 22).await;
+}
+
+async fn a_topic_is_paused_and_resumed(tab: &Tab, shop: &Shop, product: &str) {
+    let toggle = "tr[data-key=process] button";
+    tab.click(toggle).await;
+    tab.shows("#confirm[open]", "Pause process?").await;
+    tab.click("#confirm-yes").await;
+    tab.shows("tr[data-key=process] .state", "paused").await;
+    // In force everywhere within two seconds.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    buy(shop, product, 1).await;
+    counts(tab, "success", 1).await;
+    tab.shows("tr[data-key=process] td.number", "1").await;
+    tab.shows(toggle, "Resume").await;
+    tab.click(toggle).await;
+    tab.shows("tr[data-key=process] .state", "running").await;
+    counts(tab, "completed", 23).await;
+    counts(tab, "success", 0).await;
+}
+
+fn nothing_came_from_elsewhere(tab: &Tab, shop: &Shop) {
+    let requests = tab.requests();
+    assert!(requests.len() > 10, "{requests:?}");
+    for url in &requests {
+        assert!(url.starts_with(&shop.origin), "{url}");
+    }
+    let mut troubles = tab.troubles();
+    troubles.retain(|trouble| !trouble.contains(UNKNOWN));
+    assert_eq!(troubles, Vec::<String>::new());
+}
+
+async fn key(shop: &Shop, scopes: &str) -> String {
+    let request = KeyRequest::new(scopes, scopes.parse().unwrap()).unwrap();
+    let (_, secret) = shop.service.create_key(request).await.unwrap();
+    secret.expose().to_owned()
+}
+
+/// Asks for a key, shows what it allows, and forgets it with the tab.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_opens_what_it_allows() {
+    let shop = Shop::open(&PostgresServer::shared().database().await).await;
+    let lamp = shop.product("Lamp", 5).await;
+    buy(&shop, &lamp, 1).await;
+    let (reader, admin) = (key(&shop, "read").await, key(&shop, "admin").await);
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{}/dashboard", shop.origin)).await;
+    // An open server is closed by its first key, soon.
+    tab.shows("#key[open]", "asks for a key").await;
+    assert_eq!(
+        tab.barriers().await,
+        Vec::<String>::new(),
+        "of the question"
+    );
+    tab.enter("#key-input", "nonsense").await;
+    tab.press("Enter", 13).await;
+    tab.shows("#key-problem", "not in force").await;
+
+    tab.enter("#key-input", &reader).await;
+    tab.press("Enter", 13).await;
+    counts(&tab, "success", 1).await;
+    tab.shows("[data-needs=admin]", "a key with the scope admin is needed")
+        .await;
+    tab.until("document.querySelectorAll('#queues button:disabled').length === 2")
+        .await;
+    tab.until("document.querySelector('#queues button').title.includes('admin')")
+        .await;
+    assert_eq!(
+        tab.barriers().await,
+        Vec::<String>::new(),
+        "of who may look"
+    );
+    let kept: bool = tab
+        .value(&format!(
+            "JSON.stringify({{...sessionStorage}}).includes({0}) && \
+             !JSON.stringify({{...localStorage}}).includes({0}) && document.cookie === ''",
+            json!(reader)
+        ))
+        .await;
+    assert!(kept, "in this tab, and nowhere else");
+
+    tab.click("#forget").await;
+    tab.shows("#key[open]", "asks for a key").await;
+    tab.enter("#key-input", &admin).await;
+    tab.press("Enter", 13).await;
+    tab.until("document.querySelectorAll('#queues button:enabled').length === 2")
+        .await;
+    tab.until("document.querySelector('[data-needs=admin]').hidden")
+        .await;
+    let urls = tab.requests().join(" ");
+    assert!(
+        !urls.contains(&reader) && !urls.contains(&admin),
+        "no key is in an address"
+    );
+    browser.close().await;
+    shop.close().await;
+}
+
+/// Follows the system unless told otherwise, and says so when nobody answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_follows_the_system_and_tells_when_nobody_answers() {
+    let (shop, _dir) = on_sqlite().await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{}/dashboard", shop.origin)).await;
+    tab.shows("#connection", "Live").await;
+    for (scheme, ground) in [("dark", DARK), ("light", LIGHT)] {
+        tab.system_prefers(scheme).await;
+        let painted = "getComputedStyle(document.body).backgroundColor";
+        tab.until(&format!("{painted} === '{ground}'")).await;
+    }
+    looks_good_everywhere(&tab, "empty").await;
+    nothing_came_from_elsewhere(&tab, &shop);
+    shop.close().await;
+    tab.shows("#connection", "Not connected").await;
+    tab.until("document.querySelector('#retry').checkVisibility()")
+        .await;
+    browser.close().await;
+}

@@ -1,0 +1,104 @@
+//! The dashboard as it is served: every file is in the binary, and none is sent twice.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod shop;
+
+use std::collections::BTreeSet;
+
+use reqwest::{Response, redirect::Policy};
+use shop::Shop;
+
+const FILES: [&str; 8] = [
+    "dashboard.css",
+    "icon.svg",
+    "main.js",
+    "client.js",
+    "format.js",
+    "plot.js",
+    "tables.js",
+    "timeline.js",
+];
+
+async fn open() -> (Shop, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    (Shop::open(&url).await, dir)
+}
+
+async fn get(shop: &Shop, path: &str, known: &str) -> Response {
+    let client = reqwest::Client::builder().redirect(Policy::none()).build();
+    let request = client.unwrap().get(format!("{}{path}", shop.origin));
+    request.header("if-none-match", known).send().await.unwrap()
+}
+
+fn header(response: &Response, name: &str) -> String {
+    let value = response.headers().get(name);
+    value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_leads_to_the_dashboard() {
+    let (shop, _dir) = open().await;
+    let root = get(&shop, "/", "").await;
+    assert_eq!(root.status(), 307);
+    assert_eq!(header(&root, "location"), "/dashboard");
+    for path in ["/dashboard", "/dashboard/"] {
+        let page = get(&shop, path, "").await;
+        assert_eq!(page.status(), 200, "{path}");
+        assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_has_it_is_not_sent_again() {
+    let (shop, _dir) = open().await;
+    let paths = FILES.map(|file| format!("/dashboard/{file}"));
+    let mut tags = BTreeSet::new();
+    for path in paths.iter().map(String::as_str).chain(["/dashboard"]) {
+        let first = get(&shop, path, "").await;
+        assert_eq!(first.status(), 200, "{path}");
+        assert_eq!(header(&first, "cache-control"), "private, no-cache");
+        let tag = header(&first, "etag");
+        assert!(first.bytes().await.unwrap().len() > 100, "{path}");
+        for (known, status) in [
+            (tag.clone(), 304),
+            (format!("\"other\", W/{tag}"), 304),
+            ("\"other\"".to_owned(), 200),
+        ] {
+            let again = get(&shop, path, &known).await;
+            assert_eq!(again.status(), status, "{path}, {known}");
+            assert_eq!(header(&again, "etag"), tag);
+        }
+        assert!(tags.insert(tag), "{path} has the tag of another");
+    }
+    assert_eq!(get(&shop, "/dashboard/other.js", "").await.status(), 404);
+    shop.close().await;
+}
+
+/// Nothing of the page names another place, and the policy would not let it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_names_no_other_origin() {
+    let (shop, _dir) = open().await;
+    let page = get(&shop, "/dashboard", "").await;
+    let policy = header(&page, "content-security-policy");
+    for directive in policy.split("; ") {
+        let (_, sources) = directive.split_once(' ').unwrap();
+        assert!(["'self'", "'none'"].contains(&sources), "{policy}");
+    }
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    for path in FILES.map(|file| format!("/dashboard/{file}")) {
+        let text = get(&shop, &path, "").await.text().await.unwrap();
+        // What names a language is not loaded.
+        let text = text.replace("http://www.w3.org/2000/svg", "");
+        assert!(!text.contains("http"), "{path}");
+        assert!(
+            !text.contains("//cdn") && !text.contains("@import"),
+            "{path}"
+        );
+    }
+    let html = page.text().await.unwrap();
+    assert!(!html.contains("http") && !html.contains("<style") && !html.contains(" style="));
+    assert_eq!(html.matches("/dashboard/").count(), 3);
+    shop.close().await;
+}

@@ -1,0 +1,120 @@
+//! Figures for operators, and what a key allows.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod shop;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use shop::{Shop, on_each_store};
+
+/// The figures, once they tell of so many accepted orders, none of them pending.
+async fn stats(shop: &Shop, accepted: u64) -> Value {
+    let start = Instant::now();
+    loop {
+        let stats = shop.get("/stats").await;
+        assert_eq!(stats.status, 200, "{}", stats.body);
+        let totals = &stats.body["totals"];
+        if totals["accepted"] == accepted && totals["pending"] == 0 {
+            return stats.body;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{totals}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn sum(series: &Value) -> u64 {
+    let counts = series.as_array().unwrap();
+    assert_eq!(counts.len(), 300, "five minutes, second by second");
+    counts.iter().map(|count| count.as_u64().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_tell_what_was_sold() {
+    on_each_store(async |shop| {
+        let empty = stats(shop, 0).await;
+        assert_eq!(empty["oldest_pending_age_seconds"], Value::Null);
+        assert_eq!(empty["wait"], Value::Null);
+        assert_eq!(empty["hot_products"], json!([]));
+        let lamp = shop.product("Lamp", 10).await;
+        let chair = shop.product("Chair", 10).await;
+        let order = |product: &str, quantity| json!({"product_id": product, "quantity": quantity});
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let accepted = shop.post("/orders", &order(&lamp, 2)).await;
+            ids.push(shop.decided(&accepted).await["id"].clone());
+        }
+        let failed = shop.post("/orders", &order(&lamp, 5)).await;
+        assert_eq!(shop.decided(&failed).await["status"], "failed");
+        let bought = shop.post("/orders/purchase", &order(&chair, 1)).await;
+        assert_eq!(bought.status, 201);
+        let cancel = format!("/orders/{}/cancel", ids[0].as_str().unwrap());
+        assert_eq!(shop.post(&cancel, &json!({})).await.status, 200);
+
+        let told = stats(shop, 5).await;
+        assert_eq!(
+            told["totals"],
+            json!({"pending": 0, "success": 3, "failed": 1, "cancelled": 1, "completed": 0,
+                   "accepted": 5, "sold": 4})
+        );
+        assert_eq!(told["oldest_pending_age_seconds"], Value::Null);
+        let wait = &told["wait"];
+        assert_eq!(wait["orders"], 4, "a purchase does not wait: {wait}");
+        let [p50, p99] = ["p50_seconds", "p99_seconds"].map(|p| wait[p].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99 && p99 < 5.0, "{wait}");
+        let hot: Vec<_> = told["hot_products"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hot| {
+                (
+                    hot["name"].clone(),
+                    hot["wanted"].clone(),
+                    hot["stock"].clone(),
+                )
+            })
+            .collect();
+        let expected = [("Lamp", 11, 6), ("Chair", 1, 9)];
+        assert_eq!(
+            hot,
+            expected.map(|(name, wanted, stock)| (json!(name), json!(wanted), json!(stock)))
+        );
+    })
+    .await;
+}
+
+/// The second that is not over is not told yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn seconds_are_told_when_they_are_over() {
+    on_each_store(async |shop| {
+        let lamp = shop.product("Lamp", 10).await;
+        let order = json!({"product_id": lamp, "quantity": 1});
+        shop.decided(&shop.post("/orders", &order).await).await;
+        shop.post("/orders/purchase", &order).await;
+        let start = Instant::now();
+        let told = loop {
+            let told = stats(shop, 2).await;
+            if sum(&told["series"]["sold"]) == 2 {
+                break told;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "{told}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert_eq!(sum(&told["series"]["accepted"]), 2);
+        assert_eq!(sum(&told["series"]["failed"]), 0);
+        let waits = told["series"]["longest_wait_seconds"].as_array().unwrap();
+        let waits: Vec<f64> = waits.iter().filter_map(Value::as_f64).collect();
+        assert_eq!(waits.len(), 1, "one second in which somebody had waited");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_anybody_may_do_everything() {
+    on_each_store(async |shop| {
+        let access = shop.get("/access").await;
+        let all = json!({"key": null, "scopes": ["read", "orders", "products", "admin"]});
+        assert_eq!((access.status, access.body), (200, all));
+    })
+    .await;
+}
