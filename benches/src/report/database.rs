@@ -1,6 +1,6 @@
 //! Deciding a backlog, straight on the database.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use order_core::{
     bench::{Bench, Case, Contestant, Limit, SINGLE_TASKS, Sample, Shape},
@@ -49,6 +49,23 @@ async fn bench(url: &str, shape: Shape) -> anyhow::Result<Bench> {
     Ok(bench)
 }
 
+/// Who is measured next.
+#[derive(Clone, Copy)]
+enum Turn {
+    Ours(Contestant),
+    /// The row lock by `pgbench`, with so many clients.
+    Pgbench(usize),
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ours(who) => who.fmt(f),
+            Self::Pgbench(clients) => write!(f, "pgbench: row_lock x{clients}"),
+        }
+    }
+}
+
 /// The library, the bare driver, the classical strategies, and the row lock by `pgbench`.
 ///
 /// Who decides one order at a time does so in a database of its own, which stays small: it
@@ -57,39 +74,32 @@ pub async fn decide(name: &str, shape: Shape, runs: usize) -> anyhow::Result<Mea
     let postgres = PostgresServer::start(true);
     let batches = bench(&postgres.database().await, shape).await?;
     let singles = bench(&postgres.database().await, shape).await?;
-    let mut contestants = vec![
-        Contestant::Batch,
-        Contestant::Limit(1),
-        Contestant::Limit(2),
-    ];
-    for strategy in [Strategy::RowLock, Strategy::ConditionalUpdate] {
-        contestants.extend(SINGLE_TASKS.map(|tasks| Contestant::Single(strategy, tasks)));
-    }
-    let mut names: Vec<String> = contestants.iter().map(ToString::to_string).collect();
     // pgbench decides what is there by itself, in a database of its own.
     let pgbench = match shape {
         Shape::Hot => Some(Pgbench::new(&postgres.database().await).await?),
         _ => None,
     };
-    if pgbench.is_some() {
-        names.extend(SINGLE_TASKS.map(|tasks| format!("pgbench: row_lock x{tasks}")));
+    let batched = [
+        Contestant::Batch,
+        Contestant::Limit(1),
+        Contestant::Limit(2),
+    ];
+    let mut turns: Vec<Turn> = batched.map(Turn::Ours).to_vec();
+    // Who is held against each other has one turn after the other.
+    for tasks in SINGLE_TASKS {
+        let single = |strategy| Turn::Ours(Contestant::Single(strategy, tasks));
+        turns.push(single(Strategy::RowLock));
+        turns.extend(pgbench.is_some().then_some(Turn::Pgbench(tasks)));
+        turns.push(single(Strategy::ConditionalUpdate));
     }
-    let rows = take_turns(names, runs, async |turn| {
-        match (contestants.get(turn), &pgbench) {
-            (Some(who), _) => {
-                let bench = match who {
-                    Contestant::Single(..) => &singles,
-                    _ => &batches,
-                };
-                Ok(bench.measure(Case::Decide, *who, orders_of(*who)).await?)
-            }
-            (None, Some(pgbench)) => {
-                pgbench
-                    .row_lock(SINGLE_TASKS[turn - contestants.len()], SAMPLE)
-                    .await
-            }
-            (None, None) => anyhow::bail!("no such contestant"),
+    let names = turns.iter().map(ToString::to_string).collect();
+    let rows = take_turns(names, runs, async |turn| match (turns[turn], &pgbench) {
+        (Turn::Pgbench(tasks), Some(pgbench)) => pgbench.row_lock(tasks, SAMPLE).await,
+        (Turn::Ours(who @ Contestant::Single(..)), _) => {
+            Ok(singles.measure(Case::Decide, who, orders_of(who)).await?)
         }
+        (Turn::Ours(who), _) => Ok(batches.measure(Case::Decide, who, orders_of(who)).await?),
+        (Turn::Pgbench(_), None) => anyhow::bail!("pgbench has no turn here"),
     })
     .await?;
     let mut measured = Measured::new(name, rows);
