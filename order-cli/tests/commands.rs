@@ -262,6 +262,31 @@ fn the_queue_is_looked_after() {
 }
 
 #[test]
+fn tasks_are_held_by_a_pause_and_done_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let line = format!("{}:1", product(dir, "5"));
+    let bought = row(dir, &["order", "purchase", "--line", &line]);
+    let id = bought["id"].as_str().unwrap();
+    let paused = row(dir, &["queue", "pause", "process"]);
+    assert_eq!(
+        (&paused["waiting"], &paused["paused"]),
+        (&json!(1), &json!(true))
+    );
+    row(dir, &["worker", "run", "--drain"]);
+    assert_eq!(row(dir, &["order", "get", id])["status"], "success");
+    row(dir, &["queue", "resume", "process"]);
+    row(dir, &["worker", "run", "--drain"]);
+    assert_eq!(row(dir, &["order", "get", id])["status"], "completed");
+    let stats = rows(dir, &["queue", "stats"]);
+    assert_eq!(
+        (&stats[1]["topic"], &stats[1]["waiting"]),
+        (&json!("process"), &json!(0))
+    );
+    assert_eq!(rows(dir, &["queue", "dead"]), Vec::<Value>::new());
+}
+
+#[test]
 fn keys_are_made_listed_and_revoked() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -118,6 +118,7 @@ async fn no_task_is_lost_whoever_is_killed_and_whatever_fails() {
     assert!(accepted.iter().all(Result::is_ok));
 
     let attempted = || log.lock().unwrap().len();
+    let other = Worker::start(&url, port);
     let mut worker = Worker::start(&url, port);
     for kill in 1..=KILLS {
         let enough = kill * SALES / (KILLS + 2);
@@ -137,7 +138,7 @@ async fn no_task_is_lost_whoever_is_killed_and_whatever_fails() {
         count(pending).await + count(left).await == 0
     })
     .await;
-    drop(worker);
+    drop((worker, other));
 
     let completed = count("SELECT count(*) FROM orders WHERE status = 'completed'").await;
     let dead = count("SELECT count(*) FROM queue_entries WHERE dead_at IS NOT NULL").await;

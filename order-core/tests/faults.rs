@@ -16,6 +16,7 @@ use order_core::{
         ProductRequest, Quantity, StockRequest,
     },
     keys::{KeyRequest, KeyStore, Scope, Secret},
+    process::{Claim, Ended, Ending, TaskState, TaskStore},
     store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
     testing::{
         PostgresServer,
@@ -112,7 +113,7 @@ async fn every_operation_happens_once_wherever_the_connection_is_cut() {
     let mut cuts = 0;
     for strategy in Strategy::ALL {
         for cut in [Cut::Request, Cut::Answer] {
-            for message in 1..=14 {
+            for message in 1..=16 {
                 let options = PostgresOptions {
                     max_connections: 1,
                     ..PostgresOptions::default()
@@ -193,6 +194,8 @@ async fn history(
     assert_eq!(cancelled.order.status, OrderStatus::Cancelled);
     assert_eq!(stock().await, 18);
 
+    cuts += tasks([store, direct], wire, cut, accepted.id()).await;
+
     wire.cut(cut);
     assert!(store.archive_product(id, at).await.unwrap());
     cuts + wire.was_cut()
@@ -223,6 +226,54 @@ async fn updates(store: &PostgresStore, wire: &Wire, cut: (Cut, i64), id: Produc
     let updated = store.update_product(id, &change, update_id, at).await;
     cuts += wire.was_cut();
     assert_eq!(updated.unwrap().map(|p| p.version), Some(4));
+    cuts
+}
+
+/// Fails, puts back and does a sold order's task; how many of the steps were really cut.
+async fn tasks(
+    [store, direct]: [&PostgresStore; 2],
+    wire: &Wire,
+    cut: (Cut, i64),
+    id: OrderId,
+) -> i64 {
+    let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let mut cuts = 0;
+    let fails = Ending::Dead("broken".to_owned());
+    for (ending, completed) in [
+        (fails, OrderStatus::Success),
+        (Ending::Done, OrderStatus::Completed),
+    ] {
+        let claim = Claim {
+            id: Uuid::now_v7_for_tests(),
+            worker_id: Uuid::nil(),
+            max: 1,
+            at,
+            lease: Duration::from_secs(30),
+        };
+        let claimed = direct.claim_tasks(&claim).await.unwrap().remove(0);
+        assert_eq!(claimed.lease.order_id, id);
+        let ended = Ended {
+            lease: claimed.lease,
+            kind: claimed.kind,
+            run: claimed.run,
+            worker_id: Uuid::nil(),
+            started_at: at,
+            ended_at: at,
+            ending: ending.clone(),
+        };
+        wire.cut(cut);
+        store.end_tasks(&[ended], at).await.unwrap();
+        cuts += wire.was_cut();
+        assert_eq!(direct.order(id).await.unwrap().unwrap().status, completed);
+        if ending != Ending::Done {
+            wire.cut(cut);
+            let put = store.put_task(id, at).await.unwrap().unwrap();
+            cuts += wire.was_cut();
+            assert_eq!((put.state, put.attempts), (TaskState::Waiting, 0));
+        }
+    }
+    let history = direct.task_history(id, at).await.unwrap().unwrap();
+    assert_eq!((history.attempts.len(), history.task), (1, None));
     cuts
 }
 

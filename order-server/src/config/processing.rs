@@ -18,8 +18,14 @@ use super::positive;
 #[derive(Clone, Debug, Args)]
 pub struct AfterSale {
     /// What is done for each sold order: log, simulate:DURATION (such as 250ms), webhook:URL,
-    /// or off: nothing by this process
-    #[arg(long, env, default_value = "log", hide_env_values = true)]
+    /// or off: nothing by this process; log unless said otherwise
+    #[arg(
+        long,
+        env,
+        default_value = "log",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub processor: Hidden,
 
     /// How many attempts a task has before it is given up
@@ -44,8 +50,9 @@ pub struct AfterSale {
         long,
         env,
         value_delimiter = ',',
-        hide_env_values = true,
-        value_name = "SECRET"
+        value_name = "SECRET",
+        hide_default_value = true,
+        hide_env_values = true
     )]
     pub webhook_secrets: Vec<Hidden>,
 
@@ -150,7 +157,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -215,6 +222,12 @@ mod tests {
         let wrong = settings.processing().err().unwrap();
         let shown = format!("{settings:?} {wrong:#}");
         assert!(!shown.contains("s3cr3t"), "{shown}");
+        let help = Program::command()
+            .mut_arg("webhook_secrets", |argument| {
+                argument.default_value("s3cr3t")
+            })
+            .render_long_help();
+        assert!(!help.to_string().contains("s3cr3t"), "{help}");
         let private = read(&["--processor", "webhook:http://s3cr3t@10.0.0.1"]);
         let wrong = format!("{:#}", private.processing().err().unwrap());
         assert!(!wrong.contains("s3cr3t"), "{wrong}");

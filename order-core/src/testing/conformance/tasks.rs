@@ -107,6 +107,21 @@ pub(super) async fn every_sale_has_its_task_however_it_was_sold(bench: &Bench) {
     }
 }
 
+/// Whoever offers an order on the topic before it is sold does not keep it from being sold.
+pub(super) async fn a_task_that_is_there_already_is_kept(bench: &Bench) {
+    let product = bench.product("p", 5).await;
+    let orders = bench.orders(2, &[(product.id, 1)]);
+    bench.store.accept(&orders).await.unwrap();
+    let clock = std::sync::Arc::new(crate::clock::ManualClock::new(bench.at));
+    let queue = bench.store.queue(clock);
+    let early = [orders[0].id()];
+    queue.push(Topic::Process, &early).await.unwrap();
+    let pick = Pick::Oldest(9);
+    let decided = bench.store.decide(pick, Strategy::Batch, bench.at).await;
+    assert!(decided.unwrap().results.iter().all(|(_, d)| d.is_ok()));
+    assert_eq!(bench.claim(9, bench.at).await.len(), 2);
+}
+
 pub(super) async fn a_task_that_is_done_completes_its_order_once(bench: &Bench) {
     let id = bench.sold(1).await[0];
     let at = later(bench, 1);
