@@ -92,6 +92,8 @@ async fn serve_a_crowd(stores: &[Arc<dyn Store>], strategy: Strategy) {
         .map(|store| {
             OrderService::builder(Arc::clone(store))
                 .strategy(strategy)
+                // Every one of the crowd is served, however long that takes.
+                .max_wait(Duration::MAX)
                 .build()
         })
         .collect();

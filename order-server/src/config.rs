@@ -55,6 +55,11 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 10_000)]
     pub max_waiting: usize,
 
+    /// How long a request may look to have to wait for the end of its turn before it is
+    /// answered 503 at once
+    #[arg(long, env, default_value_t = 500, value_parser = positive())]
+    pub max_wait_ms: u64,
+
     #[command(flatten)]
     #[allow(missing_docs)]
     pub edge: Edge,

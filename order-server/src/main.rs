@@ -1,6 +1,6 @@
 //! Starts the server: reads the settings, opens the database, serves until told to stop.
 
-use std::{io::Write, process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use order_server::{
     Server,
@@ -39,6 +39,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         .builder(store, redis.clone())
         .strategy(settings.deciding.strategy)
         .max_waiting(settings.max_waiting)
+        .max_wait(Duration::from_millis(settings.max_wait_ms))
         .build();
     let listener = TcpListener::bind(settings.bind_addr)
         .await

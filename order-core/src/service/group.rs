@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{GROUP_ORDERS, Parts};
+use super::{
+    GROUP_ORDERS, Parts,
+    gate::{Gate, Limits, Place},
+};
 use crate::{
     domain::{NewOrder, Order, OrderRequest},
     error::Error,
@@ -23,35 +26,44 @@ pub(super) enum Way {
     Purchase,
 }
 
+/// One that waits for the next group.
+type Member = (OrderRequest, (Answer, Place));
+
 /// Where requests wait for the next group.
 #[derive(Clone)]
 pub(super) struct Group {
-    waiting: mpsc::Sender<(OrderRequest, Answer)>,
+    gate: Arc<Gate>,
+    waiting: mpsc::Sender<Member>,
 }
 
 impl Group {
     /// Starts the task that runs the groups; it ends with the last sender.
-    pub(super) fn start(parts: Arc<Parts>, way: Way, max_waiting: usize) -> Self {
-        let (waiting, mut arrivals) = mpsc::channel(max_waiting.max(1));
+    pub(super) fn start(parts: Arc<Parts>, way: Way, limits: Limits) -> Self {
+        let gate = Gate::new(limits, GROUP_ORDERS);
+        let turns = Arc::clone(&gate);
+        let (waiting, mut arrivals) = mpsc::channel(limits.max_waiting.max(1));
         tokio::spawn(async move {
-            let mut members: Vec<(OrderRequest, Answer)> = Vec::with_capacity(GROUP_ORDERS);
+            let mut members: Vec<Member> = Vec::with_capacity(GROUP_ORDERS);
             while arrivals.recv_many(&mut members, GROUP_ORDERS).await > 0 {
                 let (requests, answers): (Vec<_>, Vec<_>) = members.drain(..).unzip();
                 let orders = parts.stamp(requests);
-                for (answer, result) in answers.into_iter().zip(run(&parts, way, &orders).await) {
+                let results = run(&parts, way, &orders).await;
+                turns.turn_ended();
+                for ((answer, _place), result) in answers.into_iter().zip(results) {
                     // Whoever stopped waiting finds the order by asking for it.
                     let _ = answer.send(result);
                 }
             }
         });
-        Self { waiting }
+        Self { gate, waiting }
     }
 
     /// Joins the next group, and waits until it is committed.
     pub(super) async fn join(&self, request: OrderRequest) -> Result<Order, Error> {
+        let place = self.gate.enter()?;
         let (answer, result) = oneshot::channel();
         self.waiting
-            .try_send((request, answer))
+            .try_send((request, (answer, place)))
             .map_err(|refused| match refused {
                 mpsc::error::TrySendError::Full(_) => Error::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => Error::Stopping,

@@ -2,6 +2,7 @@
 //! ids put in, and concurrent requests grouped.
 
 mod follow;
+mod gate;
 mod group;
 mod keys;
 
@@ -12,7 +13,10 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use self::group::{Group, Way};
+use self::{
+    gate::{Gate, Limits},
+    group::{Group, Way},
+};
 use crate::{
     cache::{CacheStats, CacheStatus, CachedStore, ProductCache},
     clock::{Clock, SystemClock},
@@ -92,13 +96,15 @@ pub struct OrderService {
     parts: Arc<Parts>,
     accepts: Group,
     purchases: Group,
+    /// Before the orders that have their turns alone.
+    gate: Arc<Gate>,
     watcher: Watcher,
 }
 
 /// Puts an [`OrderService`] together.
 pub struct Builder {
     parts: Parts,
-    max_waiting: usize,
+    limits: Limits,
     max_watched: usize,
 }
 
@@ -139,7 +145,15 @@ impl Builder {
     /// [`Error::Overloaded`]; 10 000 unless said otherwise.
     #[must_use]
     pub fn max_waiting(mut self, requests: usize) -> Self {
-        self.max_waiting = requests;
+        self.limits.max_waiting = requests;
+        self
+    }
+
+    /// How long a request may look to have to wait for the end of its turn before it is
+    /// refused at once as [`Error::Overloaded`]; 500 ms unless said otherwise.
+    #[must_use]
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.limits.max_wait = wait;
         self
     }
 
@@ -156,8 +170,9 @@ impl Builder {
     pub fn build(self) -> OrderService {
         let parts = Arc::new(self.parts);
         OrderService {
-            accepts: Group::start(Arc::clone(&parts), Way::Accept, self.max_waiting),
-            purchases: Group::start(Arc::clone(&parts), Way::Purchase, self.max_waiting),
+            accepts: Group::start(Arc::clone(&parts), Way::Accept, self.limits),
+            purchases: Group::start(Arc::clone(&parts), Way::Purchase, self.limits),
+            gate: Gate::new(self.limits, 1),
             watcher: Watcher::new(Arc::clone(&parts.store), self.max_watched),
             parts,
         }
@@ -179,7 +194,10 @@ impl OrderService {
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
             },
-            max_waiting: 10_000,
+            limits: Limits {
+                max_waiting: 10_000,
+                max_wait: Duration::from_millis(500),
+            },
             max_watched: 10_000,
         }
     }
@@ -396,10 +414,12 @@ impl OrderService {
 
     /// One order in a transaction of its own, as the strategies without groups have it.
     async fn alone(&self, way: Way, request: OrderRequest) -> Result<Order, Error> {
-        let parts = Arc::clone(&self.parts);
+        let (parts, place) = (Arc::clone(&self.parts), self.gate.enter()?);
         in_a_task(async move {
             let orders = parts.stamp(vec![request]);
-            only(group::run(&parts, way, &orders).await)
+            let result = only(group::run(&parts, way, &orders).await);
+            place.turn_ended();
+            result
         })
         .await
     }
