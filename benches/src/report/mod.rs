@@ -1,7 +1,10 @@
 //! What is measured, and how it is told.
 
 pub mod database;
+pub mod follow;
 pub mod over_http;
+pub mod overload;
+pub mod pages;
 mod pgbench;
 pub mod plot;
 
