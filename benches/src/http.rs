@@ -36,6 +36,16 @@ impl Request {
         Self { bytes, status: 200 }
     }
 
+    /// The same with a header more.
+    #[must_use]
+    pub fn get_with(path: &str, header: &str) -> Self {
+        let bytes = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n\r\n");
+        Self {
+            bytes: bytes.into_bytes(),
+            status: 200,
+        }
+    }
+
     /// Sends JSON to `path`, and expects `status`.
     #[must_use]
     pub fn post(path: &str, json: &str, status: u16) -> Self {
@@ -75,6 +85,20 @@ impl Connection {
     /// # Errors
     /// When the connection fails, or another status than the expected one comes back.
     pub async fn send(&mut self, request: &Request) -> anyhow::Result<&[u8]> {
+        let (status, body) = self.exchange(request).await?;
+        ensure!(
+            status == request.status,
+            "answered {status}: {}",
+            String::from_utf8_lossy(body)
+        );
+        Ok(body)
+    }
+
+    /// Sends a request and reads its answer, whatever it is: status and body.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn exchange(&mut self, request: &Request) -> anyhow::Result<(u16, &[u8])> {
         self.stream.write_all(&request.bytes).await?;
         self.buffer.clear();
         loop {
@@ -87,14 +111,44 @@ impl Connection {
                 let read = self.stream.read_buf(&mut self.buffer).await?;
                 ensure!(read > 0, "the server closed the connection");
             }
-            let body = &self.buffer[head..];
-            ensure!(
-                status == request.status,
-                "answered {status}: {}",
-                String::from_utf8_lossy(body)
-            );
-            return Ok(body);
+            return Ok((status, &self.buffer[head..]));
         }
+    }
+}
+
+/// An answer that goes on, read as it comes.
+#[derive(Debug)]
+pub struct Stream {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Stream {
+    /// Sends a request on a connection of its own.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn open(address: SocketAddr, request: &Request) -> anyhow::Result<Self> {
+        let Connection { mut stream, buffer } = Connection::open(address).await?;
+        stream.write_all(&request.bytes).await?;
+        Ok(Self { stream, buffer })
+    }
+
+    /// Reads on until `text` has come.
+    ///
+    /// # Errors
+    /// When the answer ends before, or does not go on.
+    pub async fn until(&mut self, text: &str) -> anyhow::Result<()> {
+        let is_there = |buffer: &[u8]| {
+            let mut windows = buffer.windows(text.len());
+            windows.any(|window| window == text.as_bytes())
+        };
+        while !is_there(&self.buffer) {
+            let read = self.stream.read_buf(&mut self.buffer);
+            let read = tokio::time::timeout(LIMIT, read).await??;
+            ensure!(read > 0, "the answer ended before {text}");
+        }
+        Ok(())
     }
 }
 

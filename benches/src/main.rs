@@ -1,7 +1,7 @@
 //! The report: every figure of `docs/PERFORMANCE.md`, from one run on one machine.
 //!
 //! Contestants take turns, on private servers; medians are compared. Ends with 1 when a bar
-//! is missed. Takes about 15 minutes.
+//! is missed. Takes about 20 minutes.
 #![forbid(unsafe_code)]
 
 mod report;
@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
-use self::report::{Measured, dashboard, database, over_http, plot};
+use self::report::{Measured, dashboard, database, follow, over_http, overload, pages, plot};
 
 /// Measures what the documentation claims.
 #[derive(Debug, Parser)]
@@ -56,6 +56,16 @@ async fn main() -> anyhow::Result<ExitCode> {
     if wanted("dashboard-queries") {
         show(dashboard::queries().await?);
     }
+    if wanted("pages") {
+        for measured in pages::orders(runs).await? {
+            show(measured);
+        }
+    }
+    if wanted("search") {
+        for measured in pages::search(runs).await? {
+            show(measured);
+        }
+    }
     if wanted("http-sell") {
         for measured in over_http::sell(runs).await? {
             show(measured);
@@ -72,6 +82,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("http-memory") {
         show(over_http::memory().await?);
+    }
+    if wanted("http-overload") {
+        show(overload::overload().await?);
+    }
+    if wanted("http-follow") {
+        show(follow::follow().await?);
     }
     Ok(if failed {
         ExitCode::FAILURE

@@ -12,6 +12,8 @@ use order_core::{domain::MAX_STOCK, store::Strategy};
 
 use crate::http::{Connection, Request};
 
+/// Nobody is refused, however long the turns take.
+const SERVE_ALL: [&str; 2] = ["--max-wait-ms", "600000"];
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running server, and a product that it sells.
@@ -29,12 +31,26 @@ impl ServerProcess {
     /// # Errors
     /// When it is not built, or does not start.
     pub async fn start(database_url: &str, strategy: Strategy) -> anyhow::Result<Self> {
+        Self::start_with(database_url, strategy, MAX_STOCK, &SERVE_ALL).await
+    }
+
+    /// The same, with so many pieces of its product, and with further arguments.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_with(
+        database_url: &str,
+        strategy: Strategy,
+        stock: i64,
+        args: &[&str],
+    ) -> anyhow::Result<Self> {
         // Free a moment ago; when somebody took it since, the server says so and ends.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = Command::new(binary("order-server")?)
             .args(["--database-url", database_url])
             .args(["--bind-addr", &address.to_string()])
             .args(["--strategy", strategy.as_str(), "--worker", "off"])
+            .args(args)
             .env("RUST_LOG", "warn")
             // What is measured is selling.
             .env("PROCESSOR", "off")
@@ -53,7 +69,7 @@ impl ServerProcess {
             ensure!(start.elapsed() < START_LIMIT, "the server does not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let product = format!(r#"{{"name":"hot","price":"9.99","stock":{MAX_STOCK}}}"#);
+        let product = format!(r#"{{"name":"hot","price":"9.99","stock":{stock}}}"#);
         let create = Request::post("/api/v1/products", &product, 201);
         let created: serde_json::Value = serde_json::from_slice(connection.send(&create).await?)?;
         let id = created["id"].as_str().context("the product has no id")?;

@@ -2,7 +2,10 @@
 
 pub mod dashboard;
 pub mod database;
+pub mod follow;
 pub mod over_http;
+pub mod overload;
+pub mod pages;
 mod pgbench;
 pub mod plot;
 

@@ -101,7 +101,9 @@ impl Bench {
         limit: Option<Limit>,
         shape: Shape,
     ) -> Result<Self, Error> {
-        let grouped = OrderService::builder(Arc::clone(&store)).build();
+        let grouped = OrderService::builder(Arc::clone(&store))
+            .max_wait(Duration::MAX)
+            .build();
         let mut products = Vec::with_capacity(shape.products());
         for number in 0..shape.products() {
             let name = format!("Product {number}");
@@ -208,7 +210,8 @@ impl Bench {
             Contestant::Batch => (self.grouped.clone(), GROUPED_TASKS),
             Contestant::Single(strategy, tasks) => {
                 let builder = OrderService::builder(Arc::clone(self.store_of(contestant)));
-                (builder.strategy(strategy).build(), tasks)
+                let builder = builder.strategy(strategy).max_wait(Duration::MAX);
+                (builder.build(), tasks)
             }
             Contestant::Limit(_) | Contestant::Sized(_) => {
                 return Err(Error::invalid("contestant", "only decides"));

@@ -18,6 +18,9 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 
+/// How often the log is told, while it lasts.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// A bound on the turns that wait.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -43,6 +46,8 @@ struct State {
     turn: Duration,
     /// The end of the last turn, or when somebody came after all had gone.
     last: Instant,
+    /// When the log was last told that somebody is refused.
+    told: Option<Instant>,
 }
 
 /// The place of one that was let in, until it is dropped.
@@ -58,6 +63,7 @@ impl Gate {
                 inside: 0,
                 turn: Duration::ZERO,
                 last: Instant::now(),
+                told: None,
             }),
         })
     }
@@ -66,6 +72,7 @@ impl Gate {
     pub(super) fn enter(self: &Arc<Self>) -> Result<Place, Error> {
         let (mut state, now) = (self.state(), Instant::now());
         if state.inside >= self.limits.max_waiting.max(1) || self.is_late(&state, now) {
+            state.tell(now);
             return Err(Error::Overloaded);
         }
         if state.inside == 0 {
@@ -98,6 +105,21 @@ impl Gate {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that holds it can panic halfway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Says that somebody is refused, and not each time.
+    fn tell(&mut self, now: Instant) {
+        if self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+            self.told = Some(now);
+            let (waiting, turn_ms) = (self.inside, self.turn.as_secs_f64() * 1e3);
+            tracing::warn!(
+                waiting,
+                turn_ms,
+                "more comes than can be done: some are refused"
+            );
+        }
     }
 }
 

@@ -69,6 +69,9 @@ impl<E: Endpoint> Endpoint for LimitEndpoint<E> {
         let answer = self.inner.get_response(request);
         Ok(timeout_at(deadline + MOMENT, answer)
             .await
-            .unwrap_or_else(|_| Problem::late().into_response()))
+            .unwrap_or_else(|_| {
+                tracing::warn!("not done in time");
+                Problem::late().into_response()
+            }))
     }
 }

@@ -8,7 +8,7 @@ use order_core::{
 };
 use poem::{
     Endpoint, IntoResponse, Middleware, Request, Response,
-    http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, uri::PathAndQuery},
 };
 use tracing::{Instrument, Span, error_span, field::Empty};
 
@@ -72,10 +72,12 @@ impl<E: Endpoint> Endpoint for RequestIdEndpoint<E> {
         trim_trailing_slash(&mut request);
         async {
             let mut response = self.inner.get_response(request).await.into_response();
-            if response.status().is_server_error() {
-                tracing::warn!(%method, path, status = response.status().as_u16(), "answered");
+            let status = response.status();
+            // Of what is refused under overload there is much; who refuses says so, seldom.
+            if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+                tracing::warn!(%method, path, status = status.as_u16(), "answered");
             } else {
-                tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+                tracing::debug!(%method, path, status = status.as_u16(), "answered");
             }
             if let Some(trace) = trace {
                 trace.end(&Span::current(), &response, &self.methods);

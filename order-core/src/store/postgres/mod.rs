@@ -48,6 +48,7 @@ use crate::{
 /// - A process that hangs with a product locked loses its session, and the rest goes on.
 /// - Each statement of the hot path looks up rows by key. The planner, when it has stale or
 ///   no statistics, takes tables for small and reads them whole: such plans are ruled out.
+/// - Such a statement is done before helpers have started, and a page of a list stops early.
 /// - With one plan left, there is nothing to choose by the values: planning once is enough.
 const SESSION: &str = "
     SELECT set_config('synchronous_commit', 'on', false)
@@ -59,6 +60,7 @@ const SESSION: &str = "
     UNION ALL SELECT set_config('enable_mergejoin', 'off', false)
     UNION ALL SELECT set_config('enable_bitmapscan', 'off', false)
     UNION ALL SELECT set_config('enable_sort', 'off', false)
+    UNION ALL SELECT set_config('max_parallel_workers_per_gather', '0', false)
     UNION ALL SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
     UNION ALL SELECT set_config('jit', 'off', false)";
 
@@ -170,7 +172,9 @@ impl Store for PostgresStore {
         // that sessions rule out otherwise.
         sqlx::query(
             "SELECT set_config(name, 'on', true)
-             FROM unnest('{enable_seqscan, enable_hashjoin, enable_sort}'::text[]) name",
+             FROM unnest('{enable_seqscan, enable_hashjoin, enable_sort}'::text[]) name
+             UNION ALL SELECT set_config(name, reset_val, true) FROM pg_settings
+             WHERE name = 'max_parallel_workers_per_gather'",
         )
         .execute(&mut *tx)
         .await?;

@@ -122,13 +122,11 @@ async fn few(
 }
 
 /// An index of parts can only be read as a bitmap, which sessions rule out otherwise. Other
-/// plans are ruled out instead: without statistics, they look cheaper. Starting helpers would
-/// take longer than what they could help with.
+/// plans are ruled out instead: without statistics, they look cheaper.
 async fn plan_for_the_index(connection: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         "SELECT set_config('enable_bitmapscan', 'on', true)
-         UNION ALL SELECT set_config('enable_indexscan', 'off', true)
-         UNION ALL SELECT set_config('max_parallel_workers_per_gather', '0', true)",
+         UNION ALL SELECT set_config('enable_indexscan', 'off', true)",
     )
     .execute(connection)
     .await?;

@@ -1,0 +1,77 @@
+//! Load that does not wait: each request is sent when its time has come, whatever became of
+//! those before it, as strangers do who know nothing of each other.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::http::{Connection, Request};
+
+/// How long to wait for any answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// When it was due, from the start.
+    pub due: Duration,
+    /// From when it was due until the answer was there.
+    pub took: Duration,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// Sends `request` so many times a second over `connections`, which have to be more than are
+/// ever under way: waiting for a free one counts as waiting for the answer.
+/// What became of them is given in the order in which they were due.
+///
+/// # Errors
+/// When a connection fails.
+pub async fn open_loop(
+    address: SocketAddr,
+    request: &Request,
+    connections: usize,
+    per_second: f64,
+    time: Duration,
+) -> anyhow::Result<Vec<Answer>> {
+    let mut open = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        open.push(Connection::open(address).await?);
+    }
+    let next = Arc::new(AtomicU32::new(0));
+    let mut tasks = JoinSet::new();
+    let start = Instant::now();
+    for mut connection in open {
+        let (request, next) = (request.clone(), Arc::clone(&next));
+        tasks.spawn(async move {
+            let mut answers = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let due = Duration::from_secs_f64(f64::from(number) / per_second);
+                if due >= time {
+                    return anyhow::Ok(answers);
+                }
+                sleep_until(start + due).await;
+                let (status, _) = timeout(LIMIT, connection.exchange(&request)).await??;
+                let took = start.elapsed() - due;
+                answers.push(Answer { due, took, status });
+            }
+        });
+    }
+    let mut answers = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        answers.extend(task??);
+    }
+    answers.sort_by_key(|answer| answer.due);
+    Ok(answers)
+}
