@@ -16,7 +16,7 @@ use ::metrics::{
 };
 
 use crate::{
-    domain::{FailureCode, Order},
+    domain::{FailureCode, NewOrder, Order},
     error::Error,
     process::{Ended, Ending, TaskKind},
     store::Decided,
@@ -114,20 +114,30 @@ fn cause(error: &Error) -> &'static str {
 }
 
 /// A transaction that accepted orders has ended.
-pub(crate) fn accepted(orders: usize, took: Duration, results: &Batch<'_>) {
-    batch(Operation::Accept, orders, took, results.as_ref().err());
+pub(crate) fn accepted(orders: &[NewOrder], took: Duration, results: &Batch<'_>) {
+    batch(
+        Operation::Accept,
+        orders.len(),
+        took,
+        results.as_ref().err(),
+    );
     if let Ok(results) = results {
-        let accepted = results.iter().filter(|result| result.is_ok()).count();
-        counter!(ACCEPTED).increment(accepted as u64);
+        let accepted = made(orders, results).filter(|result| result.is_ok());
+        counter!(ACCEPTED).increment(accepted.count() as u64);
     }
 }
 
 /// A transaction that sold orders at once, or refused them, has ended.
-pub(crate) fn purchased(orders: usize, took: Duration, results: &Batch<'_>) {
-    batch(Operation::Purchase, orders, took, results.as_ref().err());
+pub(crate) fn purchased(orders: &[NewOrder], took: Duration, results: &Batch<'_>) {
+    batch(
+        Operation::Purchase,
+        orders.len(),
+        took,
+        results.as_ref().err(),
+    );
     let Ok(results) = results else { return };
     let mut tally = Tally::default();
-    for result in *results {
+    for result in made(orders, results) {
         match result {
             Ok(_) => tally.success += 1,
             Err(Error::InsufficientStock { .. }) => tally.insufficient_stock += 1,
@@ -136,6 +146,20 @@ pub(crate) fn purchased(orders: usize, took: Duration, results: &Batch<'_>) {
         }
     }
     tally.count(PURCHASE);
+}
+
+/// The results without orders that an earlier request with the same key made: they come back
+/// with another id than they were given.
+fn made<'a>(
+    orders: &'a [NewOrder],
+    results: &'a [Result<Order, Error>],
+) -> impl Iterator<Item = &'a Result<Order, Error>> {
+    let both = orders.iter().zip(results);
+    let is_replayed = |order: &NewOrder, result: &Result<Order, Error>| {
+        result.as_ref().is_ok_and(|stored| stored.id != order.id)
+    };
+    both.filter(move |(order, result)| !is_replayed(order, result))
+        .map(|(_, result)| result)
 }
 
 /// A transaction that decided what was accepted has ended. One that found nothing to do is

@@ -184,6 +184,6 @@ async fn once(
         Way::Purchase => metrics::purchased,
     };
     let told = results.as_ref().map(Vec::as_slice);
-    ended(orders.len(), start.elapsed(), &told);
+    ended(orders, start.elapsed(), &told);
     results
 }
