@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -267,6 +267,20 @@ async fn key(shop: &Shop, scopes: &str) -> String {
     secret.expose().to_owned()
 }
 
+/// Waits until the server knows a key, which takes it up to five seconds.
+async fn in_force(shop: &Shop, key: &str) {
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str())];
+    let start = Instant::now();
+    // As long as the server is open, it takes anything.
+    while shop.get("/access").await.status != 401
+        || shop.send("GET", "/access", &headers, None).await.status != 200
+    {
+        assert!(start.elapsed() < Duration::from_secs(10), "not in force");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Asks for a key, shows what it allows, and forgets it with the tab.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_opens_what_it_allows() {
@@ -274,9 +288,11 @@ async fn a_key_opens_what_it_allows() {
     let lamp = shop.product("Lamp", 5).await;
     buy(&shop, &lamp, 1).await;
     let (reader, admin) = (key(&shop, "read").await, key(&shop, "admin").await);
+    for key in [&reader, &admin] {
+        in_force(&shop, key).await;
+    }
     let browser = Browser::start().await;
     let tab = browser.open(&format!("{}/dashboard", shop.origin)).await;
-    // An open server is closed by its first key, soon.
     tab.shows("#key[open]", "asks for a key").await;
     assert_eq!(
         tab.barriers().await,

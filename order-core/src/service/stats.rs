@@ -17,7 +17,7 @@ use crate::{
 
 /// How long figures are given again.
 const FRESH: Duration = Duration::from_secs(1);
-/// How far back they are told second by second.
+/// How far back figures are told second by second.
 pub const WINDOW: Duration = Duration::from_secs(300);
 /// The newest orders that are looked at for what tallies do not tell.
 const NEWEST_ORDERS: u32 = 1_000;

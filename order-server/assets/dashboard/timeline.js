@@ -19,7 +19,8 @@ export async function open(id) {
   await refresh();
 }
 
-dialog.addEventListener("close", () => { shown = null; });
+// It is told a moment after it closed: another order may have been opened by then.
+dialog.addEventListener("close", () => { if (!dialog.open) shown = null; });
 
 // Reads the order again, if one is shown.
 export async function refresh() {
