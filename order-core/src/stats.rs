@@ -93,7 +93,8 @@ pub struct Waiting {
     pub since: DateTime<Utc>,
 }
 
-/// An order that had waited for its decision.
+/// An order that had waited for its decision. Who decides may look at the clock before an
+/// order comes that is claimed all the same: `until` may lie before `since`, by a little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// When it was accepted.

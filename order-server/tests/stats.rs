@@ -61,7 +61,7 @@ async fn figures_tell_what_was_sold() {
         let wait = &told["wait"];
         assert_eq!(wait["orders"], 4, "a purchase does not wait: {wait}");
         let [p50, p99] = ["p50_seconds", "p99_seconds"].map(|p| wait[p].as_f64().unwrap());
-        assert!(0.0 < p50 && p50 <= p99 && p99 < 5.0, "{wait}");
+        assert!(0.0 <= p50 && p50 <= p99 && p99 < 5.0, "{wait}");
         let hot: Vec<_> = told["hot_products"]
             .as_array()
             .unwrap()
@@ -89,22 +89,24 @@ async fn seconds_are_told_when_they_are_over() {
     on_each_store(async |shop| {
         let lamp = shop.product("Lamp", 10).await;
         let order = json!({"product_id": lamp, "quantity": 1});
-        shop.decided(&shop.post("/orders", &order).await).await;
+        for _ in 0..5 {
+            shop.decided(&shop.post("/orders", &order).await).await;
+        }
         shop.post("/orders/purchase", &order).await;
         let start = Instant::now();
         let told = loop {
-            let told = stats(shop, 2).await;
-            if sum(&told["series"]["sold"]) == 2 {
+            let told = stats(shop, 6).await;
+            if sum(&told["series"]["sold"]) == 6 {
                 break told;
             }
             assert!(start.elapsed() < Duration::from_secs(10), "{told}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
-        assert_eq!(sum(&told["series"]["accepted"]), 2);
+        assert_eq!(sum(&told["series"]["accepted"]), 6);
         assert_eq!(sum(&told["series"]["failed"]), 0);
         let waits = told["series"]["longest_wait_seconds"].as_array().unwrap();
         let waits: Vec<f64> = waits.iter().filter_map(Value::as_f64).collect();
-        assert_eq!(waits.len(), 1, "one second in which somebody had waited");
+        assert!(!waits.is_empty(), "somebody had waited");
     })
     .await;
 }

@@ -110,7 +110,7 @@ async fn wait_figures(
 ) -> Result<Option<WaitFigures>, Error> {
     let waits = store.waits(before, NEWEST_ORDERS).await?;
     let recent = waits.iter().filter(|wait| wait.until > tallies.at - WINDOW);
-    let durations = recent.filter_map(|wait| (wait.until - wait.since).to_std().ok());
+    let durations = recent.map(|wait| (wait.until - wait.since).to_std().unwrap_or_default());
     Ok(figures(durations.collect()))
 }
 

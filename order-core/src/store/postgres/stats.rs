@@ -55,7 +55,7 @@ const OLDEST_PENDING: &str = "SELECT id, created_at FROM orders
 
 const WAITS: &str = "SELECT created_at, decided_at
      FROM (SELECT created_at, decided_at FROM orders WHERE id < $1 ORDER BY id DESC LIMIT $2) newest
-     WHERE decided_at > created_at";
+     WHERE decided_at <> created_at";
 
 /// `OFFSET 0` keeps the lookups a nested loop, whatever the statistics say.
 const HOT_PRODUCTS: &str = concat!(

@@ -95,7 +95,7 @@ impl StatsStore for SqliteStore {
             "SELECT created_at, decided_at
              FROM (SELECT created_at, decided_at FROM orders WHERE id < ?1
                    ORDER BY id DESC LIMIT ?2)
-             WHERE decided_at > created_at",
+             WHERE decided_at <> created_at",
         )
         .bind(before.0)
         .bind(orders)

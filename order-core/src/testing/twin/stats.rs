@@ -34,7 +34,7 @@ fn counts<'a>(orders: impl Iterator<Item = &'a Order>) -> Counts {
 
 fn wait(order: &Order) -> Option<Wait> {
     let (since, until) = (order.created_at, order.decided_at?);
-    (until > since).then_some(Wait { since, until })
+    (until != since).then_some(Wait { since, until })
 }
 
 #[async_trait]
@@ -44,7 +44,7 @@ impl StatsStore for Twin {
         let state = self.state.lock().unwrap();
         let (at, totals) = (SystemClock.now(), counts(state.orders.values()));
         let waits = state.orders.values().filter_map(wait);
-        let longest_wait = waits.map(|wait| (wait.until - wait.since).to_std().unwrap());
+        let longest_wait = waits.filter_map(|wait| (wait.until - wait.since).to_std().ok());
         let second = Second {
             at,
             counts: totals,
