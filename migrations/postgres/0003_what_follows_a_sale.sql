@@ -15,28 +15,6 @@ DROP INDEX queue_entries_claimable;
 CREATE INDEX queue_entries_claimable ON queue_entries (topic, visible_at) WHERE dead_at IS NULL;
 CREATE INDEX queue_entries_dead ON queue_entries (topic, dead_at DESC, order_id) WHERE dead_at IS NOT NULL;
 
--- An order that is sold gets its task in the same statement, whichever way it was sold: there
--- is no second write that could be lost.
-CREATE FUNCTION sales_get_tasks() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    BEGIN
-        INSERT INTO queue_entries (topic, order_id, visible_at)
-        SELECT 'process', id, decided_at FROM new_orders WHERE status = 'success';
-    EXCEPTION WHEN unique_violation THEN
-        -- One is there already, which hardly ever happens. Looking for it before each insert
-        -- nearly doubled what a task costs.
-        INSERT INTO queue_entries (topic, order_id, visible_at)
-        SELECT 'process', id, decided_at FROM new_orders WHERE status = 'success'
-        ON CONFLICT DO NOTHING;
-    END;
-    RETURN NULL;
-END $$;
-
-CREATE TRIGGER orders_sold_at_once AFTER INSERT ON orders
-    REFERENCING NEW TABLE AS new_orders FOR EACH STATEMENT EXECUTE FUNCTION sales_get_tasks();
-CREATE TRIGGER orders_sold AFTER UPDATE ON orders
-    REFERENCING NEW TABLE AS new_orders FOR EACH STATEMENT EXECUTE FUNCTION sales_get_tasks();
-
 -- The attempts that failed.
 CREATE TABLE process_attempts (
     order_id   uuid        NOT NULL,

@@ -75,6 +75,7 @@ impl Worker {
             .env("WEBHOOK_SECRETS", SECRET)
             .env("WEBHOOK_ALLOW_PRIVATE", "true")
             .env("PROCESS_CONCURRENCY", "200")
+            .env("PROCESS_DELAY_MS", "0")
             .env("PROCESS_TIMEOUT_MS", "500")
             .env("PROCESS_RETRY_MS", "20")
             .env("PROCESS_MAX_ATTEMPTS", MAX_ATTEMPTS.to_string())

@@ -247,6 +247,7 @@ async fn tasks(
             id: Uuid::now_v7_for_tests(),
             worker_id: Uuid::nil(),
             max: 1,
+            due: at,
             at,
             lease: Duration::from_secs(30),
         };

@@ -102,6 +102,9 @@ pub trait OrderProcessor: Send + Sync {
 pub struct ProcessOptions {
     /// How many attempts run at once.
     pub concurrency: usize,
+    /// How long a task waits before it is claimed, so that the order can still be cancelled
+    /// without anything to undo; so does a retry, on top of its own delay.
+    pub delay: Duration,
     /// How long an attempt may take.
     pub timeout: Duration,
     /// How many attempts a task has.
@@ -118,6 +121,7 @@ impl Default for ProcessOptions {
     fn default() -> Self {
         Self {
             concurrency: 64,
+            delay: Duration::ZERO,
             timeout: Duration::from_secs(30),
             max_attempts: 15,
             first_delay: Duration::from_secs(1),
@@ -141,7 +145,7 @@ impl ProcessOptions {
     /// How long to wait after so many failed attempts: exponential, and half of it drawn, so
     /// that what failed together does not come back together.
     #[must_use]
-    pub fn delay(&self, failed_attempts: u32) -> Duration {
+    pub fn retry_delay(&self, failed_attempts: u32) -> Duration {
         let doublings = failed_attempts.saturating_sub(1).min(31);
         let full = self.first_delay.saturating_mul(1 << doublings);
         let half = full.min(self.max_delay) / 2;
@@ -175,11 +179,11 @@ mod tests {
         ] {
             let full = Duration::from_secs(full);
             for _ in 0..100 {
-                let delay = options.delay(failed);
+                let delay = options.retry_delay(failed);
                 assert!(delay >= full / 2 && delay <= full, "{failed}: {delay:?}");
             }
         }
-        let drawn = options.delay(5);
-        assert!((0..100).any(|_| options.delay(5) != drawn));
+        let drawn = options.retry_delay(5);
+        assert!((0..100).any(|_| options.retry_delay(5) != drawn));
     }
 }

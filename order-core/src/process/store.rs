@@ -22,6 +22,8 @@ pub struct Claim {
     pub worker_id: Uuid,
     /// The most tasks to give.
     pub max: usize,
+    /// What was due by then may be claimed.
+    pub due: DateTime<Utc>,
     /// When.
     pub at: DateTime<Utc>,
     /// How long it holds.

@@ -79,7 +79,11 @@ fn is_unique_violation_of(error: &dyn DatabaseError, column: &str) -> bool {
         (Some(constraint), _) => {
             matches!(
                 constraint,
-                "products_pkey" | "orders_pkey" | "order_lines_pkey" | "stock_adjustments_pkey"
+                "products_pkey"
+                    | "orders_pkey"
+                    | "order_lines_pkey"
+                    | "stock_adjustments_pkey"
+                    | "queue_entries_pkey"
             )
         }
         (None, column) => error.message().ends_with(&format!(".{column}")),

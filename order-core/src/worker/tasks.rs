@@ -111,7 +111,7 @@ impl Tasks {
             let Some(Some(place)) = stop.run_until_cancelled(ready).await else {
                 return;
             };
-            let pause = match self.claim().await {
+            let pause = match self.claim(until).await {
                 Ok(claimed) if claimed.is_empty() && until == Until::NothingIsDue => return,
                 Ok(claimed) if claimed.is_empty() => self.processing.options.idle_poll,
                 Ok(claimed) => {
@@ -133,12 +133,17 @@ impl Tasks {
     }
 
     /// Claims one task for the place that was taken, and one for each that is free besides.
-    async fn claim(&self) -> Result<Vec<Claimed>, Error> {
+    async fn claim(&self, until: Until) -> Result<Vec<Claimed>, Error> {
         let at = self.clock.now();
+        let delay = match until {
+            Until::Stopped => self.processing.options.delay,
+            Until::NothingIsDue => Duration::ZERO,
+        };
         let claim = Claim {
             id: self.claim_ids.next(at),
             worker_id: self.worker_id,
             max: self.places.available_permits() + 1,
+            due: at - delay,
             at,
             lease: self.processing.options.lease(),
         };
@@ -270,7 +275,7 @@ impl Failure {
                 Ending::Dead(reason)
             }
             Self::Failed(ProcessError::Retry { reason, after }) => {
-                let usual = options.delay(claimed.lease.attempts);
+                let usual = options.retry_delay(claimed.lease.attempts);
                 let delay = after.map_or(usual, |after| after.max(usual));
                 Ending::Retry(now + delay.min(options.max_delay), reason)
             }

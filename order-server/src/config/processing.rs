@@ -32,6 +32,10 @@ pub struct AfterSale {
     #[arg(long, env, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     pub process_max_attempts: u32,
 
+    /// How long a sold order can be cancelled before anything is done for it
+    #[arg(long, env, default_value_t = 2_000)]
+    pub process_delay_ms: u64,
+
     /// How many tasks a worker does at once
     #[arg(long, env, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub process_concurrency: u32,
@@ -93,6 +97,7 @@ impl AfterSale {
             processor,
             options: ProcessOptions {
                 concurrency: usize::try_from(self.process_concurrency).unwrap_or(usize::MAX),
+                delay: Duration::from_millis(self.process_delay_ms),
                 timeout: Duration::from_millis(self.process_timeout_ms),
                 max_attempts: self.process_max_attempts,
                 first_delay: Duration::from_millis(self.process_retry_ms),

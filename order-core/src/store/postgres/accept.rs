@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// The statement that inserts orders, their lines and keys, from a state and 14 arrays;
+/// The statement that inserts orders, their lines and keys, and tallies them; those that are
+/// sold get their tasks, so that there is no second write to be lost. From a state and 14 arrays;
 /// `$also` are further steps of the same statement, and `$result` is what it gives.
 macro_rules! insert_orders {
     ($also:literal, $($result:expr),+) => {
@@ -35,6 +36,16 @@ macro_rules! insert_orders {
                  INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
                  SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[],
                                       $10::bigint[])),
+             tasks AS (
+                 INSERT INTO queue_entries (topic, order_id, visible_at)
+                 SELECT 'process', o.id, o.created_at
+                 FROM unnest($2::uuid[], $5::timestamptz[]) AS o (id, created_at)
+                 WHERE $1::order_status = 'success'),
+             tallied AS (
+                 INSERT INTO order_tallies
+                 SELECT floor(date_part('epoch', clock_timestamp())), count,
+                        CASE WHEN $1::order_status = 'success' THEN count ELSE 0 END, 0, 0, 0, 0, 0
+                 FROM (SELECT cardinality($2::uuid[])) AS o (count)),
              kept AS (
                  INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)
                  SELECT * FROM unnest($11::uuid[], $12::text[], $13::bytea[], $14::uuid[],

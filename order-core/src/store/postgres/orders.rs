@@ -90,6 +90,12 @@ impl OrderStore for PostgresStore {
     }
 }
 
+const CANCEL: &str = "
+    WITH cancelled AS (
+        UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1)
+    INSERT INTO order_tallies
+    SELECT floor(date_part('epoch', clock_timestamp())), 0, 0, 0, 0, 1, $3, 0";
+
 impl PostgresStore {
     async fn order_once(&self, id: OrderId) -> Result<Option<Order>, Error> {
         let mut connection = self.pool.acquire().await?;
@@ -190,9 +196,10 @@ impl PostgresStore {
         };
         let was_sold = order.gives_back_when_cancelled();
         let order = order.cancelled(at)?;
-        sqlx::query("UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1")
+        sqlx::query(CANCEL)
             .bind(id.0)
             .bind(at)
+            .bind(i64::from(was_sold))
             .execute(&mut *tx)
             .await?;
         if was_sold {

@@ -44,7 +44,7 @@ const CLAIM: &str = concat!(
      claimed AS (
          UPDATE queue_entries
          SET attempts = attempts + 1, runs = runs + 1, visible_at = $4, claim_id = $5,
-             worker_id = $6, claimed_at = $2
+             worker_id = $6, claimed_at = $7
          WHERE topic = 'process' AND order_id = ANY(ARRAY(SELECT order_id FROM due))
          RETURNING order_id, attempts, runs, compensates)
      SELECT claimed.*, (SELECT max(visible_at) FROM due) AS last FROM claimed"
@@ -73,8 +73,15 @@ const NOT_DONE: &str = "
       AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'";
 
 /// The index gives the rows in id order: they are locked in it.
-const COMPLETE: &str = "UPDATE orders SET status = 'completed', completed_at = $2
-     WHERE id = ANY($1) AND status::text = 'success'";
+const COMPLETE: &str = "
+    WITH completed AS (
+        UPDATE orders SET status = 'completed', completed_at = $2
+        WHERE id = ANY($1) AND status::text = 'success' RETURNING 1),
+    tallied AS (
+        INSERT INTO order_tallies
+        SELECT floor(date_part('epoch', clock_timestamp())), 0, 0, 0, count(*), 0, 0, 0
+        FROM completed HAVING count(*) > 0)
+    SELECT count(*) FROM completed";
 
 const KEEP_ATTEMPTS: &str = "
     INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
@@ -144,11 +151,12 @@ impl PostgresStore {
         let began = Instant::now();
         let rows: Vec<DueRow> = sqlx::query_as(CLAIM)
             .bind(from)
-            .bind(claim.at)
+            .bind(claim.due)
             .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
             .bind(claim.at + claim.lease)
             .bind(claim.id)
             .bind(claim.worker_id)
+            .bind(claim.at)
             .fetch_all(connection)
             .await?;
         let last = rows.first().map(|row| row.last);
@@ -168,8 +176,8 @@ impl PostgresStore {
             .collect();
         let mut completed = 0;
         if !sold.is_empty() {
-            let query = sqlx::query(COMPLETE).bind(sold).bind(at);
-            completed = query.execute(&mut *tx).await?.rows_affected();
+            let query = sqlx::query_scalar::<_, i64>(COMPLETE).bind(sold).bind(at);
+            completed = query.fetch_one(&mut *tx).await?.unsigned_abs();
         }
         let left = leave(&mut tx, ended.iter().filter(done).map(ids).collect(), ended).await?;
         if left < ended.len() as u64 {

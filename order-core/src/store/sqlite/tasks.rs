@@ -105,9 +105,9 @@ const HURRY: &str = "
 impl TaskStore for SqliteStore {
     /// Looks before it asks for the write lock: mostly there is nothing.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        let at = Micros::from(claim.at);
+        let by = Micros::from(claim.due);
         let is_due: bool = sqlx::query_scalar(due!("SELECT EXISTS (SELECT 1", ")"))
-            .bind(at)
+            .bind(by)
             .fetch_one(&self.readers)
             .await?;
         if !is_due {
@@ -118,7 +118,7 @@ impl TaskStore for SqliteStore {
             "SELECT order_id",
             "ORDER BY visible_at, order_id LIMIT ?2"
         ))
-        .bind(at)
+        .bind(by)
         .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
         .fetch_all(&mut *tx)
         .await?;
@@ -130,7 +130,7 @@ impl TaskStore for SqliteStore {
             .bind(Micros::from(claim.at + claim.lease))
             .bind(claim.id)
             .bind(claim.worker_id)
-            .bind(at)
+            .bind(Micros::from(claim.at))
             .fetch_all(&mut *tx)
             .await?;
         let orders = load(&mut tx, rows.iter().map(|row| row.order_id).collect()).await?;

@@ -32,6 +32,7 @@ impl Bench {
             id: self.ids.next(at),
             worker_id: Uuid::max(),
             max,
+            due: at,
             at,
             lease: LEASE.to_std().unwrap(),
         };

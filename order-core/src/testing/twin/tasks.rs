@@ -126,7 +126,7 @@ impl TaskStore for Twin {
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let mut state = self.state.lock().unwrap();
         let mut claimed = Vec::new();
-        let due = state.due(Topic::Process, claim.at);
+        let due = state.due(Topic::Process, claim.due);
         for id in due.into_iter().take(claim.max) {
             state.keep_lapsed(id);
             let order = state.orders.get(&id).cloned();
