@@ -6,16 +6,16 @@
 CREATE TABLE order_tallies (
     -- Seconds since 1970, by the clock of the database. Older rows stand for more: the first
     -- second of a minute, an hour or a day for all of it.
-    at          bigint NOT NULL,
-    accepted    bigint NOT NULL,
-    sold        bigint NOT NULL,
-    failed      bigint NOT NULL,
-    completed   bigint NOT NULL,
-    cancelled   bigint NOT NULL,
+    at          bigint NOT NULL DEFAULT floor(date_part('epoch', clock_timestamp())),
+    accepted    bigint NOT NULL DEFAULT 0,
+    sold        bigint NOT NULL DEFAULT 0,
+    failed      bigint NOT NULL DEFAULT 0,
+    completed   bigint NOT NULL DEFAULT 0,
+    cancelled   bigint NOT NULL DEFAULT 0,
     -- Those of the cancelled that had been sold.
-    returned    bigint NOT NULL,
+    returned    bigint NOT NULL DEFAULT 0,
     -- The longest that one of them had waited for its decision; 0 when nobody waited.
-    max_wait_us bigint NOT NULL
+    max_wait_us bigint NOT NULL DEFAULT 0
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 -- No index: the table is small, is read as a whole, and is written all the time.
 

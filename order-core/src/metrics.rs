@@ -16,7 +16,7 @@ use ::metrics::{
 };
 
 use crate::{
-    domain::{FailureCode, NewOrder, Order},
+    domain::{FailureCode, NewOrder, Order, Placing},
     error::Error,
     process::{Ended, Ending, TaskKind},
     store::Decided,
@@ -75,6 +75,15 @@ pub(crate) enum Operation {
     Accept,
     Purchase,
     Decide,
+}
+
+impl From<Placing> for Operation {
+    fn from(placing: Placing) -> Self {
+        match placing {
+            Placing::Accept => Self::Accept,
+            Placing::Purchase => Self::Purchase,
+        }
+    }
 }
 
 impl Operation {
@@ -148,17 +157,13 @@ pub(crate) fn purchased(orders: &[NewOrder], took: Duration, results: &Batch<'_>
     tally.count(PURCHASE);
 }
 
-/// The results without orders that an earlier request with the same key made: they come back
-/// with another id than they were given.
+/// The results without orders that an earlier request with the same key made.
 fn made<'a>(
     orders: &'a [NewOrder],
     results: &'a [Result<Order, Error>],
 ) -> impl Iterator<Item = &'a Result<Order, Error>> {
     let both = orders.iter().zip(results);
-    let is_replayed = |order: &NewOrder, result: &Result<Order, Error>| {
-        result.as_ref().is_ok_and(|stored| stored.id != order.id)
-    };
-    both.filter(move |(order, result)| !is_replayed(order, result))
+    both.filter(|(order, result)| !matches!(result, Ok(stored) if order.is_replayed_by(stored)))
         .map(|(_, result)| result)
 }
 

@@ -232,6 +232,12 @@ impl NewOrder {
         self.id
     }
 
+    /// Whether `stored`, what came of it, was placed by an earlier request with the same key: it
+    /// comes back with another id than it was given.
+    pub(crate) fn is_replayed_by(&self, stored: &Order) -> bool {
+        stored.id != self.id
+    }
+
     /// Tells this order from others that a client may place with the same key.
     pub(crate) fn fingerprint(&self, placing: Placing) -> Fingerprint {
         Fingerprint::of_order(placing, &self.lines, self.reference.as_deref())

@@ -17,7 +17,7 @@ use super::{
     gate::{Gate, Limits, Place},
 };
 use crate::{
-    domain::{NewOrder, Order, OrderRequest, Replayable},
+    domain::{NewOrder, Order, OrderRequest, Placing, Replayable},
     error::Error,
     metrics::{self, Operation, signed},
 };
@@ -34,22 +34,6 @@ struct Answer {
     _place: Place,
 }
 
-/// The way its members buy.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
-    Accept,
-    Purchase,
-}
-
-impl Way {
-    const fn operation(self) -> Operation {
-        match self {
-            Self::Accept => Operation::Accept,
-            Self::Purchase => Operation::Purchase,
-        }
-    }
-}
-
 /// Where requests wait for the next group.
 #[derive(Clone)]
 pub(super) struct Group {
@@ -59,7 +43,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Starts the task that runs the groups; it ends with the last sender.
-    pub(super) fn start(parts: Arc<Parts>, way: Way, limits: Limits) -> Self {
+    pub(super) fn start(parts: Arc<Parts>, placing: Placing, limits: Limits) -> Self {
         let gate = Gate::new(limits, GROUP_ORDERS);
         let turns = Arc::clone(&gate);
         let (waiting, mut arrivals) = mpsc::channel(limits.max_waiting.max(1));
@@ -68,7 +52,7 @@ impl Group {
             while arrivals.recv_many(&mut members, GROUP_ORDERS).await > 0 {
                 let (requests, answers): (Vec<_>, Vec<_>) = members.drain(..).unzip();
                 let orders = parts.stamp(requests);
-                let group = run(&parts, way, &orders).instrument(span(way, &answers));
+                let group = run(&parts, placing, &orders).instrument(span(placing, &answers));
                 let results = group.await;
                 turns.turn_ended();
                 for (answer, result) in answers.into_iter().zip(told(&orders, results)) {
@@ -105,15 +89,14 @@ impl Group {
     }
 }
 
-/// What to answer: an order that comes back with another id than it was given was placed by
-/// an earlier request.
+/// What to answer.
 pub(super) fn told(
     orders: &[NewOrder],
     results: Vec<Result<Order, Error>>,
 ) -> impl Iterator<Item = Result<Replayable<Order>, Error>> {
     orders.iter().zip(results).map(|(order, result)| {
         result.map(|stored| Replayable {
-            replayed: stored.id != order.id,
+            replayed: order.is_replayed_by(&stored),
             value: stored,
         })
     })
@@ -121,8 +104,8 @@ pub(super) fn told(
 
 /// The span of a group. It has no parent, since its members have one each: it is linked to the
 /// spans that they wait in.
-fn span(way: Way, answers: &[Answer]) -> Span {
-    let operation = way.operation().as_str();
+fn span(placing: Placing, answers: &[Answer]) -> Span {
+    let operation = Operation::from(placing).as_str();
     let span =
         debug_span!(parent: None, "group", otel.name = operation, orders = signed(answers.len()));
     for member in answers
@@ -137,8 +120,12 @@ fn span(way: Way, answers: &[Answer]) -> Span {
 
 /// Runs a group; each order has a result of its own. When the backend refuses the group for
 /// good, every order is tried alone, so that a bad one does not fail its neighbours.
-pub(super) async fn run(parts: &Parts, way: Way, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
-    match once(parts, way, orders).await {
+pub(super) async fn run(
+    parts: &Parts,
+    placing: Placing,
+    orders: &[NewOrder],
+) -> Vec<Result<Order, Error>> {
+    match once(parts, placing, orders).await {
         Ok(results) => results,
         Err(error) if orders.len() == 1 || error.is_transient() => {
             orders.iter().map(|_| Err(error.clone())).collect()
@@ -151,7 +138,7 @@ pub(super) async fn run(parts: &Parts, way: Way, orders: &[NewOrder]) -> Vec<Res
             );
             let mut results = Vec::with_capacity(orders.len());
             for order in orders {
-                let alone = once(parts, way, std::slice::from_ref(order)).await;
+                let alone = once(parts, placing, std::slice::from_ref(order)).await;
                 results.push(alone.and_then(super::only));
             }
             results
@@ -161,13 +148,13 @@ pub(super) async fn run(parts: &Parts, way: Way, orders: &[NewOrder]) -> Vec<Res
 
 async fn once(
     parts: &Parts,
-    way: Way,
+    placing: Placing,
     orders: &[NewOrder],
 ) -> Result<Vec<Result<Order, Error>>, Error> {
     let start = Instant::now();
-    let results = match way {
-        Way::Accept => parts.accept(orders).await,
-        Way::Purchase => {
+    let results = match placing {
+        Placing::Accept => parts.accept(orders).await,
+        Placing::Purchase => {
             let outcome = parts.store.purchase(orders, parts.strategy).await;
             let results = outcome.map(|outcome| outcome.results);
             if results
@@ -179,9 +166,9 @@ async fn once(
             results
         }
     };
-    let ended = match way {
-        Way::Accept => metrics::accepted,
-        Way::Purchase => metrics::purchased,
+    let ended = match placing {
+        Placing::Accept => metrics::accepted,
+        Placing::Purchase => metrics::purchased,
     };
     let told = results.as_ref().map(Vec::as_slice);
     ended(orders, start.elapsed(), &told);

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     gate::{Gate, Limits},
-    group::{Group, Way},
+    group::Group,
     observe::Lookout,
     stats::LatestStats,
 };
@@ -31,7 +31,7 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{
         AdjustmentId, IdGenerator, IdempotencyKey, NewOrder, Order, OrderId, OrderRequest, Page,
-        Product, ProductChange, ProductId, ProductRequest, Replayable, StockRequest,
+        Placing, Product, ProductChange, ProductId, ProductRequest, Replayable, StockRequest,
     },
     error::Error,
     queue::{OrderQueue, Topic},
@@ -81,7 +81,7 @@ impl Parts {
         let accepted: Vec<OrderId> = orders
             .iter()
             .zip(&results)
-            .filter(|(order, result)| matches!(result, Ok(stored) if stored.id == order.id))
+            .filter(|(order, result)| matches!(result, Ok(stored) if !order.is_replayed_by(stored)))
             .map(|(order, _)| order.id)
             .collect();
         if !accepted.is_empty() {
@@ -188,8 +188,8 @@ impl Builder {
     pub fn build(self) -> OrderService {
         let parts = Arc::new(self.parts);
         OrderService {
-            accepts: Group::start(Arc::clone(&parts), Way::Accept, self.limits),
-            purchases: Group::start(Arc::clone(&parts), Way::Purchase, self.limits),
+            accepts: Group::start(Arc::clone(&parts), Placing::Accept, self.limits),
+            purchases: Group::start(Arc::clone(&parts), Placing::Purchase, self.limits),
             gate: Gate::new(self.limits, 1),
             watcher: Watcher::new(Arc::clone(&parts.store), self.max_watched),
             lookout: Arc::default(),
@@ -383,7 +383,7 @@ impl OrderService {
         if self.parts.strategy == Strategy::Batch {
             return self.accepts.join(request).await;
         }
-        self.alone(Way::Accept, request).await
+        self.alone(Placing::Accept, request).await
     }
 
     /// Accepts many orders, each with a result of its own, in the order given.
@@ -413,7 +413,7 @@ impl OrderService {
                 .map(|group| {
                     let parts = Arc::clone(&parts);
                     async move {
-                        let results = group::run(&parts, Way::Accept, &group).await;
+                        let results = group::run(&parts, Placing::Accept, &group).await;
                         group::told(&group, results).collect::<Vec<_>>()
                     }
                 })
@@ -448,7 +448,7 @@ impl OrderService {
         if self.parts.strategy == Strategy::Batch {
             return self.purchases.join(request).await;
         }
-        self.alone(Way::Purchase, request).await
+        self.alone(Placing::Purchase, request).await
     }
 
     /// An order.
@@ -521,11 +521,15 @@ impl OrderService {
     }
 
     /// One order in a transaction of its own, as the strategies without groups have it.
-    async fn alone(&self, way: Way, request: OrderRequest) -> Result<Replayable<Order>, Error> {
+    async fn alone(
+        &self,
+        placing: Placing,
+        request: OrderRequest,
+    ) -> Result<Replayable<Order>, Error> {
         let (parts, place) = (Arc::clone(&self.parts), self.gate.enter()?);
         in_a_task(async move {
             let orders = parts.stamp(vec![request]);
-            let results = group::run(&parts, way, &orders).await;
+            let results = group::run(&parts, placing, &orders).await;
             place.turn_ended();
             only(group::told(&orders, results))
         })

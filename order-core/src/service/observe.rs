@@ -103,11 +103,11 @@ impl OrderService {
 /// waits any more, and gives its connection back.
 fn look(service: OrderService) -> BoxFuture<'static, Sight> {
     let task = tokio::spawn(async move {
-        let store = &service.parts.store;
+        let backlog = service.parts.store.backlog().await.ok();
         Sight {
-            backlog: store.backlog().await.ok(),
-            validate: validate(&service).await,
-            process: stats(&service, Topic::Process).await,
+            backlog,
+            validate: validate(&service, backlog).await,
+            process: stats(&service, Topic::Process, None).await,
         }
     });
     async move { task.await.unwrap_or_default() }.boxed()
@@ -115,16 +115,21 @@ fn look(service: OrderService) -> BoxFuture<'static, Sight> {
 
 /// A queue that is there tells what it holds also while the database, which knows of pauses,
 /// is away.
-async fn validate(service: &OrderService) -> Option<QueueStats> {
-    let known = stats(service, Topic::Validate).await;
+async fn validate(service: &OrderService, backlog: Option<Backlog>) -> Option<QueueStats> {
+    let known = stats(service, Topic::Validate, backlog).await;
     match &service.parts.queue {
         Some(queue) if known.is_none() => queue.stats(Topic::Validate).await.ok(),
         _ => known,
     }
 }
 
-async fn stats(service: &OrderService, topic: Topic) -> Option<QueueStats> {
-    Some(service.topic_stats(topic).await.ok()?.stats)
+async fn stats(
+    service: &OrderService,
+    topic: Topic,
+    backlog: Option<Backlog>,
+) -> Option<QueueStats> {
+    let stats = service.topic_stats_given(topic, backlog).await;
+    Some(stats.ok()?.stats)
 }
 
 fn show_up(backend: &'static str, is_up: bool) {

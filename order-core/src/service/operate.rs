@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     process::{TaskHistory, TaskStatus},
     queue::{DeadLetter, MAX_COUNTED, OrderQueue, QueueStats, Topic},
+    store::Backlog,
     worker::{Heartbeat, WorkerState},
 };
 
@@ -62,26 +63,37 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn topic_stats(&self, topic: Topic) -> Result<TopicStats, Error> {
+        self.topic_stats_given(topic, None).await
+    }
+
+    /// The same, for who may know already how much is pending.
+    pub(super) async fn topic_stats_given(
+        &self,
+        topic: Topic,
+        backlog: Option<Backlog>,
+    ) -> Result<TopicStats, Error> {
         let kept = self.kept_queue().stats(topic).await?;
         let mut stats = match (topic, &self.parts.queue) {
             (Topic::Process, _) => kept,
             (Topic::Validate, Some(queue)) => queue.stats(topic).await?,
-            (Topic::Validate, None) => self.pending_stats().await?,
+            (Topic::Validate, None) => match backlog {
+                Some(backlog) => self.pending_stats(backlog),
+                None => self.pending_stats(self.parts.store.backlog().await?),
+            },
         };
         // What the database says holds for all who give out entries.
         stats.paused |= kept.paused;
         Ok(TopicStats { topic, stats })
     }
 
-    async fn pending_stats(&self) -> Result<QueueStats, Error> {
-        let backlog = self.parts.store.backlog().await?;
+    fn pending_stats(&self, backlog: Backlog) -> QueueStats {
         let age = |oldest: DateTime<Utc>| (self.now() - oldest).as_seconds_f64().max(0.0);
-        Ok(QueueStats {
+        QueueStats {
             waiting: backlog.orders,
             oldest_age_seconds: backlog.oldest_at.map_or(0.0, age),
             capped: backlog.orders >= u64::from(MAX_COUNTED),
             ..QueueStats::default()
-        })
+        }
     }
 
     /// Up to `limit` of the entries of a topic that were given up, the latest first.

@@ -21,7 +21,9 @@ use crate::{
     error::Error,
 };
 
-/// A key that was used: its scope, itself, the fingerprint, and what its request made.
+/// What a key was used for: the fingerprint, and what its request made.
+pub(super) type Used = (Vec<u8>, Uuid);
+/// A key that was used: its scope, itself, and what for.
 pub(super) type UsedRow = (Uuid, String, Vec<u8>, Uuid);
 
 /// A key to keep.
@@ -60,11 +62,11 @@ impl Kept {
 /// # Errors
 /// [`Error::IdempotencyKeyReused`] when that one asked for something else.
 pub(super) fn earlier(
-    used: Option<UsedRow>,
+    used: Option<&Used>,
     fingerprint: Fingerprint,
 ) -> Result<Option<Uuid>, Error> {
     match used {
-        Some((_, _, before, target_id)) if before == fingerprint.as_bytes() => Ok(Some(target_id)),
+        Some((before, target_id)) if before == fingerprint.as_bytes() => Ok(Some(*target_id)),
         Some(_) => Err(Error::IdempotencyKeyReused),
         None => Ok(None),
     }
@@ -109,25 +111,22 @@ impl Settled {
 impl<'a> Batch<'a> {
     /// `used` are those of the orders' keys that were used before.
     pub(super) fn new(orders: &'a [NewOrder], placing: Placing, used: Vec<UsedRow>) -> Self {
-        let used: HashMap<IdempotencyKey, (Vec<u8>, Uuid)> = used
+        let used: HashMap<IdempotencyKey, Used> = used
             .into_iter()
             .map(|(scope, key, fingerprint, target)| {
                 (IdempotencyKey { scope, key }, (fingerprint, target))
             })
             .collect();
-        let known =
-            orders.iter().map(
-                |order| match order.key.as_ref().and_then(|key| used.get(key)) {
-                    None => Known::Nothing,
-                    Some((before, target)) => {
-                        if before == order.fingerprint(placing).as_bytes() {
-                            Known::Stored(OrderId(*target))
-                        } else {
-                            Known::Refused
-                        }
-                    }
-                },
-            );
+        let known = orders.iter().map(|order| {
+            let Some(key) = &order.key else {
+                return Known::Nothing;
+            };
+            match earlier(used.get(key), order.fingerprint(placing)) {
+                Ok(None) => Known::Nothing,
+                Ok(Some(target)) => Known::Stored(OrderId(target)),
+                Err(_) => Known::Refused,
+            }
+        });
         Self {
             orders,
             placing,

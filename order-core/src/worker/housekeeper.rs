@@ -27,11 +27,7 @@ impl Housekeeper {
     pub async fn run(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(FOLD_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.store.fold_tallies(self.clock.now()).await {
                 Ok(rows) => tracing::trace!(rows, "folded tallies"),
                 Err(error) => {

@@ -50,11 +50,7 @@ impl Pulse {
     pub(super) async fn run(&self, topics: &[Topic], end: &CancellationToken) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !end.is_cancelled() {
-            tokio::select! {
-                () = end.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
+        while end.run_until_cancelled(ticks.tick()).await.is_some() {
             // Whoever ends does not wait for a database that is away.
             if let Some(Err(error)) = end.run_until_cancelled(self.beat(topics, None)).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "no heartbeat");

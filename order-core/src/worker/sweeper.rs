@@ -44,11 +44,7 @@ impl Sweeper {
     pub(super) async fn run(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(self.options.sweep_interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.sweep().await {
                 Ok(0) => {}
                 Ok(orders) => tracing::info!(orders, "offered again what was left behind"),

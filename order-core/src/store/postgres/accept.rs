@@ -42,9 +42,8 @@ macro_rules! insert_orders {
                  FROM unnest($2::uuid[], $5::timestamptz[]) AS o (id, created_at)
                  WHERE $1::order_status = 'success'),
              tallied AS (
-                 INSERT INTO order_tallies
-                 SELECT floor(date_part('epoch', clock_timestamp())), count,
-                        CASE WHEN $1::order_status = 'success' THEN count ELSE 0 END, 0, 0, 0, 0, 0
+                 INSERT INTO order_tallies (accepted, sold)
+                 SELECT count, CASE WHEN $1::order_status = 'success' THEN count ELSE 0 END
                  FROM (SELECT cardinality($2::uuid[])) AS o (count)),
              kept AS (
                  INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)

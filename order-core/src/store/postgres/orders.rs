@@ -93,8 +93,7 @@ impl OrderStore for PostgresStore {
 const CANCEL: &str = "
     WITH cancelled AS (
         UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1)
-    INSERT INTO order_tallies
-    SELECT floor(date_part('epoch', clock_timestamp())), 0, 0, 0, 0, 1, $3, 0";
+    INSERT INTO order_tallies (cancelled, returned) VALUES (1, $3)";
 
 impl PostgresStore {
     async fn order_once(&self, id: OrderId) -> Result<Option<Order>, Error> {
@@ -182,7 +181,11 @@ impl PostgresStore {
             return Ok(None);
         };
         if let Some(key) = key
-            && earlier(used(&mut tx, key).await?, Fingerprint::of_cancel(id))?.is_some()
+            && earlier(
+                used(&mut tx, key).await?.as_ref(),
+                Fingerprint::of_cancel(id),
+            )?
+            .is_some()
         {
             return Ok(Some(Cancelled::before(order, !retry.resolving())));
         }

@@ -201,7 +201,7 @@ impl PostgresStore {
         if let Some(Kept {
             key, fingerprint, ..
         }) = &kept
-            && earlier(used(&mut tx, key).await?, *fingerprint)?.is_some()
+            && earlier(used(&mut tx, key).await?.as_ref(), *fingerprint)?.is_some()
         {
             return Ok(Some(Replayable::again(before)));
         }

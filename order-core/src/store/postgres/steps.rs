@@ -109,9 +109,8 @@ pub(crate) const WRITE_DECISIONS: &str = concat!(
          FROM (SELECT count(*), min(created_at) AS since FROM sold) AS sold,
               (SELECT count(*), min(created_at) AS since FROM failed) AS failed),
      tallied AS (
-         INSERT INTO order_tallies
-         SELECT floor(date_part('epoch', clock_timestamp())), 0, sold, failed, 0, 0, 0,
-                greatest(date_part('epoch', $1 - since) * 1000000, 0)
+         INSERT INTO order_tallies (sold, failed, max_wait_us)
+         SELECT sold, failed, greatest(date_part('epoch', $1 - since) * 1000000, 0)
          FROM counted)
      SELECT counted.sold + counted.failed AS written, ",
     product_columns!("taken."),

@@ -78,9 +78,8 @@ const COMPLETE: &str = "
         UPDATE orders SET status = 'completed', completed_at = $2
         WHERE id = ANY($1) AND status::text = 'success' RETURNING 1),
     tallied AS (
-        INSERT INTO order_tallies
-        SELECT floor(date_part('epoch', clock_timestamp())), 0, 0, 0, count(*), 0, 0, 0
-        FROM completed HAVING count(*) > 0)
+        INSERT INTO order_tallies (completed)
+        SELECT count(*) FROM completed HAVING count(*) > 0)
     SELECT count(*) FROM completed";
 
 const KEEP_ATTEMPTS: &str = "
@@ -179,12 +178,18 @@ impl PostgresStore {
             let query = sqlx::query_scalar::<_, i64>(COMPLETE).bind(sold).bind(at);
             completed = query.fetch_one(&mut *tx).await?.unsigned_abs();
         }
-        let left = leave(&mut tx, ended.iter().filter(done).map(ids).collect(), ended).await?;
+        let endings = endings(ended);
+        let left = leave(
+            &mut tx,
+            ended.iter().filter(done).map(ids).collect(),
+            &endings,
+        )
+        .await?;
         if left < ended.len() as u64 {
             let all: Vec<Uuid> = ended.iter().map(ids).collect();
             sqlx::query(NOT_DONE)
                 .bind(all)
-                .bind(endings(ended))
+                .bind(endings)
                 .bind(at)
                 .execute(&mut *tx)
                 .await?;
@@ -298,17 +303,19 @@ async fn task(
 async fn leave(
     connection: &mut PgConnection,
     done: Vec<Uuid>,
-    ended: &[Ended],
+    endings: &Endings,
 ) -> Result<u64, Error> {
     if done.is_empty() {
         return Ok(0);
     }
-    let query = sqlx::query(DONE).bind(done).bind(endings(ended));
+    let query = sqlx::query(DONE).bind(done).bind(endings);
     Ok(query.execute(connection).await?.rows_affected())
 }
 
 /// What the statements want to know of each attempt, by order.
-fn endings(ended: &[Ended]) -> Json<HashMap<Uuid, serde_json::Value>> {
+type Endings = Json<HashMap<Uuid, serde_json::Value>>;
+
+fn endings(ended: &[Ended]) -> Endings {
     let ending = |ended: &Ended| {
         let (retry_at, reason) = match &ended.ending {
             Ending::Done => (None, None),

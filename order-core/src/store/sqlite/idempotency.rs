@@ -7,7 +7,7 @@ use super::hex;
 use crate::{
     domain::{IdempotencyKey, NewOrder},
     error::Error,
-    store::idempotency::{Batch, Kept, UsedRow},
+    store::idempotency::{Batch, Kept, Used, UsedRow},
 };
 
 /// Those of the orders' keys that were used before.
@@ -33,13 +33,13 @@ pub(super) async fn keys_of(
     Ok(used)
 }
 
-/// This key, if it was used before.
+/// What this key was used for, if it was.
 pub(super) async fn used(
     connection: &mut SqliteConnection,
     key: &IdempotencyKey,
-) -> Result<Option<UsedRow>, Error> {
+) -> Result<Option<Used>, Error> {
     let used = sqlx::query_as(
-        "SELECT scope, key, fingerprint, target_id FROM idempotency_keys
+        "SELECT fingerprint, target_id FROM idempotency_keys
          WHERE scope = ?1 AND key = ?2",
     )
     .bind(key.scope)

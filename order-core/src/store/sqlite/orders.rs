@@ -145,7 +145,11 @@ impl SqliteStore {
             return Ok(None);
         };
         if let Some(key) = key
-            && earlier(used(&mut tx, key).await?, Fingerprint::of_cancel(id))?.is_some()
+            && earlier(
+                used(&mut tx, key).await?.as_ref(),
+                Fingerprint::of_cancel(id),
+            )?
+            .is_some()
         {
             return Ok(Some(Cancelled::before(order, !retry.resolving())));
         }
