@@ -10,10 +10,26 @@ ALTER TABLE queue_entries
     ADD COLUMN worker_id   uuid,
     ADD COLUMN claimed_at  timestamptz;
 
--- Tasks of one decision are due at the same time: without the order in it, they share one key.
+-- Tasks of one sale are due at the same time: without the order in it, they share one key.
 DROP INDEX queue_entries_claimable;
 CREATE INDEX queue_entries_claimable ON queue_entries (topic, visible_at) WHERE dead_at IS NULL;
 CREATE INDEX queue_entries_dead ON queue_entries (topic, dead_at DESC, order_id) WHERE dead_at IS NOT NULL;
+
+-- Tasks that nobody claimed yet, in one row as many as one statement sold: what is written while
+-- a product is locked is one row for a thousand sales. Claims unpack the oldest into entries.
+CREATE TABLE task_batches (
+    id        bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- When the orders were decided: from then on, their tasks are due.
+    sold_at   timestamptz NOT NULL,
+    order_ids uuid[]      NOT NULL,
+    -- How many they are, without reading them.
+    tasks     integer     NOT NULL GENERATED ALWAYS AS (cardinality(order_ids)) STORED
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+
+-- Ids hardly compress: to try takes longer than to write them.
+ALTER TABLE task_batches ALTER COLUMN order_ids SET STORAGE EXTERNAL;
+
+CREATE INDEX task_batches_sold ON task_batches (sold_at);
 
 -- The attempts that failed.
 CREATE TABLE process_attempts (

@@ -133,7 +133,9 @@ async fn no_task_is_lost_whoever_is_killed_and_whatever_fails() {
             .await
             .unwrap()
     };
-    let left = "SELECT count(*) FROM queue_entries WHERE topic = 'process' AND dead_at IS NULL";
+    let left =
+        "SELECT (SELECT count(*) FROM queue_entries WHERE topic = 'process' AND dead_at IS NULL)
+                     + (SELECT count(*) FROM task_batches)";
     let pending = "SELECT count(*) FROM orders WHERE status = 'pending'";
     until("all are done or dead", async || {
         count(pending).await + count(left).await == 0

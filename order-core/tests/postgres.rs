@@ -11,6 +11,7 @@ use order_core::{
         IdGenerator, MAX_STOCK, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize,
         PageStart, ProductId, ProductRequest, Quantity,
     },
+    process::TaskStore,
     store::{OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy},
     testing::PostgresServer,
 };
@@ -202,4 +203,41 @@ async fn what_a_line_refers_to_is_there_and_stays() {
         assert_eq!(run(sql).await, code, "{sql}");
     }
     assert_eq!(shop.store.verify().await.unwrap(), []);
+}
+
+/// Somebody unpacks tasks while one of their orders is being cancelled: what is a task by the
+/// time that the order is cancelled is gone with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_order_has_no_task_also_when_it_was_just_unpacked() {
+    let shop = shop(MAX_STOCK).await;
+    let id = shop.service.purchase(shop.order()).await.unwrap().id;
+    let mut other = PgConnection::connect(&shop.url).await.unwrap();
+    let mut unpacking = other.begin().await.unwrap();
+    sqlx::query("DELETE FROM task_batches")
+        .execute(&mut *unpacking)
+        .await
+        .unwrap();
+    let store = shop.store.clone();
+    let cancelling =
+        tokio::spawn(async move { store.cancel(id, SystemClock.now(), None).await.unwrap() });
+    let waits = "SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)
+                 WHERE NOT granted AND datname = current_database()";
+    while !sqlx::query_scalar::<_, bool>(waits)
+        .fetch_one(shop.store.pool())
+        .await
+        .unwrap()
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sqlx::query(
+        "INSERT INTO queue_entries (topic, order_id, visible_at)
+         SELECT 'process', id, decided_at FROM orders",
+    )
+    .execute(&mut *unpacking)
+    .await
+    .unwrap();
+    unpacking.commit().await.unwrap();
+    assert!(cancelling.await.unwrap().is_some());
+    let history = shop.store.task_history(id, SystemClock.now()).await;
+    assert_eq!(history.unwrap().unwrap().task, None);
 }

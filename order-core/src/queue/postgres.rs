@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     domain::{IdGenerator, OrderId},
     error::Error,
+    store::task_batches::unpack,
 };
 
 /// A queue in a Postgres database.
@@ -59,6 +60,10 @@ impl OrderQueue for PostgresQueue {
     ) -> Result<Vec<Lease>, Error> {
         let now = self.clock.now();
         let claim_id = self.claim_ids.next(now);
+        if topic == Topic::Process {
+            let mut connection = self.pool.acquire().await?;
+            unpack(&mut connection, DateTime::UNIX_EPOCH, now, max).await?;
+        }
         let rows: Vec<(Uuid, i32)> = sqlx::query_as(
             "WITH claimed AS MATERIALIZED (
                  SELECT order_id FROM queue_entries
@@ -196,12 +201,18 @@ impl OrderQueue for PostgresQueue {
             Option<DateTime<Utc>>,
             bool,
         ) = sqlx::query_as(
-            "SELECT due.count, later.in_flight, later.count - later.in_flight, dead.count,
-                    (SELECT visible_at FROM queue_entries
-                     WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
-                     ORDER BY visible_at LIMIT 1),
+            "SELECT due.count + packed.count, later.in_flight, later.count - later.in_flight,
+                    dead.count,
+                    least(packed.oldest, (
+                        SELECT visible_at FROM queue_entries
+                        WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
+                        ORDER BY visible_at LIMIT 1)),
                     EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
-             FROM (SELECT count(*) FROM (
+             FROM (SELECT coalesce(sum(tasks), 0)::bigint AS count, min(sold_at) AS oldest FROM (
+                       SELECT tasks, sold_at FROM task_batches
+                       WHERE $1 = 'process' AND sold_at <= $2
+                       ORDER BY sold_at LIMIT $3) b) packed,
+                  (SELECT count(*) FROM (
                        SELECT FROM queue_entries
                        WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2 LIMIT $3) e) due,
                   (SELECT count(*), count(claim_id) AS in_flight FROM (

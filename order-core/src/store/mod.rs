@@ -38,9 +38,9 @@ use crate::{
     worker::WorkerStore,
 };
 
-#[cfg(feature = "bench")]
-pub(crate) use postgres::steps as postgres_statements;
 pub use postgres::{PostgresOptions, PostgresStore};
+#[cfg(feature = "bench")]
+pub(crate) use postgres::{steps as postgres_statements, task_batches};
 pub use sqlite::SqliteStore;
 pub use strategy::Strategy;
 

@@ -37,10 +37,10 @@ macro_rules! insert_orders {
                  SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[],
                                       $10::bigint[])),
              tasks AS (
-                 INSERT INTO queue_entries (topic, order_id, visible_at)
-                 SELECT 'process', o.id, o.created_at
+                 INSERT INTO task_batches (sold_at, order_ids)
+                 SELECT o.created_at, array_agg(o.id)
                  FROM unnest($2::uuid[], $5::timestamptz[]) AS o (id, created_at)
-                 WHERE $1::order_status = 'success'),
+                 WHERE $1::order_status = 'success' GROUP BY o.created_at),
              tallied AS (
                  INSERT INTO order_tallies (accepted, sold)
                  SELECT count, CASE WHEN $1::order_status = 'success' THEN count ELSE 0 END

@@ -34,7 +34,7 @@ struct State {
 impl Default for Due {
     fn default() -> Self {
         let state = State {
-            from: DateTime::UNIX_EPOCH,
+            from: Self::EVERYTHING,
             look_back_at: Instant::now(),
         };
         Self {
@@ -44,11 +44,14 @@ impl Default for Due {
 }
 
 impl Due {
-    /// The time to begin at; the epoch, to look at everything.
+    /// The time to look from at all that is due.
+    pub(super) const EVERYTHING: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    /// The time to begin at.
     pub(super) fn from(&self) -> DateTime<Utc> {
         let state = self.state();
         if Instant::now() >= state.look_back_at {
-            DateTime::UNIX_EPOCH
+            Self::EVERYTHING
         } else {
             state.from
         }
@@ -66,7 +69,7 @@ impl Due {
         let now = Instant::now();
         let mut state = self.state();
         state.from = last.unwrap_or(from);
-        if from == DateTime::UNIX_EPOCH {
+        if from == Self::EVERYTHING {
             state.look_back_at = now + LOOK_BACK.max((now - began) * SHARE);
         }
         if !full {

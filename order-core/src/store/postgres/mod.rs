@@ -1,8 +1,9 @@
 //! Products and orders in Postgres.
 //!
 //! The lock order, kept by every transaction of this module: rows of `orders` first, in id
-//! order; then rows of `products`, in id order; nobody who holds a product row waits for an
-//! order row. Two transactions can therefore wait for each other in one direction only.
+//! order; then tasks; then rows of `products`, in id order; nobody who holds a product row waits
+//! for an order row or a task. Two transactions can therefore wait for each other in one direction
+//! only.
 //!
 //! `FOR NO KEY UPDATE` is the lock of both: it excludes every other writer, and lets the
 //! foreign key checks of rows that refer to the product pass.
@@ -19,6 +20,7 @@ mod read;
 mod search;
 mod stats;
 pub(crate) mod steps;
+pub(crate) mod task_batches;
 mod tasks;
 mod turn;
 mod workers;
@@ -91,6 +93,7 @@ pub struct PostgresStore {
     pool: PgPool,
     frontier: Arc<Frontier>,
     due: Arc<Due>,
+    packed: Arc<Due>,
     /// Held from the claim of a batch until its products are locked: batches of this process
     /// have their turns in the order of their claims, and one claims while another writes.
     turnstile: Arc<Mutex<()>>,
@@ -131,6 +134,7 @@ impl PostgresStore {
             pool,
             frontier: Arc::default(),
             due: Arc::default(),
+            packed: Arc::default(),
             turnstile: Arc::default(),
         })
     }

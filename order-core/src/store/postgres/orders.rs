@@ -192,12 +192,12 @@ impl PostgresStore {
         if order.status == OrderStatus::Cancelled {
             return Ok(Some(Cancelled::before(order, false)));
         }
-        let changed = if order.gives_back_when_cancelled() {
-            give_back(&mut tx, &order, at).await?
-        } else {
-            Vec::new()
-        };
         let was_sold = order.gives_back_when_cancelled();
+        let mut changed = Vec::new();
+        if was_sold {
+            cancel_task(&mut tx, &order, at).await?;
+            changed = give_back(&mut tx, &order, at).await?;
+        }
         let order = order.cancelled(at)?;
         sqlx::query(CANCEL)
             .bind(id.0)
@@ -205,9 +205,6 @@ impl PostgresStore {
             .bind(i64::from(was_sold))
             .execute(&mut *tx)
             .await?;
-        if was_sold {
-            cancel_task(&mut tx, id, at).await?;
-        }
         if let Some(key) = key {
             keep(&mut tx, Kept::of_cancel(key, id, at)).await?;
         }

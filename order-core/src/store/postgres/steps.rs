@@ -77,11 +77,7 @@ pub(crate) const LOCK: &str = "SELECT id, price, stock, archived_at IS NOT NULL 
 
 /// Writes decisions, takes stock, gives who is sold a task, so that there is no second write to
 /// be lost, and tallies. Left of the join is one row, the count; so that it is there with no
-/// product, too.
-///
-/// A task that is there already was put there by somebody past this system: it stays. To look
-/// for it first costs half of what `ON CONFLICT` does; `OFFSET 0` keeps it one lookup for each
-/// order, where a join may run through all tasks for each.
+/// product, too. That all of `$4` were sold is what the count is checked for.
 pub(crate) const WRITE_DECISIONS: &str = concat!(
     "WITH taken AS (
          UPDATE products
@@ -90,7 +86,7 @@ pub(crate) const WRITE_DECISIONS: &str = concat!(
          WHERE id = ANY($2) RETURNING *),
      sold AS (
          UPDATE orders SET status = 'success', decided_at = $1
-         WHERE id = ANY($4) AND status::text = 'pending' RETURNING id, created_at),
+         WHERE id = ANY($4) AND status::text = 'pending' RETURNING created_at),
      failed AS (
          UPDATE orders
          SET status = 'failed', decided_at = $1,
@@ -100,10 +96,8 @@ pub(crate) const WRITE_DECISIONS: &str = concat!(
              failure_available = ($6::jsonb -> id::text -> 3)::bigint
          WHERE id = ANY($5) AND status::text = 'pending' RETURNING created_at),
      tasks AS (
-         INSERT INTO queue_entries (topic, order_id, visible_at)
-         SELECT 'process', sold.id, $1 FROM sold
-         WHERE NOT EXISTS (SELECT FROM queue_entries
-                           WHERE topic = 'process' AND order_id = sold.id OFFSET 0)),
+         INSERT INTO task_batches (sold_at, order_ids)
+         SELECT $1, $4 WHERE cardinality($4) > 0),
      counted AS MATERIALIZED (
          SELECT sold.count AS sold, failed.count AS failed, least(sold.since, failed.since) AS since
          FROM (SELECT count(*), min(created_at) AS since FROM sold) AS sold,

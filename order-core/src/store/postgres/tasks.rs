@@ -1,8 +1,9 @@
 //! Tasks: entries of the topic `process`.
 //!
-//! A claim locks entries only, skipping what others hold, and so waits for nobody. Whoever
-//! writes how tasks ended locks their orders first, in id order, then their entries: the rest
-//! of the lock order. Attempts are kept last, when no entry is waited for any more.
+//! A claim locks entries only, skipping what others hold, and so waits for nobody; when there are
+//! too few, it unpacks some of `task_batches` first. Whoever writes how tasks ended locks their
+//! orders first, in id order, then their entries: the lock order. Attempts are kept last, when no
+//! entry is waited for any more.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -12,9 +13,14 @@ use serde_json::json;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::{PostgresStore, read::load};
+use super::{
+    PostgresStore,
+    due::Due,
+    read::load,
+    task_batches::{take_out, unpack},
+};
 use crate::{
-    domain::OrderId,
+    domain::{Order, OrderId},
     error::Error,
     process::{Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskStatus, TaskStore},
     store::{
@@ -88,11 +94,23 @@ const KEEP_ATTEMPTS: &str = "
                          $5::timestamptz[], $6::text[])
     ON CONFLICT DO NOTHING";
 
+/// Not of an order whose task is still packed: it could not be there sooner.
 const PUT: &str = "
     INSERT INTO queue_entries (topic, order_id, visible_at, runs)
-    VALUES ('process', $1, $2,
-            coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0))
+    SELECT 'process', $1, $2,
+           coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0)
+    WHERE NOT EXISTS (SELECT FROM orders JOIN task_batches ON sold_at = decided_at
+                      WHERE orders.id = $1 AND $1 = ANY(order_ids))
     ON CONFLICT (topic, order_id) DO NOTHING";
+
+/// An entry, or a task that is still packed: one snapshot has it in one of the two places.
+const TASK: &str = concat!(
+    select_task!("WHERE topic = 'process' AND order_id = $1"),
+    " UNION ALL
+     SELECT orders.id, 0, false, sold_at, NULL, NULL, NULL
+     FROM orders JOIN task_batches ON sold_at = decided_at
+     WHERE orders.id = $1 AND orders.id = ANY(order_ids) LIMIT 1"
+);
 
 /// What is dead or delayed is due; what is under a lease keeps it.
 const HURRY: &str = "
@@ -107,13 +125,11 @@ impl TaskStore for PostgresStore {
     /// Made once: a claim whose answer is lost would not be found again. Its lease runs out.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let mut rows = self
-            .claim_due(&mut connection, claim, self.due.from())
-            .await?;
-        if rows.is_empty() {
-            rows = self
-                .claim_due(&mut connection, claim, DateTime::UNIX_EPOCH)
-                .await?;
+        let mut rows = self.claim_entries(&mut connection, claim).await?;
+        let max = claim.max - rows.len();
+        if max > 0 && self.unpack(&mut connection, claim.due, max).await? {
+            let more = Claim { max, ..*claim };
+            rows.extend(self.claim_entries(&mut connection, &more).await?);
         }
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -141,6 +157,50 @@ impl TaskStore for PostgresStore {
 }
 
 impl PostgresStore {
+    async fn claim_entries(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+    ) -> Result<Vec<ClaimedRow>, Error> {
+        let from = self.due.from();
+        let rows = self.claim_due(connection, claim, from).await?;
+        if rows.is_empty() && from > Due::EVERYTHING {
+            return self.claim_due(connection, claim, Due::EVERYTHING).await;
+        }
+        Ok(rows)
+    }
+
+    /// Whether there was something to unpack.
+    async fn unpack(
+        &self,
+        connection: &mut PgConnection,
+        due: DateTime<Utc>,
+        tasks: usize,
+    ) -> Result<bool, Error> {
+        let from = self.packed.from();
+        let is_unpacked = self.unpack_due(connection, from, due, tasks).await?;
+        if !is_unpacked && from > Due::EVERYTHING {
+            return self
+                .unpack_due(connection, Due::EVERYTHING, due, tasks)
+                .await;
+        }
+        Ok(is_unpacked)
+    }
+
+    async fn unpack_due(
+        &self,
+        connection: &mut PgConnection,
+        from: DateTime<Utc>,
+        due: DateTime<Utc>,
+        tasks: usize,
+    ) -> Result<bool, Error> {
+        let began = Instant::now();
+        let unpacked = unpack(connection, from, due, tasks).await?;
+        let is_full = unpacked.tasks() >= tasks as u64;
+        self.packed.claimed(from, began, unpacked.last, is_full);
+        Ok(unpacked.last.is_some())
+    }
+
     async fn claim_due(
         &self,
         connection: &mut PgConnection,
@@ -267,11 +327,12 @@ struct DueRow {
     last: DateTime<Utc>,
 }
 
-/// Turns the task of an order that is being cancelled: one that nobody claimed goes; of any
-/// other, what was done is to be undone. An attempt that is under way keeps its lease.
+/// Turns the task of an order that is being cancelled, whose row is locked: one that nobody
+/// claimed goes; of any other, what was done is to be undone. An attempt that is under way keeps
+/// its lease. Packed ones first: one that is unpacked meanwhile is an entry by then.
 pub(super) async fn cancel_task(
     connection: &mut PgConnection,
-    id: OrderId,
+    order: &Order,
     at: DateTime<Utc>,
 ) -> Result<(), Error> {
     const GO: &str = "DELETE FROM queue_entries
@@ -280,6 +341,8 @@ pub(super) async fn cancel_task(
          SET compensates = true, attempts = 0, dead_at = NULL, reason = NULL,
              visible_at = CASE WHEN claim_id IS NULL THEN $2 ELSE visible_at END
          WHERE topic = 'process' AND order_id = $1";
+    let id = order.id;
+    take_out(connection, id, order.decided_at).await?;
     sqlx::query(GO).bind(id.0).execute(&mut *connection).await?;
     let turn = sqlx::query(TURN).bind(id.0).bind(at);
     turn.execute(connection).await?;
@@ -291,11 +354,8 @@ async fn task(
     id: OrderId,
     at: DateTime<Utc>,
 ) -> Result<Option<TaskStatus>, Error> {
-    let row: Option<TaskRow> =
-        sqlx::query_as(select_task!("WHERE topic = 'process' AND order_id = $1"))
-            .bind(id.0)
-            .fetch_optional(connection)
-            .await?;
+    let query = sqlx::query_as(TASK).bind(id.0);
+    let row: Option<TaskRow> = query.fetch_optional(connection).await?;
     row.map(|row| row.status(at)).transpose()
 }
 

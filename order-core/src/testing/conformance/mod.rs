@@ -72,12 +72,14 @@ where
     tasks::a_lease_that_ran_out_is_a_failed_attempt(&bench(&fresh).await).await;
     tasks::cancelling_takes_the_task_or_turns_it(&bench(&fresh).await).await;
     tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&bench(&fresh).await).await;
+    tasks::a_task_is_counted_once_wherever_it_waits(&bench(&fresh).await).await;
     tasks::a_task_is_put_on_the_queue_again(&bench(&fresh).await).await;
     tasks::a_pause_holds_tasks_and_workers_hear_of_it(&bench(&fresh).await).await;
     tasks::what_is_pending_is_counted(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
     races::cancelling_and_deciding_agree(&bench(&fresh).await).await;
+    races::what_was_done_for_a_cancelled_order_is_undone(&bench(&fresh).await).await;
     races::everything_at_once_deadlocks_never(&bench(&fresh).await).await;
 }
 

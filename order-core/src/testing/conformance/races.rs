@@ -1,14 +1,17 @@
 //! What a store must do when everybody comes at once. Barriers, not sleeps, let them go.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio::{sync::Barrier, task::JoinSet};
+use uuid::Uuid;
 
 use super::Bench;
 use crate::{
     domain::{OrderId, OrderStatus, StockRequest},
     error::Error,
-    store::{Pick, Strategy},
+    process::{Claim, Claimed, Ended, Ending, TaskKind},
+    store::{Pick, Store, Strategy},
 };
 
 pub(super) const TASKS: usize = 16;
@@ -120,6 +123,78 @@ pub(super) async fn cancelling_and_deciding_agree(bench: &Bench) {
     }
     assert_eq!(bench.stock(product).await, 1_000 - held);
     bench.books_balance().await;
+}
+
+/// Half of them cancel orders while the others do their tasks.
+pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(bench: &Bench) {
+    let ids = bench.sold(96).await;
+    let made = at_once(|number| {
+        let (store, ids, at) = (Arc::clone(&bench.store), ids.clone(), bench.at);
+        async move {
+            if number % 2 == 0 {
+                return do_tasks(&*store, number, at).await;
+            }
+            for id in ids.iter().skip(number).step_by(TASKS) {
+                let cancelled = store.cancel(*id, at, None).await;
+                assert!(matches!(cancelled, Ok(_) | Err(Error::OrderState { .. })));
+            }
+            Vec::new()
+        }
+    })
+    .await;
+    let mut made: Vec<(OrderId, TaskKind)> = made.into_iter().flatten().collect();
+    made.extend(do_tasks(&*bench.store, TASKS, bench.at).await);
+    for id in ids {
+        let count = |kind| made.iter().filter(|made| **made == (id, kind)).count();
+        let (done, undone) = (count(TaskKind::Process), count(TaskKind::Compensate));
+        let order = bench.store.order(id).await.unwrap().unwrap();
+        match order.status {
+            OrderStatus::Completed => assert_eq!((done, undone), (1, 0)),
+            // What was claimed and not begun yet may be undone for nothing.
+            OrderStatus::Cancelled => assert!(done <= undone && undone < 2, "{done}, {undone}"),
+            status => panic!("{status}"),
+        }
+    }
+    bench.books_balance().await;
+}
+
+/// Does what is due, a few at a time; gives what there was to do.
+async fn do_tasks(store: &dyn Store, number: usize, at: DateTime<Utc>) -> Vec<(OrderId, TaskKind)> {
+    let mut made = Vec::new();
+    for round in 0.. {
+        let claim = Claim {
+            id: Uuid::from_u128((number as u128) << 64 | round),
+            worker_id: Uuid::max(),
+            max: 5,
+            due: at,
+            at,
+            lease: Duration::from_secs(30),
+        };
+        let claimed = store.claim_tasks(&claim).await.unwrap();
+        if claimed.is_empty() {
+            break;
+        }
+        let ended: Vec<Ended> = claimed.iter().map(|claimed| done(claimed, at)).collect();
+        made.extend(claimed.into_iter().filter_map(|claimed| {
+            let is_cancelled = claimed.order?.status == OrderStatus::Cancelled;
+            let is_to_do = claimed.kind.compensates() == is_cancelled;
+            is_to_do.then_some((claimed.lease.order_id, claimed.kind))
+        }));
+        store.end_tasks(&ended, at).await.unwrap();
+    }
+    made
+}
+
+fn done(claimed: &Claimed, at: DateTime<Utc>) -> Ended {
+    Ended {
+        lease: claimed.lease,
+        kind: claimed.kind,
+        run: claimed.run,
+        worker_id: Uuid::max(),
+        started_at: at,
+        ended_at: at,
+        ending: Ending::Done,
+    }
 }
 
 /// Every kind of change at once, over products named in every order. A deadlock would show

@@ -19,7 +19,7 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 impl Bench {
     /// Orders of one piece each, sold at once.
-    async fn sold(&self, count: usize) -> Vec<OrderId> {
+    pub(super) async fn sold(&self, count: usize) -> Vec<OrderId> {
         let product = self.product("p", 100).await;
         let orders = self.orders(count, &[(product.id, 1)]);
         let outcome = self.store.purchase(&orders, Strategy::Batch).await;
@@ -314,6 +314,44 @@ pub(super) async fn only_what_was_sold_has_a_task_to_put_on_the_queue(bench: &Be
             status: OrderStatus::Cancelled
         })
     ));
+}
+
+/// Sold together, and then claimed, cancelled and asked for one by one.
+pub(super) async fn a_task_is_counted_once_wherever_it_waits(bench: &Bench) {
+    let ids = bench.sold(6).await;
+    let at = later(bench, 1);
+    let queue = bench
+        .store
+        .queue(std::sync::Arc::new(crate::clock::ManualClock::new(at)));
+    let counted = async || {
+        let stats = queue.stats(Topic::Process).await.unwrap();
+        assert!((0.0..=1.0).contains(&stats.oldest_age_seconds), "{stats:?}");
+        (stats.waiting, stats.in_flight)
+    };
+    assert_eq!(counted().await, (6, 0));
+    bench.store.cancel(ids[5], at, None).await.unwrap();
+    assert_eq!(counted().await, (5, 0));
+    let task = bench.task(ids[1], at).await.unwrap();
+    assert_eq!((task.state, task.at), (TaskState::Waiting, bench.at));
+    bench.store.put_task(ids[1], at).await.unwrap();
+    assert_eq!(counted().await, (5, 0));
+    assert_eq!(bench.claim(2, at).await.len(), 2);
+    assert_eq!(counted().await, (3, 2));
+    assert_eq!(bench.claim(2, at).await.len(), 2);
+    let mut left = None;
+    for id in &ids[..5] {
+        let task = bench.task(*id, at).await.unwrap();
+        if task.state == TaskState::Waiting {
+            assert_eq!(left.replace(*id), None, "one is left");
+        }
+    }
+    bench.store.cancel(left.unwrap(), at, None).await.unwrap();
+    assert_eq!(counted().await, (0, 4));
+    assert_eq!(bench.claim(2, at).await.len(), 0);
+
+    let alone = bench.sold(1).await[0];
+    bench.store.cancel(alone, at, None).await.unwrap();
+    assert_eq!(counted().await, (0, 4));
 }
 
 pub(super) async fn a_task_is_put_on_the_queue_again(bench: &Bench) {

@@ -1,0 +1,85 @@
+//! Tasks that nobody claimed yet, many in a row.
+//!
+//! A statement that sells writes one row for all that it sold: what it costs to give a thousand
+//! orders their tasks is not paid while their product is locked. A claim that finds too few
+//! entries unpacks the oldest rows into entries first, in a statement of its own. A task is in
+//! one of the two places in every snapshot, and counted once.
+//!
+//! A row is locked by whoever unpacks it, and by whoever takes the task of a cancelled order out
+//! of it. The first skips what the second holds; the second waits, and finds the entry.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::{domain::OrderId, error::Error};
+
+/// Unpacks the oldest rows from `$1` to `$2`: as many as hold `$3` tasks, or all there are.
+///
+/// A task that is an entry already was put there by somebody past this system: it stays.
+const UNPACK: &str = "
+    WITH oldest AS (
+        SELECT sum(tasks) OVER (ORDER BY sold_at ROWS UNBOUNDED PRECEDING) - tasks AS before
+        FROM (SELECT sold_at, tasks FROM task_batches WHERE sold_at BETWEEN $1 AND $2
+              ORDER BY sold_at LIMIT $3) AS batches),
+    due AS MATERIALIZED (
+        SELECT id, sold_at, order_ids, tasks FROM task_batches
+        WHERE sold_at BETWEEN $1 AND $2
+          AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = 'process')
+        ORDER BY sold_at LIMIT (SELECT count(*) FROM oldest WHERE before < $3)
+        FOR UPDATE SKIP LOCKED),
+    gone AS (DELETE FROM task_batches WHERE id = ANY(ARRAY(SELECT id FROM due))),
+    unpacked AS (
+        INSERT INTO queue_entries (topic, order_id, visible_at)
+        SELECT 'process', order_id, sold_at FROM due, unnest(order_ids) AS order_id
+        ON CONFLICT DO NOTHING)
+    SELECT coalesce(sum(tasks), 0)::bigint AS tasks, max(sold_at) AS last FROM due";
+
+/// What was unpacked.
+#[derive(sqlx::FromRow)]
+pub(crate) struct Unpacked {
+    tasks: i64,
+    /// When the last of them was sold.
+    pub(super) last: Option<DateTime<Utc>>,
+}
+
+impl Unpacked {
+    pub(crate) const fn tasks(&self) -> u64 {
+        self.tasks.unsigned_abs()
+    }
+}
+
+/// Makes entries of the tasks that were sold first, from a time to another: of `tasks` or some
+/// more, or of all there are.
+pub(crate) async fn unpack(
+    connection: &mut PgConnection,
+    from: DateTime<Utc>,
+    due: DateTime<Utc>,
+    tasks: usize,
+) -> Result<Unpacked, Error> {
+    let query = sqlx::query_as(UNPACK)
+        .bind(from)
+        .bind(due)
+        .bind(i64::try_from(tasks).unwrap_or(i64::MAX));
+    Ok(query.fetch_one(connection).await?)
+}
+
+/// Takes the task of an order out of the row that it lies in, if it lies in one.
+pub(super) async fn take_out(
+    connection: &mut PgConnection,
+    id: OrderId,
+    sold_at: Option<DateTime<Utc>>,
+) -> Result<(), Error> {
+    let left: Option<(i64, i32)> = sqlx::query_as(
+        "UPDATE task_batches SET order_ids = array_remove(order_ids, $1)
+         WHERE sold_at = $2 AND $1 = ANY(order_ids) RETURNING id, tasks",
+    )
+    .bind(id.0)
+    .bind(sold_at)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some((batch, 0)) = left {
+        let empty = sqlx::query("DELETE FROM task_batches WHERE id = $1").bind(batch);
+        empty.execute(connection).await?;
+    }
+    Ok(())
+}
