@@ -38,9 +38,10 @@ use crate::{
     worker::WorkerStore,
 };
 
-pub use postgres::{PostgresOptions, PostgresStore};
 #[cfg(feature = "bench")]
-pub(crate) use postgres::{steps as postgres_statements, task_batches};
+pub(crate) use postgres::steps as postgres_statements;
+pub(crate) use postgres::task_batches;
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;
 pub use strategy::Strategy;
 

@@ -65,6 +65,18 @@ pub(super) trait Turns: Sync {
     /// Those of `products` that are living, as they are now.
     async fn living(&self, products: &[ProductId]) -> Result<Vec<Product>, Error>;
 
+    /// Sells orders, decided by what is seen without a lock, if that is as good; `None`, and no
+    /// trace, when it is not. All are sold, and what was seen is checked under the locks as they
+    /// are written; or none is, so that they had their turn when it was seen. With anything
+    /// between, an order's turn would depend on those ahead of it, which come later.
+    async fn purchase_as_seen(
+        &self,
+        _orders: &[NewOrder],
+        _retry: &Retry,
+    ) -> Result<Option<Outcome<Purchase>>, Error> {
+        Ok(None)
+    }
+
     /// Sells orders under the locks of their products.
     async fn purchase_locked(
         &self,
@@ -102,7 +114,7 @@ pub(super) async fn purchase(
     strategy: Strategy,
 ) -> Result<Outcome<Purchase>, Error> {
     if strategy == Strategy::Batch {
-        return with_retry!(retry => turns.purchase_locked(orders, &retry));
+        return with_retry!(retry => purchase_batch(turns, orders, &retry));
     }
     let mut outcome = Outcome::default();
     for order in orders {
@@ -115,6 +127,18 @@ pub(super) async fn purchase(
         });
     }
     Ok(outcome)
+}
+
+/// Sells what can be sold as it is seen, and else under locks.
+async fn purchase_batch(
+    turns: &impl Turns,
+    orders: &[NewOrder],
+    retry: &Retry,
+) -> Result<Outcome<Purchase>, Error> {
+    if let Some(outcome) = turns.purchase_as_seen(orders, retry).await? {
+        return Ok(outcome);
+    }
+    turns.purchase_locked(orders, retry).await
 }
 
 /// Sells one order by conditional updates; when one of them refuses, under locks, which

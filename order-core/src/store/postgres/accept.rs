@@ -20,9 +20,10 @@ use crate::{
 
 /// The statement that inserts orders, their lines and keys, and tallies them; those that are
 /// sold get their tasks, so that there is no second write to be lost. From a state and 14 arrays;
-/// `$also` are further steps of the same statement, and `$result` is what it gives.
+/// `$also` are further steps of the same statement, `$if` is whether to write at all, and
+/// `$result` is what it gives.
 macro_rules! insert_orders {
-    ($also:literal, $($result:expr),+) => {
+    ($also:expr, $if:literal, $($result:expr),+) => {
         concat!(
             "WITH ",
             $also,
@@ -31,24 +32,24 @@ macro_rules! insert_orders {
                  SELECT o.id, $1::order_status, o.total_price, o.reference, o.created_at,
                         CASE WHEN $1::order_status = 'success' THEN o.created_at END
                  FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[])
-                      AS o (id, total_price, reference, created_at)),
+                      AS o (id, total_price, reference, created_at) WHERE ", $if, "),
              lines AS (
                  INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
                  SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[],
-                                      $10::bigint[])),
+                                      $10::bigint[]) AS lines WHERE ", $if, "),
              tasks AS (
                  INSERT INTO task_batches (sold_at, order_ids)
                  SELECT o.created_at, array_agg(o.id)
                  FROM unnest($2::uuid[], $5::timestamptz[]) AS o (id, created_at)
-                 WHERE $1::order_status = 'success' GROUP BY o.created_at),
+                 WHERE $1::order_status = 'success' AND ", $if, " GROUP BY o.created_at),
              tallied AS (
                  INSERT INTO order_tallies (accepted, sold)
                  SELECT count, CASE WHEN $1::order_status = 'success' THEN count ELSE 0 END
-                 FROM (SELECT cardinality($2::uuid[])) AS o (count)),
+                 FROM (SELECT cardinality($2::uuid[])) AS o (count) WHERE ", $if, "),
              kept AS (
                  INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)
                  SELECT * FROM unnest($11::uuid[], $12::text[], $13::bytea[], $14::uuid[],
-                                      $15::timestamptz[]))
+                                      $15::timestamptz[]) AS keys WHERE ", $if, ")
              SELECT ",
             $($result),+
         )
@@ -73,7 +74,7 @@ impl PostgresStore {
         let columns = Columns::of(settled.made(), &settled.kept);
         if !columns.is_empty() {
             let arguments = columns.into_arguments(OrderStatus::Pending)?;
-            sqlx::query_with(insert_orders!("", "1"), arguments)
+            sqlx::query_with(insert_orders!("", "true", "1"), arguments)
                 .execute(&mut *connection)
                 .await
                 .map_err(on_commit)?;

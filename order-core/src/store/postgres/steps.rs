@@ -9,7 +9,7 @@
 //! The batch strategy gives a turn to many orders in one transaction, the row lock strategy
 //! to one. What differs is the size of the batch, and nothing else.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
@@ -22,6 +22,7 @@ use crate::{
     error::Error,
     store::{
         Decided, Outcome,
+        error::on_commit,
         plan::{self, LockedProduct, PendingOrder},
         rows::{self, LockedRow, PendingRow, product_columns},
     },
@@ -74,6 +75,14 @@ pub(crate) const CLAIM_OLDEST: &str = with_lines_of!(
 /// The lock is taken above the sort, so that rows are locked in the order they come in.
 pub(crate) const LOCK: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived
      FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+
+/// With the time, by the clock of the database.
+const SEE: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived,
+            clock_timestamp() AS seen_at
+     FROM products WHERE id = ANY($1)";
+
+/// How long what was seen without a lock may be sold from.
+pub(super) const SEEN_FOR: Duration = Duration::from_millis(500);
 
 /// Writes decisions, takes stock, gives who is sold a task, so that there is no second write to
 /// be lost, and tallies. Left of the join is one row, the count; so that it is there with no
@@ -154,6 +163,35 @@ pub(super) async fn lock<'a>(
     rows.into_iter().map(LockedProduct::try_from).collect()
 }
 
+/// Products as they were, without a lock.
+pub(super) struct Seen {
+    pub(super) products: Vec<LockedProduct>,
+    /// By the clock of the database.
+    at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct SeenRow {
+    #[sqlx(flatten)]
+    product: LockedRow,
+    seen_at: DateTime<Utc>,
+}
+
+/// The products that `lines` name, as they are.
+pub(super) async fn see<'a>(
+    connection: &mut PgConnection,
+    lines: impl Iterator<Item = &'a RequestedLine>,
+) -> Result<Seen, Error> {
+    let ids: Vec<Uuid> = plan::products_of(lines).iter().map(|id| id.0).collect();
+    let rows: Vec<SeenRow> = sqlx::query_as(SEE).bind(ids).fetch_all(connection).await?;
+    let at = rows.first().map(|row| row.seen_at).unwrap_or_default();
+    let products = rows.into_iter().map(|row| row.product.try_into());
+    Ok(Seen {
+        products: products.collect::<Result<_, _>>()?,
+        at,
+    })
+}
+
 /// Stores sold orders and their keys, and takes their stock, in one statement; gives the changed products.
 pub(super) async fn write_sold(
     connection: &mut PgConnection,
@@ -162,25 +200,87 @@ pub(super) async fn write_sold(
     at: DateTime<Utc>,
 ) -> Result<Vec<Product>, Error> {
     let (ids, pieces) = by_id(taken);
-    let rows: Vec<ProductRow> = sqlx::query_as_with(
-        insert_orders!(
+    let statement = insert_orders!(
+        take_stock!("true"),
+        "true",
+        product_columns!(""),
+        " FROM taken"
+    );
+    let rows: Vec<ProductRow> =
+        sqlx::query_as_with(statement, sold.into_arguments(OrderStatus::Success)?)
+            .bind(ids)
+            .bind(pieces)
+            .bind(at)
+            .fetch_all(connection)
+            .await?;
+    rows.into_iter().map(Product::try_from).collect()
+}
+
+/// Does the same and locks the products itself, and commits, if each of them has as much as is
+/// taken and still costs what it did when it was `seen`, no longer ago than [`SEEN_FOR`]; if not,
+/// nothing is written, and no product given.
+///
+/// Their rows are locked in id order before anything is written, since each step asks whether
+/// all is well, which is known once all are locked. `taken` then changes the rows as they were
+/// locked, also where they are newer than what the statement began with.
+pub(super) async fn sell_as_seen(
+    connection: &mut PgConnection,
+    sold: Columns,
+    taken: Taken,
+    seen: &Seen,
+    at: DateTime<Utc>,
+) -> Result<Vec<Product>, Error> {
+    const STATEMENT: &str = insert_orders!(
+        concat!(
+            "locked AS MATERIALIZED (
+                 SELECT id, price, stock, archived_at FROM products
+                 WHERE id = ANY($16) ORDER BY id FOR NO KEY UPDATE),
+             checked AS MATERIALIZED (
+                 SELECT count(*) FILTER (
+                            WHERE archived_at IS NULL AND price = ($19::jsonb -> id::text)::bigint
+                              AND stock >= ($17::jsonb -> id::text)::bigint)
+                        = cardinality($16) AND clock_timestamp() < $20 AS is_well
+                 FROM locked), ",
+            take_stock!("(SELECT is_well FROM checked)")
+        ),
+        "(SELECT is_well FROM checked)",
+        product_columns!(""),
+        " FROM taken"
+    );
+    let prices: HashMap<Uuid, i64> = seen
+        .products
+        .iter()
+        .map(|product| (product.id.0, product.price.minor_units()))
+        .collect();
+    let (ids, pieces) = by_id(taken);
+    let rows: Vec<ProductRow> =
+        sqlx::query_as_with(STATEMENT, sold.into_arguments(OrderStatus::Success)?)
+            .bind(ids)
+            .bind(pieces)
+            .bind(at)
+            .bind(Json(prices))
+            .bind(seen.at + SEEN_FOR)
+            .fetch_all(connection)
+            .await
+            .map_err(on_commit)?;
+    rows.into_iter().map(Product::try_from).collect()
+}
+
+/// The step that takes stock, if `$if`.
+macro_rules! take_stock {
+    ($if:literal) => {
+        concat!(
             "taken AS (
                  UPDATE products
                  SET stock = stock - ($17::jsonb -> id::text)::bigint,
                      version = version + 1, updated_at = $18
-                 WHERE id = ANY($16) RETURNING *), ",
-            product_columns!(""),
-            " FROM taken"
-        ),
-        sold.into_arguments(OrderStatus::Success)?,
-    )
-    .bind(ids)
-    .bind(pieces)
-    .bind(at)
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(Product::try_from).collect()
+                 WHERE id = ANY($16) AND ",
+            $if,
+            " RETURNING *), "
+        )
+    };
 }
+use take_stock;
 
 /// Stores decisions and takes the stock of those that succeeded, in one statement.
 ///

@@ -13,7 +13,9 @@ use super::{
     frontier::Claim,
     idempotency::keys_of,
     read::by_id,
-    steps::{claim_oldest, claim_these, decide_claimed, lock, write_sold},
+    steps::{
+        SEEN_FOR, claim_oldest, claim_these, decide_claimed, lock, see, sell_as_seen, write_sold,
+    },
 };
 use crate::{
     domain::{NewOrder, Placing, Product, ProductId},
@@ -43,6 +45,51 @@ impl Turns for PostgresStore {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Product::try_from).collect()
+    }
+
+    /// Two statements, and the products are locked within the second one only: nobody waits
+    /// while we read an answer and decide.
+    ///
+    /// When that one is in doubt, it may not even have begun, and so hold no lock that the next
+    /// attempt would wait for. It sells nothing that the next one sold, whose orders have the same
+    /// ids; but it could sell what that one refused, if stock came back in between. So it does
+    /// nothing once it is older than [`SEEN_FOR`], and before the next attempt we wait as long.
+    async fn purchase_as_seen(
+        &self,
+        orders: &[NewOrder],
+        retry: &Retry,
+    ) -> Result<Option<Outcome<Purchase>>, Error> {
+        if retry.resolving() {
+            tokio::time::sleep(SEEN_FOR).await;
+            return Ok(None);
+        }
+        let mut connection = self.pool.acquire().await?;
+        let seen = see(
+            &mut connection,
+            orders.iter().flat_map(|order| &order.lines),
+        )
+        .await?;
+        let used = keys_of(&mut connection, orders).await?;
+        let batch = Batch::new(orders, Placing::Purchase, used);
+        let stored = by_id(&mut connection, batch.to_read(retry)).await?;
+        let (prices, mut shelves) = (plan::prices(&seen.products), plan::shelves(&seen.products));
+        let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
+        let columns = Columns::of(settled.made(), &settled.kept);
+        let mut changed = Vec::new();
+        if !columns.is_empty() {
+            if settled.results.iter().any(Result::is_err) {
+                return Ok(None);
+            }
+            let (taken, at) = (shelves.taken().collect(), plan::latest(orders));
+            changed = sell_as_seen(&mut connection, columns, taken, &seen, at).await?;
+            if changed.is_empty() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Outcome {
+            results: settled.results,
+            changed,
+        }))
     }
 
     async fn purchase_locked(
