@@ -31,6 +31,11 @@ ALTER TABLE task_batches ALTER COLUMN order_ids SET STORAGE EXTERNAL;
 
 CREATE INDEX task_batches_sold ON task_batches (sold_at);
 
+-- The trace of the request that placed the order: what follows is seen in it, too. Null where
+-- nobody traces.
+ALTER TABLE orders ADD COLUMN trace_parent text
+    CONSTRAINT orders_trace_parent_length CHECK (char_length(trace_parent) = 55);
+
 -- The attempts that failed.
 CREATE TABLE process_attempts (
     order_id   uuid        NOT NULL,

@@ -22,6 +22,11 @@ CREATE TRIGGER orders_sold AFTER UPDATE OF status ON orders WHEN NEW.status = 's
     ON CONFLICT DO NOTHING;
 END;
 
+-- The trace of the request that placed the order: what follows is seen in it, too. Null where
+-- nobody traces.
+ALTER TABLE orders ADD COLUMN trace_parent TEXT
+    CONSTRAINT orders_trace_parent_length CHECK (length(trace_parent) = 55);
+
 -- The attempts that failed.
 CREATE TABLE process_attempts (
     order_id   BLOB    NOT NULL,

@@ -51,6 +51,7 @@ pub mod stats;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod trace;
 pub mod watch;
 pub mod worker;
 

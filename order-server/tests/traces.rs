@@ -18,7 +18,7 @@ use order_server::connections::{Limits, serve};
 use poem::{Request, Response, endpoint::make};
 use prost::Message;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -81,6 +81,22 @@ impl Drop for Collector {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Takes webhooks: where, and the `traceparent` of each.
+async fn receiver() -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let webhook = format!("webhook:http://{}", listener.local_addr().unwrap());
+    let (sender, called) = mpsc::unbounded_channel();
+    let receive = make(move |request: Request| {
+        let parent = request.header("traceparent").unwrap_or("none");
+        let _ = sender.send(parent.to_owned());
+        async { Response::builder().finish() }
+    });
+    let limits = Limits::new(10, SOON);
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, receive, limits, None, stop));
+    (webhook, called)
 }
 
 fn spans_of(sent: ExportTraceServiceRequest) -> Vec<(String, Span)> {
@@ -165,13 +181,19 @@ impl Process {
 async fn a_request_goes_on_where_the_trace_of_its_caller_ends() {
     let collector = Collector::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.as_str())];
+    let (webhook, mut called) = receiver().await;
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.as_str()),
+        ("PROCESSOR", &webhook),
+        ("PROCESS_DELAY_MS", "0"),
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("WEBHOOK_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ];
     let server = Process::start(dir.path(), &variables);
     let lamp = json!({"name": "Lamp", "price": "19.99", "stock": 5});
     let lamp = server.post("/products", lamp).await;
     let order = json!({"product_id": lamp["id"], "quantity": 1});
     server.post("/orders/purchase", order.clone()).await;
-    server.post("/orders", order).await;
 
     let (service, request) = collector.span("POST /api/v1/orders/purchase").await;
     assert_eq!(service, "order-server");
@@ -196,7 +218,19 @@ async fn a_request_goes_on_where_the_trace_of_its_caller_ends() {
         .iter()
         .map(|link| link.span_id.clone())
         .collect();
-    assert_eq!(linked, [request.span_id], "a group names its members");
+    let members = std::slice::from_ref(&request.span_id);
+    assert_eq!(linked, members, "a group names its members");
+
+    // What follows the sale, and whoever is told of it, is in the trace of the request.
+    let (_, task) = collector.span("task").await;
+    assert_eq!(hex(&task.trace_id), TRACE);
+    assert_eq!(task.parent_span_id, request.span_id);
+    let told = called.recv().await.unwrap();
+    assert_eq!(told, format!("00-{TRACE}-{}-01", hex(&task.span_id)));
+
+    server.post("/orders", order).await;
+    let told = called.recv().await.unwrap();
+    assert!(told.starts_with(&format!("00-{TRACE}-")), "{told}");
 
     collector.span("accept").await;
     let (_, decided) = collector.span("decide").await;

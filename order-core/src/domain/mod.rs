@@ -13,6 +13,7 @@ mod product;
 mod progress;
 mod quantity;
 mod text;
+mod trace_parent;
 
 pub use id::{AdjustmentId, IdGenerator, KeyId, OrderId, ProductId};
 pub(crate) use idempotency::{Fingerprint, Placing};
@@ -28,3 +29,4 @@ pub use product::{
 pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub(crate) use text::bounded;
+pub use trace_parent::TraceParent;

@@ -5,7 +5,9 @@ use std::{fmt, str::FromStr};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Fingerprint, IdempotencyKey, Money, OrderId, Placing, ProductId, Quantity, text};
+use super::{
+    Fingerprint, IdempotencyKey, Money, OrderId, Placing, ProductId, Quantity, TraceParent, text,
+};
 use crate::error::Error;
 
 /// Where an order stands.
@@ -158,6 +160,7 @@ pub struct OrderRequest {
     lines: Vec<RequestedLine>,
     reference: Option<String>,
     key: Option<IdempotencyKey>,
+    trace_parent: Option<TraceParent>,
 }
 
 impl OrderRequest {
@@ -179,6 +182,7 @@ impl OrderRequest {
             lines,
             reference,
             key: None,
+            trace_parent: None,
         })
     }
 
@@ -192,6 +196,7 @@ impl OrderRequest {
             }],
             reference: None,
             key: None,
+            trace_parent: None,
         }
     }
 
@@ -199,6 +204,13 @@ impl OrderRequest {
     #[must_use]
     pub fn with_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// The same request, in a trace, unless it is in one already.
+    #[must_use]
+    pub fn in_trace(mut self, parent: Option<TraceParent>) -> Self {
+        self.trace_parent = self.trace_parent.or(parent);
         self
     }
 
@@ -210,6 +222,7 @@ impl OrderRequest {
             lines: self.lines,
             reference: self.reference,
             key: self.key,
+            trace_parent: self.trace_parent,
             created_at,
         }
     }
@@ -222,6 +235,7 @@ pub struct NewOrder {
     pub(crate) lines: Vec<RequestedLine>,
     pub(crate) reference: Option<String>,
     pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) trace_parent: Option<TraceParent>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
@@ -266,6 +280,7 @@ impl NewOrder {
             total_price: total(&lines),
             lines,
             reference: self.reference.clone(),
+            trace_parent: self.trace_parent,
             failure: None,
             created_at: self.created_at,
             decided_at: None,
@@ -299,6 +314,9 @@ pub struct Order {
     pub total_price: Money,
     /// The client's own note.
     pub reference: Option<String>,
+    /// The trace of the request that placed it.
+    #[serde(skip)]
+    pub trace_parent: Option<TraceParent>,
     /// Why it failed, when it did.
     pub failure: Option<Failure>,
     /// When it was accepted.

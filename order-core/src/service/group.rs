@@ -20,6 +20,7 @@ use crate::{
     domain::{NewOrder, Order, OrderRequest, Placing, Replayable},
     error::Error,
     metrics::{self, Operation, signed},
+    trace,
 };
 
 /// The most members that the trace of a group names.
@@ -72,6 +73,7 @@ impl Group {
     /// Joins the next group, and waits until it is committed.
     pub(super) async fn join(&self, request: OrderRequest) -> Result<Replayable<Order>, Error> {
         let place = self.gate.enter()?;
+        let request = request.in_trace(trace::current());
         let (sender, result) = oneshot::channel();
         let is_traced = span_enabled!(Level::DEBUG);
         let answer = Answer {

@@ -36,6 +36,7 @@ use crate::{
     error::Error,
     queue::{OrderQueue, Topic},
     store::{Imbalance, OrderQuery, ProductQuery, Store, Strategy},
+    trace,
     watch::Watcher,
     worker::{Worker, WorkerOptions},
 };
@@ -406,6 +407,9 @@ impl OrderService {
         requests: Vec<OrderRequest>,
     ) -> Vec<Result<Replayable<Order>, Error>> {
         let (parts, count) = (Arc::clone(&self.parts), requests.len());
+        let trace = trace::current();
+        let requests = requests.into_iter().map(|request| request.in_trace(trace));
+        let requests = requests.collect();
         let accepted = in_a_task(async move {
             let orders = parts.stamp(requests);
             let groups = orders.chunks(GROUP_ORDERS).map(<[NewOrder]>::to_vec);
@@ -527,6 +531,7 @@ impl OrderService {
         request: OrderRequest,
     ) -> Result<Replayable<Order>, Error> {
         let (parts, place) = (Arc::clone(&self.parts), self.gate.enter()?);
+        let request = request.in_trace(trace::current());
         in_a_task(async move {
             let orders = parts.stamp(vec![request]);
             let results = group::run(&parts, placing, &orders).await;

@@ -85,7 +85,7 @@ macro_rules! order_columns {
     () => {
         "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
          failure_product_id, failure_requested, failure_available, created_at, decided_at, \
-         completed_at, cancelled_at"
+         completed_at, cancelled_at, trace_parent"
     };
 }
 pub(super) use order_columns;
@@ -146,6 +146,7 @@ pub(super) struct OrderRow<T> {
     decided_at: Option<T>,
     completed_at: Option<T>,
     cancelled_at: Option<T>,
+    trace_parent: Option<String>,
 }
 
 impl<T: StoredTime> OrderRow<T> {
@@ -175,6 +176,11 @@ impl<T: StoredTime> OrderRow<T> {
             total_price: money(self.total_price)?,
             failure: self.failure()?,
             reference: self.reference,
+            trace_parent: self
+                .trace_parent
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(Error::corrupt)?,
             created_at: self.created_at.time()?,
             decided_at: time(self.decided_at)?,
             completed_at: time(self.completed_at)?,

@@ -107,6 +107,7 @@ impl State {
             lines,
             total_price: crate::domain::Money::from_minor_units(total).unwrap(),
             reference: order.reference.clone(),
+            trace_parent: order.trace_parent,
             failure: None,
             created_at: order.created_at,
             decided_at: None,

@@ -23,6 +23,7 @@ use crate::{
     process::{Claim, Claimed, Ended, Ending, ProcessError, Processing, Task, TaskKind},
     queue::{Lease, Topic},
     store::Store,
+    trace,
 };
 
 /// The most attempts whose end is written in one transaction.
@@ -210,13 +211,16 @@ impl Tasks {
     }
 }
 
-/// The span of an attempt. The one of the request that sold is not known here: it would have
-/// to be stored with the order.
+/// The span of an attempt, in the trace of the request that placed the order.
 fn span(claimed: &Claimed) -> Span {
     let Lease {
         order_id, attempts, ..
     } = claimed.lease;
-    debug_span!("task", order = %order_id, attempt = i64::from(attempts))
+    let span = debug_span!(parent: None, "task", order = %order_id, attempt = i64::from(attempts));
+    if let Some(parent) = claimed.order.as_ref().and_then(|order| order.trace_parent) {
+        trace::go_on(&span, parent);
+    }
+    span
 }
 
 /// Makes one attempt, and tells how it ended.

@@ -37,6 +37,7 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::Order,
     error::Error,
+    trace,
 };
 
 /// How long a receiver may take, from the connection to the end of its answer.
@@ -135,12 +136,16 @@ impl WebhookProcessor {
             .iter()
             .map(|secret| secret.sign(&id, now.timestamp(), &body))
             .collect();
-        let request = Request::post(self.uri.clone())
+        let mut request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, AGENT)
             .header("webhook-id", id)
             .header("webhook-timestamp", now.timestamp())
-            .header("webhook-signature", signatures.join(" "))
+            .header("webhook-signature", signatures.join(" "));
+        if let Some(parent) = trace::current() {
+            request = request.header("traceparent", parent.to_string());
+        }
+        let request = request
             .body(Full::from(body))
             .map_err(|error| ProcessError::give_up(error.to_string()))?;
         let answer = self.client.request(request).await;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The statement that inserts orders, their lines and keys, and tallies them; those that are
-/// sold get their tasks, so that there is no second write to be lost. From a state and 14 arrays;
+/// sold get their tasks, so that there is no second write to be lost. From a state and 15 arrays;
 /// `$also` are further steps of the same statement, `$if` is whether to write at all, and
 /// `$result` is what it gives.
 macro_rules! insert_orders {
@@ -28,11 +28,12 @@ macro_rules! insert_orders {
             "WITH ",
             $also,
             "inserted AS (
-                 INSERT INTO orders (id, status, total_price, reference, created_at, decided_at)
+                 INSERT INTO orders (id, status, total_price, reference, created_at, decided_at,
+                                     trace_parent)
                  SELECT o.id, $1::order_status, o.total_price, o.reference, o.created_at,
-                        CASE WHEN $1::order_status = 'success' THEN o.created_at END
-                 FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[])
-                      AS o (id, total_price, reference, created_at) WHERE ", $if, "),
+                        CASE WHEN $1::order_status = 'success' THEN o.created_at END, o.trace_parent
+                 FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $16::text[])
+                      AS o (id, total_price, reference, created_at, trace_parent) WHERE ", $if, "),
              lines AS (
                  INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
                  SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[],
@@ -107,6 +108,7 @@ pub(super) struct Columns {
     total_price: Vec<i64>,
     reference: Vec<Option<String>>,
     created_at: Vec<chrono::DateTime<chrono::Utc>>,
+    trace_parent: Vec<Option<String>>,
     line_order_id: Vec<Uuid>,
     line_no: Vec<i16>,
     line_product_id: Vec<Uuid>,
@@ -127,6 +129,8 @@ impl Columns {
             columns.total_price.push(order.total_price.minor_units());
             columns.reference.push(order.reference.clone());
             columns.created_at.push(order.created_at);
+            let trace_parent = order.trace_parent.map(|parent| parent.to_string());
+            columns.trace_parent.push(trace_parent);
             for (line_no, line) in (1..).zip(&order.lines) {
                 columns.line_order_id.push(order.id.0);
                 columns.line_no.push(line_no);
@@ -154,7 +158,7 @@ impl Columns {
         self.id.is_empty()
     }
 
-    /// The first 15 arguments of [`insert_orders!`]: the state, and the arrays.
+    /// The first 16 arguments of [`insert_orders!`]: the state, and the arrays.
     pub(super) fn into_arguments(self, status: OrderStatus) -> Result<PgArguments, Error> {
         let mut arguments = PgArguments::default();
         let add = || -> Result<(), sqlx::error::BoxDynError> {
@@ -172,7 +176,8 @@ impl Columns {
             arguments.add(self.key)?;
             arguments.add(self.key_fingerprint)?;
             arguments.add(self.key_target_id)?;
-            arguments.add(self.key_created_at)
+            arguments.add(self.key_created_at)?;
+            arguments.add(self.trace_parent)
         };
         add().map_err(sqlx::Error::Encode)?;
         Ok(arguments)

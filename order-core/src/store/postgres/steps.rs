@@ -234,12 +234,12 @@ pub(super) async fn sell_as_seen(
         concat!(
             "locked AS MATERIALIZED (
                  SELECT id, price, stock, archived_at FROM products
-                 WHERE id = ANY($16) ORDER BY id FOR NO KEY UPDATE),
+                 WHERE id = ANY($17) ORDER BY id FOR NO KEY UPDATE),
              checked AS MATERIALIZED (
                  SELECT count(*) FILTER (
-                            WHERE archived_at IS NULL AND price = ($19::jsonb -> id::text)::bigint
-                              AND stock >= ($17::jsonb -> id::text)::bigint)
-                        = cardinality($16) AND clock_timestamp() < $20 AS is_well
+                            WHERE archived_at IS NULL AND price = ($20::jsonb -> id::text)::bigint
+                              AND stock >= ($18::jsonb -> id::text)::bigint)
+                        = cardinality($17) AND clock_timestamp() < $21 AS is_well
                  FROM locked), ",
             take_stock!("(SELECT is_well FROM checked)")
         ),
@@ -272,9 +272,9 @@ macro_rules! take_stock {
         concat!(
             "taken AS (
                  UPDATE products
-                 SET stock = stock - ($17::jsonb -> id::text)::bigint,
-                     version = version + 1, updated_at = $18
-                 WHERE id = ANY($16) AND ",
+                 SET stock = stock - ($18::jsonb -> id::text)::bigint,
+                     version = version + 1, updated_at = $19
+                 WHERE id = ANY($17) AND ",
             $if,
             " RETURNING *), "
         )

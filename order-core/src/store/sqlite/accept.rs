@@ -71,12 +71,15 @@ pub(super) async fn insert(
                 order.reference,
                 order.created_at.timestamp_micros(),
                 (order.status == OrderStatus::Success).then(|| order.created_at.timestamp_micros()),
+                order.trace_parent.map(|parent| parent.to_string()),
             ])
         })
         .collect();
     sqlx::query(
-        "INSERT INTO orders (id, status, total_price, reference, created_at, decided_at)
-         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+        "INSERT INTO orders (id, status, total_price, reference, created_at, decided_at,
+                             trace_parent)
+         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+                value ->> 6
          FROM json_each(?1)",
     )
     .bind(Json(rows))

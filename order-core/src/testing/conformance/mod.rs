@@ -67,6 +67,7 @@ where
     stats::tallies_are_exact_when_everybody_comes(&bench(&fresh).await).await;
     tasks::every_sale_has_its_task_however_it_was_sold(&bench(&fresh).await).await;
     tasks::a_task_that_is_there_already_is_kept(&bench(&fresh).await).await;
+    tasks::an_order_is_in_the_trace_of_its_request(&bench(&fresh).await).await;
     tasks::a_task_that_is_done_completes_its_order_once(&bench(&fresh).await).await;
     tasks::a_failed_attempt_is_kept_and_made_again(&bench(&fresh).await).await;
     tasks::a_lease_that_ran_out_is_a_failed_attempt(&bench(&fresh).await).await;

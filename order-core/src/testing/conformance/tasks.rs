@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Bench;
 use crate::{
     Error,
-    domain::{NewOrder, OrderId, OrderStatus},
+    domain::{NewOrder, OrderId, OrderRequest, OrderStatus, Quantity},
     process::{Claim, Claimed, Ended, Ending, TaskKind, TaskState, TaskStatus},
     queue::Topic,
     store::{Pick, Strategy},
@@ -121,6 +121,28 @@ pub(super) async fn a_task_that_is_there_already_is_kept(bench: &Bench) {
     let decided = bench.store.decide(pick, Strategy::Batch, bench.at).await;
     assert!(decided.unwrap().results.iter().all(|(_, d)| d.is_ok()));
     assert_eq!(bench.claim(9, bench.at).await.len(), 2);
+}
+
+pub(super) async fn an_order_is_in_the_trace_of_its_request(bench: &Bench) {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let parent = Some(trace.parse().unwrap());
+    let product = bench.product("p", 9).await.id;
+    let order = |parent| {
+        let one = OrderRequest::one(product, Quantity::new(1).unwrap()).in_trace(parent);
+        one.stamp(OrderId(bench.ids.next(bench.at)), bench.at)
+    };
+    let orders = [order(parent), order(None), order(parent), order(None)];
+    bench.store.accept(&orders[..2]).await.unwrap();
+    let pick = Pick::Oldest(2);
+    let decided = bench.store.decide(pick, Strategy::Batch, bench.at).await;
+    assert_eq!(decided.unwrap().results.len(), 2);
+    let sold = bench.store.purchase(&orders[2..], Strategy::Batch).await;
+    assert!(sold.unwrap().results.iter().all(Result::is_ok));
+    for claimed in bench.claim(9, bench.at).await {
+        let order = claimed.order.unwrap();
+        let placed = orders.iter().find(|placed| placed.id == order.id).unwrap();
+        assert_eq!(order.trace_parent, placed.trace_parent);
+    }
 }
 
 pub(super) async fn a_task_that_is_done_completes_its_order_once(bench: &Bench) {
