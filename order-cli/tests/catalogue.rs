@@ -6,10 +6,10 @@ mod shell;
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Output, Stdio},
+    process::{Output, Stdio},
 };
 
-use order_core::testing::PostgresServer;
+use order_core::testing::{PostgresServer, Process};
 use serde_json::{Value, json};
 
 use shell::{cli, cli_reading, command, lines};
@@ -212,16 +212,6 @@ fn what_was_exported_is_imported_as_it_was() {
     }
 }
 
-/// A process that does not outlive its test.
-struct Watching(Child);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn watching_an_order_tells_each_state_until_the_final_one() {
     for desk in Desk::each() {
@@ -241,7 +231,7 @@ fn watching_an_order_tells_each_state_until_the_final_one() {
         let database = ["--database-url", &desk.url];
         let watch = ["order", "watch", &sold];
         let mut watching = command(desk.path(), &[&database[..], &watch].concat());
-        let mut watching = Watching(watching.stdout(Stdio::piped()).spawn().unwrap());
+        let mut watching = Process(watching.stdout(Stdio::piped()).spawn().unwrap());
         let out = BufReader::new(watching.0.stdout.take().unwrap());
         let mut states = out.lines().map(|line| {
             let state: Value = serde_json::from_str(&line.unwrap()).unwrap();

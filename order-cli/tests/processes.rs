@@ -3,7 +3,8 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,43 +19,24 @@ use order_core::{
     queue::{OrderQueue, RedisQueue, Topic},
     store::{self, OrderQuery, PostgresOptions, PostgresStore, Store},
     testing::{
-        PostgresServer, RedisServer,
+        PostgresServer, Process, RedisServer,
         load::{Crowd, Refusal, Shop, check, let_in, stock_up, wait_until_decided},
     },
 };
 use serde_json::{Value, json};
 
-/// A process that does not outlive its test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn launch(program: &Path, arguments: &[&str], database_url: &str) -> Process {
+    let child = Command::new(program)
+        .args(arguments)
+        .env("DATABASE_URL", database_url)
+        .stdout(Stdio::piped())
+        .spawn();
+    Process(child.unwrap_or_else(|error| panic!("{}: {error}", program.display())))
 }
 
-impl Process {
-    fn start(program: &std::path::Path, arguments: &[&str], database_url: &str) -> Self {
-        let child = Command::new(program)
-            .args(arguments)
-            .env("DATABASE_URL", database_url)
-            .stdout(Stdio::piped())
-            .spawn();
-        Self(child.unwrap_or_else(|error| panic!("{}: {error}", program.display())))
-    }
-
-    fn terminate(mut self) -> std::process::ExitStatus {
-        let id = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.0.wait().unwrap()
-    }
+fn terminate(mut process: Process) -> ExitStatus {
+    process.ask_to_end();
+    process.0.wait().unwrap()
 }
 
 /// The server over HTTP.
@@ -157,7 +139,7 @@ async fn claims_of_a_killed_worker_are_taken_over() {
         .execute(&mut *hold)
         .await
         .unwrap();
-    let cli = std::path::Path::new(env!("CARGO_BIN_EXE_order-cli"));
+    let cli = Path::new(env!("CARGO_BIN_EXE_order-cli"));
     let (redis_url, lease_ms) = (redis.url(), LEASE_MS.to_string());
     let work = [
         "--redis-url",
@@ -169,7 +151,7 @@ async fn claims_of_a_killed_worker_are_taken_over() {
         "--processor",
         "off",
     ];
-    let killed = Process::start(cli, &work, &url);
+    let killed = launch(cli, &work, &url);
     while queue.stats(Topic::Validate).await.unwrap().in_flight < ORDERS as u64 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -177,7 +159,7 @@ async fn claims_of_a_killed_worker_are_taken_over() {
     hold.rollback().await.unwrap();
 
     let start = Instant::now();
-    let other = Process::start(cli, &work, &url);
+    let other = launch(cli, &work, &url);
     let store: Arc<dyn Store> = Arc::new(store);
     wait_until_decided(&store, Duration::from_millis(LEASE_MS + 5_000)).await;
     let took = start.elapsed();
@@ -188,7 +170,7 @@ async fn claims_of_a_killed_worker_are_taken_over() {
     while queue.stats(Topic::Validate).await.unwrap().in_flight > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(other.terminate().success());
+    assert!(terminate(other).success());
     assert_eq!(store.verify().await.unwrap(), []);
     assert_eq!(store.product(product).await.unwrap().unwrap().stock, 0);
     let sold = OrderQuery {
@@ -207,13 +189,13 @@ async fn a_server_and_two_workers_serve_a_crowd_exactly_and_one_is_killed() {
     let crowd = Crowd::STANDARD;
     let products = stock_up(&service, crowd).await;
 
-    let cli = std::path::Path::new(env!("CARGO_BIN_EXE_order-cli"));
+    let cli = Path::new(env!("CARGO_BIN_EXE_order-cli"));
     let server = cli.with_file_name("order-server");
     assert!(
         server.exists(),
         "build the server first: cargo build -p order-server"
     );
-    let mut server = Process::start(&server, &["--bind-addr", "127.0.0.1:0"], &url);
+    let mut server = launch(&server, &["--bind-addr", "127.0.0.1:0"], &url);
     let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
     let said = lines.next().unwrap().unwrap();
     let origin = said
@@ -231,7 +213,7 @@ async fn a_server_and_two_workers_serve_a_crowd_exactly_and_one_is_killed() {
     };
     assert_eq!(health(&address), Some(0));
     assert_eq!(health("127.0.0.1:9"), Some(1));
-    let workers = [(); 2].map(|()| Process::start(cli, &["worker", "run"], &url));
+    let workers = [(); 2].map(|()| launch(cli, &["worker", "run"], &url));
 
     let http: Arc<dyn Shop> = Arc::new(Http {
         client: reqwest::Client::new(),
@@ -247,11 +229,11 @@ async fn a_server_and_two_workers_serve_a_crowd_exactly_and_one_is_killed() {
     wait_until_decided(&store, Duration::from_secs(60)).await;
     check(&store, &products, crowd, &told).await;
     assert!(
-        stopped.terminate().success(),
+        terminate(stopped).success(),
         "a worker that is told to stop ends well"
     );
     assert!(
-        server.terminate().success(),
+        terminate(server).success(),
         "a server that is told to stop ends well"
     );
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use order_core::{
     OrderService,
     domain::{OrderRequest, ProductRequest, Quantity},
     store::{PostgresOptions, PostgresStore, Store},
-    testing::PostgresServer,
+    testing::{PostgresServer, Process},
 };
 use poem::{
     Request, Response, Server,
@@ -63,35 +63,23 @@ async fn receiver(log: Log) -> u16 {
     port
 }
 
-/// A worker process that does not outlive its test.
-struct Worker(Child);
-
-impl Worker {
-    fn start(database_url: &str, port: u16) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_order-cli"))
-            .args(["worker", "run"])
-            .env("DATABASE_URL", database_url)
-            .env("PROCESSOR", format!("webhook:http://127.0.0.1:{port}/"))
-            .env("WEBHOOK_SECRETS", SECRET)
-            .env("WEBHOOK_ALLOW_PRIVATE", "true")
-            .env("PROCESS_CONCURRENCY", "200")
-            .env("PROCESS_DELAY_MS", "0")
-            .env("PROCESS_TIMEOUT_MS", "500")
-            .env("PROCESS_RETRY_MS", "20")
-            .env("PROCESS_MAX_ATTEMPTS", MAX_ATTEMPTS.to_string())
-            .env("RUST_LOG", "off")
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-}
-
-impl Drop for Worker {
-    /// SIGKILL, on Unix.
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A worker in a process of its own, that tells the receiver at this port.
+fn hire(database_url: &str, port: u16) -> Process {
+    let child = Command::new(env!("CARGO_BIN_EXE_order-cli"))
+        .args(["worker", "run"])
+        .env("DATABASE_URL", database_url)
+        .env("PROCESSOR", format!("webhook:http://127.0.0.1:{port}/"))
+        .env("WEBHOOK_SECRETS", SECRET)
+        .env("WEBHOOK_ALLOW_PRIVATE", "true")
+        .env("PROCESS_CONCURRENCY", "200")
+        .env("PROCESS_DELAY_MS", "0")
+        .env("PROCESS_TIMEOUT_MS", "500")
+        .env("PROCESS_RETRY_MS", "20")
+        .env("PROCESS_MAX_ATTEMPTS", MAX_ATTEMPTS.to_string())
+        .env("RUST_LOG", "off")
+        .stdout(Stdio::null())
+        .spawn();
+    Process(child.unwrap())
 }
 
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -119,13 +107,13 @@ async fn no_task_is_lost_whoever_is_killed_and_whatever_fails() {
     assert!(accepted.iter().all(Result::is_ok));
 
     let attempted = || log.lock().unwrap().len();
-    let other = Worker::start(&url, port);
-    let mut worker = Worker::start(&url, port);
+    let other = hire(&url, port);
+    let mut worker = hire(&url, port);
     for kill in 1..=KILLS {
         let enough = kill * SALES / (KILLS + 2);
         until("some are attempted", async || attempted() >= enough).await;
         drop(worker);
-        worker = Worker::start(&url, port);
+        worker = hire(&url, port);
     }
     let count = async |what: &'static str| -> i64 {
         sqlx::query_scalar(what)

@@ -5,25 +5,16 @@ mod shell;
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
+use order_core::testing::Process;
 use serde_json::{Value, json};
 
 use shell::{cli, command, lines, product, row};
 
 const SOON: Duration = Duration::from_secs(10);
-
-/// A worker that does not outlive its test.
-struct Worker(Child);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_shows_its_metrics_and_that_it_is_well() {
@@ -46,7 +37,7 @@ async fn a_worker_shows_its_metrics_and_that_it_is_well() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut worker = Worker(worker.unwrap());
+    let mut worker = Process(worker.unwrap());
     let log = BufReader::new(worker.0.stderr.take().unwrap());
     let mut log = log.lines().map(|line| {
         let line = line.unwrap();
@@ -81,14 +72,7 @@ async fn a_worker_shows_its_metrics_and_that_it_is_well() {
         "application/problem+json"
     );
 
-    let id = worker.0.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    worker.ask_to_end();
     let mut told = String::new();
     let mut out = BufReader::new(worker.0.stdout.take().unwrap());
     out.read_line(&mut told).unwrap();

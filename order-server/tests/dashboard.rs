@@ -17,15 +17,12 @@ use std::{
 use async_trait::async_trait;
 use browser::{Browser, Tab};
 use order_core::{
-    WorkerOptions,
     keys::KeyRequest,
-    process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
+    process::{OrderProcessor, ProcessError, Task},
     testing::PostgresServer,
 };
 use serde_json::json;
-use shop::Shop;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use shop::{Shop, Staff};
 
 const LIGHT: &str = "rgb(244, 246, 248)";
 /// An order that nobody placed.
@@ -47,34 +44,6 @@ impl OrderProcessor for Mailer {
             ));
         }
         Ok(())
-    }
-}
-
-/// A worker that does what follows a sale.
-struct Staff {
-    stop: CancellationToken,
-    running: JoinHandle<()>,
-}
-
-impl Staff {
-    fn hire(shop: &Shop, processor: Arc<dyn OrderProcessor>) -> Self {
-        let options = ProcessOptions {
-            idle_poll: Duration::from_millis(50),
-            ..ProcessOptions::default()
-        };
-        let worker = shop.service.worker(WorkerOptions::default());
-        let worker = worker.processing(Processing { processor, options });
-        let stop = CancellationToken::new();
-        let told = stop.clone();
-        let running = tokio::spawn(async move {
-            worker.run(told).await;
-        });
-        Self { stop, running }
-    }
-
-    async fn dismiss(self) {
-        self.stop.cancel();
-        self.running.await.unwrap();
     }
 }
 

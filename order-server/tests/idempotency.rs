@@ -7,7 +7,7 @@ mod shop;
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use order_core::{OrderService, keys::KeyRequest, store, testing::PostgresServer};
+use order_core::{
+    OrderService,
+    keys::KeyRequest,
+    store,
+    testing::{PostgresServer, Process, free_port},
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -193,16 +198,6 @@ const KEYS: usize = 2_000;
 const TIMES: usize = 5;
 const CLIENTS: usize = 50;
 
-/// A server that does not outlive its test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn serve(database_url: &str, port: u16, dir: &Path) -> Process {
     let child = Command::new(env!("CARGO_BIN_EXE_order-server"))
         .args(["--bind-addr", &format!("127.0.0.1:{port}")])
@@ -235,7 +230,7 @@ async fn persist(request: &reqwest::RequestBuilder, deadline: Instant) -> (u16, 
 /// killed and started again twice.
 async fn purchases_through_two_deaths(database_url: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let port = order_core::testing::free_port();
+    let port = free_port();
     let mut server = Some(serve(database_url, port, dir.path()));
     let origin = format!("http://127.0.0.1:{port}/api/v1");
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -6,11 +6,11 @@ mod shop;
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use order_core::{OrderService, domain::KeyId, keys::KeyRequest, store};
+use order_core::{OrderService, domain::KeyId, keys::KeyRequest, store, testing::Process};
 use serde_json::{Value, json};
 
 use shop::{Answer, Shop, on_each_store};
@@ -216,16 +216,6 @@ async fn the_scheme_may_be_written_in_any_case() {
         }
     })
     .await;
-}
-
-/// A server that does not outlive its test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn server(dir: &Path, arguments: &[&str]) -> Command {

@@ -12,15 +12,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use order_core::{
-    WorkerOptions,
-    process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
-};
+use order_core::process::{OrderProcessor, ProcessError, Task};
 use order_server::config::Edge;
 use serde_json::{Value, json};
-use shop::{Shop, on_each_store};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use shop::{Shop, Staff, on_each_store};
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// How soon a pause has to be in force.
@@ -40,34 +35,6 @@ impl OrderProcessor for Broken {
         } else {
             Err(ProcessError::give_up("it is broken"))
         }
-    }
-}
-
-/// A worker besides the one in the server.
-struct Staff {
-    stop: CancellationToken,
-    running: JoinHandle<()>,
-}
-
-impl Staff {
-    fn hire(shop: &Shop, processor: Arc<dyn OrderProcessor>) -> Self {
-        let options = ProcessOptions {
-            idle_poll: Duration::from_millis(20),
-            ..ProcessOptions::default()
-        };
-        let worker = shop.service.worker(WorkerOptions::default());
-        let worker = worker.processing(Processing { processor, options });
-        let stop = CancellationToken::new();
-        let told = stop.clone();
-        let running = tokio::spawn(async move {
-            worker.run(told).await;
-        });
-        Self { stop, running }
-    }
-
-    async fn dismiss(self) {
-        self.stop.cancel();
-        self.running.await.unwrap();
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
+use order_core::testing::Process;
 use order_server::connections::{Limits, serve};
 use poem::{Request, Response, endpoint::make};
 use prost::Message;
@@ -137,22 +138,15 @@ fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A server that does not outlive its test.
-struct Process {
-    child: Child,
+/// A server, and where its API is.
+struct Server {
+    process: Process,
     api: String,
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Process {
+impl Server {
     fn start(dir: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_order-server"))
+        let child = Command::new(env!("CARGO_BIN_EXE_order-server"))
             .args(["--bind-addr", "127.0.0.1:0"])
             .current_dir(dir)
             .env_remove("DATABASE_URL")
@@ -160,12 +154,12 @@ impl Process {
             .env("OTEL_BSP_SCHEDULE_DELAY", "50")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
+            .spawn();
+        let mut process = Process(child.unwrap());
+        let out = BufReader::new(process.0.stdout.take().unwrap());
         let first = out.lines().next().unwrap().unwrap();
         let api = first.split_whitespace().next_back().unwrap().to_owned();
-        Self { child, api }
+        Self { process, api }
     }
 
     async fn post(&self, path: &str, body: serde_json::Value) -> serde_json::Value {
@@ -189,7 +183,7 @@ async fn a_request_goes_on_where_the_trace_of_its_caller_ends() {
         ("WEBHOOK_ALLOW_PRIVATE", "true"),
         ("WEBHOOK_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     ];
-    let server = Process::start(dir.path(), &variables);
+    let server = Server::start(dir.path(), &variables);
     let lamp = json!({"name": "Lamp", "price": "19.99", "stock": 5});
     let lamp = server.post("/products", lamp).await;
     let order = json!({"product_id": lamp["id"], "quantity": 1});
@@ -267,15 +261,13 @@ async fn a_server_does_without_its_collector() {
     let dir = tempfile::tempdir().unwrap();
     // Nobody listens there.
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
-    let mut server = Process::start(dir.path(), &variables);
+    let mut server = Server::start(dir.path(), &variables);
     let lamp = json!({"name": "Lamp", "price": "19.99", "stock": 5});
     server.post("/products", lamp).await;
-    let id = server.child.id().to_string();
-    let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
-    assert!(told.success());
+    server.process.ask_to_end();
     let start = Instant::now();
     let status = loop {
-        if let Some(status) = server.child.try_wait().unwrap() {
+        if let Some(status) = server.process.0.try_wait().unwrap() {
             break status;
         }
         assert!(start.elapsed() < SOON, "it does not end");

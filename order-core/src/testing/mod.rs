@@ -11,7 +11,7 @@ mod redis_server;
 mod twin;
 
 pub use postgres_server::PostgresServer;
-pub use process::free_port;
+pub use process::{Process, free_port};
 pub use redis_server::{RedisServer, RedisTime};
 pub use twin::Twin;
 

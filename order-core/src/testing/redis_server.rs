@@ -17,7 +17,7 @@ use redis::Script;
 
 use super::{
     conformance::Time,
-    process::{free_port, wait_until},
+    process::{free_port, send_signal, wait_until},
 };
 use crate::redis_client::RedisClient;
 
@@ -165,10 +165,7 @@ impl RedisServer {
 
     fn signal(&self, name: &str) {
         let pid = self.running.lock().unwrap().pid.clone();
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &pid])
-            .status();
-        assert!(sent.unwrap().success(), "{name} reaches the server");
+        send_signal(name, &pid);
     }
 
     fn wait_until_up(&self) {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, WorkerOptions,
+    process::{OrderProcessor, ProcessOptions, Processing},
     store::{self, Imbalance, Store},
     testing::PostgresServer,
 };
@@ -215,5 +216,35 @@ impl Shop {
         let products = self.get("/products?page=1&page_size=100").await.body;
         let orders = self.get("/orders?page=1&page_size=100").await.body;
         (products, orders)
+    }
+}
+
+/// A worker besides the one in the server, that does what follows a sale.
+pub struct Staff {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Staff {
+    pub fn hire(shop: &Shop, processor: Arc<dyn OrderProcessor>) -> Self {
+        let options = ProcessOptions {
+            // Whoever waits for a task in a test waits little longer than it takes.
+            idle_poll: Duration::from_millis(20),
+            ..ProcessOptions::default()
+        };
+        let worker = shop.service.worker(WorkerOptions::default());
+        let worker = worker.processing(Processing { processor, options });
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let running = tokio::spawn(async move {
+            worker.run(told).await;
+        });
+        Self { stop, running }
+    }
+
+    /// Tells the worker to stop, and waits until it has.
+    pub async fn dismiss(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
     }
 }
