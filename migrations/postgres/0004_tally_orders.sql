@@ -15,7 +15,10 @@ CREATE TABLE order_tallies (
     -- Those of the cancelled that had been sold.
     returned    bigint NOT NULL DEFAULT 0,
     -- The longest that one of them had waited for its decision; 0 when nobody waited.
-    max_wait_us bigint NOT NULL DEFAULT 0
+    max_wait_us bigint NOT NULL DEFAULT 0,
+    -- How many had waited, and how long all of them together.
+    waited      bigint NOT NULL DEFAULT 0,
+    waited_us   bigint NOT NULL DEFAULT 0
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 -- No index: the table is small, is read as a whole, and is written all the time.
 
@@ -24,5 +27,5 @@ LOCK TABLE orders IN SHARE ROW EXCLUSIVE MODE;
 INSERT INTO order_tallies
 SELECT date_part('epoch', date_trunc('day', created_at, 'UTC')), count(*),
        count(decided_at) - count(failure_code), count(failure_code), count(completed_at),
-       count(cancelled_at), count(cancelled_at) FILTER (WHERE decided_at IS NOT NULL), 0
+       count(cancelled_at), count(cancelled_at) FILTER (WHERE decided_at IS NOT NULL)
 FROM orders GROUP BY 1;

@@ -14,7 +14,10 @@ CREATE TABLE order_tallies (
     -- Those of the cancelled that had been sold.
     returned    INTEGER NOT NULL DEFAULT 0,
     -- The longest that one of them had waited for its decision; 0 when nobody waited.
-    max_wait_us INTEGER NOT NULL DEFAULT 0
+    max_wait_us INTEGER NOT NULL DEFAULT 0,
+    -- How many had waited, and how long all of them together.
+    waited      INTEGER NOT NULL DEFAULT 0,
+    waited_us   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Sold is who was decided and did not fail.
@@ -31,12 +34,14 @@ END;
 
 CREATE TRIGGER orders_tally_decided AFTER UPDATE OF decided_at ON orders
 WHEN NEW.decided_at IS NOT NULL AND OLD.decided_at IS NULL BEGIN
-    INSERT INTO order_tallies (at, sold, failed, max_wait_us)
+    INSERT INTO order_tallies (at, sold, failed, max_wait_us, waited, waited_us)
     VALUES (unixepoch(), NEW.failure_code IS NULL, NEW.failure_code IS NOT NULL,
+            max(NEW.decided_at - NEW.created_at, 0), NEW.decided_at > NEW.created_at,
             max(NEW.decided_at - NEW.created_at, 0))
     ON CONFLICT (at) DO UPDATE
     SET sold = sold + excluded.sold, failed = failed + excluded.failed,
-        max_wait_us = max(max_wait_us, excluded.max_wait_us);
+        max_wait_us = max(max_wait_us, excluded.max_wait_us), waited = waited + excluded.waited,
+        waited_us = waited_us + excluded.waited_us;
 END;
 
 CREATE TRIGGER orders_tally_completed AFTER UPDATE OF completed_at ON orders
@@ -57,5 +62,5 @@ END;
 INSERT INTO order_tallies
 SELECT created_at / 86400000000 * 86400, count(*), count(decided_at) - count(failure_code),
        count(failure_code), count(completed_at), count(cancelled_at),
-       count(*) FILTER (WHERE cancelled_at IS NOT NULL AND decided_at IS NOT NULL), 0
+       count(*) FILTER (WHERE cancelled_at IS NOT NULL AND decided_at IS NOT NULL), 0, 0, 0
 FROM orders GROUP BY 1;

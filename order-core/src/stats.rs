@@ -69,7 +69,9 @@ pub struct Second {
     pub at: DateTime<Utc>,
     /// The orders that came to each milestone in it.
     pub counts: Counts,
-    /// The longest that one of those decided in it had waited, if any had.
+    /// How long those decided in it had waited on average, if any had.
+    pub mean_wait: Option<Duration>,
+    /// The longest that one of them had waited.
     pub longest_wait: Option<Duration>,
 }
 

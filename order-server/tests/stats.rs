@@ -104,9 +104,18 @@ async fn seconds_are_told_when_they_are_over() {
         };
         assert_eq!(sum(&told["series"]["accepted"]), 6);
         assert_eq!(sum(&told["series"]["failed"]), 0);
-        let waits = told["series"]["longest_wait_seconds"].as_array().unwrap();
-        let waits: Vec<f64> = waits.iter().filter_map(Value::as_f64).collect();
-        assert!(!waits.is_empty(), "somebody had waited");
+        let waits = |name| {
+            let waits = told["series"][name].as_array().unwrap();
+            waits.iter().filter_map(Value::as_f64).collect::<Vec<f64>>()
+        };
+        let (mean, longest) = (waits("mean_wait_seconds"), waits("longest_wait_seconds"));
+        assert!(!mean.is_empty(), "somebody had waited");
+        assert!(
+            mean.iter()
+                .zip(&longest)
+                .all(|(mean, longest)| mean <= longest)
+        );
+        assert_eq!(mean.len(), longest.len());
     })
     .await;
 }

@@ -47,7 +47,8 @@ macro_rules! sums {
         "CAST(sum(accepted) AS bigint) AS accepted, CAST(sum(sold) AS bigint) AS sold, \
          CAST(sum(failed) AS bigint) AS failed, CAST(sum(completed) AS bigint) AS completed, \
          CAST(sum(cancelled) AS bigint) AS cancelled, CAST(sum(returned) AS bigint) AS returned, \
-         max(max_wait_us) AS max_wait_us"
+         max(max_wait_us) AS max_wait_us, CAST(sum(waited) AS bigint) AS waited, \
+         CAST(sum(waited_us) AS bigint) AS waited_us"
     };
 }
 pub(super) use sums;
@@ -73,6 +74,8 @@ pub(super) struct TallyRow {
     cancelled: Option<i64>,
     returned: Option<i64>,
     max_wait_us: Option<i64>,
+    waited: Option<i64>,
+    waited_us: Option<i64>,
 }
 
 impl TallyRow {
@@ -92,11 +95,15 @@ impl TallyRow {
         let Some(second) = self.second else {
             return Ok(None);
         };
-        let wait_us = self.max_wait_us.unwrap_or_default().unsigned_abs();
+        let sum = |sum: Option<i64>| sum.unwrap_or_default().unsigned_abs();
+        let (waited, longest_us) = (sum(self.waited), sum(self.max_wait_us));
         Ok(Some(Second {
             at: time(second)?,
             counts: self.counts(),
-            longest_wait: (wait_us > 0).then(|| Duration::from_micros(wait_us)),
+            mean_wait: sum(self.waited_us)
+                .checked_div(waited)
+                .map(Duration::from_micros),
+            longest_wait: (waited > 0).then(|| Duration::from_micros(longest_us)),
         }))
     }
 }

@@ -31,8 +31,8 @@ const throughput = new Plot(at("throughput"), {
   least: 10,
 });
 const waits = new Plot(at("waits"), {
-  label: "Longest wait of those decided in each second",
-  series: [{ name: "longest", label: "Longest" }],
+  label: "How long those decided in each second had waited",
+  series: [{ name: "mean", label: "On average" }, { name: "longest", label: "Longest" }],
   format: span,
   least: 0.01,
 });
@@ -127,9 +127,9 @@ function showStats(stats) {
   const oldest = stats.oldest_pending_age_seconds;
   write(document.querySelector('[data-note="pending"]'), oldest == null ? "nobody waits" : `oldest ${span(oldest)}`);
   const from = new Date(series.from);
-  const { accepted, sold, failed, longest_wait_seconds: longest } = series;
+  const { accepted, sold, failed, mean_wait_seconds: mean, longest_wait_seconds: longest } = series;
   throughput.show({ from, length: sold.length, columns: { accepted, sold, failed } });
-  waits.show({ from, length: longest.length, columns: { longest } });
+  waits.show({ from, length: longest.length, columns: { mean, longest } });
   write(at("percentiles"), percentiles(stats.wait));
   tables.hot(stats.hot_products);
   speak(totals);

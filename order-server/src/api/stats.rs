@@ -56,7 +56,9 @@ struct Series {
     accepted: Vec<u64>,
     sold: Vec<u64>,
     failed: Vec<u64>,
-    /// The longest that an order decided in the second had waited; `null` when none had.
+    /// How long orders decided in the second had waited on average; `null` when none had.
+    mean_wait_seconds: Vec<Option<f64>>,
+    /// The longest that one of them had waited.
     longest_wait_seconds: Vec<Option<f64>>,
 }
 
@@ -69,6 +71,7 @@ impl From<&Tallies> for Series {
             accepted: Vec::new(),
             sold: Vec::new(),
             failed: Vec::new(),
+            mean_wait_seconds: Vec::new(),
             longest_wait_seconds: Vec::new(),
         };
         let mut told = tallies.seconds.iter().peekable();
@@ -87,9 +90,11 @@ impl Series {
         self.accepted.push(counts.accepted);
         self.sold.push(counts.sold);
         self.failed.push(counts.failed);
-        let wait = second.and_then(|second| second.longest_wait);
-        self.longest_wait_seconds
-            .push(wait.as_ref().map(Duration::as_secs_f64));
+        let mean = second.and_then(|second| second.mean_wait);
+        let longest = second.and_then(|second| second.longest_wait);
+        let seconds = |wait: Duration| wait.as_secs_f64();
+        self.mean_wait_seconds.push(mean.map(seconds));
+        self.longest_wait_seconds.push(longest.map(seconds));
     }
 }
 

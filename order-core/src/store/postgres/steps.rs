@@ -108,14 +108,17 @@ pub(crate) const WRITE_DECISIONS: &str = concat!(
          INSERT INTO task_batches (sold_at, order_ids)
          SELECT $1, $4 WHERE cardinality($4) > 0),
      counted AS MATERIALIZED (
-         SELECT sold.count AS sold, failed.count AS failed, least(sold.since, failed.since) AS since
-         FROM (SELECT count(*), min(created_at) AS since FROM sold) AS sold,
-              (SELECT count(*), min(created_at) AS since FROM failed) AS failed),
+         SELECT count(*) AS decided, (SELECT count(*) FROM sold) AS sold,
+                count(*) FILTER (WHERE wait_us > 0) AS waited,
+                coalesce(sum(wait_us) FILTER (WHERE wait_us > 0), 0) AS waited_us,
+                greatest(max(wait_us), 0) AS max_wait_us
+         FROM (SELECT date_part('epoch', $1 - created_at) * 1000000 AS wait_us
+               FROM (SELECT created_at FROM sold UNION ALL SELECT created_at FROM failed) AS ended)
+              AS ended),
      tallied AS (
-         INSERT INTO order_tallies (sold, failed, max_wait_us)
-         SELECT sold, failed, greatest(date_part('epoch', $1 - since) * 1000000, 0)
-         FROM counted)
-     SELECT counted.sold + counted.failed AS written, ",
+         INSERT INTO order_tallies (sold, failed, waited, waited_us, max_wait_us)
+         SELECT sold, decided - sold, waited, waited_us, max_wait_us FROM counted)
+     SELECT counted.decided AS written, ",
     product_columns!("taken."),
     " FROM counted LEFT JOIN taken ON true"
 );

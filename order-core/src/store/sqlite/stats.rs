@@ -46,7 +46,8 @@ const ADD: &str = concat!(
      SET accepted = accepted + excluded.accepted, sold = sold + excluded.sold,
          failed = failed + excluded.failed, completed = completed + excluded.completed,
          cancelled = cancelled + excluded.cancelled, returned = returned + excluded.returned,
-         max_wait_us = max(max_wait_us, excluded.max_wait_us)"
+         max_wait_us = max(max_wait_us, excluded.max_wait_us), waited = waited + excluded.waited,
+         waited_us = waited_us + excluded.waited_us"
 );
 
 const REMOVE: &str = concat!(

@@ -44,11 +44,17 @@ impl StatsStore for Twin {
         let state = self.state.lock().unwrap();
         let (at, totals) = (SystemClock.now(), counts(state.orders.values()));
         let waits = state.orders.values().filter_map(wait);
-        let longest_wait = waits.filter_map(|wait| (wait.until - wait.since).to_std().ok());
+        let waits: Vec<Duration> = waits
+            .filter_map(|wait| (wait.until - wait.since).to_std().ok())
+            .collect();
+        let all = waits.iter().sum::<Duration>().as_micros();
         let second = Second {
             at,
             counts: totals,
-            longest_wait: longest_wait.max(),
+            mean_wait: all
+                .checked_div(waits.len() as u128)
+                .map(|mean| Duration::from_micros(mean as u64)),
+            longest_wait: waits.into_iter().max(),
         };
         Ok(Tallies {
             at,
