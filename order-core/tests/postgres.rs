@@ -11,12 +11,13 @@ use order_core::{
         IdGenerator, MAX_STOCK, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize,
         PageStart, ProductId, ProductRequest, Quantity,
     },
-    process::TaskStore,
+    process::{Claim, Ended, Ending, TaskStore},
     store::{OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy},
     testing::PostgresServer,
 };
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 const BATCH: usize = 1_000;
 
@@ -57,6 +58,22 @@ impl Shop {
         let (pick, now) = (Pick::Oldest(orders), SystemClock.now());
         let decided = self.store.decide(pick, Strategy::Batch, now).await.unwrap();
         decided.results.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// How many entries of an index were read; at least so many, once all sessions reported that,
+    /// which they do when they end.
+    async fn entries_read(&self, index: &str, least: i64) -> i64 {
+        self.store.pool().close().await;
+        let pool = PgPool::connect(&self.url).await.unwrap();
+        let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = $1";
+        loop {
+            let read = sqlx::query_scalar(read).bind(index).fetch_one(&pool).await;
+            let read: i64 = read.unwrap();
+            if read >= least {
+                return read;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn ids(&self, status: OrderStatus) -> Vec<OrderId> {
@@ -145,26 +162,72 @@ async fn a_claim_does_not_walk_over_what_was_decided() {
     for _ in 0..BATCHES {
         assert_eq!(shop.decide(BATCH).await.len(), BATCH);
     }
-    // Sessions report what they read when they end.
-    shop.store.pool().close().await;
-    let pool = PgPool::connect(&shop.url).await.unwrap();
-    let read = loop {
-        let read: i64 = sqlx::query_scalar(
-            "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'orders_pending'",
-        )
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-        if read >= (BATCHES * BATCH) as i64 {
-            break read;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let read = shop
+        .entries_read("orders_pending", (BATCHES * BATCH) as i64)
+        .await;
     // Walking from the head would read 210 000. Looking back now and then reads some.
     assert!(
         read < 100_000,
         "{read} entries were read for {BATCHES} batches"
     );
+}
+
+/// The same, of tasks: of each sale alone, so that each is packed by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_does_not_walk_over_tasks_that_are_done() {
+    const SALES: usize = 2_000;
+    const CLAIM: usize = 50;
+    let shop = shop(MAX_STOCK).await;
+    let mut reader = PgConnection::connect(&shop.url).await.unwrap();
+    let mut snapshot = reader
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        .await
+        .unwrap();
+    sqlx::query("SELECT FROM orders LIMIT 1")
+        .execute(&mut *snapshot)
+        .await
+        .unwrap();
+    let ids = IdGenerator::default();
+    let orders = (0..SALES).map(|_| {
+        let now = SystemClock.now();
+        shop.order().stamp(OrderId(ids.next(now)), now)
+    });
+    let orders: Vec<_> = orders.collect();
+    let sold = shop.store.purchase(&orders, Strategy::RowLock).await;
+    assert!(sold.unwrap().results.iter().all(Result::is_ok));
+    let mut done = 0;
+    while done < SALES {
+        let at = SystemClock.now();
+        let claim = Claim {
+            id: Uuid::from_u128(done as u128),
+            worker_id: Uuid::nil(),
+            max: CLAIM,
+            due: at,
+            at,
+            lease: Duration::from_secs(30),
+        };
+        let claimed = shop.store.claim_tasks(&claim).await.unwrap();
+        assert_eq!(claimed.len(), CLAIM);
+        done += claimed.len();
+        let ended: Vec<Ended> = claimed
+            .into_iter()
+            .map(|claimed| Ended {
+                lease: claimed.lease,
+                kind: claimed.kind,
+                run: claimed.run,
+                worker_id: Uuid::nil(),
+                started_at: at,
+                ended_at: at,
+                ending: Ending::Done,
+            })
+            .collect();
+        shop.store.end_tasks(&ended, at).await.unwrap();
+    }
+    for index in ["task_batches_sold", "queue_entries_claimable"] {
+        let read = shop.entries_read(index, SALES as i64).await;
+        // Walking from the head would read 41 000, and more than once.
+        assert!(read < 30_000, "{read} entries of {index} were read");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

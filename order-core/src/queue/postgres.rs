@@ -62,7 +62,8 @@ impl OrderQueue for PostgresQueue {
         let claim_id = self.claim_ids.next(now);
         if topic == Topic::Process {
             let mut connection = self.pool.acquire().await?;
-            unpack(&mut connection, DateTime::UNIX_EPOCH, now, max).await?;
+            let all = DateTime::UNIX_EPOCH;
+            unpack(&mut connection, all, now, max, all).await?;
         }
         let rows: Vec<(Uuid, i32)> = sqlx::query_as(
             "WITH claimed AS MATERIALIZED (
@@ -201,17 +202,18 @@ impl OrderQueue for PostgresQueue {
             Option<DateTime<Utc>>,
             bool,
         ) = sqlx::query_as(
-            "SELECT due.count + packed.count, later.in_flight, later.count - later.in_flight,
-                    dead.count,
+            "SELECT least(due.count + packed.due, $3), later.in_flight,
+                    later.count - later.in_flight + packed.later, dead.count,
                     least(packed.oldest, (
                         SELECT visible_at FROM queue_entries
                         WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
                         ORDER BY visible_at LIMIT 1)),
                     EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
-             FROM (SELECT coalesce(sum(tasks), 0)::bigint AS count, min(sold_at) AS oldest FROM (
-                       SELECT tasks, sold_at FROM task_batches
-                       WHERE $1 = 'process' AND sold_at <= $2
-                       ORDER BY sold_at LIMIT $3) b) packed,
+             FROM (SELECT coalesce(sum(tasks) FILTER (WHERE sold_at <= $2), 0)::bigint AS due,
+                          coalesce(sum(tasks) FILTER (WHERE sold_at > $2), 0)::bigint AS later,
+                          min(sold_at) FILTER (WHERE sold_at <= $2) AS oldest
+                   FROM (SELECT tasks, sold_at FROM task_batches WHERE $1 = 'process'
+                         ORDER BY sold_at LIMIT $3) b) packed,
                   (SELECT count(*) FROM (
                        SELECT FROM queue_entries
                        WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2 LIMIT $3) e) due,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::{
+    error::{DatabaseError, ErrorKind},
+    postgres::{PgDatabaseError, PgSeverity},
+};
 
 use crate::error::Error;
 
@@ -45,10 +48,11 @@ impl From<sqlx::migrate::MigrateError> for Error {
 }
 
 /// What the failure of a commit means (or of a statement that commits by itself): when the
-/// connection went, it may have happened.
+/// connection went, it may have happened. An error of a session that goes on says that it did not.
 pub(super) fn on_commit(error: sqlx::Error) -> Error {
     let aborted = matches!(&error, sqlx::Error::Database(database)
-        if database.code().is_some_and(|code| code.starts_with("40") || code.starts_with("23")));
+        if database.try_downcast_ref::<PgDatabaseError>()
+            .is_some_and(|error| error.severity() == PgSeverity::Error));
     match Error::from(error) {
         Error::Unavailable { source } if !aborted => Error::OutcomeUnknown { source },
         other => other,
@@ -101,10 +105,7 @@ fn is_transient(error: &dyn DatabaseError) -> bool {
     let Some(code) = error.code() else {
         return false;
     };
-    if error
-        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-        .is_some()
-    {
+    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
         return ["08", "40", "53", "57P"]
             .iter()
             .any(|class| code.starts_with(class))

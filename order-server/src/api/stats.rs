@@ -58,7 +58,7 @@ struct Series {
     failed: Vec<u64>,
     /// How long orders decided in the second had waited on average; `null` when none had.
     mean_wait_seconds: Vec<Option<f64>>,
-    /// The longest that one of them had waited.
+    /// The longest that one of them had waited; `null` when none had.
     longest_wait_seconds: Vec<Option<f64>>,
 }
 

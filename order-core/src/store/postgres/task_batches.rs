@@ -1,9 +1,9 @@
 //! Tasks that nobody claimed yet, many in a row.
 //!
 //! A statement that sells writes one row for all that it sold: what it costs to give a thousand
-//! orders their tasks is not paid while their product is locked. A claim that finds too few
-//! entries unpacks the oldest rows into entries first, in a statement of its own. A task is in
-//! one of the two places in every snapshot, and counted once.
+//! orders their tasks is not paid while their product is locked. Before each claim, the rows that
+//! are older than what it would take are unpacked into entries, in a statement of their own. A
+//! task is in one of the two places in every snapshot, and counted once.
 //!
 //! A row is locked by whoever unpacks it, and by whoever takes the task of a cancelled order out
 //! of it. The first skips what the second holds; the second waits, and finds the entry.
@@ -13,17 +13,23 @@ use sqlx::PgConnection;
 
 use crate::{domain::OrderId, error::Error};
 
-/// Unpacks the oldest rows from `$1` to `$2`: as many as hold `$3` tasks, or all there are.
+/// Unpacks the oldest rows from `$1` to `$2`: as many as hold `$3` tasks, or all there are; none
+/// that is younger than the `$3` entries, from `$4` on, that have their turn before it.
 ///
 /// A task that is an entry already was put there by somebody past this system: it stays.
 const UNPACK: &str = "
-    WITH oldest AS (
+    WITH entries AS MATERIALIZED (
+        SELECT visible_at AS until FROM queue_entries
+        WHERE topic = 'process' AND dead_at IS NULL AND visible_at BETWEEN $4 AND $2
+        ORDER BY visible_at OFFSET $3 - 1 LIMIT 1),
+    oldest AS (
         SELECT sum(tasks) OVER (ORDER BY sold_at ROWS UNBOUNDED PRECEDING) - tasks AS before
-        FROM (SELECT sold_at, tasks FROM task_batches WHERE sold_at BETWEEN $1 AND $2
+        FROM (SELECT sold_at, tasks FROM task_batches
+              WHERE sold_at BETWEEN $1 AND coalesce((SELECT until FROM entries), $2)
               ORDER BY sold_at LIMIT $3) AS batches),
     due AS MATERIALIZED (
         SELECT id, sold_at, order_ids, tasks FROM task_batches
-        WHERE sold_at BETWEEN $1 AND $2
+        WHERE sold_at BETWEEN $1 AND coalesce((SELECT until FROM entries), $2)
           AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = 'process')
         ORDER BY sold_at LIMIT (SELECT count(*) FROM oldest WHERE before < $3)
         FOR UPDATE SKIP LOCKED),
@@ -32,34 +38,32 @@ const UNPACK: &str = "
         INSERT INTO queue_entries (topic, order_id, visible_at)
         SELECT 'process', order_id, sold_at FROM due, unnest(order_ids) AS order_id
         ON CONFLICT DO NOTHING)
-    SELECT coalesce(sum(tasks), 0)::bigint AS tasks, max(sold_at) AS last FROM due";
+    SELECT max(sold_at) AS last,
+           coalesce(sum(tasks), 0) >= $3 OR EXISTS (SELECT FROM entries) AS is_enough FROM due";
 
 /// What was unpacked.
 #[derive(sqlx::FromRow)]
 pub(crate) struct Unpacked {
-    tasks: i64,
     /// When the last of them was sold.
     pub(super) last: Option<DateTime<Utc>>,
+    /// Whether there are as many entries now as were asked for.
+    pub(super) is_enough: bool,
 }
 
-impl Unpacked {
-    pub(crate) const fn tasks(&self) -> u64 {
-        self.tasks.unsigned_abs()
-    }
-}
-
-/// Makes entries of the tasks that were sold first, from a time to another: of `tasks` or some
-/// more, or of all there are.
+/// Sees to it that the tasks that a claim of so many would take are entries: those that were
+/// sold from `from` to `due`, in their order with the entries that are due from `entries_from` on.
 pub(crate) async fn unpack(
     connection: &mut PgConnection,
     from: DateTime<Utc>,
     due: DateTime<Utc>,
     tasks: usize,
+    entries_from: DateTime<Utc>,
 ) -> Result<Unpacked, Error> {
     let query = sqlx::query_as(UNPACK)
         .bind(from)
         .bind(due)
-        .bind(i64::try_from(tasks).unwrap_or(i64::MAX));
+        .bind(i64::try_from(tasks.max(1)).unwrap_or(i64::MAX))
+        .bind(entries_from);
     Ok(query.fetch_one(connection).await?)
 }
 

@@ -1,7 +1,7 @@
 //! Tasks: entries of the topic `process`.
 //!
-//! A claim locks entries only, skipping what others hold, and so waits for nobody; when there are
-//! too few, it unpacks some of `task_batches` first. Whoever writes how tasks ended locks their
+//! A claim locks entries only, skipping what others hold, and so waits for nobody; what is due in
+//! `task_batches` before them is unpacked first. Whoever writes how tasks ended locks their
 //! orders first, in id order, then their entries: the lock order. Attempts are kept last, when no
 //! entry is waited for any more.
 
@@ -17,7 +17,7 @@ use super::{
     PostgresStore,
     due::Due,
     read::load,
-    task_batches::{take_out, unpack},
+    task_batches::{Unpacked, take_out, unpack},
 };
 use crate::{
     domain::{Order, OrderId},
@@ -99,7 +99,9 @@ const PUT: &str = "
     INSERT INTO queue_entries (topic, order_id, visible_at, runs)
     SELECT 'process', $1, $2,
            coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0)
-    WHERE NOT EXISTS (SELECT FROM orders JOIN task_batches ON sold_at = decided_at
+    WHERE NOT EXISTS (SELECT FROM orders,
+                          LATERAL (SELECT order_ids FROM task_batches
+                                   WHERE sold_at = orders.decided_at OFFSET 0) packed
                       WHERE orders.id = $1 AND $1 = ANY(order_ids))
     ON CONFLICT (topic, order_id) DO NOTHING";
 
@@ -108,8 +110,9 @@ const TASK: &str = concat!(
     select_task!("WHERE topic = 'process' AND order_id = $1"),
     " UNION ALL
      SELECT orders.id, 0, false, sold_at, NULL, NULL, NULL
-     FROM orders JOIN task_batches ON sold_at = decided_at
-     WHERE orders.id = $1 AND orders.id = ANY(order_ids) LIMIT 1"
+     FROM orders, LATERAL (SELECT sold_at, order_ids FROM task_batches
+                           WHERE sold_at = orders.decided_at OFFSET 0) packed
+     WHERE orders.id = $1 AND $1 = ANY(order_ids) LIMIT 1"
 );
 
 /// What is dead or delayed is due; what is under a lease keeps it.
@@ -125,12 +128,8 @@ impl TaskStore for PostgresStore {
     /// Made once: a claim whose answer is lost would not be found again. Its lease runs out.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let mut rows = self.claim_entries(&mut connection, claim).await?;
-        let max = claim.max - rows.len();
-        if max > 0 && self.unpack(&mut connection, claim.due, max).await? {
-            let more = Claim { max, ..*claim };
-            rows.extend(self.claim_entries(&mut connection, &more).await?);
-        }
+        self.unpack(&mut connection, claim).await?;
+        let rows = self.claim_entries(&mut connection, claim).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -170,35 +169,27 @@ impl PostgresStore {
         Ok(rows)
     }
 
-    /// Whether there was something to unpack.
-    async fn unpack(
-        &self,
-        connection: &mut PgConnection,
-        due: DateTime<Utc>,
-        tasks: usize,
-    ) -> Result<bool, Error> {
+    async fn unpack(&self, connection: &mut PgConnection, claim: &Claim) -> Result<(), Error> {
         let from = self.packed.from();
-        let is_unpacked = self.unpack_due(connection, from, due, tasks).await?;
-        if !is_unpacked && from > Due::EVERYTHING {
-            return self
-                .unpack_due(connection, Due::EVERYTHING, due, tasks)
-                .await;
+        let is_there = self.unpack_due(connection, claim, from).await?;
+        if !is_there && from > Due::EVERYTHING {
+            self.unpack_due(connection, claim, Due::EVERYTHING).await?;
         }
-        Ok(is_unpacked)
+        Ok(())
     }
 
+    /// Whether there is something to claim by now.
     async fn unpack_due(
         &self,
         connection: &mut PgConnection,
+        claim: &Claim,
         from: DateTime<Utc>,
-        due: DateTime<Utc>,
-        tasks: usize,
     ) -> Result<bool, Error> {
-        let began = Instant::now();
-        let unpacked = unpack(connection, from, due, tasks).await?;
-        let is_full = unpacked.tasks() >= tasks as u64;
-        self.packed.claimed(from, began, unpacked.last, is_full);
-        Ok(unpacked.last.is_some())
+        let (began, entries_from) = (Instant::now(), self.due.from());
+        let unpacked = unpack(connection, from, claim.due, claim.max, entries_from).await?;
+        let Unpacked { last, is_enough } = unpacked;
+        self.packed.claimed(from, began, last, is_enough);
+        Ok(is_enough || last.is_some())
     }
 
     async fn claim_due(

@@ -47,13 +47,15 @@ impl Turns for PostgresStore {
         rows.into_iter().map(Product::try_from).collect()
     }
 
-    /// Two statements, and the products are locked within the second one only: nobody waits
-    /// while we read an answer and decide.
+    /// The products are locked within the last statement only: nobody waits while we read an
+    /// answer and decide. Keys are looked up after the products are seen: a sale that shows in
+    /// their stock shows in its key.
     ///
     /// When that one is in doubt, it may not even have begun, and so hold no lock that the next
     /// attempt would wait for. It sells nothing that the next one sold, whose orders have the same
     /// ids; but it could sell what that one refused, if stock came back in between. So it does
-    /// nothing once it is older than [`SEEN_FOR`], and before the next attempt we wait as long.
+    /// nothing once it is older than [`SEEN_FOR`], by the clock of the database, which nobody
+    /// sets back; and before the next attempt we wait as long.
     async fn purchase_as_seen(
         &self,
         orders: &[NewOrder],

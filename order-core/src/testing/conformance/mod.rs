@@ -70,6 +70,7 @@ where
     tasks::an_order_is_in_the_trace_of_its_request(&bench(&fresh).await).await;
     tasks::a_task_that_is_done_completes_its_order_once(&bench(&fresh).await).await;
     tasks::a_failed_attempt_is_kept_and_made_again(&bench(&fresh).await).await;
+    tasks::tasks_are_claimed_in_the_order_in_which_they_are_due(&bench(&fresh).await).await;
     tasks::a_lease_that_ran_out_is_a_failed_attempt(&bench(&fresh).await).await;
     tasks::cancelling_takes_the_task_or_turns_it(&bench(&fresh).await).await;
     tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&bench(&fresh).await).await;

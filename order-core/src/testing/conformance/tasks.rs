@@ -211,6 +211,30 @@ pub(super) async fn a_failed_attempt_is_kept_and_made_again(bench: &Bench) {
     );
 }
 
+/// Those that failed before have no precedence over new ones, nor have new ones over them.
+pub(super) async fn tasks_are_claimed_in_the_order_in_which_they_are_due(bench: &Bench) {
+    let first = bench.sold(2).await;
+    let claimed = bench.claim(2, bench.at).await;
+    for (claimed, seconds) in claimed.iter().zip([10, 30]) {
+        let retry = Ending::Retry(later(bench, seconds), "no answer".to_owned());
+        bench.end(claimed, retry, bench.at).await;
+    }
+    let product = bench.product("q", 9).await.id;
+    let mut expected = vec![first[0], first[1]];
+    for (at, seconds) in [(0, 5), (2, 20), (4, 40)] {
+        let one = OrderRequest::one(product, Quantity::new(1).unwrap());
+        let sold_at = later(bench, seconds);
+        let order = one.stamp(OrderId(bench.ids.next(sold_at)), sold_at);
+        expected.insert(at, order.id());
+        let sold = bench.store.purchase(&[order], Strategy::Batch).await;
+        assert!(sold.unwrap().results[0].is_ok());
+    }
+    for expected in expected {
+        let claimed = bench.claim(1, later(bench, 60)).await;
+        assert_eq!(claimed[0].lease.order_id, expected);
+    }
+}
+
 pub(super) async fn a_lease_that_ran_out_is_a_failed_attempt(bench: &Bench) {
     let id = bench.sold(1).await[0];
     let (first, second) = (later(bench, 1), later(bench, 31));
