@@ -60,6 +60,14 @@ impl Shop {
         decided.results.into_iter().map(|(id, _)| id).collect()
     }
 
+    /// Somebody who keeps an old snapshot, so that nothing is cleaned up.
+    async fn reader(&self) -> PgConnection {
+        let mut reader = PgConnection::connect(&self.url).await.unwrap();
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM orders LIMIT 1";
+        sqlx::raw_sql(begin).execute(&mut reader).await.unwrap();
+        reader
+    }
+
     /// How many entries of an index were read; at least so many, once all sessions reported that,
     /// which they do when they end.
     async fn entries_read(&self, index: &str, least: i64) -> i64 {
@@ -150,15 +158,7 @@ async fn a_claim_does_not_walk_over_what_was_decided() {
     const BATCHES: usize = 20;
     let shop = shop(MAX_STOCK).await;
     shop.accept(BATCHES * BATCH).await;
-    let mut reader = PgConnection::connect(&shop.url).await.unwrap();
-    let mut snapshot = reader
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        .await
-        .unwrap();
-    sqlx::query("SELECT FROM orders LIMIT 1")
-        .execute(&mut *snapshot)
-        .await
-        .unwrap();
+    let _reader = shop.reader().await;
     for _ in 0..BATCHES {
         assert_eq!(shop.decide(BATCH).await.len(), BATCH);
     }
@@ -178,15 +178,7 @@ async fn a_claim_does_not_walk_over_tasks_that_are_done() {
     const SALES: usize = 2_000;
     const CLAIM: usize = 50;
     let shop = shop(MAX_STOCK).await;
-    let mut reader = PgConnection::connect(&shop.url).await.unwrap();
-    let mut snapshot = reader
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        .await
-        .unwrap();
-    sqlx::query("SELECT FROM orders LIMIT 1")
-        .execute(&mut *snapshot)
-        .await
-        .unwrap();
+    let _reader = shop.reader().await;
     let ids = IdGenerator::default();
     let orders = (0..SALES).map(|_| {
         let now = SystemClock.now();

@@ -8,10 +8,13 @@
 //! A row is locked by whoever unpacks it, and by whoever takes the task of a cancelled order out
 //! of it. The first skips what the second holds; the second waits, and finds the entry.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::{domain::OrderId, error::Error};
+use super::{PostgresStore, due::Due};
+use crate::{domain::OrderId, error::Error, process::Claim};
 
 /// Unpacks the oldest rows from `$1` to `$2`: as many as hold `$3` tasks, or all there are; none
 /// that is younger than the `$3` entries, from `$4` on, that have their turn before it.
@@ -45,9 +48,9 @@ const UNPACK: &str = "
 #[derive(sqlx::FromRow)]
 pub(crate) struct Unpacked {
     /// When the last of them was sold.
-    pub(super) last: Option<DateTime<Utc>>,
+    last: Option<DateTime<Utc>>,
     /// Whether there are as many entries now as were asked for.
-    pub(super) is_enough: bool,
+    is_enough: bool,
 }
 
 /// Sees to it that the tasks that a claim of so many would take are entries: those that were
@@ -65,6 +68,36 @@ pub(crate) async fn unpack(
         .bind(i64::try_from(tasks.max(1)).unwrap_or(i64::MAX))
         .bind(entries_from);
     Ok(query.fetch_one(connection).await?)
+}
+
+impl PostgresStore {
+    /// Sees to it that what `claim` would take are entries.
+    pub(super) async fn unpack(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+    ) -> Result<(), Error> {
+        let from = self.packed.from();
+        let is_there = self.unpack_due(connection, claim, from).await?;
+        if !is_there && from > Due::EVERYTHING {
+            self.unpack_due(connection, claim, Due::EVERYTHING).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to claim by now.
+    async fn unpack_due(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        from: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let (began, entries_from) = (Instant::now(), self.due.from());
+        let unpacked = unpack(connection, from, claim.due, claim.max, entries_from).await?;
+        let Unpacked { last, is_enough } = unpacked;
+        self.packed.claimed(from, began, last, is_enough);
+        Ok(is_enough || last.is_some())
+    }
 }
 
 /// Takes the task of an order out of the row that it lies in, if it lies in one.

@@ -13,12 +13,7 @@ use serde_json::json;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::{
-    PostgresStore,
-    due::Due,
-    read::load,
-    task_batches::{Unpacked, take_out, unpack},
-};
+use super::{PostgresStore, due::Due, read::load, task_batches::take_out};
 use crate::{
     domain::{Order, OrderId},
     error::Error,
@@ -167,29 +162,6 @@ impl PostgresStore {
             return self.claim_due(connection, claim, Due::EVERYTHING).await;
         }
         Ok(rows)
-    }
-
-    async fn unpack(&self, connection: &mut PgConnection, claim: &Claim) -> Result<(), Error> {
-        let from = self.packed.from();
-        let is_there = self.unpack_due(connection, claim, from).await?;
-        if !is_there && from > Due::EVERYTHING {
-            self.unpack_due(connection, claim, Due::EVERYTHING).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether there is something to claim by now.
-    async fn unpack_due(
-        &self,
-        connection: &mut PgConnection,
-        claim: &Claim,
-        from: DateTime<Utc>,
-    ) -> Result<bool, Error> {
-        let (began, entries_from) = (Instant::now(), self.due.from());
-        let unpacked = unpack(connection, from, claim.due, claim.max, entries_from).await?;
-        let Unpacked { last, is_enough } = unpacked;
-        self.packed.claimed(from, began, last, is_enough);
-        Ok(is_enough || last.is_some())
     }
 
     async fn claim_due(

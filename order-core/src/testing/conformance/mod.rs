@@ -11,6 +11,7 @@ mod queue;
 mod races;
 mod stats;
 mod tasks;
+mod waiting_tasks;
 
 use std::{future::Future, sync::Arc};
 
@@ -73,11 +74,11 @@ where
     tasks::tasks_are_claimed_in_the_order_in_which_they_are_due(&bench(&fresh).await).await;
     tasks::a_lease_that_ran_out_is_a_failed_attempt(&bench(&fresh).await).await;
     tasks::cancelling_takes_the_task_or_turns_it(&bench(&fresh).await).await;
-    tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&bench(&fresh).await).await;
-    tasks::a_task_is_counted_once_wherever_it_waits(&bench(&fresh).await).await;
-    tasks::a_task_is_put_on_the_queue_again(&bench(&fresh).await).await;
-    tasks::a_pause_holds_tasks_and_workers_hear_of_it(&bench(&fresh).await).await;
-    tasks::what_is_pending_is_counted(&bench(&fresh).await).await;
+    waiting_tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&bench(&fresh).await).await;
+    waiting_tasks::a_task_is_counted_once_wherever_it_waits(&bench(&fresh).await).await;
+    waiting_tasks::a_task_is_put_on_the_queue_again(&bench(&fresh).await).await;
+    waiting_tasks::a_pause_holds_tasks_and_workers_hear_of_it(&bench(&fresh).await).await;
+    waiting_tasks::what_is_pending_is_counted(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
     races::cancelling_and_deciding_agree(&bench(&fresh).await).await;
