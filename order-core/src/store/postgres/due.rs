@@ -68,7 +68,7 @@ impl Due {
     ) {
         let now = Instant::now();
         let mut state = self.state();
-        state.from = last.unwrap_or(from);
+        state.from = last.unwrap_or(state.from);
         if from == Self::EVERYTHING {
             state.look_back_at = now + LOOK_BACK.max((now - began) * SHARE);
         }
