@@ -3,12 +3,12 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use order_core::{domain::MAX_STOCK, store::Strategy};
+use order_core::{domain::MAX_STOCK, store::Strategy, testing::Process};
 
 use crate::http::{Connection, Request};
 
@@ -22,7 +22,7 @@ pub struct ServerProcess {
     pub address: SocketAddr,
     /// A product with more pieces than anyone asks for.
     pub product: String,
-    child: Child,
+    process: Process,
 }
 
 impl ServerProcess {
@@ -59,7 +59,7 @@ impl ServerProcess {
         let mut server = Self {
             address,
             product: String::new(),
-            child,
+            process: Process(child),
         };
         let start = Instant::now();
         let mut connection = loop {
@@ -89,21 +89,13 @@ impl ServerProcess {
     /// # Errors
     /// Where there is no `/proc`.
     pub fn resident_mib(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let kib = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .and_then(|rest| rest.split_whitespace().next())
             .context("no VmRSS")?;
         Ok(kib.parse::<f64>()? / 1_024.0)
-    }
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -76,11 +76,7 @@ pub(crate) async fn run(
         _ => anyhow::bail!("give --product and --count, or --file"),
     };
     let summary = place(service, items, &progress, bulk.file.is_none()).await?;
-    let code = if summary.rejected == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    };
+    let code = rows::exit_code(summary.rejected);
     output.row(COLUMNS, summary)?;
     Ok(code)
 }

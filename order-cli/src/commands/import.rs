@@ -99,11 +99,7 @@ pub(crate) async fn run(
         }
     }
     progress.finish_and_clear();
-    let code = if summary.rejected == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    };
+    let code = rows::exit_code(summary.rejected);
     output.row(COLUMNS, summary)?;
     Ok(code)
 }

@@ -1,6 +1,6 @@
 //! The rows of a CSV file, each with its line: a bad one is told by it, and stops no other.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, path::Path, process::ExitCode};
 
 use csv::{Position, StringRecord, Trim};
 use indicatif::ProgressBar;
@@ -11,6 +11,15 @@ use crate::progress;
 /// A row, or what is wrong with it, and the line that it comes from.
 pub(super) type Row<T> = (u64, Result<T, String>);
 pub(super) type Rows<T> = Box<dyn Iterator<Item = Row<T>>>;
+
+/// How a command ends that refused so many.
+pub(super) fn exit_code(rejected: u64) -> ExitCode {
+    if rejected == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
 
 /// The rows of `file`, `-` for standard input, which has to have one of the columns of each of
 /// `needed`; and a bar that shows how much of it was read.
