@@ -16,7 +16,7 @@ use order_core::{
         ProductRequest, Quantity, StockRequest,
     },
     keys::{KeyRequest, KeyStore, Scope, Secret},
-    process::{Claim, Ended, Ending, TaskState, TaskStore},
+    process::{Claim, Ending, TaskState, TaskStore},
     store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
     testing::{
         PostgresServer,
@@ -253,15 +253,7 @@ async fn tasks(
         };
         let claimed = direct.claim_tasks(&claim).await.unwrap().remove(0);
         assert_eq!(claimed.lease.order_id, id);
-        let ended = Ended {
-            lease: claimed.lease,
-            kind: claimed.kind,
-            run: claimed.run,
-            worker_id: Uuid::nil(),
-            started_at: at,
-            ended_at: at,
-            ending: ending.clone(),
-        };
+        let ended = claimed.ended(Uuid::nil(), [at, at], ending.clone());
         wire.cut(cut);
         store.end_tasks(&[ended], at).await.unwrap();
         cuts += wire.was_cut();

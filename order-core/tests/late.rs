@@ -2,6 +2,8 @@
 //! stock that change between looking at a product and selling it.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod shop;
+
 use std::{
     sync::{
         Arc,
@@ -11,12 +13,9 @@ use std::{
 };
 
 use order_core::{
-    Error, OrderService,
+    Error,
     clock::{Clock, SystemClock},
-    domain::{
-        AdjustmentId, IdGenerator, NewOrder, OrderId, OrderRequest, Product, ProductChange,
-        ProductId, ProductRequest, Quantity,
-    },
+    domain::{AdjustmentId, Product, ProductChange},
     store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
     testing::PostgresServer,
 };
@@ -27,36 +26,9 @@ use tokio::{
     sync::Notify,
 };
 
-struct Shop {
-    url: String,
-    store: PostgresStore,
-    ids: IdGenerator,
-    product: ProductId,
-}
-
-async fn shop(stock: i64) -> Shop {
-    let url = PostgresServer::shared().database().await;
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
-    let service = OrderService::builder(Arc::new(store.clone())).build();
-    let product = ProductRequest::new("p", "1".parse().unwrap(), stock, None).unwrap();
-    let product = service.create_product(product).await.unwrap().id;
-    Shop {
-        url,
-        store,
-        ids: IdGenerator::default(),
-        product,
-    }
-}
+use shop::{Shop, shop};
 
 impl Shop {
-    fn order(&self) -> NewOrder {
-        let now = SystemClock.now();
-        let id = OrderId(self.ids.next(now));
-        OrderRequest::one(self.product, Quantity::new(1).unwrap()).stamp(id, now)
-    }
-
     async fn set_stock(&self, stock: i64) {
         let change = ProductChange::default().stock(stock).unwrap();
         let (id, now) = (
@@ -153,7 +125,7 @@ async fn a_statement_that_comes_late_sells_nothing() {
             ..PostgresOptions::default()
         };
         let store = PostgresStore::connect(&through, options).await.unwrap();
-        let order = shop.order();
+        let order = shop.new_order();
         let id = order.id();
         wire.countdown.store(message, Ordering::SeqCst);
         let purchase = async move {
@@ -196,20 +168,12 @@ async fn what_changes_between_seeing_and_selling_counts() {
             .execute(&mut *changing)
             .await
             .unwrap();
-        let (store, order) = (shop.store.clone(), shop.order());
+        let (store, order) = (shop.store.clone(), shop.new_order());
         let purchase = tokio::spawn(async move {
             let outcome = store.purchase(&[order], Strategy::Batch).await.unwrap();
             outcome.results.into_iter().next().unwrap()
         });
-        let waits = "SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)
-                     WHERE NOT granted AND datname = current_database()";
-        while !sqlx::query_scalar::<_, bool>(waits)
-            .fetch_one(shop.store.pool())
-            .await
-            .unwrap()
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        shop.somebody_waits().await;
         changing.commit().await.unwrap();
         let result = purchase.await.unwrap();
         assert!(

@@ -2,53 +2,26 @@
 //! order, and references that are checked once per statement.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use std::{sync::Arc, time::Duration};
+mod shop;
+
+use std::time::Duration;
 
 use order_core::{
-    OrderService, WorkerOptions,
+    WorkerOptions,
     clock::{Clock, SystemClock},
-    domain::{
-        IdGenerator, MAX_STOCK, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize,
-        PageStart, ProductId, ProductRequest, Quantity,
-    },
+    domain::{IdGenerator, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart},
     process::{Claim, Ended, Ending, TaskStore},
     store::{OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy},
-    testing::PostgresServer,
 };
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use shop::{Shop, shop};
+
 const BATCH: usize = 1_000;
 
-struct Shop {
-    url: String,
-    store: PostgresStore,
-    service: OrderService,
-    product: ProductId,
-}
-
-async fn shop(stock: i64) -> Shop {
-    let url = PostgresServer::shared().database().await;
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
-    let service = OrderService::builder(Arc::new(store.clone())).build();
-    let product = ProductRequest::new("p", "1".parse().unwrap(), stock, None).unwrap();
-    let product = service.create_product(product).await.unwrap().id;
-    Shop {
-        url,
-        store,
-        service,
-        product,
-    }
-}
-
 impl Shop {
-    fn order(&self) -> OrderRequest {
-        OrderRequest::one(self.product, Quantity::new(1).unwrap())
-    }
-
     async fn accept(&self, orders: usize) {
         let accepted = self.service.accept_all(vec![self.order(); orders]).await;
         assert!(accepted.iter().all(Result::is_ok));
@@ -179,12 +152,7 @@ async fn a_claim_does_not_walk_over_tasks_that_are_done() {
     const CLAIM: usize = 50;
     let shop = shop(MAX_STOCK).await;
     let _reader = shop.reader().await;
-    let ids = IdGenerator::default();
-    let orders = (0..SALES).map(|_| {
-        let now = SystemClock.now();
-        shop.order().stamp(OrderId(ids.next(now)), now)
-    });
-    let orders: Vec<_> = orders.collect();
+    let orders: Vec<_> = (0..SALES).map(|_| shop.new_order()).collect();
     let sold = shop.store.purchase(&orders, Strategy::RowLock).await;
     assert!(sold.unwrap().results.iter().all(Result::is_ok));
     let mut done = 0;
@@ -202,16 +170,8 @@ async fn a_claim_does_not_walk_over_tasks_that_are_done() {
         assert_eq!(claimed.len(), CLAIM);
         done += claimed.len();
         let ended: Vec<Ended> = claimed
-            .into_iter()
-            .map(|claimed| Ended {
-                lease: claimed.lease,
-                kind: claimed.kind,
-                run: claimed.run,
-                worker_id: Uuid::nil(),
-                started_at: at,
-                ended_at: at,
-                ending: Ending::Done,
-            })
+            .iter()
+            .map(|claimed| claimed.ended(Uuid::nil(), [at, at], Ending::Done))
             .collect();
         shop.store.end_tasks(&ended, at).await.unwrap();
     }
@@ -275,15 +235,7 @@ async fn a_cancelled_order_has_no_task_also_when_it_was_just_unpacked() {
     let store = shop.store.clone();
     let cancelling =
         tokio::spawn(async move { store.cancel(id, SystemClock.now(), None).await.unwrap() });
-    let waits = "SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)
-                 WHERE NOT granted AND datname = current_database()";
-    while !sqlx::query_scalar::<_, bool>(waits)
-        .fetch_one(shop.store.pool())
-        .await
-        .unwrap()
-    {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    shop.somebody_waits().await;
     sqlx::query(
         "INSERT INTO queue_entries (topic, order_id, visible_at)
          SELECT 'process', id, decided_at FROM orders",

@@ -43,6 +43,27 @@ pub struct Claimed {
     pub order: Option<Order>,
 }
 
+impl Claimed {
+    /// What to write of an attempt at it by `worker_id`, from a time to another.
+    #[must_use]
+    pub fn ended(
+        &self,
+        worker_id: Uuid,
+        [started_at, ended_at]: [DateTime<Utc>; 2],
+        ending: Ending,
+    ) -> Ended {
+        Ended {
+            lease: self.lease,
+            kind: self.kind,
+            run: self.run,
+            worker_id,
+            started_at,
+            ended_at,
+            ending,
+        }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {

@@ -238,15 +238,7 @@ async fn attempt(
     if let Some(error) = Some(&ending).and_then(given_up) {
         tracing::error!(error, order = %claimed.lease.order_id, "task is given up");
     }
-    Ended {
-        lease: claimed.lease,
-        kind: claimed.kind,
-        run: claimed.run,
-        worker_id,
-        started_at,
-        ended_at: clock.now(),
-        ending,
-    }
+    claimed.ended(worker_id, [started_at, clock.now()], ending)
 }
 
 fn given_up(ending: &Ending) -> Option<&str> {

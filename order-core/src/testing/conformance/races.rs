@@ -174,7 +174,8 @@ async fn do_tasks(store: &dyn Store, number: usize, at: DateTime<Utc>) -> Vec<(O
         if claimed.is_empty() {
             break;
         }
-        let ended: Vec<Ended> = claimed.iter().map(|claimed| done(claimed, at)).collect();
+        let done = |claimed: &Claimed| claimed.ended(Uuid::max(), [at, at], Ending::Done);
+        let ended: Vec<Ended> = claimed.iter().map(done).collect();
         made.extend(claimed.into_iter().filter_map(|claimed| {
             let is_cancelled = claimed.order?.status == OrderStatus::Cancelled;
             let is_to_do = claimed.kind.compensates() == is_cancelled;
@@ -183,18 +184,6 @@ async fn do_tasks(store: &dyn Store, number: usize, at: DateTime<Utc>) -> Vec<(O
         store.end_tasks(&ended, at).await.unwrap();
     }
     made
-}
-
-fn done(claimed: &Claimed, at: DateTime<Utc>) -> Ended {
-    Ended {
-        lease: claimed.lease,
-        kind: claimed.kind,
-        run: claimed.run,
-        worker_id: Uuid::max(),
-        started_at: at,
-        ended_at: at,
-        ending: Ending::Done,
-    }
 }
 
 /// Every kind of change at once, over products named in every order. A deadlock would show

@@ -7,7 +7,7 @@ use super::Bench;
 use crate::{
     Error,
     domain::{NewOrder, OrderId, OrderRequest, OrderStatus, Quantity},
-    process::{Claim, Claimed, Ended, Ending, TaskKind, TaskState, TaskStatus},
+    process::{Claim, Claimed, Ending, TaskKind, TaskState, TaskStatus},
     queue::Topic,
     store::{Pick, Strategy},
 };
@@ -37,15 +37,8 @@ impl Bench {
     }
 
     pub(super) async fn end(&self, claimed: &Claimed, ending: Ending, at: DateTime<Utc>) -> u64 {
-        let ended = Ended {
-            lease: claimed.lease,
-            kind: claimed.kind,
-            run: claimed.run,
-            worker_id: Uuid::max(),
-            started_at: at - TimeDelta::seconds(1),
-            ended_at: at,
-            ending,
-        };
+        let times = [at - TimeDelta::seconds(1), at];
+        let ended = claimed.ended(Uuid::max(), times, ending);
         self.store.end_tasks(&[ended], at).await.unwrap()
     }
 
