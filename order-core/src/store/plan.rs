@@ -21,7 +21,7 @@ pub(super) fn products_of<'a>(
     ids
 }
 
-/// A product as it is read under its lock.
+/// A product as it is read under its lock, or seen without one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LockedProduct {
     pub(super) id: ProductId,

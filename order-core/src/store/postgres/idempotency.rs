@@ -3,9 +3,9 @@
 use sqlx::PgConnection;
 
 use crate::{
-    domain::{IdempotencyKey, NewOrder},
+    domain::{Fingerprint, IdempotencyKey, NewOrder},
     error::Error,
-    store::idempotency::{Batch, Kept, Used, UsedRow},
+    store::idempotency::{Batch, Kept, Used, UsedRow, earlier},
 };
 
 /// Those of the orders' keys that were used before.
@@ -33,12 +33,16 @@ pub(super) async fn keys_of(
     Ok(used)
 }
 
-/// What this key was used for, if it was.
-pub(super) async fn used(
+/// Whether a request with this key was carried out before.
+///
+/// # Errors
+/// [`Error::IdempotencyKeyReused`] when that one asked for something else.
+pub(super) async fn is_replay(
     connection: &mut PgConnection,
     key: &IdempotencyKey,
-) -> Result<Option<Used>, Error> {
-    let used = sqlx::query_as(
+    fingerprint: Fingerprint,
+) -> Result<bool, Error> {
+    let used: Option<Used> = sqlx::query_as(
         "SELECT fingerprint, target_id FROM idempotency_keys
          WHERE scope = $1 AND key = $2",
     )
@@ -46,7 +50,7 @@ pub(super) async fn used(
     .bind(&key.key)
     .fetch_optional(connection)
     .await?;
-    Ok(used)
+    Ok(earlier(used.as_ref(), fingerprint)?.is_some())
 }
 
 /// Keeps a key.

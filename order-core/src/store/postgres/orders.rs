@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore,
-    idempotency::{keep, used},
+    idempotency::{is_replay, keep},
     read::{OrderRow, load, with_lines},
     steps::lock,
     tasks::cancel_task,
@@ -22,7 +22,7 @@ use crate::{
     store::{
         Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
-        idempotency::{Kept, earlier},
+        idempotency::Kept,
         plan,
         progress_rows::{ProgressRow, select_progress},
         retry::{Retry, with_retry},
@@ -181,11 +181,7 @@ impl PostgresStore {
             return Ok(None);
         };
         if let Some(key) = key
-            && earlier(
-                used(&mut tx, key).await?.as_ref(),
-                Fingerprint::of_cancel(id),
-            )?
-            .is_some()
+            && is_replay(&mut tx, key, Fingerprint::of_cancel(id)).await?
         {
             return Ok(Some(Cancelled::before(order, !retry.resolving())));
         }

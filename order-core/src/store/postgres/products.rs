@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore,
-    idempotency::{keep, used},
+    idempotency::{is_replay, keep},
     search,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     store::{
         ProductQuery, ProductStore,
         error::on_commit,
-        idempotency::{Kept, earlier},
+        idempotency::Kept,
         retry::{Retry, with_retry},
         rows::{ProductRow, select_product},
     },
@@ -198,10 +198,8 @@ impl PostgresStore {
             return Ok(Some(Replayable::first(before)));
         }
         let kept = Kept::of_adjustment(adjustment);
-        if let Some(Kept {
-            key, fingerprint, ..
-        }) = &kept
-            && earlier(used(&mut tx, key).await?.as_ref(), *fingerprint)?.is_some()
+        if let Some(kept) = &kept
+            && is_replay(&mut tx, &kept.key, kept.fingerprint).await?
         {
             return Ok(Some(Replayable::again(before)));
         }

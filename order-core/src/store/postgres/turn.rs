@@ -14,7 +14,8 @@ use super::{
     idempotency::keys_of,
     read::by_id,
     steps::{
-        SEEN_FOR, claim_oldest, claim_these, decide_claimed, lock, see, sell_as_seen, write_sold,
+        SEEN_FOR, Taken, claim_oldest, claim_these, decide_claimed, lock, see, sell_as_seen,
+        write_sold,
     },
 };
 use crate::{
@@ -23,8 +24,8 @@ use crate::{
     store::{
         Decided, Outcome, Pick, Purchase,
         error::on_commit,
-        idempotency::Batch,
-        plan::{self, PendingOrder},
+        idempotency::{Batch, Settled},
+        plan::{self, LockedProduct, PendingOrder},
         retry::Retry,
         rows::{self, select_product},
         strategy::Turns,
@@ -71,18 +72,14 @@ impl Turns for PostgresStore {
             orders.iter().flat_map(|order| &order.lines),
         )
         .await?;
-        let used = keys_of(&mut connection, orders).await?;
-        let batch = Batch::new(orders, Placing::Purchase, used);
-        let stored = by_id(&mut connection, batch.to_read(retry)).await?;
-        let (prices, mut shelves) = (plan::prices(&seen.products), plan::shelves(&seen.products));
-        let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
+        let (settled, taken) = settle(&mut connection, orders, &seen.products, retry).await?;
         let columns = Columns::of(settled.made(), &settled.kept);
         let mut changed = Vec::new();
         if !columns.is_empty() {
             if settled.results.iter().any(Result::is_err) {
                 return Ok(None);
             }
-            let (taken, at) = (shelves.taken().collect(), plan::latest(orders));
+            let at = plan::latest(orders);
             changed = sell_as_seen(&mut connection, columns, taken, &seen, at).await?;
             if changed.is_empty() {
                 return Ok(None);
@@ -103,14 +100,10 @@ impl Turns for PostgresStore {
         let products = lock(&mut tx, orders.iter().flat_map(|order| &order.lines)).await?;
         // An attempt in doubt held these rows until it ended: what it stored shows by now.
         // So does the key that another transaction kept which sold the same products.
-        let batch = Batch::new(orders, Placing::Purchase, keys_of(&mut tx, orders).await?);
-        let stored = by_id(&mut tx, batch.to_read(retry)).await?;
-        let (prices, mut shelves) = (plan::prices(&products), plan::shelves(&products));
-        let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
+        let (settled, taken) = settle(&mut tx, orders, &products, retry).await?;
         let columns = Columns::of(settled.made(), &settled.kept);
         let mut changed = Vec::new();
         if !columns.is_empty() {
-            let taken = shelves.taken().collect();
             changed = write_sold(&mut tx, columns, taken, plan::latest(orders)).await?;
             tx.commit().await.map_err(on_commit)?;
         }
@@ -156,6 +149,21 @@ impl Turns for PostgresStore {
     ) -> Result<Outcome<Decided>, Error> {
         conditional::decide(self, pick, at, retry).await
     }
+}
+
+/// Gives each order its turn, unless it had it before; and what they take together.
+async fn settle(
+    connection: &mut PgConnection,
+    orders: &[NewOrder],
+    products: &[LockedProduct],
+    retry: &Retry,
+) -> Result<(Settled, Taken), Error> {
+    let used = keys_of(connection, orders).await?;
+    let batch = Batch::new(orders, Placing::Purchase, used);
+    let stored = by_id(connection, batch.to_read(retry)).await?;
+    let (prices, mut shelves) = (plan::prices(products), plan::shelves(products));
+    let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
+    Ok((settled, shelves.taken().collect()))
 }
 
 impl PostgresStore {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore,
-    idempotency::{keep, used},
+    idempotency::{is_replay, keep},
     json_ids,
     read::{OrderRow, load, with_lines},
     steps,
@@ -23,7 +23,7 @@ use crate::{
     store::{
         Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         error::on_commit,
-        idempotency::{Kept, earlier},
+        idempotency::Kept,
         plan,
         progress_rows::{ProgressRow, select_progress},
         retry::{Retry, with_retry},
@@ -145,11 +145,7 @@ impl SqliteStore {
             return Ok(None);
         };
         if let Some(key) = key
-            && earlier(
-                used(&mut tx, key).await?.as_ref(),
-                Fingerprint::of_cancel(id),
-            )?
-            .is_some()
+            && is_replay(&mut tx, key, Fingerprint::of_cancel(id)).await?
         {
             return Ok(Some(Cancelled::before(order, !retry.resolving())));
         }

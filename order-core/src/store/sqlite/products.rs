@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore,
-    idempotency::{keep, used},
+    idempotency::{is_replay, keep},
 };
 use crate::{
     domain::{
@@ -18,7 +18,7 @@ use crate::{
     store::{
         ProductQuery, ProductStore,
         error::on_commit,
-        idempotency::{Kept, earlier},
+        idempotency::Kept,
         retry::with_retry,
         rows::{self, Micros, select_product},
     },
@@ -153,10 +153,8 @@ impl SqliteStore {
             return Ok(None);
         };
         let kept = Kept::of_adjustment(adjustment);
-        if let Some(Kept {
-            key, fingerprint, ..
-        }) = &kept
-            && earlier(used(&mut tx, key).await?.as_ref(), *fingerprint)?.is_some()
+        if let Some(kept) = &kept
+            && is_replay(&mut tx, &kept.key, kept.fingerprint).await?
         {
             return Ok(Some(Replayable::again(before)));
         }
