@@ -123,11 +123,10 @@ async fn carry(mut client: TcpStream, number: u64, mut state: watch::Receiver<St
     let mut cut = state.clone();
     let forward = async {
         // It fails when the proxy is gone, which cuts.
-        let Ok(opened) = state.wait_for(|state| !state.takes_silently).await else {
+        let opened = state.wait_for(|state| !state.takes_silently).await;
+        let Ok(port) = opened.map(|state| state.port) else {
             return;
         };
-        let port = opened.port;
-        drop(opened);
         let silenced = async {
             let _ = state.wait_for(is_silent).await;
         };
