@@ -245,6 +245,10 @@ impl Store for CachedStore {
         self.inner.ping().await
     }
 
+    async fn check_writable(&self) -> Result<(), Error> {
+        self.inner.check_writable().await
+    }
+
     async fn migrate(&self) -> Result<(), Error> {
         self.inner.migrate().await
     }

@@ -13,12 +13,12 @@ use crate::{
     clock::Clock,
     domain::{IdGenerator, OrderId},
     error::Error,
-    store::task_batches::unpack,
+    store::{Connections, task_batches::unpack},
 };
 
 /// A queue in a Postgres database.
 pub struct PostgresQueue {
-    pool: PgPool,
+    connections: Connections,
     clock: Arc<dyn Clock>,
     claim_ids: IdGenerator,
 }
@@ -27,8 +27,12 @@ impl PostgresQueue {
     /// A queue over `pool`, whose schema is migrated.
     #[must_use]
     pub fn new(pool: PgPool, clock: Arc<dyn Clock>) -> Self {
+        Self::over(Connections::new(pool), clock)
+    }
+
+    pub(crate) fn over(connections: Connections, clock: Arc<dyn Clock>) -> Self {
         Self {
-            pool,
+            connections,
             clock,
             claim_ids: IdGenerator::default(),
         }
@@ -46,7 +50,7 @@ impl OrderQueue for PostgresQueue {
         .bind(topic.as_str())
         .bind(uuids(orders.iter().copied()))
         .bind(self.clock.now())
-        .execute(&self.pool)
+        .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(())
     }
@@ -61,7 +65,7 @@ impl OrderQueue for PostgresQueue {
         let now = self.clock.now();
         let claim_id = self.claim_ids.next(now);
         if topic == Topic::Process {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = self.connections.acquire().await?;
             let all = DateTime::UNIX_EPOCH;
             unpack(&mut connection, all, now, max, all).await?;
         }
@@ -82,7 +86,7 @@ impl OrderQueue for PostgresQueue {
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
         .bind(now + lease)
         .bind(claim_id)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         Ok(leases(rows, claim_id))
     }
@@ -97,7 +101,7 @@ impl OrderQueue for PostgresQueue {
         .bind(topic.as_str())
         .bind(orders)
         .bind(claims)
-        .execute(&self.pool)
+        .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(count(done.rows_affected()))
     }
@@ -118,7 +122,7 @@ impl OrderQueue for PostgresQueue {
         .bind(orders)
         .bind(claims)
         .bind(self.clock.now() + delay)
-        .execute(&self.pool)
+        .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(count(done.rows_affected()))
     }
@@ -140,7 +144,7 @@ impl OrderQueue for PostgresQueue {
         .bind(claims)
         .bind(self.clock.now())
         .bind(reason)
-        .execute(&self.pool)
+        .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(count(done.rows_affected()))
     }
@@ -152,7 +156,7 @@ impl OrderQueue for PostgresQueue {
         )
         .bind(topic.as_str())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         let letter = |(order_id, reason, attempts, dead_at): (Uuid, String, i32, _)| DeadLetter {
             order_id: OrderId(order_id),
@@ -171,7 +175,7 @@ impl OrderQueue for PostgresQueue {
         .bind(topic.as_str())
         .bind(uuids(orders.iter().copied()))
         .bind(self.clock.now())
-        .execute(&self.pool)
+        .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(count(done.rows_affected()))
     }
@@ -179,7 +183,7 @@ impl OrderQueue for PostgresQueue {
     async fn pause(&self, topic: Topic) -> Result<(), Error> {
         sqlx::query("INSERT INTO queue_pauses (topic) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(topic.as_str())
-            .execute(&self.pool)
+            .execute(&mut *self.connections.acquire().await?)
             .await?;
         Ok(())
     }
@@ -187,7 +191,7 @@ impl OrderQueue for PostgresQueue {
     async fn resume(&self, topic: Topic) -> Result<(), Error> {
         sqlx::query("DELETE FROM queue_pauses WHERE topic = $1")
             .bind(topic.as_str())
-            .execute(&self.pool)
+            .execute(&mut *self.connections.acquire().await?)
             .await?;
         Ok(())
     }
@@ -227,7 +231,7 @@ impl OrderQueue for PostgresQueue {
         .bind(topic.as_str())
         .bind(now)
         .bind(i64::from(MAX_COUNTED))
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.connections.acquire().await?)
         .await?;
         Ok(QueueStats {
             waiting: waiting.unsigned_abs(),

@@ -40,8 +40,8 @@ use crate::{
 
 #[cfg(feature = "bench")]
 pub(crate) use postgres::steps as postgres_statements;
-pub(crate) use postgres::task_batches;
 pub use postgres::{PostgresOptions, PostgresStore};
+pub(crate) use postgres::{connections::Connections, task_batches};
 pub use sqlite::SqliteStore;
 pub use strategy::Strategy;
 
@@ -321,6 +321,11 @@ pub trait Store:
 
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), Error>;
+
+    /// Fails when the database does not take writes now: what a purchase needs.
+    async fn check_writable(&self) -> Result<(), Error> {
+        self.ping().await
+    }
 
     /// Brings the schema up to date; safe when several processes start at once.
     async fn migrate(&self) -> Result<(), Error>;

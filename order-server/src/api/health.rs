@@ -54,7 +54,7 @@ impl Health {
     }
 
     async fn readiness(&self) -> Result<Json<Ready>, Problem> {
-        self.service.store().ping().await?;
+        self.service.store().check_writable().await?;
         let redis_is_up = match &self.redis {
             Some(redis) => Some(redis.ping().await.is_ok()),
             None => None,

@@ -65,7 +65,7 @@ impl PostgresStore {
         orders: &[NewOrder],
         retry: &Retry,
     ) -> Result<Vec<Result<Order, Error>>, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connections.acquire().await?;
         let used = keys_of(&mut connection, orders).await?;
         let batch = Batch::new(orders, Placing::Accept, used);
         let stored = by_id(&mut connection, batch.to_read(retry)).await?;

@@ -29,7 +29,8 @@ pub(super) async fn purchase(
     store: &PostgresStore,
     order: &NewOrder,
 ) -> Result<Option<Outcome<Purchase>>, Error> {
-    let mut tx = store.pool.begin().await?;
+    let mut connection = store.connections.acquire().await?;
+    let mut tx = connection.begin().await?;
     let prices = prices(&mut tx, &plan::products_of(&order.lines)).await?;
     let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
         return Ok(None);
@@ -56,7 +57,8 @@ pub(super) async fn decide(
     at: DateTime<Utc>,
     retry: &Retry,
 ) -> Result<Outcome<Decided>, Error> {
-    let mut tx = store.pool.begin().await?;
+    let mut connection = store.connections.acquire().await?;
+    let mut tx = connection.begin().await?;
     let (pending, claim) = store.claim(&mut tx, pick).await?;
     let [order] = pending.as_slice() else {
         return Ok(Outcome::default());

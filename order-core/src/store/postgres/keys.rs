@@ -48,7 +48,7 @@ impl PostgresStore {
         .bind(hashed.hash.as_slice())
         .bind(hashed.key.scopes.to_string())
         .bind(hashed.key.created_at)
-        .execute(&self.pool)
+        .execute(&mut *self.connections.acquire().await?)
         .await
         .map_err(on_commit)?;
         Ok(())
@@ -56,7 +56,7 @@ impl PostgresStore {
 
     async fn keys_once(&self) -> Result<Vec<ApiKey>, Error> {
         let rows: Vec<KeyRow> = sqlx::query_as(select_key!("ORDER BY id DESC"))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
         rows.into_iter().map(ApiKey::try_from).collect()
     }
@@ -68,7 +68,7 @@ impl PostgresStore {
         ))
         .bind(id.0)
         .bind(at)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.connections.acquire().await?)
         .await
         .map_err(on_commit)?;
         row.map(ApiKey::try_from).transpose()
@@ -77,12 +77,12 @@ impl PostgresStore {
     async fn access_once(&self) -> Result<Access, Error> {
         let active: Vec<KeyRow> =
             sqlx::query_as(select_key!("WHERE revoked_at IS NULL ORDER BY id"))
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.connections.acquire().await?)
                 .await?;
         // Asked after: a key that is made in between closes, and is in force the next time.
         let any = !active.is_empty()
             || sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM api_keys)")
-                .fetch_one(&self.pool)
+                .fetch_one(&mut *self.connections.acquire().await?)
                 .await?;
         key_rows::access(active, any)
     }

@@ -10,6 +10,7 @@
 
 mod accept;
 mod conditional;
+pub(crate) mod connections;
 mod due;
 mod frontier;
 mod idempotency;
@@ -33,7 +34,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::{due::Due, frontier::Frontier};
+use self::{connections::Connections, due::Due, frontier::Frontier};
 use super::{Imbalance, PoolStats, Store};
 use tokio::sync::Mutex;
 
@@ -90,7 +91,7 @@ impl Default for PostgresOptions {
 /// Products and orders in a Postgres database.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    connections: Connections,
     frontier: Arc<Frontier>,
     due: Arc<Due>,
     packed: Arc<Due>,
@@ -131,7 +132,7 @@ impl PostgresStore {
             .connect_with(connect)
             .await?;
         Ok(Self {
-            pool,
+            connections: Connections::new(pool),
             frontier: Arc::default(),
             due: Arc::default(),
             packed: Arc::default(),
@@ -142,13 +143,13 @@ impl PostgresStore {
     /// The queue with leases that this database can be.
     #[must_use]
     pub fn queue(&self, clock: Arc<dyn Clock>) -> PostgresQueue {
-        PostgresQueue::new(self.pool.clone(), clock)
+        PostgresQueue::over(self.connections.clone(), clock)
     }
 
     /// The connections, for what the traits do not offer.
     #[must_use]
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
+    pub const fn pool(&self) -> &PgPool {
+        self.connections.pool()
     }
 }
 
@@ -159,19 +160,22 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        sqlx::query("SELECT 1")
+            .execute(&mut *self.connections.acquire().await?)
+            .await?;
         Ok(())
     }
 
     async fn migrate(&self) -> Result<(), Error> {
         sqlx::migrate!("./migrations/postgres")
-            .run(&self.pool)
+            .run(self.pool())
             .await?;
         Ok(())
     }
 
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         // One statement sees one snapshot; it reads everything, so that it wants the plans
         // that sessions rule out otherwise.
         sqlx::query(
@@ -209,6 +213,6 @@ impl Store for PostgresStore {
     }
 
     fn pools(&self) -> Vec<PoolStats> {
-        vec![PoolStats::of("database", &self.pool)]
+        vec![PoolStats::of("database", self.pool())]
     }
 }

@@ -97,7 +97,7 @@ const CANCEL: &str = "
 
 impl PostgresStore {
     async fn order_once(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connections.acquire().await?;
         Ok(load(&mut connection, vec![id.0]).await?.pop())
     }
 
@@ -106,13 +106,13 @@ impl PostgresStore {
         let rows: Vec<ProgressRow<DateTime<Utc>>> =
             sqlx::query_as(select_progress!("WHERE id = ANY($1)"))
                 .bind(ids)
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.connections.acquire().await?)
                 .await?;
         rows.into_iter().map(Progress::try_from).collect()
     }
 
     async fn orders_once(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connections.acquire().await?;
         let (after, offset) = query.page.bounds();
         let mut sql = QueryBuilder::new(concat!("SELECT ", order_columns!()));
         let id = matching(&mut sql, query, after);
@@ -144,7 +144,7 @@ impl PostgresStore {
         )
         .bind(before)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         Ok(ids.into_iter().map(OrderId).collect())
     }
@@ -156,7 +156,7 @@ impl PostgresStore {
                      ORDER BY status, id LIMIT 1)",
         )
         .bind(i64::from(MAX_COUNTED))
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.connections.acquire().await?)
         .await?;
         let orders = orders.unsigned_abs();
         Ok(Backlog { orders, oldest_at })
@@ -170,7 +170,8 @@ impl PostgresStore {
         key: Option<&IdempotencyKey>,
         retry: &Retry,
     ) -> Result<Option<Cancelled>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         let row: Option<OrderRow> =
             sqlx::query_as(select_order!("WHERE id = $1 FOR NO KEY UPDATE"))
                 .bind(id.0)

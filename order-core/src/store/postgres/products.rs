@@ -72,7 +72,7 @@ impl PostgresStore {
         let row: Option<Row> =
             sqlx::query_as(select_product!("WHERE id = $1 AND archived_at IS NULL"))
                 .bind(id.0)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.connections.acquire().await?)
                 .await?;
         row.map(Product::try_from).transpose()
     }
@@ -81,7 +81,7 @@ impl PostgresStore {
         let row: Option<ProductRow<DateTime<Utc>>> =
             sqlx::query_as(select_product!("WHERE sku = $1 AND archived_at IS NULL"))
                 .bind(sku)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.connections.acquire().await?)
                 .await?;
         row.map(Product::try_from).transpose()
     }
@@ -120,7 +120,7 @@ impl PostgresStore {
         .bind(after.map_or(Uuid::max(), |id| id.0))
         .bind(page.limit())
         .bind(offset)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         Ok(rows)
     }
@@ -130,7 +130,7 @@ impl PostgresStore {
     async fn named(&self, ids: Vec<Uuid>) -> Result<Vec<Row>, Error> {
         let rows = sqlx::query_as(select_product!("WHERE id = ANY($1) ORDER BY id DESC"))
             .bind(ids)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
         Ok(rows)
     }
@@ -142,7 +142,8 @@ impl PostgresStore {
             return Ok(stored);
         }
         let created = product.clone().into_product();
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         sqlx::query(
             "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -170,7 +171,8 @@ impl PostgresStore {
         at: DateTime<Utc>,
         retry: &Retry,
     ) -> Result<Option<Product>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         let Some(before) = lock(&mut tx, id).await? else {
             return Ok(None);
         };
@@ -190,7 +192,8 @@ impl PostgresStore {
         adjustment: &StockAdjustment,
         retry: &Retry,
     ) -> Result<Option<Replayable<Product>>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         let Some(before) = lock(&mut tx, adjustment.product_id).await? else {
             return Ok(None);
         };
@@ -224,7 +227,7 @@ impl PostgresStore {
         )
         .bind(id.0)
         .bind(at)
-        .execute(&self.pool)
+        .execute(&mut *self.connections.acquire().await?)
         .await
         .map_err(on_commit)?;
         if done.rows_affected() > 0 || !retry.resolving() {
@@ -234,7 +237,7 @@ impl PostgresStore {
             sqlx::query_scalar("SELECT 1 FROM products WHERE id = $1 AND archived_at = $2")
                 .bind(id.0)
                 .bind(at)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.connections.acquire().await?)
                 .await?;
         Ok(mine.is_some())
     }
@@ -248,7 +251,7 @@ impl PostgresStore {
                          SELECT 1 FROM products WHERE archived_at IS NULL LIMIT $1) counted",
                 )
                 .bind(i64::from(MAX_OFFSET_ROWS))
-                .fetch_one(&self.pool)
+                .fetch_one(&mut *self.connections.acquire().await?)
                 .await?
             }
         };

@@ -49,7 +49,8 @@ pub(super) async fn count(store: &PostgresStore, part: &str) -> Result<i64, Erro
     if part.chars().count() > MAX_NAME_CHARS {
         return Ok(0);
     }
-    let mut tx = store.pool.begin().await?;
+    let mut connection = store.connections.acquire().await?;
+    let mut tx = connection.begin().await?;
     plan_for_the_index(&mut tx).await?;
     let count = sqlx::query_scalar(
         "SELECT count(*) FROM (
@@ -85,7 +86,7 @@ async fn walk(
     .bind(part)
     .bind(page.limit())
     .bind(offset)
-    .fetch_all(&store.pool)
+    .fetch_all(&mut *store.connections.acquire().await?)
     .await?;
     Ok(ids)
 }
@@ -97,7 +98,8 @@ async fn few(
     page: &PageRequest<ProductId>,
 ) -> Result<Option<Vec<Uuid>>, Error> {
     let (after, offset) = page.bounds();
-    let mut tx = store.pool.begin().await?;
+    let mut connection = store.connections.acquire().await?;
+    let mut tx = connection.begin().await?;
     plan_for_the_index(&mut tx).await?;
     // Written so that the comparison of ids is no condition of the primary key, whose index
     // is not wanted here.

@@ -100,7 +100,7 @@ impl PostgresStore {
     async fn tallies_once(&self, window: Duration) -> Result<Tallies, Error> {
         let rows: Vec<TallyRow> = sqlx::query_as(TALLIES)
             .bind(window_secs(window))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
         stats_rows::tallies(&rows)
     }
@@ -112,7 +112,7 @@ impl PostgresStore {
             .bind(detailed)
             .bind(minutes)
             .bind(hours)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.connections.acquire().await?)
             .await?;
         Ok(folded.unsigned_abs())
     }
@@ -121,7 +121,7 @@ impl PostgresStore {
     async fn oldest_pending_once(&self) -> Result<Option<Waiting>, Error> {
         let row: Option<(Uuid, DateTime<Utc>)> = sqlx::query_as(OLDEST_PENDING)
             .bind(self.frontier.after())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.connections.acquire().await?)
             .await?;
         stats_rows::waiting(row)
     }
@@ -130,7 +130,7 @@ impl PostgresStore {
         let rows: Vec<(DateTime<Utc>, DateTime<Utc>)> = sqlx::query_as(WAITS)
             .bind(before.0)
             .bind(i64::from(orders))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
         stats_rows::waits(rows)
     }
@@ -140,7 +140,7 @@ impl PostgresStore {
             .bind(i64::from(orders))
             .bind(HOT_LINES)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
         rows.iter().map(hot_product).collect()
     }

@@ -122,7 +122,7 @@ const HURRY: &str = "
 impl TaskStore for PostgresStore {
     /// Made once: a claim whose answer is lost would not be found again. Its lease runs out.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connections.acquire().await?;
         self.unpack(&mut connection, claim).await?;
         let rows = self.claim_entries(&mut connection, claim).await?;
         if rows.is_empty() {
@@ -187,7 +187,8 @@ impl PostgresStore {
     }
 
     async fn end_tasks_once(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         let done = |ended: &&Ended| ended.ending == Ending::Done;
         let ids = |ended: &Ended| ended.lease.order_id.0;
         let sold: Vec<Uuid> = ended
@@ -227,7 +228,8 @@ impl PostgresStore {
         id: OrderId,
         at: DateTime<Utc>,
     ) -> Result<Option<TaskStatus>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         let status: Option<String> =
             sqlx::query_scalar("SELECT status::text FROM orders WHERE id = $1 FOR NO KEY UPDATE")
                 .bind(id.0)
@@ -260,7 +262,7 @@ impl PostgresStore {
         id: OrderId,
         at: DateTime<Utc>,
     ) -> Result<Option<TaskHistory>, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connections.acquire().await?;
         let found: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM orders WHERE id = $1)")
             .bind(id.0)
             .fetch_one(&mut *connection)

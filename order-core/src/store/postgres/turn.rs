@@ -43,7 +43,7 @@ impl Turns for PostgresStore {
             "WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id FOR SHARE"
         ))
         .bind(ids)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         rows.into_iter().map(Product::try_from).collect()
     }
@@ -66,7 +66,7 @@ impl Turns for PostgresStore {
             tokio::time::sleep(SEEN_FOR).await;
             return Ok(None);
         }
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connections.acquire().await?;
         let seen = see(
             &mut connection,
             orders.iter().flat_map(|order| &order.lines),
@@ -96,7 +96,8 @@ impl Turns for PostgresStore {
         orders: &[NewOrder],
         retry: &Retry,
     ) -> Result<Outcome<Purchase>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         let products = lock(&mut tx, orders.iter().flat_map(|order| &order.lines)).await?;
         // An attempt in doubt held these rows until it ended: what it stored shows by now.
         // So does the key that another transaction kept which sold the same products.
@@ -127,7 +128,8 @@ impl Turns for PostgresStore {
         retry: &Retry,
     ) -> Result<Outcome<Decided>, Error> {
         let turn = self.turn(pick).await;
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         let (pending, claim) = self.claim(&mut tx, pick).await?;
         if pending.is_empty() {
             return Ok(Outcome::default());

@@ -57,14 +57,14 @@ impl PostgresStore {
         .bind(stored(beat.counts.processed))
         .bind(stored(beat.counts.in_flight))
         .bind(beat.heartbeat_at - REMEMBERED)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         topics(paused)
     }
 
     async fn workers_once(&self) -> Result<Vec<Heartbeat>, Error> {
         let rows: Vec<WorkerRow> = sqlx::query_as(select_worker!("ORDER BY id DESC"))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
         rows.into_iter().map(Heartbeat::try_from).collect()
     }
