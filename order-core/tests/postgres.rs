@@ -11,7 +11,9 @@ use order_core::{
     clock::{Clock, SystemClock},
     domain::{IdGenerator, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart},
     process::{Claim, Ended, Ending, TaskStore},
-    store::{OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy},
+    store::{
+        Decided, OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy,
+    },
 };
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -28,9 +30,8 @@ impl Shop {
     }
 
     async fn decide(&self, orders: usize) -> Vec<OrderId> {
-        let (pick, now) = (Pick::Oldest(orders), SystemClock.now());
-        let decided = self.store.decide(pick, Strategy::Batch, now).await.unwrap();
-        decided.results.into_iter().map(|(id, _)| id).collect()
+        let decided = decide(&self.store, orders).await;
+        decided.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Somebody who keeps an old snapshot, so that nothing is cleaned up.
@@ -78,6 +79,12 @@ impl Shop {
     }
 }
 
+async fn decide(store: &PostgresStore, orders: usize) -> Vec<Decided> {
+    let (pick, now) = (Pick::Oldest(orders), SystemClock.now());
+    let decided = store.decide(pick, Strategy::Batch, now).await;
+    decided.unwrap().results
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_sell_in_the_order_in_which_orders_came() {
     let shop = shop(1_000).await;
@@ -122,6 +129,48 @@ async fn an_order_that_another_process_stored_late_has_its_turn_next() {
     // Nothing ahead; so, what lies behind.
     assert_eq!(shop.decide(BATCH).await, [early[1]]);
     assert_eq!(shop.decide(BATCH).await, []);
+}
+
+/// Another server commits many orders late, with ids before all that are pending, while every claim
+/// is full. What is newer is decided until a worker looks back, and by no worker between its first
+/// and its last late order, so that the newest orders are those that fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_came_late_are_overtaken_until_a_worker_looks_back_and_not_again() {
+    const CLAIM: usize = 100;
+    const NEWER: usize = 20 * BATCH;
+    const LATE: usize = 3 * BATCH;
+    let shop = shop((NEWER + LATE) as i64 - 5_000).await;
+    let other = PostgresStore::connect(&shop.url, PostgresOptions::default())
+        .await
+        .unwrap();
+    let late: Vec<_> = (0..LATE).map(|_| shop.new_order()).collect();
+    let last_late = late.last().unwrap().id();
+    shop.accept(NEWER).await;
+    // Both workers are ahead when the late ones come.
+    let workers = [&shop.store, &other];
+    for store in workers {
+        assert_eq!(decide(store, CLAIM).await.len(), CLAIM);
+    }
+    assert!(other.accept(&late).await.unwrap().iter().all(Result::is_ok));
+    let (mut found, mut overtaking) = ([false; 2], 0);
+    let mut left = LATE;
+    while left > 0 {
+        for (store, found) in workers.into_iter().zip(&mut found) {
+            let decided = decide(store, CLAIM).await;
+            assert_eq!(decided.len(), CLAIM, "newer ones are left");
+            assert!(decided.iter().all(|(_, decision)| decision.is_ok()));
+            let of_late = decided.iter().filter(|(id, _)| *id <= last_late).count();
+            *found |= of_late > 0;
+            left -= of_late;
+            if *found && left > 0 {
+                overtaking += CLAIM - of_late;
+            }
+        }
+    }
+    assert_eq!(
+        overtaking, 0,
+        "newer ones were decided before {LATE} late ones"
+    );
 }
 
 /// While somebody keeps an old snapshot, nothing that was decided can be cleaned up: a claim

@@ -8,8 +8,10 @@
 //! What is pending behind that point all the same is found by looking back, from the very
 //! head: orders that another process stored late, or that another worker held and let go.
 //! That happens when a claim comes back empty, at the next claim when one was not full, and
-//! else every [`LOOK_BACK`]; it takes a bounded share of the time. What this process itself
-//! stores or lets go moves the point back at once.
+//! else every [`LOOK_BACK`]; it takes a bounded share of the time. When there is more behind the
+//! point than one claim takes, the point goes back to the end of that claim: the next claims go
+//! on there, so that what came late is overtaken until the worker looks back, and not again. What
+//! this process itself stores or lets go moves the point back at once.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -77,11 +79,7 @@ impl Frontier {
 
     /// Notes that an order is there to be claimed, new or again.
     pub(super) fn retreat(&self, id: Uuid) {
-        let mut state = self.state();
-        state.after = state.after.min(just_before(id));
-        for (_, least) in &mut state.claims {
-            *least = id.min(*least);
-        }
+        self.state().retreat(id);
     }
 
     /// Where the next claim begins, unless it looks back.
@@ -95,9 +93,24 @@ impl Frontier {
     }
 }
 
+impl State {
+    /// The next claim begins no later than at `id`, whatever the claims under way find.
+    fn retreat(&mut self, id: Uuid) {
+        self.after = self.after.min(just_before(id));
+        for (_, least) in &mut self.claims {
+            *least = id.min(*least);
+        }
+    }
+}
+
 /// The greatest id below `id`.
 fn just_before(id: Uuid) -> Uuid {
     Uuid::from_u128(id.as_u128().saturating_sub(1))
+}
+
+/// The least id above `id`.
+fn just_after(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128().saturating_add(1))
 }
 
 /// A claim under way. Dropped before it is committed, it gives its orders back.
@@ -133,7 +146,12 @@ impl Claim<'_> {
             .iter()
             .find(|(ticket, _)| *ticket == self.ticket);
         let missed = missed.map_or(Uuid::max(), |(_, least)| *least);
-        state.after = state.after.max(last.min(just_before(missed)));
+        let end = last.min(just_before(missed));
+        if self.after.is_nil() && full && end < state.after {
+            // There may be more between here and the point.
+            state.retreat(just_after(end));
+        }
+        state.after = state.after.max(end);
         if self.after.is_nil() {
             state.look_back_at = now + LOOK_BACK.max((now - self.began) * SHARE);
         }
@@ -207,6 +225,46 @@ mod tests {
         claim.found(id(11), id(20), true);
         claim.committed();
         assert_eq!(frontier.begin().after(), id(14));
+    }
+
+    /// A frontier at 10 whose next claim looks back.
+    fn about_to_look_back() -> Frontier {
+        let frontier = after_ten();
+        frontier.state().look_back_at = Instant::now();
+        frontier
+    }
+
+    #[test]
+    fn a_look_back_that_finds_more_than_it_takes_moves_the_frontier_back() {
+        let frontier = about_to_look_back();
+        let mut claim = frontier.begin();
+        assert!(claim.after().is_nil());
+        claim.found(id(2), id(5), true);
+        claim.committed();
+        assert_eq!(frontier.begin().after(), id(5));
+    }
+
+    #[test]
+    fn a_look_back_that_reaches_the_frontier_does_not_move_it_back() {
+        for (last, full) in [(12, true), (10, true), (5, false)] {
+            let frontier = about_to_look_back();
+            let mut claim = frontier.begin();
+            claim.found(id(2), id(last), full);
+            claim.committed();
+            assert_eq!(frontier.after(), id(last.max(10)));
+        }
+    }
+
+    #[test]
+    fn claims_under_way_do_not_pass_over_what_a_look_back_left() {
+        let frontier = about_to_look_back();
+        let mut looks_back = frontier.begin();
+        frontier.state().look_back_at += LOOK_BACK;
+        let mut ahead = frontier.begin();
+        assert_eq!(ahead.after(), id(10));
+        looks_back.found(id(2), id(5), true);
+        ahead.found(id(11), id(20), true);
+        assert_eq!(frontier.after(), id(5));
     }
 
     #[test]
