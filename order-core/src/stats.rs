@@ -91,8 +91,8 @@ pub struct Tallies {
 pub struct Waiting {
     /// The order.
     pub id: OrderId,
-    /// When it was accepted.
-    pub since: DateTime<Utc>,
+    /// How long it has been pending, by the clock of the store.
+    pub age: Duration,
 }
 
 /// An order that had waited for its decision. Who decides may look at the clock before an
@@ -120,9 +120,10 @@ pub trait StatsStore: Send + Sync {
     /// The totals, and the seconds of the last `window`, at most [`DETAILED`].
     async fn tallies(&self, window: Duration) -> Result<Tallies, Error>;
 
-    /// Makes of many rows of tallies few, as if it were `at`; how many it replaced. Any number
-    /// of processes may do so at any time: sums stay as they are.
-    async fn fold_tallies(&self, at: DateTime<Utc>) -> Result<u64, Error>;
+    /// Makes of many rows of tallies few, as if it were `ahead` later than the clock of the store
+    /// says; how many it replaced. Any number of processes may do so at any time: sums stay as
+    /// they are.
+    async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error>;
 
     /// The oldest order that is not decided.
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error>;

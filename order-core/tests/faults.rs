@@ -247,25 +247,24 @@ async fn tasks(
             id: Uuid::now_v7_for_tests(),
             worker_id: Uuid::nil(),
             max: 1,
-            due: at,
-            at,
+            delay: Duration::ZERO,
             lease: Duration::from_secs(30),
         };
         let claimed = direct.claim_tasks(&claim).await.unwrap().remove(0);
         assert_eq!(claimed.lease.order_id, id);
-        let ended = claimed.ended(Uuid::nil(), [at, at], ending.clone());
+        let ended = claimed.ended(Uuid::nil(), Duration::ZERO, ending.clone());
         wire.cut(cut);
         store.end_tasks(&[ended], at).await.unwrap();
         cuts += wire.was_cut();
         assert_eq!(direct.order(id).await.unwrap().unwrap().status, completed);
         if ending != Ending::Done {
             wire.cut(cut);
-            let put = store.put_task(id, at).await.unwrap().unwrap();
+            let put = store.put_task(id).await.unwrap().unwrap();
             cuts += wire.was_cut();
             assert_eq!((put.state, put.attempts), (TaskState::Waiting, 0));
         }
     }
-    let history = direct.task_history(id, at).await.unwrap().unwrap();
+    let history = direct.task_history(id).await.unwrap().unwrap();
     assert_eq!((history.attempts.len(), history.task), (1, None));
     cuts
 }

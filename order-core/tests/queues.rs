@@ -4,12 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use order_core::{
-    clock::ManualClock,
     domain::{IdGenerator, OrderId},
     queue::{OrderQueue, RedisQueue, Topic},
-    store::{SqliteStore, Store},
+    store::{PostgresOptions, PostgresStore, SqliteStore, Store},
     testing::{
-        PostgresServer, RedisServer, RedisTime, Twin,
+        PostgresServer, PostgresTime, RedisServer, RedisTime, SqliteTime, Twin,
         conformance::{self, Time, start},
     },
 };
@@ -24,9 +23,10 @@ fn fresh(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_of_the_twin_conforms() {
     conformance::queue(async || {
-        let clock = Arc::new(ManualClock::new(start()));
-        let time: Arc<dyn Time> = clock.clone();
-        (Twin::default().queue(clock), time)
+        let twin = Twin::default();
+        let queue = twin.queue();
+        let time: Arc<dyn Time> = Arc::new(twin);
+        (queue, time)
     })
     .await;
 }
@@ -40,8 +40,7 @@ async fn the_sqlite_queue_conforms() {
         let url = format!("sqlite://{}", dir.join("orders.db").display());
         let store = SqliteStore::connect(&url).await.unwrap();
         store.migrate().await.unwrap();
-        let clock = Arc::new(ManualClock::new(start()));
-        fresh(store.queue(clock.clone()), clock)
+        fresh(store.queue(), Arc::new(SqliteTime::new(&url)))
     })
     .await;
 }
@@ -49,9 +48,11 @@ async fn the_sqlite_queue_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_postgres_queue_conforms() {
     conformance::queue(async || {
-        let store = PostgresServer::shared().store().await;
-        let clock = Arc::new(ManualClock::new(start()));
-        fresh(store.queue(clock.clone()), clock)
+        let url = PostgresServer::shared().database().await;
+        let store = PostgresStore::connect(&url, PostgresOptions::default())
+            .await
+            .unwrap();
+        fresh(store.queue(), Arc::new(PostgresTime::new(&url)))
     })
     .await;
 }

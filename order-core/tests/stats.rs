@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::TimeDelta;
 use order_core::{
     OrderService, WorkerOptions,
     clock::{Clock, SystemClock},
@@ -110,8 +109,11 @@ async fn cancel_some(service: OrderService, stop: CancellationToken) {
 /// As it will be folded now, and in an hour, and in a month.
 async fn fold(store: Arc<dyn Store>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        for age in [TimeDelta::zero(), TimeDelta::hours(1), TimeDelta::days(31)] {
-            store.fold_tallies(SystemClock.now() + age).await.unwrap();
+        for hours in [0, 1, 31 * 24] {
+            store
+                .fold_tallies(Duration::from_hours(hours))
+                .await
+                .unwrap();
         }
     }
 }

@@ -1,61 +1,71 @@
 //! Every store and queue that we ship, through the same suites.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, WorkerOptions,
     store::{SqliteStore, Store, Strategy},
     testing::{
-        PostgresServer, Twin, conformance,
+        PostgresServer, PostgresTime, SqliteTime, Twin,
+        conformance::{self, Time},
         load::{Crowd, Shop, check, let_in, stock_up, wait_until_decided},
         model,
     },
 };
 use tokio_util::sync::CancellationToken;
 
-/// A store in a new file.
-async fn sqlite() -> SqliteStore {
+/// A store in a new file, and its time.
+async fn sqlite_with_time() -> (Arc<dyn Store>, Arc<dyn Time>) {
     // Kept for the life of the process: the store has no say when its file may go.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
         .unwrap()
         .keep();
-    let store = SqliteStore::connect(&url(&dir.join("orders.db")))
-        .await
-        .unwrap();
+    let url = format!("sqlite://{}", dir.join("orders.db").display());
+    let store = SqliteStore::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
-    store
+    (Arc::new(store), Arc::new(SqliteTime::new(&url)))
 }
 
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
+async fn postgres_with_time() -> (Arc<dyn Store>, Arc<dyn Time>) {
+    let url = PostgresServer::shared().database().await;
+    let store = order_core::store::connect(&url).await.unwrap();
+    (store, Arc::new(PostgresTime::new(&url)))
+}
+
+async fn sqlite() -> Arc<dyn Store> {
+    sqlite_with_time().await.0
 }
 
 async fn postgres() -> Arc<dyn Store> {
-    Arc::new(PostgresServer::shared().store().await)
+    postgres_with_time().await.0
 }
 
 #[tokio::test]
 async fn the_twin_conforms() {
-    conformance::store(async || Arc::new(Twin::default()) as Arc<dyn Store>).await;
+    conformance::store(async || {
+        let twin = Twin::default();
+        let store: Arc<dyn Store> = Arc::new(twin.clone());
+        let time: Arc<dyn Time> = Arc::new(twin);
+        (store, time)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_conforms() {
-    conformance::store(async || Arc::new(sqlite().await) as Arc<dyn Store>).await;
+    conformance::store(sqlite_with_time).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_conforms() {
-    conformance::store(postgres).await;
+    conformance::store(postgres_with_time).await;
 }
 
 #[test]
 fn sqlite_plays_like_its_twin() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    model::plays_like_its_twin(&runtime, 64, async || {
-        Arc::new(sqlite().await) as Arc<dyn Store>
-    });
+    model::plays_like_its_twin(&runtime, 64, sqlite);
 }
 
 #[test]
@@ -67,7 +77,7 @@ fn postgres_plays_like_its_twin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_served_exactly_by_sqlite() {
     for strategy in Strategy::ALL {
-        serve_a_crowd(&[Arc::new(sqlite().await)], strategy).await;
+        serve_a_crowd(&[sqlite().await], strategy).await;
     }
 }
 

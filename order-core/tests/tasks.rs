@@ -229,8 +229,7 @@ async fn a_task_whose_workers_died_too_often_is_given_up_unattempted() {
             id: ids.next(at),
             worker_id: ids.next(at),
             max: 1,
-            due: at,
-            at,
+            delay: Duration::ZERO,
             lease: Duration::ZERO,
         };
         let claimed = shop.service.store().claim_tasks(&claim).await.unwrap();

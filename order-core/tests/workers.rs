@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, WorkerOptions,
-    clock::SystemClock,
     domain::{OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
     queue::{OrderQueue, Topic},
     store::{SqliteStore, Store},
@@ -34,7 +33,7 @@ async fn shop(queued: bool) -> Shop {
     let url = format!("sqlite://{}", dir.join("orders.db").display());
     let store = SqliteStore::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
-    let queue: Arc<dyn OrderQueue> = Arc::new(store.queue(Arc::new(SystemClock)));
+    let queue: Arc<dyn OrderQueue> = Arc::new(store.queue());
     let store: Arc<dyn Store> = Arc::new(store);
     let mut builder = OrderService::builder(Arc::clone(&store));
     if queued {

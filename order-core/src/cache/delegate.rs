@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 
 use super::{CachedStore, Entry};
 use crate::{
-    clock::Clock,
     domain::{
         AdjustmentId, IdempotencyKey, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product,
         ProductChange, ProductId, Progress, Replayable, StockAdjustment,
@@ -22,7 +21,7 @@ use crate::{
         Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
         ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
-    worker::{Heartbeat, WorkerStore},
+    worker::{Heartbeat, KnownWorker, WorkerStore},
 };
 
 #[async_trait]
@@ -145,12 +144,8 @@ impl OrderStore for CachedStore {
         Ok(cancelled)
     }
 
-    async fn pending_before(
-        &self,
-        before: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error> {
-        self.inner.pending_before(before, limit).await
+    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
+        self.inner.pending_for(age, limit).await
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {
@@ -188,16 +183,12 @@ impl TaskStore for CachedStore {
         self.inner.end_tasks(ended, at).await
     }
 
-    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
-        self.inner.put_task(id, at).await
+    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
+        self.inner.put_task(id).await
     }
 
-    async fn task_history(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskHistory>, Error> {
-        self.inner.task_history(id, at).await
+    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
+        self.inner.task_history(id).await
     }
 }
 
@@ -207,7 +198,7 @@ impl WorkerStore for CachedStore {
         self.inner.heartbeat(beat).await
     }
 
-    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+    async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
         self.inner.workers().await
     }
 }
@@ -218,8 +209,8 @@ impl StatsStore for CachedStore {
         self.inner.tallies(window).await
     }
 
-    async fn fold_tallies(&self, at: DateTime<Utc>) -> Result<u64, Error> {
-        self.inner.fold_tallies(at).await
+    async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error> {
+        self.inner.fold_tallies(ahead).await
     }
 
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
@@ -237,8 +228,8 @@ impl StatsStore for CachedStore {
 
 #[async_trait]
 impl Store for CachedStore {
-    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
-        self.inner.queue(clock)
+    fn queue(&self) -> Arc<dyn OrderQueue> {
+        self.inner.queue()
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -22,11 +22,9 @@ pub struct Claim {
     pub worker_id: Uuid,
     /// The most tasks to give.
     pub max: usize,
-    /// What was due by then may be claimed.
-    pub due: DateTime<Utc>,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// How long it holds.
+    /// How long a task must have been due.
+    pub delay: Duration,
+    /// How long the claim holds, from when it is made.
     pub lease: Duration,
 }
 
@@ -44,21 +42,15 @@ pub struct Claimed {
 }
 
 impl Claimed {
-    /// What to write of an attempt at it by `worker_id`, from a time to another.
+    /// What to write of an attempt at it by `worker_id` that just ended.
     #[must_use]
-    pub fn ended(
-        &self,
-        worker_id: Uuid,
-        [started_at, ended_at]: [DateTime<Utc>; 2],
-        ending: Ending,
-    ) -> Ended {
+    pub fn ended(&self, worker_id: Uuid, took: Duration, ending: Ending) -> Ended {
         Ended {
             lease: self.lease,
             kind: self.kind,
             run: self.run,
             worker_id,
-            started_at,
-            ended_at,
+            took,
             ending,
         }
     }
@@ -69,8 +61,8 @@ impl Claimed {
 pub enum Ending {
     /// Well.
     Done,
-    /// It failed, and the next one may begin at this time.
-    Retry(DateTime<Utc>, String),
+    /// It failed, and the next one may begin this long after its end is written.
+    Retry(Duration, String),
     /// It failed, and there is no next one.
     Dead(String),
     /// There was no attempt left to make.
@@ -88,10 +80,8 @@ pub struct Ended {
     pub run: u32,
     /// Who made it.
     pub worker_id: Uuid,
-    /// When it began.
-    pub started_at: DateTime<Utc>,
-    /// When it ended.
-    pub ended_at: DateTime<Utc>,
+    /// How long it took.
+    pub took: Duration,
     /// How.
     pub ending: Ending,
 }
@@ -109,6 +99,9 @@ impl Ended {
 
 /// Keeps the tasks of sold orders: the entries of the topic `process`. They come with the
 /// sale, and go or turn with the cancelling, without a call of their own.
+///
+/// What is due, and which lease ran out, goes by the clock of the store, which is the same for
+/// all who share it: callers give durations. Their own times are what people read.
 #[async_trait]
 pub trait TaskStore: Send + Sync {
     /// Claims tasks that are due, those that wait longest first; none while the topic is
@@ -116,7 +109,7 @@ pub trait TaskStore: Send + Sync {
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
 
     /// Writes how attempts ended, all in one transaction; how many orders were completed by
-    /// that. What is done is gone; a task that turned into a compensation meanwhile is due at
+    /// that, as of `at`. What is done is gone; a task that turned into a compensation meanwhile is due at
     /// once. A claim that was taken over changes no task; that its attempt did well counts.
     async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error>;
 
@@ -125,12 +118,8 @@ pub trait TaskStore: Send + Sync {
     ///
     /// # Errors
     /// [`Error::OrderState`] when it was not sold, or cancelled with nothing to undo.
-    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error>;
+    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error>;
 
     /// What became of an order's task; `None` when there is no such order.
-    async fn task_history(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskHistory>, Error>;
+    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error>;
 }

@@ -1,7 +1,8 @@
 //! The table `queue_entries` of a Postgres database as an order queue: claims skip what
-//! others are claiming (`SKIP LOCKED`), so that any number of workers share it.
+//! others are claiming (`SKIP LOCKED`), so that any number of workers share it. Time is that of
+//! the database: what several workers say about leases cannot disagree.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -10,30 +11,28 @@ use uuid::Uuid;
 
 use super::{DeadLetter, Lease, MAX_COUNTED, OrderQueue, QueueStats, Topic};
 use crate::{
-    clock::Clock,
+    clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
-    store::{Connections, task_batches::unpack},
+    store::{Connections, span_micros, task_batches::unpack},
 };
 
 /// A queue in a Postgres database.
 pub struct PostgresQueue {
     connections: Connections,
-    clock: Arc<dyn Clock>,
     claim_ids: IdGenerator,
 }
 
 impl PostgresQueue {
     /// A queue over `pool`, whose schema is migrated.
     #[must_use]
-    pub fn new(pool: PgPool, clock: Arc<dyn Clock>) -> Self {
-        Self::over(Connections::new(pool), clock)
+    pub fn new(pool: PgPool) -> Self {
+        Self::over(Connections::new(pool))
     }
 
-    pub(crate) fn over(connections: Connections, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn over(connections: Connections) -> Self {
         Self {
             connections,
-            clock,
             claim_ids: IdGenerator::default(),
         }
     }
@@ -44,12 +43,12 @@ impl OrderQueue for PostgresQueue {
     async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO queue_entries (topic, order_id, visible_at)
-             SELECT $1, id, $3 FROM unnest($2::uuid[]) AS pushed (id)
+             SELECT $1, id, now
+             FROM (SELECT clock_timestamp() AS now) AS clock, unnest($2::uuid[]) AS pushed (id)
              ON CONFLICT DO NOTHING",
         )
         .bind(topic.as_str())
         .bind(uuids(orders.iter().copied()))
-        .bind(self.clock.now())
         .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(())
@@ -62,29 +61,29 @@ impl OrderQueue for PostgresQueue {
         lease: Duration,
         _wait: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        let now = self.clock.now();
-        let claim_id = self.claim_ids.next(now);
+        let claim_id = self.claim_ids.next(SystemClock.now());
         if topic == Topic::Process {
             let mut connection = self.connections.acquire().await?;
             let all = DateTime::UNIX_EPOCH;
-            unpack(&mut connection, all, now, max, all).await?;
+            unpack(&mut connection, all, Duration::ZERO, max, all).await?;
         }
         let rows: Vec<(Uuid, i32)> = sqlx::query_as(
-            "WITH claimed AS MATERIALIZED (
+            "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+             claimed AS MATERIALIZED (
                  SELECT order_id FROM queue_entries
-                 WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
+                 WHERE topic = $1 AND dead_at IS NULL AND visible_at <= (SELECT now FROM clock)
                    AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
-                 ORDER BY visible_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+                 ORDER BY visible_at LIMIT $2 FOR UPDATE SKIP LOCKED)
              UPDATE queue_entries e
-             SET attempts = attempts + 1, runs = runs + 1, visible_at = $4, claim_id = $5,
-                 worker_id = NULL, claimed_at = $2
+             SET attempts = attempts + 1, runs = runs + 1, claim_id = $4, worker_id = NULL,
+                 claimed_at = (SELECT now FROM clock),
+                 visible_at = (SELECT now + $3::bigint * interval '1 microsecond' FROM clock)
              FROM claimed WHERE e.topic = $1 AND e.order_id = claimed.order_id
              RETURNING e.order_id, e.attempts",
         )
         .bind(topic.as_str())
-        .bind(now)
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
-        .bind(now + lease)
+        .bind(span_micros(lease))
         .bind(claim_id)
         .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
@@ -114,14 +113,16 @@ impl OrderQueue for PostgresQueue {
     ) -> Result<usize, Error> {
         let (orders, claims) = columns(&leases);
         let done = sqlx::query(
-            "UPDATE queue_entries e SET visible_at = $4, claim_id = NULL
+            "UPDATE queue_entries e
+             SET visible_at = clock_timestamp() + $4::bigint * interval '1 microsecond',
+                 claim_id = NULL
              FROM unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
              WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
         )
         .bind(topic.as_str())
         .bind(orders)
         .bind(claims)
-        .bind(self.clock.now() + delay)
+        .bind(span_micros(delay))
         .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(count(done.rows_affected()))
@@ -135,14 +136,14 @@ impl OrderQueue for PostgresQueue {
     ) -> Result<usize, Error> {
         let (orders, claims) = columns(&leases);
         let done = sqlx::query(
-            "UPDATE queue_entries e SET dead_at = $4, reason = $5, claim_id = NULL
+            "UPDATE queue_entries e
+             SET dead_at = clock_timestamp(), reason = $4, claim_id = NULL
              FROM unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
              WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
         )
         .bind(topic.as_str())
         .bind(orders)
         .bind(claims)
-        .bind(self.clock.now())
         .bind(reason)
         .execute(&mut *self.connections.acquire().await?)
         .await?;
@@ -169,12 +170,12 @@ impl OrderQueue for PostgresQueue {
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let done = sqlx::query(
-            "UPDATE queue_entries SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = $3
+            "UPDATE queue_entries
+             SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = clock_timestamp()
              WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL",
         )
         .bind(topic.as_str())
         .bind(uuids(orders.iter().copied()))
-        .bind(self.clock.now())
         .execute(&mut *self.connections.acquire().await?)
         .await?;
         Ok(count(done.rows_affected()))
@@ -197,39 +198,40 @@ impl OrderQueue for PostgresQueue {
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
-        let now = self.clock.now();
-        let (waiting, in_flight, delayed, dead, oldest, paused): (
+        let (waiting, in_flight, delayed, dead, oldest_age_seconds, paused): (
             i64,
             i64,
             i64,
             i64,
-            Option<DateTime<Utc>>,
+            f64,
             bool,
         ) = sqlx::query_as(
-            "SELECT least(due.count + packed.due, $3), later.in_flight,
-                    later.count - later.in_flight + packed.later, dead.count,
-                    least(packed.oldest, (
+            "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+             SELECT least(due.count + packed.due, $2), later.in_flight,
+                    later.count - later.in_flight, dead.count,
+                    coalesce(date_part('epoch', clock.now - least(packed.oldest, (
                         SELECT visible_at FROM queue_entries
-                        WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2
-                        ORDER BY visible_at LIMIT 1)),
+                        WHERE topic = $1 AND dead_at IS NULL
+                          AND visible_at <= (SELECT now FROM clock)
+                        ORDER BY visible_at LIMIT 1))), 0),
                     EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
-             FROM (SELECT coalesce(sum(tasks) FILTER (WHERE sold_at <= $2), 0)::bigint AS due,
-                          coalesce(sum(tasks) FILTER (WHERE sold_at > $2), 0)::bigint AS later,
-                          min(sold_at) FILTER (WHERE sold_at <= $2) AS oldest
-                   FROM (SELECT tasks, sold_at FROM task_batches WHERE $1 = 'process'
-                         ORDER BY sold_at LIMIT $3) b) packed,
+             FROM clock,
+                  (SELECT coalesce(sum(tasks), 0)::bigint AS due, min(due_at) AS oldest
+                   FROM (SELECT tasks, due_at FROM task_batches WHERE $1 = 'process'
+                         ORDER BY due_at LIMIT $2) b) packed,
                   (SELECT count(*) FROM (
                        SELECT FROM queue_entries
-                       WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2 LIMIT $3) e) due,
+                       WHERE topic = $1 AND dead_at IS NULL
+                         AND visible_at <= (SELECT now FROM clock) LIMIT $2) e) due,
                   (SELECT count(*), count(claim_id) AS in_flight FROM (
                        SELECT claim_id FROM queue_entries
-                       WHERE topic = $1 AND dead_at IS NULL AND visible_at > $2 LIMIT $3) e) later,
+                       WHERE topic = $1 AND dead_at IS NULL
+                         AND visible_at > (SELECT now FROM clock) LIMIT $2) e) later,
                   (SELECT count(*) FROM (
                        SELECT FROM queue_entries
-                       WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $3) e) dead",
+                       WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $2) e) dead",
         )
         .bind(topic.as_str())
-        .bind(now)
         .bind(i64::from(MAX_COUNTED))
         .fetch_one(&mut *self.connections.acquire().await?)
         .await?;
@@ -238,7 +240,7 @@ impl OrderQueue for PostgresQueue {
             in_flight: in_flight.unsigned_abs(),
             delayed: delayed.unsigned_abs(),
             dead: dead.unsigned_abs(),
-            oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
+            oldest_age_seconds,
             paused,
             capped: false,
         }

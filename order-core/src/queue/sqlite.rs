@@ -1,35 +1,35 @@
 //! The table `queue_entries` of a `SQLite` file as an order queue. Arrays go in as JSON, so
-//! that a batch is one statement, and each statement is a transaction of its own.
+//! that a batch is one statement, and each statement is a transaction of its own. Time is that of
+//! the machine, which all who open the file are on.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use sqlx::SqlitePool;
 use uuid::Uuid;
 
 use super::{DeadLetter, Lease, MAX_COUNTED, OrderQueue, QueueStats, Topic};
 use crate::{
-    clock::Clock,
+    clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
+    store::Micros,
 };
 
 /// A queue in a `SQLite` file.
 pub struct SqliteQueue {
     /// The one connection that writes.
     writer: SqlitePool,
-    clock: Arc<dyn Clock>,
     claim_ids: IdGenerator,
 }
 
 impl SqliteQueue {
     /// A queue that writes through `writer`, whose schema is migrated.
     #[must_use]
-    pub fn new(writer: SqlitePool, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(writer: SqlitePool) -> Self {
         Self {
             writer,
-            clock,
             claim_ids: IdGenerator::default(),
         }
     }
@@ -40,7 +40,7 @@ impl SqliteQueue {
         statement: &'static str,
         topic: Topic,
         leases: &[Lease],
-        at: DateTime<Utc>,
+        at: Micros,
         reason: Option<&str>,
     ) -> Result<usize, Error> {
         let held: Vec<[String; 2]> = leases
@@ -50,7 +50,7 @@ impl SqliteQueue {
         let done = sqlx::query(statement)
             .bind(topic.as_str())
             .bind(sqlx::types::Json(held))
-            .bind(at.timestamp_micros())
+            .bind(at)
             .bind(reason)
             .execute(&self.writer)
             .await?;
@@ -80,7 +80,7 @@ impl OrderQueue for SqliteQueue {
         )
         .bind(topic.as_str())
         .bind(sqlx::types::Json(ids))
-        .bind(self.clock.now().timestamp_micros())
+        .bind(Micros::now())
         .execute(&self.writer)
         .await?;
         Ok(())
@@ -93,8 +93,8 @@ impl OrderQueue for SqliteQueue {
         lease: Duration,
         _wait: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        let now = self.clock.now();
-        let claim_id = self.claim_ids.next(now);
+        let now = Micros::now();
+        let claim_id = self.claim_ids.next(SystemClock.now());
         let rows: Vec<(Uuid, i64)> = sqlx::query_as(
             "UPDATE queue_entries SET attempts = attempts + 1, runs = runs + 1, visible_at = ?4,
                  claim_id = ?5, worker_id = NULL, claimed_at = ?2
@@ -106,9 +106,9 @@ impl OrderQueue for SqliteQueue {
              RETURNING order_id, attempts",
         )
         .bind(topic.as_str())
-        .bind(now.timestamp_micros())
+        .bind(now)
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
-        .bind((now + lease).timestamp_micros())
+        .bind(now.after(lease))
         .bind(claim_id)
         .fetch_all(&self.writer)
         .await?;
@@ -126,8 +126,7 @@ impl OrderQueue for SqliteQueue {
 
     async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
         const ACK: &str = where_held!("DELETE FROM queue_entries");
-        self.consume(ACK, topic, &leases, self.clock.now(), None)
-            .await
+        self.consume(ACK, topic, &leases, Micros::now(), None).await
     }
 
     async fn retry(
@@ -138,7 +137,7 @@ impl OrderQueue for SqliteQueue {
     ) -> Result<usize, Error> {
         const RETRY: &str =
             where_held!("UPDATE queue_entries SET visible_at = ?3, claim_id = NULL");
-        let visible_at = self.clock.now() + delay;
+        let visible_at = Micros::now().after(delay);
         self.consume(RETRY, topic, &leases, visible_at, None).await
     }
 
@@ -150,7 +149,7 @@ impl OrderQueue for SqliteQueue {
     ) -> Result<usize, Error> {
         const DEAD_LETTER: &str =
             where_held!("UPDATE queue_entries SET dead_at = ?3, reason = ?4, claim_id = NULL");
-        self.consume(DEAD_LETTER, topic, &leases, self.clock.now(), Some(reason))
+        self.consume(DEAD_LETTER, topic, &leases, Micros::now(), Some(reason))
             .await
     }
 
@@ -181,7 +180,7 @@ impl OrderQueue for SqliteQueue {
         )
         .bind(topic.as_str())
         .bind(sqlx::types::Json(ids))
-        .bind(self.clock.now().timestamp_micros())
+        .bind(Micros::now())
         .execute(&self.writer)
         .await?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
@@ -204,13 +203,13 @@ impl OrderQueue for SqliteQueue {
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
-        let now = self.clock.now();
+        let now = Micros::now();
         let (waiting, in_flight, delayed, dead, oldest, paused): (
             i64,
             i64,
             i64,
             i64,
-            Option<i64>,
+            Option<Micros>,
             bool,
         ) = sqlx::query_as(
             "SELECT due.count, later.in_flight, later.count - later.in_flight, dead.count,
@@ -230,17 +229,16 @@ impl OrderQueue for SqliteQueue {
                            WHERE topic = ?1 AND dead_at IS NOT NULL LIMIT ?3)) dead",
         )
         .bind(topic.as_str())
-        .bind(now.timestamp_micros())
+        .bind(now)
         .bind(i64::from(MAX_COUNTED))
         .fetch_one(&self.writer)
         .await?;
-        let oldest = oldest.and_then(DateTime::from_timestamp_micros);
         Ok(QueueStats {
             waiting: waiting.unsigned_abs(),
             in_flight: in_flight.unsigned_abs(),
             delayed: delayed.unsigned_abs(),
             dead: dead.unsigned_abs(),
-            oldest_age_seconds: oldest.map_or(0.0, |t| (now - t).as_seconds_f64()),
+            oldest_age_seconds: oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()),
             paused,
             capped: false,
         }

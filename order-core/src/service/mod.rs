@@ -23,7 +23,7 @@ use self::{
     stats::LatestStats,
 };
 pub use self::{
-    operate::{DeadEntry, TopicStats, WorkerView},
+    operate::{DeadEntry, TopicStats},
     stats::{Stats, WINDOW, WaitFigures},
 };
 use crate::{

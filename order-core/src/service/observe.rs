@@ -9,7 +9,6 @@ use std::{
 };
 
 use ::metrics::{counter, gauge};
-use chrono::{DateTime, Utc};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -78,7 +77,7 @@ impl OrderService {
         if self.parts.queue.is_some() {
             show_up("queue", sight.validate.is_some());
         }
-        show_backlog(sight.backlog, self.now());
+        show_backlog(sight.backlog);
         show_topic(Topic::Validate, sight.validate.as_ref());
         show_topic(Topic::Process, sight.process.as_ref());
         for pool in self.parts.store.pools() {
@@ -136,11 +135,9 @@ fn show_up(backend: &'static str, is_up: bool) {
     gauge!(UP, "backend" => backend).set(if is_up { 1.0 } else { 0.0 });
 }
 
-fn show_backlog(backlog: Option<Backlog>, now: DateTime<Utc>) {
+fn show_backlog(backlog: Option<Backlog>) {
     let (pending, age) = backlog.map_or((f64::NAN, f64::NAN), |backlog| {
-        // Clocks of servers may differ.
-        let age = backlog.oldest_at.map(|at| now - at);
-        let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
+        let age = backlog.oldest_age.unwrap_or_default();
         (float(backlog.orders), age.as_secs_f64())
     });
     gauge!(PENDING).set(pending);

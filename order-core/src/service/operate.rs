@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::OrderService;
@@ -12,7 +11,7 @@ use crate::{
     process::{TaskHistory, TaskStatus},
     queue::{DeadLetter, MAX_COUNTED, OrderQueue, QueueStats, Topic},
     store::Backlog,
-    worker::{Heartbeat, WorkerState},
+    worker::KnownWorker,
 };
 
 /// How much a topic holds, wherever it is kept.
@@ -33,15 +32,6 @@ pub struct DeadEntry {
     /// The entry.
     #[serde(flatten)]
     pub letter: DeadLetter,
-}
-
-/// A worker, and whether it works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerView {
-    /// What it told last.
-    pub heartbeat: Heartbeat,
-    /// Whether it works.
-    pub state: WorkerState,
 }
 
 impl OrderService {
@@ -77,23 +67,13 @@ impl OrderService {
             (Topic::Process, _) => kept,
             (Topic::Validate, Some(queue)) => queue.stats(topic).await?,
             (Topic::Validate, None) => match backlog {
-                Some(backlog) => self.pending_stats(backlog),
-                None => self.pending_stats(self.parts.store.backlog().await?),
+                Some(backlog) => pending_stats(backlog),
+                None => pending_stats(self.parts.store.backlog().await?),
             },
         };
         // What the database says holds for all who give out entries.
         stats.paused |= kept.paused;
         Ok(TopicStats { topic, stats })
-    }
-
-    fn pending_stats(&self, backlog: Backlog) -> QueueStats {
-        let age = |oldest: DateTime<Utc>| (self.now() - oldest).as_seconds_f64().max(0.0);
-        QueueStats {
-            waiting: backlog.orders,
-            oldest_age_seconds: backlog.oldest_at.map_or(0.0, age),
-            capped: backlog.orders >= u64::from(MAX_COUNTED),
-            ..QueueStats::default()
-        }
     }
 
     /// Up to `limit` of the entries of a topic that were given up, the latest first.
@@ -141,13 +121,8 @@ impl OrderService {
     ///
     /// # Errors
     /// The backend's.
-    pub async fn workers(&self) -> Result<Vec<WorkerView>, Error> {
-        let (beats, now) = (self.parts.store.workers().await?, self.now());
-        let view = |heartbeat: Heartbeat| WorkerView {
-            state: heartbeat.state(now),
-            heartbeat,
-        };
-        Ok(beats.into_iter().map(view).collect())
+    pub async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
+        self.parts.store.workers().await
     }
 
     /// Puts the task of an order on the queue, at once: again, when it is done or dead. `None`
@@ -156,8 +131,7 @@ impl OrderService {
     /// # Errors
     /// [`Error::OrderState`] when it was not sold, or cancelled with nothing to undo.
     pub async fn process_order(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
-        let now = self.now();
-        let put = self.to_the_end(move |store| async move { store.put_task(id, now).await });
+        let put = self.to_the_end(move |store| async move { store.put_task(id).await });
         let task = put.await?;
         self.parts.sold.notify_one();
         Ok(task)
@@ -168,13 +142,12 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
-        self.parts.store.task_history(id, self.now()).await
+        self.parts.store.task_history(id).await
     }
 
     /// The queue that the database is: tasks are always there, and so are the pauses.
     fn kept_queue(&self) -> Arc<dyn OrderQueue> {
-        let clock = Arc::clone(&self.parts.clock);
-        self.parts.store.queue(clock)
+        self.parts.store.queue()
     }
 
     /// Where the entries of a topic are.
@@ -183,5 +156,14 @@ impl OrderService {
             (Topic::Validate, Some(queue)) => Arc::clone(queue),
             _ => self.kept_queue(),
         }
+    }
+}
+
+fn pending_stats(backlog: Backlog) -> QueueStats {
+    QueueStats {
+        waiting: backlog.orders,
+        oldest_age_seconds: backlog.oldest_age.unwrap_or_default().as_secs_f64(),
+        capped: backlog.orders >= u64::from(MAX_COUNTED),
+        ..QueueStats::default()
     }
 }

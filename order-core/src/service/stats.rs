@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio::{sync::Mutex, time::Instant};
 use uuid::Uuid;
 
@@ -10,7 +9,7 @@ use super::OrderService;
 use crate::{
     domain::OrderId,
     error::Error,
-    stats::{HotProduct, Tallies, Waiting},
+    stats::{HotProduct, Tallies},
     store::Store,
     worker::Housekeeper,
 };
@@ -66,7 +65,7 @@ impl OrderService {
         {
             return Ok(Arc::clone(stats));
         }
-        let stats = Arc::new(collect(self.parts.store.as_ref(), self.now()).await?);
+        let stats = Arc::new(collect(self.parts.store.as_ref()).await?);
         *latest = Some((Instant::now(), Arc::clone(&stats)));
         Ok(stats)
     }
@@ -74,11 +73,11 @@ impl OrderService {
     /// What keeps the figures cheap, for a process without a worker.
     #[must_use]
     pub fn housekeeper(&self) -> Housekeeper {
-        Housekeeper::new(Arc::clone(&self.parts.store), Arc::clone(&self.parts.clock))
+        Housekeeper::new(Arc::clone(&self.parts.store))
     }
 }
 
-async fn collect(store: &dyn Store, now: DateTime<Utc>) -> Result<Stats, Error> {
+async fn collect(store: &dyn Store) -> Result<Stats, Error> {
     let (tallies, oldest_pending, hot_products) = tokio::try_join!(
         store.tallies(WINDOW),
         store.oldest_pending(),
@@ -92,15 +91,10 @@ async fn collect(store: &dyn Store, now: DateTime<Utc>) -> Result<Stats, Error> 
     let waits = wait_figures(store, &tallies, before).await?;
     Ok(Stats {
         tallies,
-        oldest_pending_age: oldest_pending.map(|oldest| age(&oldest, now)),
+        oldest_pending_age: oldest_pending.map(|oldest| oldest.age),
         waits,
         hot_products,
     })
-}
-
-/// Another server's clock may be ahead of this one's.
-fn age(waiting: &Waiting, now: DateTime<Utc>) -> Duration {
-    (now - waiting.since).to_std().unwrap_or_default()
 }
 
 async fn wait_figures(

@@ -18,13 +18,12 @@ mod stats_rows;
 mod strategy;
 mod task_rows;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    clock::Clock,
     decide::Decision,
     domain::{
         AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page,
@@ -42,6 +41,7 @@ use crate::{
 pub(crate) use postgres::steps as postgres_statements;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub(crate) use postgres::{connections::Connections, task_batches};
+pub(crate) use rows::{Micros, span_micros};
 pub use sqlite::SqliteStore;
 pub use strategy::Strategy;
 
@@ -88,8 +88,8 @@ impl<T> Outcome<T> {
 pub struct Backlog {
     /// How many orders, counted up to [`MAX_COUNTED`](crate::queue::MAX_COUNTED).
     pub orders: u64,
-    /// When the oldest of them was accepted.
-    pub oldest_at: Option<DateTime<Utc>>,
+    /// How long the oldest of them has been pending, by the clock of the store.
+    pub oldest_age: Option<Duration>,
 }
 
 /// A cancelled order, and the products that got stock back.
@@ -298,13 +298,9 @@ pub trait OrderStore: Send + Sync {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error>;
 
-    /// Up to `limit` orders that were accepted before `before` and are still pending, oldest
+    /// Up to `limit` orders that have been pending for `age`, by the clock of the store, oldest
     /// first: what the sweeper offers again.
-    async fn pending_before(
-        &self,
-        before: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error>;
+    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error>;
 
     /// How much is pending.
     async fn backlog(&self) -> Result<Backlog, Error>;
@@ -317,7 +313,7 @@ pub trait Store:
 {
     /// The queue with leases that this database can be. Its topic `process` holds the tasks,
     /// and whether a topic is paused is what it says.
-    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue>;
+    fn queue(&self) -> Arc<dyn OrderQueue>;
 
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), Error>;

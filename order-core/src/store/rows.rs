@@ -1,6 +1,6 @@
 //! From rows to domain types, for both databases. They differ in how they keep time.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::plan::{LockedProduct, PendingOrder};
 use crate::{
+    clock::{Clock, SystemClock},
     domain::{
         Failure, Money, Order, OrderId, OrderLine, Product, ProductId, Quantity, RequestedLine,
     },
@@ -26,9 +27,9 @@ impl StoredTime for DateTime<Utc> {
 }
 
 /// Microseconds since 1970.
-#[derive(Clone, Copy, Debug, sqlx::Type)]
+#[derive(Clone, Copy, Debug, sqlx::Type, serde::Serialize)]
 #[sqlx(transparent)]
-pub(super) struct Micros(pub(super) i64);
+pub(crate) struct Micros(i64);
 
 impl StoredTime for Micros {
     fn time(self) -> Result<DateTime<Utc>, Error> {
@@ -36,10 +37,43 @@ impl StoredTime for Micros {
     }
 }
 
+impl Micros {
+    /// Now, by the clock of the machine.
+    pub(crate) fn now() -> Self {
+        SystemClock.now().into()
+    }
+
+    pub(crate) fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span_micros(span)))
+    }
+
+    pub(crate) fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(span_micros(span)))
+    }
+
+    /// How long ago `earlier` was; nothing, when a clock was set back.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        age(self.0.saturating_sub(earlier.0))
+    }
+}
+
 impl From<DateTime<Utc>> for Micros {
     fn from(time: DateTime<Utc>) -> Self {
         Self(time.timestamp_micros())
     }
+}
+
+/// A length of time in microseconds, as far as a database can add it to a time of ours or take it
+/// off: a century.
+pub(crate) fn span_micros(span: Duration) -> i64 {
+    const CENTURY: Duration = Duration::from_hours(24 * 36_525);
+    i64::try_from(span.min(CENTURY).as_micros()).unwrap_or(i64::MAX)
+}
+
+/// How long ago something was, of so many microseconds; a clock that was set back makes it
+/// negative.
+pub(super) fn age(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
 /// The columns of [`ProductRow`], each with `$table` before it.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::rows::StoredTime;
+use super::rows::{StoredTime, age, span_micros};
 use crate::{
     domain::OrderId,
     error::Error,
@@ -52,6 +52,12 @@ macro_rules! sums {
     };
 }
 pub(super) use sums;
+
+/// A time, as far ahead of `now` as there are times.
+pub(super) fn later(now: DateTime<Utc>, ahead: Duration) -> DateTime<Utc> {
+    let micros = now.timestamp_micros().saturating_add(span_micros(ahead));
+    DateTime::from_timestamp_micros(micros).unwrap_or(now)
+}
 
 /// Where details, minutes and hours begin, as seconds since 1970, if it is `at`. Each begins
 /// with a span of the next, so that no span is cut in two: its first second is in it.
@@ -134,14 +140,12 @@ pub(super) fn window_secs(window: Duration) -> i64 {
     window.min(DETAILED).as_secs().cast_signed()
 }
 
-pub(super) fn waiting<T: StoredTime>(row: Option<(Uuid, T)>) -> Result<Option<Waiting>, Error> {
-    row.map(|(id, since)| {
-        Ok(Waiting {
-            id: OrderId(id),
-            since: since.time()?,
-        })
-    })
-    .transpose()
+/// An order that has been pending for so many microseconds.
+pub(super) fn waiting((id, pending_us): (Uuid, i64)) -> Waiting {
+    Waiting {
+        id: OrderId(id),
+        age: age(pending_us),
+    }
 }
 
 pub(super) fn waits<T: StoredTime>(rows: Vec<(T, T)>) -> Result<Vec<Wait>, Error> {

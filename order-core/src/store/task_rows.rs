@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -12,7 +11,7 @@ use crate::{
     error::Error,
     process::{Attempt, Claimed, TaskKind, TaskState, TaskStatus},
     queue::{Lease, Topic},
-    worker::{Counts, Heartbeat},
+    worker::{Counts, Heartbeat, KnownWorker},
 };
 
 /// What is kept of an attempt whose lease ran out.
@@ -69,12 +68,13 @@ pub(super) fn claimed(rows: Vec<ClaimedRow>, claim_id: Uuid, orders: Vec<Order>)
     claimed
 }
 
-/// The columns of [`TaskRow`]; `$rest` begins at `WHERE`.
+/// The columns of [`TaskRow`], with `$now`; `$rest` begins at `WHERE`.
 macro_rules! select_task {
-    ($rest:literal) => {
+    ($now:literal, $rest:literal) => {
         concat!(
-            "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason
-             FROM queue_entries ",
+            "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason, ",
+            $now,
+            " AS now FROM queue_entries ",
             $rest
         )
     };
@@ -90,12 +90,13 @@ pub(super) struct TaskRow<T> {
     claim_id: Option<Uuid>,
     dead_at: Option<T>,
     reason: Option<String>,
+    now: T,
 }
 
 impl<T: StoredTime> TaskRow<T> {
-    /// The task as it stands at `now`: what waits, and what is under a lease, is a matter of
-    /// the time.
-    pub(super) fn status(self, now: DateTime<Utc>) -> Result<TaskStatus, Error> {
+    /// The task as it stands now: what waits, and what is under a lease, is a matter of the time.
+    pub(super) fn status(self) -> Result<TaskStatus, Error> {
+        let now = self.now.time()?;
         let visible_at = self.visible_at.time()?;
         let dead_at = self.dead_at.map(StoredTime::time).transpose()?;
         let state = match (dead_at, self.claim_id) {
@@ -171,12 +172,14 @@ impl<T: StoredTime> TryFrom<AttemptRow<T>> for Attempt {
     }
 }
 
-/// The columns of [`WorkerRow`]; `$rest` begins at `WHERE` or `ORDER BY`.
+/// The columns of [`WorkerRow`], with `$now`; `$rest` begins at `WHERE` or `ORDER BY`.
 macro_rules! select_worker {
-    ($rest:literal) => {
+    ($now:literal, $rest:literal) => {
         concat!(
             "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at, \
-             sold, failed, processed, in_flight FROM workers ",
+             sold, failed, processed, in_flight, ",
+            $now,
+            " AS now FROM workers ",
             $rest
         )
     };
@@ -197,27 +200,36 @@ pub(super) struct WorkerRow<T> {
     failed: i64,
     processed: i64,
     in_flight: i64,
+    now: T,
 }
 
-impl<T: StoredTime> TryFrom<WorkerRow<T>> for Heartbeat {
+impl<T: StoredTime> TryFrom<WorkerRow<T>> for KnownWorker {
     type Error = Error;
 
     fn try_from(row: WorkerRow<T>) -> Result<Self, Error> {
-        Ok(Self {
+        let stopped_at = row.stopped_at.map(StoredTime::time).transpose()?;
+        let heartbeat_at = row.heartbeat_at.time()?;
+        let heartbeat = Heartbeat {
             id: row.id,
             host: row.host,
             pid: u32::try_from(row.pid).map_err(Error::corrupt)?,
             version: row.version,
             topics: topics(row.topics.split_whitespace())?,
-            started_at: row.started_at.time()?,
-            heartbeat_at: row.heartbeat_at.time()?,
-            stopped_at: row.stopped_at.map(StoredTime::time).transpose()?,
+            has_stopped: stopped_at.is_some(),
             counts: Counts {
                 sold: row.sold.unsigned_abs(),
                 failed: row.failed.unsigned_abs(),
                 processed: row.processed.unsigned_abs(),
                 in_flight: row.in_flight.unsigned_abs(),
             },
+        };
+        let silent_for = row.now.time()? - heartbeat_at;
+        Ok(Self {
+            heartbeat,
+            started_at: row.started_at.time()?,
+            heartbeat_at,
+            stopped_at,
+            silent_for: silent_for.to_std().unwrap_or_default(),
         })
     }
 }

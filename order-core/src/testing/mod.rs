@@ -9,12 +9,14 @@ mod postgres_server;
 mod process;
 mod redis_server;
 mod tcp_proxy;
+mod time;
 mod twin;
 
 pub use postgres_server::PostgresServer;
 pub use process::{Process, free_port};
 pub use redis_server::{RedisServer, RedisTime};
 pub use tcp_proxy::TcpProxy;
+pub use time::{PostgresTime, SqliteTime};
 pub use twin::Twin;
 
 /// Takes pieces off a product of a `SQLite` file without an entry in the books: what `verify`

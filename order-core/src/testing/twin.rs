@@ -11,14 +11,16 @@ mod tasks;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use self::queue::{Entry, TwinQueue};
+use super::conformance::Time;
 use crate::{
-    clock::Clock,
+    clock::{Clock, SystemClock},
     decide::Decision,
     domain::{
         AdjustmentId, Failure, FailureCode, IdempotencyKey, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder,
@@ -33,7 +35,7 @@ use crate::{
         Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
         ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
-    worker::Heartbeat,
+    worker::KnownWorker,
 };
 
 #[derive(Debug, Default)]
@@ -47,17 +49,37 @@ struct State {
     keys: Vec<HashedKey>,
     entries: BTreeMap<(Topic, OrderId), Entry>,
     attempts: BTreeMap<(OrderId, u32), Attempt>,
-    workers: BTreeMap<uuid::Uuid, Heartbeat>,
+    workers: BTreeMap<uuid::Uuid, KnownWorker>,
     paused: BTreeSet<Topic>,
+    /// When orders came, by the clock of the twin.
+    stored: BTreeMap<OrderId, DateTime<Utc>>,
+    /// How far the clock of the twin was moved.
+    ahead: TimeDelta,
 }
 
-/// A store in memory that loses everything with the process. For tests.
-#[derive(Debug, Default)]
+/// A store in memory that loses everything with the process. For tests. Its clock is the
+/// machine's until it is moved.
+#[derive(Clone, Debug, Default)]
 pub struct Twin {
     state: Arc<Mutex<State>>,
 }
 
+#[async_trait]
+impl Time for Twin {
+    async fn advance(&self, by: TimeDelta) {
+        self.state.lock().unwrap().ahead += by;
+    }
+}
+
 impl State {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + self.ahead
+    }
+
+    fn pending_for(&self, id: OrderId) -> Duration {
+        (self.now() - self.stored[&id]).to_std().unwrap()
+    }
+
     /// What a request with this key made, when one did that asked for the same.
     fn replay(
         &self,
@@ -180,6 +202,7 @@ impl State {
         let accepted = self.price(order)?;
         self.keep_key(order.key.as_ref(), asked, order.id.0);
         self.orders.insert(order.id, accepted.clone());
+        self.stored.insert(order.id, self.now());
         Ok(accepted)
     }
 
@@ -202,7 +225,7 @@ impl State {
                 self.keep_key(order.key.as_ref(), asked, order.id.0);
                 let placed = sold(placed);
                 self.orders.insert(order.id, placed.clone());
-                self.sold(order.id, order.created_at);
+                self.sold(order.id);
                 Ok(placed)
             })
             .collect();
@@ -225,7 +248,7 @@ impl State {
                 };
                 self.orders.insert(*id, order);
                 if decision.is_ok() {
-                    self.sold(*id, at);
+                    self.sold(*id);
                 }
                 (*id, decision)
             })
@@ -274,7 +297,7 @@ impl State {
                     product.version += 1;
                     product.updated_at = at;
                 }
-                self.unsold(id, at);
+                self.unsold(id);
             }
             status @ (OrderStatus::Failed | OrderStatus::Completed) => {
                 return Err(Error::OrderState { status });
@@ -544,19 +567,12 @@ impl OrderStore for Twin {
         }))
     }
 
-    async fn pending_before(
-        &self,
-        before: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error> {
+    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
         let state = self.state.lock().unwrap();
-        Ok(state
-            .orders
-            .values()
-            .filter(|order| order.status == OrderStatus::Pending && order.created_at < before)
-            .map(|order| order.id)
-            .take(limit)
-            .collect())
+        let mut pending = state.pending(Pick::Oldest(usize::MAX));
+        pending.retain(|id| state.pending_for(*id) >= age);
+        pending.truncate(limit);
+        Ok(pending)
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {
@@ -564,7 +580,7 @@ impl OrderStore for Twin {
         let pending = state.pending(Pick::Oldest(usize::MAX));
         Ok(Backlog {
             orders: pending.len() as u64,
-            oldest_at: pending.first().map(|id| state.orders[id].created_at),
+            oldest_age: pending.first().map(|id| state.pending_for(*id)),
         })
     }
 }
@@ -578,8 +594,8 @@ fn group_size(orders: usize, strategy: Strategy) -> usize {
 
 #[async_trait]
 impl Store for Twin {
-    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
-        Arc::new(TwinQueue::new(Arc::clone(&self.state), clock))
+    fn queue(&self) -> Arc<dyn OrderQueue> {
+        Arc::new(TwinQueue::new(Arc::clone(&self.state)))
     }
 
     async fn ping(&self) -> Result<(), Error> {

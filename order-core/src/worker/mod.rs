@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub(crate) use registry::REMEMBERED;
-pub use registry::{Counts, DEAD_AFTER, Heartbeat, WorkerState, WorkerStore};
+pub use registry::{Counts, DEAD_AFTER, Heartbeat, KnownWorker, WorkerState, WorkerStore};
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
@@ -144,14 +144,9 @@ impl Worker {
         clock: Arc<dyn Clock>,
         options: WorkerOptions,
     ) -> Self {
-        let sweeper = queue.as_ref().map(|queue| {
-            Sweeper::new(
-                Arc::clone(&store),
-                Arc::clone(queue),
-                Arc::clone(&clock),
-                options,
-            )
-        });
+        let sweeper = queue
+            .as_ref()
+            .map(|queue| Sweeper::new(Arc::clone(&store), Arc::clone(queue), options));
         let parts = Parts {
             id: IdGenerator::default().next(clock.now()),
             tally: Arc::default(),
@@ -161,13 +156,8 @@ impl Worker {
         let (store, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.clock));
         let tally = Arc::clone(&parts.tally);
         Self {
-            housekeeper: Housekeeper::new(Arc::clone(&store), Arc::clone(&clock)),
-            pulse: Pulse::new(
-                Arc::clone(&store),
-                Arc::clone(&clock),
-                parts.id,
-                Arc::clone(&tally),
-            ),
+            housekeeper: Housekeeper::new(Arc::clone(&store)),
+            pulse: Pulse::new(Arc::clone(&store), parts.id, Arc::clone(&tally)),
             source: Source::new(store, queue, clock, options, tally),
             tasks: None,
             sweeper,
@@ -258,7 +248,7 @@ impl Worker {
     /// The first that persists: what is not decided by then stays pending.
     pub async fn drain(&self, stop: &CancellationToken) -> Result<Decided, Error> {
         let topics = self.topics();
-        self.pulse.beat(&topics, None).await?;
+        self.pulse.beat(&topics, false).await?;
         let mut decided = Decided::default();
         if self.pulse.is_open(Topic::Validate) {
             let lanes = (0..self.options.lanes.max(1)).map(|_| self.drain_lane(stop));
@@ -269,8 +259,7 @@ impl Worker {
         {
             tasks.drain(&self.pulse, stop).await;
         }
-        let now = self.parts.clock.now();
-        self.pulse.beat(&topics, Some(now)).await?;
+        self.pulse.beat(&topics, true).await?;
         Ok(decided)
     }
 

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Heartbeat, tally::Tally};
-use crate::{clock::Clock, error::Error, queue::Topic, store::Store};
+use crate::{error::Error, queue::Topic, store::Store};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a worker that ends tries to tell so.
@@ -21,25 +20,16 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// Lets the work of a topic go on, or holds it.
 pub(super) struct Pulse {
     store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
     id: Uuid,
-    started_at: DateTime<Utc>,
     tally: Arc<Tally>,
     /// The topics that are worked on.
     open: watch::Sender<Vec<Topic>>,
 }
 
 impl Pulse {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        id: Uuid,
-        tally: Arc<Tally>,
-    ) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, id: Uuid, tally: Arc<Tally>) -> Self {
         Self {
-            started_at: clock.now(),
             store,
-            clock,
             id,
             tally,
             open: watch::Sender::default(),
@@ -52,21 +42,17 @@ impl Pulse {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while end.run_until_cancelled(ticks.tick()).await.is_some() {
             // Whoever ends does not wait for a database that is away.
-            if let Some(Err(error)) = end.run_until_cancelled(self.beat(topics, None)).await {
+            if let Some(Err(error)) = end.run_until_cancelled(self.beat(topics, false)).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "no heartbeat");
             }
         }
-        let last = self.beat(topics, Some(self.clock.now()));
+        let last = self.beat(topics, true);
         let _ = tokio::time::timeout(LAST_WORD, last).await;
     }
 
     /// Tells how it is, and hears what is paused.
-    pub(super) async fn beat(
-        &self,
-        topics: &[Topic],
-        stopped_at: Option<DateTime<Utc>>,
-    ) -> Result<(), Error> {
-        let paused = self.store.heartbeat(&self.now(topics, stopped_at)).await?;
+    pub(super) async fn beat(&self, topics: &[Topic], has_stopped: bool) -> Result<(), Error> {
+        let paused = self.store.heartbeat(&self.now(topics, has_stopped)).await?;
         let open: Vec<Topic> = Topic::ALL
             .into_iter()
             .filter(|topic| !paused.contains(topic))
@@ -90,16 +76,14 @@ impl Pulse {
         let _ = open.wait_for(|open| open.contains(&topic)).await;
     }
 
-    fn now(&self, topics: &[Topic], stopped_at: Option<DateTime<Utc>>) -> Heartbeat {
+    fn now(&self, topics: &[Topic], has_stopped: bool) -> Heartbeat {
         Heartbeat {
             id: self.id,
             host: host(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             topics: topics.to_vec(),
-            started_at: self.started_at,
-            heartbeat_at: self.clock.now(),
-            stopped_at,
+            has_stopped,
             counts: self.tally.counts(),
         }
     }

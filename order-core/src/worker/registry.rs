@@ -1,19 +1,21 @@
 //! Who works: each worker writes a line about itself once a second, and reads with it which
 //! topics are paused. Nobody needs to know of anybody for the work itself.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{error::Error, queue::Topic};
 
 /// After how long without a heartbeat a worker is taken for dead.
-pub const DEAD_AFTER: TimeDelta = TimeDelta::seconds(10);
+pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// How long a worker that ended is remembered.
-pub(crate) const REMEMBERED: TimeDelta = TimeDelta::days(1);
+pub(crate) const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// What a worker tells of itself.
+/// What a worker tells of itself. When, is what the store says, by its own clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Its id, new with each start.
@@ -26,14 +28,25 @@ pub struct Heartbeat {
     pub version: String,
     /// What it works on.
     pub topics: Vec<Topic>,
-    /// When it started.
+    /// Whether this is the last word of one that ends.
+    pub has_stopped: bool,
+    /// What it did since it started.
+    pub counts: Counts,
+}
+
+/// A worker as the store knows it. All times are by the clock of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownWorker {
+    /// What it told last.
+    pub heartbeat: Heartbeat,
+    /// When it told something for the first time.
     pub started_at: DateTime<Utc>,
     /// When it told this.
     pub heartbeat_at: DateTime<Utc>,
     /// When it ended, if it ended well.
     pub stopped_at: Option<DateTime<Utc>>,
-    /// What it did since it started.
-    pub counts: Counts,
+    /// How long ago it told this.
+    pub silent_for: Duration,
 }
 
 /// What a worker did since it started.
@@ -61,13 +74,13 @@ pub enum WorkerState {
     Stopped,
 }
 
-impl Heartbeat {
-    /// Whether it works, at `now`.
+impl KnownWorker {
+    /// Whether it works.
     #[must_use]
-    pub fn state(&self, now: DateTime<Utc>) -> WorkerState {
+    pub fn state(&self) -> WorkerState {
         if self.stopped_at.is_some() {
             WorkerState::Stopped
-        } else if now - self.heartbeat_at >= DEAD_AFTER {
+        } else if self.silent_for >= DEAD_AFTER {
             WorkerState::Dead
         } else {
             WorkerState::Alive
@@ -83,5 +96,5 @@ pub trait WorkerStore: Send + Sync {
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error>;
 
     /// What each worker told last, those that started last first.
-    async fn workers(&self) -> Result<Vec<Heartbeat>, Error>;
+    async fn workers(&self) -> Result<Vec<KnownWorker>, Error>;
 }

@@ -107,8 +107,7 @@ impl Source {
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 log_batch(&error);
-                let now = self.clock.now() + Duration::from_millis(1);
-                let ids = self.store.pending_before(now, batch).await?;
+                let ids = self.store.pending_for(Duration::ZERO, batch).await?;
                 let mut decided = Decided::default();
                 for id in &ids {
                     match self.decide(Pick::These(&[*id])).await {

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::WorkerOptions;
 use crate::{
-    clock::Clock,
     error::Error,
     metrics,
     queue::{OrderQueue, Topic},
@@ -21,7 +20,6 @@ const SWEEP_ORDERS: usize = 10_000;
 pub(super) struct Sweeper {
     store: Arc<dyn Store>,
     queue: Arc<dyn OrderQueue>,
-    clock: Arc<dyn Clock>,
     options: WorkerOptions,
 }
 
@@ -29,13 +27,11 @@ impl Sweeper {
     pub(super) fn new(
         store: Arc<dyn Store>,
         queue: Arc<dyn OrderQueue>,
-        clock: Arc<dyn Clock>,
         options: WorkerOptions,
     ) -> Self {
         Self {
             store,
             queue,
-            clock,
             options,
         }
     }
@@ -57,8 +53,8 @@ impl Sweeper {
 
     /// Offers what was accepted too long ago and is still pending; how many those are.
     async fn sweep(&self) -> Result<usize, Error> {
-        let before = self.clock.now() - self.options.sweep_age;
-        let orders = self.store.pending_before(before, SWEEP_ORDERS).await?;
+        let age = self.options.sweep_age;
+        let orders = self.store.pending_for(age, SWEEP_ORDERS).await?;
         if !orders.is_empty() {
             self.queue.push(Topic::Validate, &orders).await?;
             metrics::swept(orders.len());

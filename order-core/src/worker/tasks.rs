@@ -4,11 +4,10 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug_span};
@@ -20,7 +19,9 @@ use crate::{
     domain::{IdGenerator, OrderStatus},
     error::Error,
     metrics,
-    process::{Claim, Claimed, Ended, Ending, ProcessError, Processing, Task, TaskKind},
+    process::{
+        Claim, Claimed, Ended, Ending, ProcessError, ProcessOptions, Processing, Task, TaskKind,
+    },
     queue::{Lease, Topic},
     store::Store,
     trace,
@@ -112,11 +113,13 @@ impl Tasks {
             let Some(Some(place)) = stop.run_until_cancelled(ready).await else {
                 return;
             };
+            // The lease begins in the database after this, and so does not end before it.
+            let since = Instant::now();
             let pause = match self.claim(until).await {
                 Ok(claimed) if claimed.is_empty() && until == Until::NothingIsDue => return,
                 Ok(claimed) if claimed.is_empty() => self.processing.options.idle_poll,
                 Ok(claimed) => {
-                    self.begin(claimed, place, &reports);
+                    self.begin(claimed, since, place, &reports);
                     continue;
                 }
                 Err(error) => {
@@ -135,17 +138,15 @@ impl Tasks {
 
     /// Claims one task for the place that was taken, and one for each that is free besides.
     async fn claim(&self, until: Until) -> Result<Vec<Claimed>, Error> {
-        let at = self.clock.now();
         let delay = match until {
             Until::Stopped => self.processing.options.delay,
             Until::NothingIsDue => Duration::ZERO,
         };
         let claim = Claim {
-            id: self.claim_ids.next(at),
+            id: self.claim_ids.next(self.clock.now()),
             worker_id: self.worker_id,
             max: self.places.available_permits() + 1,
-            due: at - delay,
-            at,
+            delay,
             lease: self.processing.options.lease(),
         };
         self.store.claim_tasks(&claim).await
@@ -154,6 +155,7 @@ impl Tasks {
     fn begin(
         &self,
         claimed: Vec<Claimed>,
+        since: Instant,
         first: OwnedSemaphorePermit,
         reports: &mpsc::Sender<Report>,
     ) {
@@ -165,12 +167,7 @@ impl Tasks {
             self.tally.began();
             metrics::task_began();
             let span = span(&claimed);
-            let attempt = attempt(
-                claimed,
-                self.processing.clone(),
-                Arc::clone(&self.clock),
-                self.worker_id,
-            );
+            let attempt = attempt(claimed, since, self.processing.clone(), self.worker_id);
             let reports = reports.clone();
             tokio::spawn(async move {
                 // Each report has its place in the channel; who reads them is there until the
@@ -223,22 +220,22 @@ fn span(claimed: &Claimed) -> Span {
     span
 }
 
-/// Makes one attempt, and tells how it ended.
+/// Makes one attempt at what was claimed after `since`, and tells how it ended.
 async fn attempt(
     claimed: Claimed,
+    since: Instant,
     processing: Processing,
-    clock: Arc<dyn Clock>,
     worker_id: Uuid,
 ) -> Ended {
-    let started_at = clock.now();
-    let ending = match make(&claimed, &processing).await {
+    let begun = Instant::now();
+    let ending = match make(&claimed, since, &processing).await {
         Ok(()) => Ending::Done,
-        Err(failure) => failure.ending(&claimed, &processing, clock.now()),
+        Err(failure) => failure.ending(&claimed, &processing),
     };
     if let Some(error) = Some(&ending).and_then(given_up) {
         tracing::error!(error, order = %claimed.lease.order_id, "task is given up");
     }
-    claimed.ended(worker_id, [started_at, clock.now()], ending)
+    claimed.ended(worker_id, begun.elapsed(), ending)
 }
 
 fn given_up(ending: &Ending) -> Option<&str> {
@@ -257,7 +254,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn ending(self, claimed: &Claimed, processing: &Processing, now: DateTime<Utc>) -> Ending {
+    fn ending(self, claimed: &Claimed, processing: &Processing) -> Ending {
         let options = &processing.options;
         match self {
             Self::Exhausted => Ending::Exhausted(format!(
@@ -273,13 +270,13 @@ impl Failure {
             Self::Failed(ProcessError::Retry { reason, after }) => {
                 let usual = options.retry_delay(claimed.lease.attempts);
                 let delay = after.map_or(usual, |after| after.max(usual));
-                Ending::Retry(now + delay.min(options.max_delay), reason)
+                Ending::Retry(delay.min(options.max_delay), reason)
             }
         }
     }
 }
 
-async fn make(claimed: &Claimed, processing: &Processing) -> Result<(), Failure> {
+async fn make(claimed: &Claimed, since: Instant, processing: &Processing) -> Result<(), Failure> {
     if claimed.lease.attempts > processing.options.max_attempts {
         return Err(Failure::Exhausted);
     }
@@ -293,7 +290,7 @@ async fn make(claimed: &Claimed, processing: &Processing) -> Result<(), Failure>
             TaskKind::Compensate => processor.compensate(&task).await,
         }
     };
-    let limit = processing.options.timeout;
+    let limit = limit(since, &processing.options).map_err(Failure::Failed)?;
     let ended = timeout(limit, AssertUnwindSafe(attempt).catch_unwind()).await;
     let result = match ended {
         Ok(Ok(result)) => result,
@@ -301,6 +298,18 @@ async fn make(claimed: &Claimed, processing: &Processing) -> Result<(), Failure>
         Err(_) => Err(ProcessError::retry(format!("took longer than {limit:?}"))),
     };
     result.map_err(Failure::Failed)
+}
+
+/// How long an attempt may take: no longer than its lease holds, by the monotonic clock of this
+/// process. An answer to the claim that was long under way has used up some of that.
+fn limit(since: Instant, options: &ProcessOptions) -> Result<Duration, ProcessError> {
+    let left = options.lease().saturating_sub(since.elapsed());
+    if left.is_zero() {
+        return Err(ProcessError::retry(
+            "the lease ran out before the attempt could begin",
+        ));
+    }
+    Ok(options.timeout.min(left))
 }
 
 /// What there is to do; nothing, when the order was cancelled just after the claim: then its

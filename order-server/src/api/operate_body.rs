@@ -3,8 +3,8 @@
 use order_core::{
     process::{Attempt, TaskHistory, TaskId, TaskKind, TaskState, TaskStatus},
     queue::Topic,
-    service::{DeadEntry, TopicStats, WorkerView},
-    worker::WorkerState,
+    service::{DeadEntry, TopicStats},
+    worker::{KnownWorker, WorkerState},
 };
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
@@ -149,8 +149,10 @@ pub(super) struct WorkerBody {
     in_flight: u64,
 }
 
-impl From<WorkerView> for WorkerBody {
-    fn from(WorkerView { heartbeat, state }: WorkerView) -> Self {
+impl From<KnownWorker> for WorkerBody {
+    fn from(worker: KnownWorker) -> Self {
+        let state = worker.state();
+        let heartbeat = worker.heartbeat;
         let counts = heartbeat.counts;
         Self {
             id: heartbeat.id,
@@ -163,9 +165,9 @@ impl From<WorkerView> for WorkerBody {
                 WorkerState::Dead => WorkerStateName::Dead,
                 WorkerState::Stopped => WorkerStateName::Stopped,
             },
-            started_at: heartbeat.started_at,
-            heartbeat_at: heartbeat.heartbeat_at,
-            stopped_at: heartbeat.stopped_at,
+            started_at: worker.started_at,
+            heartbeat_at: worker.heartbeat_at,
+            stopped_at: worker.stopped_at,
             decided: counts.sold + counts.failed,
             sold: counts.sold,
             failed: counts.failed,

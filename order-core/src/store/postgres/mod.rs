@@ -39,7 +39,6 @@ use super::{Imbalance, PoolStats, Store};
 use tokio::sync::Mutex;
 
 use crate::{
-    clock::Clock,
     domain::ProductId,
     error::Error,
     queue::{OrderQueue, PostgresQueue},
@@ -142,8 +141,8 @@ impl PostgresStore {
 
     /// The queue with leases that this database can be.
     #[must_use]
-    pub fn queue(&self, clock: Arc<dyn Clock>) -> PostgresQueue {
-        PostgresQueue::over(self.connections.clone(), clock)
+    pub fn queue(&self) -> PostgresQueue {
+        PostgresQueue::over(self.connections.clone())
     }
 
     /// The connections, for what the traits do not offer.
@@ -155,8 +154,8 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
-        Arc::new(self.queue(clock))
+    fn queue(&self) -> Arc<dyn OrderQueue> {
+        Arc::new(self.queue())
     }
 
     async fn ping(&self) -> Result<(), Error> {

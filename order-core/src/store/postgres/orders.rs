@@ -1,5 +1,7 @@
 //! Orders: the trait's methods, reading, and cancelling.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
@@ -26,7 +28,7 @@ use crate::{
         plan,
         progress_rows::{ProgressRow, select_progress},
         retry::{Retry, with_retry},
-        rows::{self, order_columns, product_columns, select_order},
+        rows::{self, age, order_columns, product_columns, select_order, span_micros},
         strategy,
     },
 };
@@ -77,18 +79,23 @@ impl OrderStore for PostgresStore {
         with_retry!(retry => self.cancel_once(id, at, key, &retry))
     }
 
-    async fn pending_before(
-        &self,
-        before: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error> {
-        with_retry!(_retry => self.pending_before_once(before, limit))
+    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
+        with_retry!(_retry => self.pending_for_once(age, limit))
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {
         with_retry!(_retry => self.backlog_once())
     }
 }
+
+/// For how many microseconds an order has been pending.
+macro_rules! pending_for_us {
+    () => {
+        "CAST(date_part('epoch', clock_timestamp() - coalesce(stored_at, created_at)) * 1000000
+              AS bigint)"
+    };
+}
+pub(super) use pending_for_us;
 
 const CANCEL: &str = "
     WITH cancelled AS (
@@ -134,15 +141,14 @@ impl PostgresStore {
         ))
     }
 
-    async fn pending_before_once(
-        &self,
-        before: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error> {
+    async fn pending_for_once(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
         let ids: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM orders WHERE status = 'pending' AND created_at < $1 ORDER BY id LIMIT $2",
+            "SELECT id FROM orders
+             WHERE status = 'pending' AND coalesce(stored_at, created_at)
+                   <= (SELECT clock_timestamp() - $1::bigint * interval '1 microsecond')
+             ORDER BY id LIMIT $2",
         )
-        .bind(before)
+        .bind(span_micros(age))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
@@ -150,16 +156,19 @@ impl PostgresStore {
     }
 
     async fn backlog_once(&self) -> Result<Backlog, Error> {
-        let (orders, oldest_at): (i64, Option<DateTime<Utc>>) = sqlx::query_as(
+        let (orders, oldest_us): (i64, Option<i64>) = sqlx::query_as(concat!(
             "SELECT (SELECT count(*) FROM (SELECT FROM orders WHERE status <= 'pending' LIMIT $1) o),
-                    (SELECT created_at FROM orders WHERE status <= 'pending'
-                     ORDER BY status, id LIMIT 1)",
-        )
+                    (SELECT ",
+            pending_for_us!(),
+            " FROM orders WHERE status <= 'pending' ORDER BY status, id LIMIT 1)"
+        ))
         .bind(i64::from(MAX_COUNTED))
         .fetch_one(&mut *self.connections.acquire().await?)
         .await?;
-        let orders = orders.unsigned_abs();
-        Ok(Backlog { orders, oldest_at })
+        Ok(Backlog {
+            orders: orders.unsigned_abs(),
+            oldest_age: oldest_us.map(age),
+        })
     }
 
     /// Made again after a commit in doubt, it finds the order cancelled and answers that.
@@ -192,7 +201,7 @@ impl PostgresStore {
         let was_sold = order.gives_back_when_cancelled();
         let mut changed = Vec::new();
         if was_sold {
-            cancel_task(&mut tx, &order, at).await?;
+            cancel_task(&mut tx, &order).await?;
             changed = give_back(&mut tx, &order, at).await?;
         }
         let order = order.cancelled(at)?;

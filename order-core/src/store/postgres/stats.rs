@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::{PostgresStore, orders::pending_for_us};
 use crate::{
     domain::{OrderId, Product},
     error::Error,
@@ -15,7 +15,7 @@ use crate::{
     store::{
         retry::with_retry,
         rows::{self, product_columns},
-        stats_rows::{self, HOT_LINES, TallyRow, ages, span, sums, window_secs},
+        stats_rows::{self, HOT_LINES, TallyRow, ages, later, span, sums, window_secs},
     },
 };
 
@@ -50,8 +50,12 @@ const FOLD: &str = concat!(
      SELECT count(*) FROM gone"
 );
 
-const OLDEST_PENDING: &str = "SELECT id, created_at FROM orders
-     WHERE status <= 'pending' AND (status, id) > ('pending', $1) ORDER BY status, id LIMIT 1";
+const OLDEST_PENDING: &str = concat!(
+    "SELECT id, ",
+    pending_for_us!(),
+    " FROM orders
+     WHERE status <= 'pending' AND (status, id) > ('pending', $1) ORDER BY status, id LIMIT 1"
+);
 
 const WAITS: &str = "SELECT created_at, decided_at
      FROM (SELECT created_at, decided_at FROM orders WHERE id < $1 ORDER BY id DESC LIMIT $2) newest
@@ -79,8 +83,8 @@ impl StatsStore for PostgresStore {
         with_retry!(_retry => self.tallies_once(window))
     }
 
-    async fn fold_tallies(&self, at: DateTime<Utc>) -> Result<u64, Error> {
-        with_retry!(_retry => self.fold_tallies_once(at))
+    async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error> {
+        with_retry!(_retry => self.fold_tallies_once(ahead))
     }
 
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
@@ -105,7 +109,11 @@ impl PostgresStore {
         stats_rows::tallies(&rows)
     }
 
-    async fn fold_tallies_once(&self, at: DateTime<Utc>) -> Result<u64, Error> {
+    async fn fold_tallies_once(&self, ahead: Duration) -> Result<u64, Error> {
+        let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+            .fetch_one(&mut *self.connections.acquire().await?)
+            .await?;
+        let at = later(now, ahead);
         let [detailed, minutes, hours] = ages(at);
         let folded: i64 = sqlx::query_scalar(FOLD)
             .bind(at.timestamp())
@@ -119,11 +127,11 @@ impl PostgresStore {
 
     /// Begins where claims begin: what lies behind is looked at by them, now and then.
     async fn oldest_pending_once(&self) -> Result<Option<Waiting>, Error> {
-        let row: Option<(Uuid, DateTime<Utc>)> = sqlx::query_as(OLDEST_PENDING)
+        let row: Option<(Uuid, i64)> = sqlx::query_as(OLDEST_PENDING)
             .bind(self.frontier.after())
             .fetch_optional(&mut *self.connections.acquire().await?)
             .await?;
-        stats_rows::waiting(row)
+        Ok(row.map(stats_rows::waiting))
     }
 
     async fn waits_once(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error> {

@@ -2,69 +2,76 @@
 //!
 //! A statement that sells writes one row for all that it sold: what it costs to give a thousand
 //! orders their tasks is not paid while their product is locked. Before each claim, the rows that
-//! are older than what it would take are unpacked into entries, in a statement of their own. A
+//! are older than what it would take are unpacked into entries, in a statement of their own. How
+//! old they are, the clock of the database says, whatever that of the seller says. A
 //! task is in one of the two places in every snapshot, and counted once.
 //!
 //! A row is locked by whoever unpacks it, and by whoever takes the task of a cancelled order out
 //! of it. The first skips what the second holds; the second waits, and finds the entry.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{PostgresStore, due::Due};
-use crate::{domain::OrderId, error::Error, process::Claim};
+use crate::{domain::OrderId, error::Error, process::Claim, store::span_micros};
 
-/// Unpacks the oldest rows from `$1` to `$2`: as many as hold `$3` tasks, or all there are; none
-/// that is younger than the `$3` entries, from `$4` on, that have their turn before it.
+/// Unpacks the oldest rows from `$1` to `$2` microseconds ago: as many as hold `$3` tasks, or all
+/// there are; none that is younger than the `$3` entries, from `$4` on, that have their turn before it.
 ///
 /// A task that is an entry already was put there by somebody past this system: it stays.
 const UNPACK: &str = "
-    WITH entries AS MATERIALIZED (
+    WITH clock AS MATERIALIZED (
+        SELECT clock_timestamp() - $2::bigint * interval '1 microsecond' AS due),
+    entries AS MATERIALIZED (
         SELECT visible_at AS until FROM queue_entries
-        WHERE topic = 'process' AND dead_at IS NULL AND visible_at BETWEEN $4 AND $2
+        WHERE topic = 'process' AND dead_at IS NULL
+          AND visible_at BETWEEN $4 AND (SELECT due FROM clock)
         ORDER BY visible_at OFFSET $3 - 1 LIMIT 1),
     oldest AS (
-        SELECT sum(tasks) OVER (ORDER BY sold_at ROWS UNBOUNDED PRECEDING) - tasks AS before
-        FROM (SELECT sold_at, tasks FROM task_batches
-              WHERE sold_at BETWEEN $1 AND coalesce((SELECT until FROM entries), $2)
-              ORDER BY sold_at LIMIT $3) AS batches),
+        SELECT sum(tasks) OVER (ORDER BY due_at ROWS UNBOUNDED PRECEDING) - tasks AS before
+        FROM (SELECT due_at, tasks FROM task_batches
+              WHERE due_at BETWEEN $1 AND (
+                  SELECT coalesce((SELECT until FROM entries), due) FROM clock)
+              ORDER BY due_at LIMIT $3) AS batches),
     due AS MATERIALIZED (
-        SELECT id, sold_at, order_ids, tasks FROM task_batches
-        WHERE sold_at BETWEEN $1 AND coalesce((SELECT until FROM entries), $2)
+        SELECT id, due_at, order_ids, tasks FROM task_batches
+        WHERE due_at BETWEEN $1 AND (
+            SELECT coalesce((SELECT until FROM entries), due) FROM clock)
           AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = 'process')
-        ORDER BY sold_at LIMIT (SELECT count(*) FROM oldest WHERE before < $3)
+        ORDER BY due_at LIMIT (SELECT count(*) FROM oldest WHERE before < $3)
         FOR UPDATE SKIP LOCKED),
     gone AS (DELETE FROM task_batches WHERE id = ANY(ARRAY(SELECT id FROM due))),
     unpacked AS (
         INSERT INTO queue_entries (topic, order_id, visible_at)
-        SELECT 'process', order_id, sold_at FROM due, unnest(order_ids) AS order_id
+        SELECT 'process', order_id, due_at FROM due, unnest(order_ids) AS order_id
         ON CONFLICT DO NOTHING)
-    SELECT max(sold_at) AS last,
+    SELECT max(due_at) AS last,
            coalesce(sum(tasks), 0) >= $3 OR EXISTS (SELECT FROM entries) AS is_enough FROM due";
 
 /// What was unpacked.
 #[derive(sqlx::FromRow)]
 pub(crate) struct Unpacked {
-    /// When the last of them was sold.
+    /// When the last of them came.
     last: Option<DateTime<Utc>>,
     /// Whether there are as many entries now as were asked for.
     is_enough: bool,
 }
 
 /// Sees to it that the tasks that a claim of so many would take are entries: those that were
-/// sold from `from` to `due`, in their order with the entries that are due from `entries_from` on.
+/// came after `from` and at least `delay` ago, in their order with the entries that are due from
+/// `entries_from` on.
 pub(crate) async fn unpack(
     connection: &mut PgConnection,
     from: DateTime<Utc>,
-    due: DateTime<Utc>,
+    delay: Duration,
     tasks: usize,
     entries_from: DateTime<Utc>,
 ) -> Result<Unpacked, Error> {
     let query = sqlx::query_as(UNPACK)
         .bind(from)
-        .bind(due)
+        .bind(span_micros(delay))
         .bind(i64::try_from(tasks.max(1)).unwrap_or(i64::MAX))
         .bind(entries_from);
     Ok(query.fetch_one(connection).await?)
@@ -93,7 +100,7 @@ impl PostgresStore {
         from: DateTime<Utc>,
     ) -> Result<bool, Error> {
         let (began, entries_from) = (Instant::now(), self.due.from());
-        let unpacked = unpack(connection, from, claim.due, claim.max, entries_from).await?;
+        let unpacked = unpack(connection, from, claim.delay, claim.max, entries_from).await?;
         let Unpacked { last, is_enough } = unpacked;
         self.packed.claimed(from, began, last, is_enough);
         Ok(is_enough || last.is_some())

@@ -21,6 +21,7 @@ use crate::{
     store::{
         error::on_commit,
         retry::with_retry,
+        rows::span_micros,
         task_rows::{
             self, Asked, ClaimedRow, claimed, lease_ran_out, select_attempts, select_task, storable,
         },
@@ -30,11 +31,15 @@ use crate::{
 type TaskRow = task_rows::TaskRow<DateTime<Utc>>;
 type AttemptRow = task_rows::AttemptRow<DateTime<Utc>>;
 
-/// The order of the rows is one that only the index of what is due has.
+/// The order of the rows is one that only the index of what is due has. The clock is asked once:
+/// what it says is the end of a range in that index, and where the leases begin.
 const CLAIM: &str = concat!(
-    "WITH due AS MATERIALIZED (
+    "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+     due AS MATERIALIZED (
          SELECT order_id, runs, visible_at, claim_id, worker_id, claimed_at FROM queue_entries
-         WHERE topic = 'process' AND dead_at IS NULL AND visible_at BETWEEN $1 AND $2
+         WHERE topic = 'process' AND dead_at IS NULL
+           AND visible_at
+               BETWEEN $1 AND (SELECT now - $2::bigint * interval '1 microsecond' FROM clock)
            AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = 'process')
          ORDER BY visible_at LIMIT $3 FOR UPDATE SKIP LOCKED),
      lapsed AS (
@@ -44,8 +49,9 @@ const CLAIM: &str = concat!(
     "    FROM due WHERE claim_id IS NOT NULL ON CONFLICT DO NOTHING),
      claimed AS (
          UPDATE queue_entries
-         SET attempts = attempts + 1, runs = runs + 1, visible_at = $4, claim_id = $5,
-             worker_id = $6, claimed_at = $7
+         SET attempts = attempts + 1, runs = runs + 1, claim_id = $5, worker_id = $6,
+             claimed_at = (SELECT now FROM clock),
+             visible_at = (SELECT now + $4::bigint * interval '1 microsecond' FROM clock)
          WHERE topic = 'process' AND order_id = ANY(ARRAY(SELECT order_id FROM due))
          RETURNING order_id, attempts, runs, compensates)
      SELECT claimed.*, (SELECT max(visible_at) FROM due) AS last FROM claimed"
@@ -62,10 +68,12 @@ const NOT_DONE: &str = "
     UPDATE queue_entries
     SET claim_id = NULL,
         visible_at = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
-            THEN coalesce(($2::jsonb -> order_id::text ->> 'retry_at')::timestamptz, visible_at)
-            ELSE $3 END,
+            THEN coalesce(clock_timestamp() + ($2::jsonb -> order_id::text ->> 'retry_us')::bigint
+                              * interval '1 microsecond', visible_at)
+            ELSE clock_timestamp() END,
         dead_at = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
-            AND $2::jsonb -> order_id::text ->> 'reason' IS NOT NULL THEN $3 END,
+            AND $2::jsonb -> order_id::text ->> 'reason' IS NOT NULL
+            THEN clock_timestamp() END,
         reason = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
             THEN $2::jsonb -> order_id::text ->> 'reason' END,
         attempts = attempts - CASE WHEN attempts > 0
@@ -85,14 +93,17 @@ const COMPLETE: &str = "
 
 const KEEP_ATTEMPTS: &str = "
     INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
-    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::timestamptz[],
-                         $5::timestamptz[], $6::text[])
+    SELECT ended.id, ended.run, ended.worker, now - ended.took_us * interval '1 microsecond', now,
+           ended.error
+    FROM (SELECT clock_timestamp() AS now) AS clock,
+         unnest($1::uuid[], $2::integer[], $3::uuid[], $4::bigint[], $5::text[])
+             AS ended (id, run, worker, took_us, error)
     ON CONFLICT DO NOTHING";
 
 /// Not of an order whose task is still packed: it could not be there sooner.
 const PUT: &str = "
     INSERT INTO queue_entries (topic, order_id, visible_at, runs)
-    SELECT 'process', $1, $2,
+    SELECT 'process', $1, clock_timestamp(),
            coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0)
     WHERE NOT EXISTS (SELECT FROM orders,
                           LATERAL (SELECT order_ids FROM task_batches
@@ -102,10 +113,13 @@ const PUT: &str = "
 
 /// An entry, or a task that is still packed: one snapshot has it in one of the two places.
 const TASK: &str = concat!(
-    select_task!("WHERE topic = 'process' AND order_id = $1"),
+    select_task!(
+        "clock_timestamp()",
+        "WHERE topic = 'process' AND order_id = $1"
+    ),
     " UNION ALL
-     SELECT orders.id, 0, false, sold_at, NULL, NULL, NULL
-     FROM orders, LATERAL (SELECT sold_at, order_ids FROM task_batches
+     SELECT orders.id, 0, false, due_at, NULL, NULL, NULL, clock_timestamp()
+     FROM orders, LATERAL (SELECT due_at, order_ids FROM task_batches
                            WHERE sold_at = orders.decided_at OFFSET 0) packed
      WHERE orders.id = $1 AND $1 = ANY(order_ids) LIMIT 1"
 );
@@ -115,7 +129,8 @@ const HURRY: &str = "
     UPDATE queue_entries
     SET attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END, dead_at = NULL,
         reason = NULL,
-        visible_at = CASE WHEN claim_id IS NULL THEN least(visible_at, $2) ELSE visible_at END
+        visible_at = CASE WHEN claim_id IS NULL THEN least(visible_at, clock_timestamp())
+                          ELSE visible_at END
     WHERE topic = 'process' AND order_id = $1";
 
 #[async_trait]
@@ -137,16 +152,12 @@ impl TaskStore for PostgresStore {
         with_retry!(_retry => self.end_tasks_once(ended, at))
     }
 
-    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
-        with_retry!(_retry => self.put_task_once(id, at))
+    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
+        with_retry!(_retry => self.put_task_once(id))
     }
 
-    async fn task_history(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskHistory>, Error> {
-        with_retry!(_retry => self.task_history_once(id, at))
+    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
+        with_retry!(_retry => self.task_history_once(id))
     }
 }
 
@@ -173,12 +184,11 @@ impl PostgresStore {
         let began = Instant::now();
         let rows: Vec<DueRow> = sqlx::query_as(CLAIM)
             .bind(from)
-            .bind(claim.due)
+            .bind(span_micros(claim.delay))
             .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
-            .bind(claim.at + claim.lease)
+            .bind(span_micros(claim.lease))
             .bind(claim.id)
             .bind(claim.worker_id)
-            .bind(claim.at)
             .fetch_all(connection)
             .await?;
         let last = rows.first().map(|row| row.last);
@@ -214,7 +224,6 @@ impl PostgresStore {
             sqlx::query(NOT_DONE)
                 .bind(all)
                 .bind(endings)
-                .bind(at)
                 .execute(&mut *tx)
                 .await?;
         }
@@ -223,11 +232,7 @@ impl PostgresStore {
         Ok(completed)
     }
 
-    async fn put_task_once(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskStatus>, Error> {
+    async fn put_task_once(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
         let mut connection = self.connections.acquire().await?;
         let mut tx = connection.begin().await?;
         let status: Option<String> =
@@ -243,13 +248,9 @@ impl PostgresStore {
             Asked::Cancelled => &[HURRY],
         };
         for step in steps {
-            sqlx::query(*step)
-                .bind(id.0)
-                .bind(at)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(*step).bind(id.0).execute(&mut *tx).await?;
         }
-        let task = task(&mut tx, id, at).await?;
+        let task = task(&mut tx, id).await?;
         tx.commit().await.map_err(on_commit)?;
         let cancelled = Error::OrderState {
             status: crate::domain::OrderStatus::Cancelled,
@@ -257,11 +258,7 @@ impl PostgresStore {
         task.ok_or(cancelled).map(Some)
     }
 
-    async fn task_history_once(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskHistory>, Error> {
+    async fn task_history_once(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
         let mut connection = self.connections.acquire().await?;
         let found: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM orders WHERE id = $1)")
             .bind(id.0)
@@ -279,7 +276,7 @@ impl PostgresStore {
             rows.into_iter().map(Attempt::try_from).collect();
         Ok(Some(TaskHistory {
             attempts: attempts?,
-            task: task(&mut connection, id, at).await?,
+            task: task(&mut connection, id).await?,
         }))
     }
 }
@@ -295,33 +292,24 @@ struct DueRow {
 /// Turns the task of an order that is being cancelled, whose row is locked: one that nobody
 /// claimed goes; of any other, what was done is to be undone. An attempt that is under way keeps
 /// its lease. Packed ones first: one that is unpacked meanwhile is an entry by then.
-pub(super) async fn cancel_task(
-    connection: &mut PgConnection,
-    order: &Order,
-    at: DateTime<Utc>,
-) -> Result<(), Error> {
+pub(super) async fn cancel_task(connection: &mut PgConnection, order: &Order) -> Result<(), Error> {
     const GO: &str = "DELETE FROM queue_entries
          WHERE topic = 'process' AND order_id = $1 AND runs = 0";
     const TURN: &str = "UPDATE queue_entries
          SET compensates = true, attempts = 0, dead_at = NULL, reason = NULL,
-             visible_at = CASE WHEN claim_id IS NULL THEN $2 ELSE visible_at END
+             visible_at = CASE WHEN claim_id IS NULL THEN clock_timestamp() ELSE visible_at END
          WHERE topic = 'process' AND order_id = $1";
     let id = order.id;
     take_out(connection, id, order.decided_at).await?;
     sqlx::query(GO).bind(id.0).execute(&mut *connection).await?;
-    let turn = sqlx::query(TURN).bind(id.0).bind(at);
-    turn.execute(connection).await?;
+    sqlx::query(TURN).bind(id.0).execute(connection).await?;
     Ok(())
 }
 
-async fn task(
-    connection: &mut PgConnection,
-    id: OrderId,
-    at: DateTime<Utc>,
-) -> Result<Option<TaskStatus>, Error> {
+async fn task(connection: &mut PgConnection, id: OrderId) -> Result<Option<TaskStatus>, Error> {
     let query = sqlx::query_as(TASK).bind(id.0);
     let row: Option<TaskRow> = query.fetch_optional(connection).await?;
-    row.map(|row| row.status(at)).transpose()
+    row.map(TaskRow::status).transpose()
 }
 
 /// Takes what is done off the queue; how many those were.
@@ -342,15 +330,15 @@ type Endings = Json<HashMap<Uuid, serde_json::Value>>;
 
 fn endings(ended: &[Ended]) -> Endings {
     let ending = |ended: &Ended| {
-        let (retry_at, reason) = match &ended.ending {
+        let (retry_us, reason) = match &ended.ending {
             Ending::Done => (None, None),
-            Ending::Retry(at, _) => (Some(*at), None),
+            Ending::Retry(delay, _) => (Some(span_micros(*delay)), None),
             Ending::Dead(reason) | Ending::Exhausted(reason) => (None, Some(storable(reason))),
         };
         let ending = json!({
             "claim_id": ended.lease.claim_id,
             "compensates": ended.kind.compensates(),
-            "retry_at": retry_at,
+            "retry_us": retry_us,
             "reason": reason,
             "not_made": matches!(ended.ending, Ending::Exhausted(_)),
         });
@@ -371,13 +359,13 @@ async fn keep_attempts(connection: &mut PgConnection, ended: &[Ended]) -> Result
         .iter()
         .map(|(ended, _)| i32::try_from(ended.run).unwrap_or(i32::MAX));
     let orders = failed.iter().map(|(ended, _)| ended.lease.order_id.0);
+    let took = failed.iter().map(|(ended, _)| span_micros(ended.took));
     let errors = failed.iter().map(|(_, error)| storable(error));
     sqlx::query(KEEP_ATTEMPTS)
         .bind(orders.collect::<Vec<Uuid>>())
         .bind(runs.collect::<Vec<i32>>())
         .bind(failed.iter().map(|(e, _)| e.worker_id).collect::<Vec<_>>())
-        .bind(failed.iter().map(|(e, _)| e.started_at).collect::<Vec<_>>())
-        .bind(failed.iter().map(|(e, _)| e.ended_at).collect::<Vec<_>>())
+        .bind(took.collect::<Vec<i64>>())
         .bind(errors.collect::<Vec<String>>())
         .execute(connection)
         .await?;

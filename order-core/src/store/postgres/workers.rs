@@ -9,9 +9,10 @@ use crate::{
     queue::Topic,
     store::{
         retry::with_retry,
+        rows::span_micros,
         task_rows::{self, names, select_worker, stored, topics},
     },
-    worker::{Heartbeat, REMEMBERED, WorkerStore},
+    worker::{Heartbeat, KnownWorker, REMEMBERED, WorkerStore},
 };
 
 type WorkerRow = task_rows::WorkerRow<DateTime<Utc>>;
@@ -22,7 +23,7 @@ impl WorkerStore for PostgresStore {
         with_retry!(_retry => self.heartbeat_once(beat))
     }
 
-    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+    async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
         with_retry!(_retry => self.workers_once())
     }
 }
@@ -33,15 +34,19 @@ impl PostgresStore {
         let paused: Vec<String> = sqlx::query_scalar(
             "WITH forgotten AS (
                  DELETE FROM workers WHERE id = ANY(ARRAY(
-                     SELECT id FROM workers WHERE heartbeat_at < $13 AND id <> $1
+                     SELECT id FROM workers
+                     WHERE heartbeat_at < clock_timestamp() - $11::bigint * interval '1 microsecond'
+                       AND id <> $1
                      FOR UPDATE SKIP LOCKED))),
              told AS (
                  INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
                                       stopped_at, sold, failed, processed, in_flight)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 SELECT $1, $2, $3, $4, $5, now, now, CASE WHEN $6 THEN now END, $7, $8, $9, $10
+                 FROM (SELECT clock_timestamp() AS now) AS clock
                  ON CONFLICT (id) DO UPDATE
-                 SET heartbeat_at = $7, stopped_at = $8, sold = $9, failed = $10,
-                     processed = $11, in_flight = $12)
+                 SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
+                     sold = excluded.sold, failed = excluded.failed,
+                     processed = excluded.processed, in_flight = excluded.in_flight)
              SELECT topic FROM queue_pauses ORDER BY topic",
         )
         .bind(beat.id)
@@ -49,23 +54,22 @@ impl PostgresStore {
         .bind(i64::from(beat.pid))
         .bind(&beat.version)
         .bind(names(&beat.topics))
-        .bind(beat.started_at)
-        .bind(beat.heartbeat_at)
-        .bind(beat.stopped_at)
+        .bind(beat.has_stopped)
         .bind(stored(beat.counts.sold))
         .bind(stored(beat.counts.failed))
         .bind(stored(beat.counts.processed))
         .bind(stored(beat.counts.in_flight))
-        .bind(beat.heartbeat_at - REMEMBERED)
+        .bind(span_micros(REMEMBERED))
         .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         topics(paused)
     }
 
-    async fn workers_once(&self) -> Result<Vec<Heartbeat>, Error> {
-        let rows: Vec<WorkerRow> = sqlx::query_as(select_worker!("ORDER BY id DESC"))
-            .fetch_all(&mut *self.connections.acquire().await?)
-            .await?;
-        rows.into_iter().map(Heartbeat::try_from).collect()
+    async fn workers_once(&self) -> Result<Vec<KnownWorker>, Error> {
+        let rows: Vec<WorkerRow> =
+            sqlx::query_as(select_worker!("clock_timestamp()", "ORDER BY id DESC"))
+                .fetch_all(&mut *self.connections.acquire().await?)
+                .await?;
+        rows.into_iter().map(KnownWorker::try_from).collect()
     }
 }

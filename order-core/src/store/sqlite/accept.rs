@@ -15,7 +15,13 @@ use super::{
 use crate::{
     domain::{Money, NewOrder, Order, OrderStatus, Placing, ProductId},
     error::Error,
-    store::{error::on_commit, idempotency::Batch, plan, retry::Retry, rows},
+    store::{
+        error::on_commit,
+        idempotency::Batch,
+        plan,
+        retry::Retry,
+        rows::{self, Micros},
+    },
 };
 
 impl SqliteStore {
@@ -77,12 +83,13 @@ pub(super) async fn insert(
         .collect();
     sqlx::query(
         "INSERT INTO orders (id, status, total_price, reference, created_at, decided_at,
-                             trace_parent)
+                             trace_parent, stored_at)
          SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-                value ->> 6
+                value ->> 6, ?2
          FROM json_each(?1)",
     )
     .bind(Json(rows))
+    .bind(Micros::now())
     .execute(&mut *connection)
     .await?;
     let lines: Vec<_> = orders

@@ -29,7 +29,6 @@ use uuid::Uuid;
 
 use super::{Imbalance, PoolStats, Store};
 use crate::{
-    clock::Clock,
     domain::ProductId,
     error::Error,
     queue::{OrderQueue, SqliteQueue},
@@ -80,8 +79,8 @@ impl SqliteStore {
 
     /// The queue with leases that this database can be.
     #[must_use]
-    pub fn queue(&self, clock: Arc<dyn Clock>) -> SqliteQueue {
-        SqliteQueue::new(self.writer.clone(), clock)
+    pub fn queue(&self) -> SqliteQueue {
+        SqliteQueue::new(self.writer.clone())
     }
 
     /// A transaction that holds the write lock from its start.
@@ -92,8 +91,8 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    fn queue(&self, clock: Arc<dyn Clock>) -> Arc<dyn OrderQueue> {
-        Arc::new(self.queue(clock))
+    fn queue(&self) -> Arc<dyn OrderQueue> {
+        Arc::new(self.queue())
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! Orders: the trait's methods, reading, and cancelling.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -27,7 +29,7 @@ use crate::{
         plan,
         progress_rows::{ProgressRow, select_progress},
         retry::{Retry, with_retry},
-        rows::{Micros, StoredTime, order_columns},
+        rows::{Micros, order_columns},
         strategy,
     },
 };
@@ -102,15 +104,13 @@ impl OrderStore for SqliteStore {
         with_retry!(retry => self.cancel_once(id, at, key, &retry))
     }
 
-    async fn pending_before(
-        &self,
-        before: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error> {
+    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
         let ids: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM orders WHERE status = 'pending' AND created_at < ?1 ORDER BY id LIMIT ?2",
+            "SELECT id FROM orders
+             WHERE status = 'pending' AND coalesce(stored_at, created_at) <= ?1
+             ORDER BY id LIMIT ?2",
         )
-        .bind(Micros::from(before))
+        .bind(Micros::now().before(age))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await?;
@@ -118,16 +118,17 @@ impl OrderStore for SqliteStore {
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {
-        let (orders, oldest_at): (i64, Option<Micros>) = sqlx::query_as(
+        let (orders, oldest): (i64, Option<Micros>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM orders WHERE status = 'pending' LIMIT ?1)),
-                    (SELECT created_at FROM orders WHERE status = 'pending' ORDER BY id LIMIT 1)",
+                    (SELECT coalesce(stored_at, created_at) FROM orders WHERE status = 'pending'
+                     ORDER BY id LIMIT 1)",
         )
         .bind(i64::from(MAX_COUNTED))
         .fetch_one(&self.readers)
         .await?;
         Ok(Backlog {
             orders: orders.unsigned_abs(),
-            oldest_at: oldest_at.map(StoredTime::time).transpose()?,
+            oldest_age: oldest.map(|oldest| Micros::now().since(oldest)),
         })
     }
 }
@@ -171,7 +172,7 @@ impl SqliteStore {
             .execute(&mut *tx)
             .await?;
         if was_sold {
-            cancel_task(&mut tx, id, at).await?;
+            cancel_task(&mut tx, id).await?;
         }
         keep(&mut tx, &key.map(|key| Kept::of_cancel(key, id, at))).await?;
         tx.commit().await.map_err(on_commit)?;

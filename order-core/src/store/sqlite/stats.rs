@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::{
+    clock::{Clock, SystemClock},
     domain::{OrderId, Product},
     error::Error,
     stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
@@ -16,7 +16,7 @@ use crate::{
         error::on_commit,
         retry::with_retry,
         rows::{self, Micros, product_columns},
-        stats_rows::{self, HOT_LINES, TallyRow, ages, span, sums, window_secs},
+        stats_rows::{self, HOT_LINES, TallyRow, ages, later, span, sums, window_secs},
     },
 };
 
@@ -78,17 +78,19 @@ impl StatsStore for SqliteStore {
         stats_rows::tallies(&rows)
     }
 
-    async fn fold_tallies(&self, at: DateTime<Utc>) -> Result<u64, Error> {
-        with_retry!(_retry => self.fold_tallies_once(at))
+    async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error> {
+        with_retry!(_retry => self.fold_tallies_once(ahead))
     }
 
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
-        let row: Option<(Uuid, Micros)> = sqlx::query_as(
-            "SELECT id, created_at FROM orders WHERE status = 'pending' ORDER BY id LIMIT 1",
+        let row: Option<(Uuid, i64)> = sqlx::query_as(
+            "SELECT id, ?1 - coalesce(stored_at, created_at) FROM orders
+             WHERE status = 'pending' ORDER BY id LIMIT 1",
         )
+        .bind(Micros::now())
         .fetch_optional(&self.readers)
         .await?;
-        stats_rows::waiting(row)
+        Ok(row.map(stats_rows::waiting))
     }
 
     async fn waits(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error> {
@@ -118,8 +120,8 @@ impl StatsStore for SqliteStore {
 
 impl SqliteStore {
     /// Takes the write lock only when there is something to do.
-    async fn fold_tallies_once(&self, at: DateTime<Utc>) -> Result<u64, Error> {
-        let [detailed, minutes, hours] = ages(at);
+    async fn fold_tallies_once(&self, ahead: Duration) -> Result<u64, Error> {
+        let [detailed, minutes, hours] = ages(later(SystemClock.now(), ahead));
         let is_crowded: bool = sqlx::query_scalar(IS_CROWDED)
             .bind(detailed)
             .bind(minutes)

@@ -105,20 +105,20 @@ const HURRY: &str = "
 impl TaskStore for SqliteStore {
     /// Looks before it asks for the write lock: mostly there is nothing.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        let by = Micros::from(claim.due);
         let is_due: bool = sqlx::query_scalar(due!("SELECT EXISTS (SELECT 1", ")"))
-            .bind(by)
+            .bind(Micros::now().before(claim.delay))
             .fetch_one(&self.readers)
             .await?;
         if !is_due {
             return Ok(Vec::new());
         }
         let mut tx = self.begin().await?;
+        let now = Micros::now();
         let due: Vec<Uuid> = sqlx::query_scalar(due!(
             "SELECT order_id",
             "ORDER BY visible_at, order_id LIMIT ?2"
         ))
-        .bind(by)
+        .bind(now.before(claim.delay))
         .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
         .fetch_all(&mut *tx)
         .await?;
@@ -127,10 +127,10 @@ impl TaskStore for SqliteStore {
         lapsed.execute(&mut *tx).await?;
         let rows: Vec<ClaimedRow> = sqlx::query_as(CLAIM)
             .bind(due)
-            .bind(Micros::from(claim.at + claim.lease))
+            .bind(now.after(claim.lease))
             .bind(claim.id)
             .bind(claim.worker_id)
-            .bind(Micros::from(claim.at))
+            .bind(now)
             .fetch_all(&mut *tx)
             .await?;
         let orders = load(&mut tx, rows.iter().map(|row| row.order_id).collect()).await?;
@@ -142,15 +142,11 @@ impl TaskStore for SqliteStore {
         with_retry!(_retry => self.end_tasks_once(ended, at))
     }
 
-    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
-        with_retry!(_retry => self.put_task_once(id, at))
+    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
+        with_retry!(_retry => self.put_task_once(id))
     }
 
-    async fn task_history(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskHistory>, Error> {
+    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
         let mut connection = self.readers.acquire().await?;
         let found: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM orders WHERE id = ?1)")
             .bind(id.0)
@@ -168,7 +164,7 @@ impl TaskStore for SqliteStore {
             rows.into_iter().map(Attempt::try_from).collect();
         Ok(Some(TaskHistory {
             attempts: attempts?,
-            task: task(&mut connection, id, at).await?,
+            task: task(&mut connection, id).await?,
         }))
     }
 }
@@ -186,23 +182,20 @@ impl SqliteStore {
             .execute(&mut *tx)
             .await?
             .rows_affected();
-        let endings = Json(ended.iter().map(ending).collect::<Vec<_>>());
+        let now = Micros::now();
+        let endings = Json(ended.iter().map(|e| ending(e, now)).collect::<Vec<_>>());
         let done = sqlx::query(DONE).bind(&endings);
         done.execute(&mut *tx).await?;
-        let not_done = sqlx::query(NOT_DONE).bind(endings).bind(Micros::from(at));
+        let not_done = sqlx::query(NOT_DONE).bind(endings).bind(now);
         not_done.execute(&mut *tx).await?;
-        let failed: Vec<_> = ended.iter().filter_map(failure).collect();
+        let failed: Vec<_> = ended.iter().filter_map(|e| failure(e, now)).collect();
         let kept = sqlx::query(KEEP_ATTEMPTS).bind(Json(failed));
         kept.execute(&mut *tx).await?;
         tx.commit().await.map_err(on_commit)?;
         Ok(completed)
     }
 
-    async fn put_task_once(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskStatus>, Error> {
+    async fn put_task_once(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
         let mut tx = self.begin().await?;
         let status: Option<String> = sqlx::query_scalar("SELECT status FROM orders WHERE id = ?1")
             .bind(id.0)
@@ -216,10 +209,10 @@ impl SqliteStore {
             Asked::Cancelled => &[HURRY],
         };
         for step in steps {
-            let query = sqlx::query(*step).bind(id.0).bind(Micros::from(at));
+            let query = sqlx::query(*step).bind(id.0).bind(Micros::now());
             query.execute(&mut *tx).await?;
         }
-        let task = task(&mut tx, id, at).await?;
+        let task = task(&mut tx, id).await?;
         tx.commit().await.map_err(on_commit)?;
         let status = OrderStatus::Cancelled;
         task.ok_or(Error::OrderState { status }).map(Some)
@@ -231,7 +224,6 @@ impl SqliteStore {
 pub(super) async fn cancel_task(
     connection: &mut SqliteConnection,
     id: OrderId,
-    at: DateTime<Utc>,
 ) -> Result<(), Error> {
     const GO: &str = "DELETE FROM queue_entries
          WHERE topic = 'process' AND order_id = ?1 AND runs = 0";
@@ -240,29 +232,23 @@ pub(super) async fn cancel_task(
              visible_at = CASE WHEN claim_id IS NULL THEN ?2 ELSE visible_at END
          WHERE topic = 'process' AND order_id = ?1";
     sqlx::query(GO).bind(id.0).execute(&mut *connection).await?;
-    let turn = sqlx::query(TURN).bind(id.0).bind(Micros::from(at));
+    let turn = sqlx::query(TURN).bind(id.0).bind(Micros::now());
     turn.execute(connection).await?;
     Ok(())
 }
 
-async fn task(
-    connection: &mut SqliteConnection,
-    id: OrderId,
-    at: DateTime<Utc>,
-) -> Result<Option<TaskStatus>, Error> {
-    let row: Option<TaskRow> =
-        sqlx::query_as(select_task!("WHERE topic = 'process' AND order_id = ?1"))
-            .bind(id.0)
-            .fetch_optional(connection)
-            .await?;
-    row.map(|row| row.status(at)).transpose()
+async fn task(connection: &mut SqliteConnection, id: OrderId) -> Result<Option<TaskStatus>, Error> {
+    const TASK: &str = select_task!("?2", "WHERE topic = 'process' AND order_id = ?1");
+    let query = sqlx::query_as(TASK).bind(id.0).bind(Micros::now());
+    let row: Option<TaskRow> = query.fetch_optional(connection).await?;
+    row.map(TaskRow::status).transpose()
 }
 
 /// An attempt as the statements want it.
-fn ending(ended: &Ended) -> serde_json::Value {
+fn ending(ended: &Ended, now: Micros) -> serde_json::Value {
     let (retry_at, reason) = match &ended.ending {
         Ending::Done => (None, None),
-        Ending::Retry(at, _) => (Some(at.timestamp_micros()), None),
+        Ending::Retry(delay, _) => (Some(now.after(*delay)), None),
         Ending::Dead(reason) | Ending::Exhausted(reason) => (None, Some(storable(reason))),
     };
     json!([
@@ -277,13 +263,13 @@ fn ending(ended: &Ended) -> serde_json::Value {
 }
 
 /// A failed attempt as it is kept.
-fn failure(ended: &Ended) -> Option<serde_json::Value> {
+fn failure(ended: &Ended, now: Micros) -> Option<serde_json::Value> {
     Some(json!([
         hex(ended.lease.order_id.0),
         ended.run,
         hex(ended.worker_id),
-        ended.started_at.timestamp_micros(),
-        ended.ended_at.timestamp_micros(),
+        now.before(ended.took),
+        now,
         storable(ended.error()?),
     ]))
 }

@@ -12,7 +12,7 @@ use crate::{
         rows::Micros,
         task_rows::{self, names, select_worker, stored, topics},
     },
-    worker::{Heartbeat, REMEMBERED, WorkerStore},
+    worker::{Heartbeat, KnownWorker, REMEMBERED, WorkerStore},
 };
 
 type WorkerRow = task_rows::WorkerRow<Micros>;
@@ -23,19 +23,22 @@ impl WorkerStore for SqliteStore {
         with_retry!(_retry => self.heartbeat_once(beat))
     }
 
-    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
-        let rows: Vec<WorkerRow> = sqlx::query_as(select_worker!("ORDER BY id DESC"))
+    async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
+        let rows: Vec<WorkerRow> = sqlx::query_as(select_worker!("?1", "ORDER BY id DESC"))
+            .bind(Micros::now())
             .fetch_all(&self.readers)
             .await?;
-        rows.into_iter().map(Heartbeat::try_from).collect()
+        rows.into_iter().map(KnownWorker::try_from).collect()
     }
 }
 
 impl SqliteStore {
     async fn heartbeat_once(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM workers WHERE heartbeat_at < ?1")
-            .bind(Micros::from(beat.heartbeat_at - REMEMBERED))
+        let now = Micros::now();
+        sqlx::query("DELETE FROM workers WHERE heartbeat_at < ?1 AND id <> ?2")
+            .bind(now.before(REMEMBERED))
+            .bind(beat.id)
             .execute(&mut *tx)
             .await?;
         sqlx::query(
@@ -51,9 +54,9 @@ impl SqliteStore {
         .bind(i64::from(beat.pid))
         .bind(&beat.version)
         .bind(names(&beat.topics))
-        .bind(Micros::from(beat.started_at))
-        .bind(Micros::from(beat.heartbeat_at))
-        .bind(beat.stopped_at.map(Micros::from))
+        .bind(now)
+        .bind(now)
+        .bind(beat.has_stopped.then_some(now))
         .bind(stored(beat.counts.sold))
         .bind(stored(beat.counts.failed))
         .bind(stored(beat.counts.processed))

@@ -1,6 +1,9 @@
 //! The conformance suite: what every store and every queue must do, whatever it is made of.
 //!
-//! Each check gets a new, empty backend from `fresh`.
+//! Each check gets a new, empty backend from `fresh`, and what moves its clock.
+//!
+//! Orders are stamped with times that lie far from those of the backend, as servers do whose
+//! clocks are wrong: nothing but what people read may go by them.
 
 mod idempotency;
 mod keys;
@@ -19,7 +22,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    clock::ManualClock,
     domain::{
         AdjustmentId, IdGenerator, NewOrder, OrderId, OrderRequest, Product, ProductId,
         ProductRequest, Quantity, RequestedLine,
@@ -28,14 +30,14 @@ use crate::{
     store::Store,
 };
 
-/// Puts a store through all of its checks.
+/// Puts a store through all of its checks; `fresh` makes a new, empty one with its time.
 ///
 /// # Panics
 /// At the first that fails.
 pub async fn store<F, Fut>(fresh: F)
 where
     F: Fn() -> Fut,
-    Fut: Future<Output = Arc<dyn Store>>,
+    Fut: Future<Output = (Arc<dyn Store>, Arc<dyn Time>)>,
 {
     products::created_products_can_be_read(&bench(&fresh).await).await;
     products::skus_are_unique_among_living_products(&bench(&fresh).await).await;
@@ -54,6 +56,7 @@ where
     orders::lists_filter_and_continue(&bench(&fresh).await).await;
     progress::where_orders_stand_is_what_they_say(&bench(&fresh).await).await;
     progress::the_backlog_is_what_is_pending(&bench(&fresh).await).await;
+    progress::what_is_pending_grows_old_by_the_clock_of_the_store(&bench(&fresh).await).await;
     keys::a_key_is_kept_without_its_secret(&bench(&fresh).await).await;
     keys::revoking_is_for_good_and_opens_nothing(&bench(&fresh).await).await;
     idempotency::an_order_with_a_key_is_placed_once(&bench(&fresh).await).await;
@@ -70,6 +73,7 @@ where
     tasks::a_task_that_is_there_already_is_kept(&bench(&fresh).await).await;
     tasks::an_order_is_in_the_trace_of_its_request(&bench(&fresh).await).await;
     tasks::a_task_that_is_done_completes_its_order_once(&bench(&fresh).await).await;
+    tasks::a_task_waits_out_its_delay(&bench(&fresh).await).await;
     tasks::a_failed_attempt_is_kept_and_made_again(&bench(&fresh).await).await;
     tasks::tasks_are_claimed_in_the_order_in_which_they_are_due(&bench(&fresh).await).await;
     tasks::a_lease_that_ran_out_is_a_failed_attempt(&bench(&fresh).await).await;
@@ -78,6 +82,7 @@ where
     waiting_tasks::a_task_is_counted_once_wherever_it_waits(&bench(&fresh).await).await;
     waiting_tasks::a_task_is_put_on_the_queue_again(&bench(&fresh).await).await;
     waiting_tasks::a_pause_holds_tasks_and_workers_hear_of_it(&bench(&fresh).await).await;
+    waiting_tasks::workers_are_judged_by_the_clock_of_the_store(&bench(&fresh).await).await;
     waiting_tasks::what_is_pending_is_counted(&bench(&fresh).await).await;
     races::the_last_piece_is_sold_once(&bench(&fresh).await).await;
     races::each_order_is_decided_once(&bench(&fresh).await).await;
@@ -86,18 +91,12 @@ where
     races::everything_at_once_deadlocks_never(&bench(&fresh).await).await;
 }
 
-/// The time that a queue goes by, to be moved instead of waited for.
+/// The time that a backend goes by, to be moved instead of waited for.
 #[async_trait]
 pub trait Time: Send + Sync {
-    /// Makes everything that the queue remembers older.
+    /// Moves the clock of the backend forward; where it cannot be moved, makes everything older
+    /// that the backend remembers.
     async fn advance(&self, by: TimeDelta);
-}
-
-#[async_trait]
-impl Time for ManualClock {
-    async fn advance(&self, by: TimeDelta) {
-        Self::advance(self, by);
-    }
 }
 
 /// Puts a queue through all of its checks; `fresh` makes a new, empty one with its time.
@@ -118,9 +117,11 @@ where
     queue::concurrent_claims_share_nothing(fresh().await).await;
 }
 
-/// What a check works with: the store, and a source of ids at one point in time.
+/// What a check works with: the store and its time, and a source of ids at the one point in time
+/// at which orders are stamped.
 struct Bench {
     store: Arc<dyn Store>,
+    time: Arc<dyn Time>,
     ids: IdGenerator,
     at: DateTime<Utc>,
 }
@@ -128,16 +129,18 @@ struct Bench {
 async fn bench<F, Fut>(fresh: &F) -> Bench
 where
     F: Fn() -> Fut,
-    Fut: Future<Output = Arc<dyn Store>>,
+    Fut: Future<Output = (Arc<dyn Store>, Arc<dyn Time>)>,
 {
+    let (store, time) = fresh().await;
     Bench {
-        store: fresh().await,
+        store,
+        time,
         ids: IdGenerator::default(),
         at: start(),
     }
 }
 
-/// When the manual clocks of tests start.
+/// When all that tests stamp happens.
 #[must_use]
 pub fn start() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap()
@@ -156,6 +159,11 @@ impl Bench {
             self.at,
         );
         self.store.create_product(&product).await
+    }
+
+    /// Lets time go by for the store.
+    async fn wait(&self, seconds: i64) {
+        self.time.advance(TimeDelta::seconds(seconds)).await;
     }
 
     async fn stock(&self, id: ProductId) -> i64 {

@@ -1,10 +1,13 @@
 //! What a store must tell those who follow orders.
 
+use std::{sync::Arc, time::Duration};
+
+use chrono::DateTime;
 use uuid::Uuid;
 
 use super::Bench;
 use crate::{
-    domain::{OrderId, OrderStatus, Progress},
+    domain::{IdGenerator, OrderId, OrderStatus, Progress},
     store::{Backlog, Pick, Strategy},
 };
 
@@ -40,22 +43,54 @@ pub(super) async fn where_orders_stand_is_what_they_say(bench: &Bench) {
 
 pub(super) async fn the_backlog_is_what_is_pending(bench: &Bench) {
     let store = &bench.store;
-    let backlog = async || store.backlog().await.unwrap();
-    assert_eq!(backlog().await, Backlog::default());
+    let backlog = async || {
+        let Backlog { orders, oldest_age } = store.backlog().await.unwrap();
+        (orders, oldest_age.is_some())
+    };
+    assert_eq!(backlog().await, (0, false));
     let product = bench.product("p", 9).await.id;
     let orders = bench.orders(4, &[(product, 1)]);
     store.accept(&orders).await.unwrap();
     let bought = bench.orders(1, &[(product, 1)]);
     store.purchase(&bought, Strategy::Batch).await.unwrap();
-    let waiting = |orders| Backlog {
-        orders,
-        oldest_at: Some(bench.at),
-    };
-    assert_eq!(backlog().await, waiting(4));
+    assert_eq!(backlog().await, (4, true));
     store.cancel(orders[0].id(), bench.at, None).await.unwrap();
     let decided = store
         .decide(Pick::Oldest(2), Strategy::Batch, bench.at)
         .await;
     assert_eq!(decided.unwrap().results.len(), 2);
-    assert_eq!(backlog().await, waiting(1));
+    assert_eq!(backlog().await, (1, true));
+}
+
+/// Whatever time the server that accepted it says.
+pub(super) async fn what_is_pending_grows_old_by_the_clock_of_the_store(bench: &Bench) {
+    let (store, hour) = (&bench.store, Duration::from_secs(3_600));
+    let product = bench.product("p", 9).await.id;
+    let mut orders = bench.orders(2, &[(product, 1)]);
+    let early = Bench {
+        store: Arc::clone(store),
+        time: Arc::clone(&bench.time),
+        ids: IdGenerator::default(),
+        at: DateTime::from_timestamp(1_000_000_000, 0).unwrap(),
+    };
+    orders.extend(early.orders(1, &[(product, 1)]));
+    let ids: Vec<OrderId> = [2, 0, 1].map(|number: usize| orders[number].id()).into();
+    store.accept(&orders).await.unwrap();
+    let pending_for = async |age| store.pending_for(age, 9).await.unwrap();
+    let age = async || {
+        let backlog = store.backlog().await.unwrap().oldest_age.unwrap();
+        let oldest = store.oldest_pending().await.unwrap().unwrap();
+        assert_eq!(oldest.id, ids[0]);
+        assert!(backlog.abs_diff(oldest.age) < hour / 60);
+        oldest.age
+    };
+    assert_eq!(pending_for(hour).await, []);
+    assert_eq!(pending_for(Duration::ZERO).await, ids);
+    assert!(age().await < hour / 2);
+    bench.wait(3_601).await;
+    assert_eq!(pending_for(hour).await, ids);
+    assert_eq!(store.pending_for(hour, 1).await.unwrap(), ids[..1]);
+    assert_eq!(pending_for(2 * hour).await, []);
+    assert_eq!(pending_for(Duration::MAX).await, []);
+    assert!(age().await >= hour);
 }

@@ -166,15 +166,14 @@ async fn do_tasks(store: &dyn Store, number: usize, at: DateTime<Utc>) -> Vec<(O
             id: Uuid::from_u128((number as u128) << 64 | round),
             worker_id: Uuid::max(),
             max: 5,
-            due: at,
-            at,
+            delay: Duration::ZERO,
             lease: Duration::from_secs(30),
         };
         let claimed = store.claim_tasks(&claim).await.unwrap();
         if claimed.is_empty() {
             break;
         }
-        let done = |claimed: &Claimed| claimed.ended(Uuid::max(), [at, at], Ending::Done);
+        let done = |claimed: &Claimed| claimed.ended(Uuid::max(), Duration::ZERO, Ending::Done);
         let ended: Vec<Ended> = claimed.iter().map(done).collect();
         made.extend(claimed.into_iter().filter_map(|claimed| {
             let is_cancelled = claimed.order?.status == OrderStatus::Cancelled;

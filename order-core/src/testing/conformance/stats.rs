@@ -110,17 +110,16 @@ pub(super) async fn folding_changes_no_sum(bench: &Bench) {
         store.purchase(&[order], Strategy::Batch).await.unwrap();
     }
     let totals = tallies_are_exact(store).await;
-    let now = SystemClock.now();
     for later in [
-        TimeDelta::seconds(2),
-        TimeDelta::hours(1),
-        TimeDelta::days(2),
-        TimeDelta::days(60),
+        Duration::from_secs(2),
+        Duration::from_hours(1),
+        Duration::from_hours(48),
+        Duration::from_hours(24 * 60),
     ] {
-        store.fold_tallies(now + later).await.unwrap();
-        assert_eq!(tallies_are_exact(store).await, totals, "after {later}");
-        let again = store.fold_tallies(now + later).await.unwrap();
-        assert_eq!(again, 0, "all is folded after {later}");
+        store.fold_tallies(later).await.unwrap();
+        assert_eq!(tallies_are_exact(store).await, totals, "after {later:?}");
+        let again = store.fold_tallies(later).await.unwrap();
+        assert_eq!(again, 0, "all is folded after {later:?}");
     }
     assert_eq!(store.tallies(WINDOW).await.unwrap().totals, totals);
 }
@@ -133,9 +132,11 @@ pub(super) async fn tallies_are_exact_when_everybody_comes(bench: &Bench) {
         let orders = bench.orders(30, &[(product, 1)]);
         async move {
             if number % 4 == 0 {
-                for seconds in 0..10 {
-                    let later = SystemClock.now() + TimeDelta::seconds(seconds * 3_600);
-                    store.fold_tallies(later).await.unwrap();
+                for hours in 0..10 {
+                    store
+                        .fold_tallies(Duration::from_hours(hours))
+                        .await
+                        .unwrap();
                 }
                 return;
             }
@@ -162,7 +163,7 @@ pub(super) async fn tallies_are_exact_when_everybody_comes(bench: &Bench) {
     assert!(totals.failed > 0 && totals.returned > 0, "{totals:?}");
     bench
         .store
-        .fold_tallies(SystemClock.now() + TimeDelta::days(1))
+        .fold_tallies(Duration::from_hours(24))
         .await
         .unwrap();
     assert_eq!(tallies_are_exact(&bench.store).await, totals);
@@ -187,7 +188,7 @@ pub(super) async fn the_newest_orders_are_told_about(bench: &Bench) {
     store.archive_product(gone, bench.at).await.unwrap();
     let ids = ids(&orders);
     let oldest = store.oldest_pending().await.unwrap().unwrap();
-    assert_eq!((oldest.id, oldest.since), (ids[0], bench.at));
+    assert_eq!(oldest.id, ids[0]);
 
     let later: DateTime<Utc> = bench.at + TimeDelta::milliseconds(40);
     let decided = store.decide(Pick::Oldest(2), Strategy::Batch, later);
@@ -219,8 +220,7 @@ pub(super) async fn the_newest_orders_are_told_about(bench: &Bench) {
     let mean = if told.len() == 1 { 60 } else { 100 }; // They may be in one second.
     let expected = [mean, 100].map(Duration::from_millis).into();
     assert_eq!(told.last().copied(), Some(expected));
-    let soon = store.tallies(WINDOW).await.unwrap().at + TimeDelta::seconds(2);
-    store.fold_tallies(soon).await.unwrap();
+    store.fold_tallies(Duration::from_secs(2)).await.unwrap();
     assert_eq!(waits().await, told);
 
     let told = async |orders, limit| -> Vec<_> {

@@ -1,6 +1,8 @@
 //! What a store must do with tasks.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::Bench;
@@ -12,7 +14,8 @@ use crate::{
     store::{Pick, Strategy},
 };
 
-const LEASE: TimeDelta = TimeDelta::seconds(30);
+const LEASE: Duration = Duration::from_secs(30);
+const LATER: Duration = Duration::from_secs(999);
 
 impl Bench {
     /// Orders of one piece each, sold at once.
@@ -24,31 +27,34 @@ impl Bench {
         orders.iter().map(NewOrder::id).collect()
     }
 
-    pub(super) async fn claim(&self, max: usize, at: DateTime<Utc>) -> Vec<Claimed> {
+    pub(super) async fn claim(&self, max: usize) -> Vec<Claimed> {
+        self.claim_after(Duration::ZERO, max).await
+    }
+
+    /// Claims what has been due for `delay`.
+    pub(super) async fn claim_after(&self, delay: Duration, max: usize) -> Vec<Claimed> {
         let claim = Claim {
-            id: self.ids.next(at),
+            id: self.ids.next(self.at),
             worker_id: Uuid::max(),
             max,
-            due: at,
-            at,
-            lease: LEASE.to_std().unwrap(),
+            delay,
+            lease: LEASE,
         };
         self.store.claim_tasks(&claim).await.unwrap()
     }
 
-    pub(super) async fn end(&self, claimed: &Claimed, ending: Ending, at: DateTime<Utc>) -> u64 {
-        let times = [at - TimeDelta::seconds(1), at];
-        let ended = claimed.ended(Uuid::max(), times, ending);
-        self.store.end_tasks(&[ended], at).await.unwrap()
+    pub(super) async fn end(&self, claimed: &Claimed, ending: Ending) -> u64 {
+        let ended = claimed.ended(Uuid::max(), Duration::from_secs(1), ending);
+        self.store.end_tasks(&[ended], self.at).await.unwrap()
     }
 
-    pub(super) async fn task(&self, id: OrderId, at: DateTime<Utc>) -> Option<TaskStatus> {
-        let history = self.store.task_history(id, at).await.unwrap();
+    pub(super) async fn task(&self, id: OrderId) -> Option<TaskStatus> {
+        let history = self.store.task_history(id).await.unwrap();
         history.unwrap().task
     }
 
     pub(super) async fn errors(&self, id: OrderId) -> Vec<(u32, String)> {
-        let history = self.store.task_history(id, self.at).await.unwrap();
+        let history = self.store.task_history(id).await.unwrap();
         let attempts = history.unwrap().attempts.into_iter();
         attempts.map(|a| (a.attempt, a.error)).collect()
     }
@@ -56,10 +62,6 @@ impl Bench {
     pub(super) async fn status(&self, id: OrderId) -> OrderStatus {
         self.store.order(id).await.unwrap().unwrap().status
     }
-}
-
-pub(super) fn later(bench: &Bench, seconds: i64) -> DateTime<Utc> {
-    bench.at + TimeDelta::seconds(seconds)
 }
 
 pub(super) async fn every_sale_has_its_task_however_it_was_sold(bench: &Bench) {
@@ -80,7 +82,7 @@ pub(super) async fn every_sale_has_its_task_however_it_was_sold(bench: &Bench) {
         expected.extend(bought.results.into_iter().flatten().map(|order| order.id));
     }
     assert_eq!(expected.len(), 5, "one of six found nothing left");
-    let claimed = bench.claim(100, bench.at).await;
+    let claimed = bench.claim(100).await;
     let mut ids: Vec<OrderId> = claimed
         .iter()
         .map(|claimed| claimed.lease.order_id)
@@ -103,14 +105,13 @@ pub(super) async fn a_task_that_is_there_already_is_kept(bench: &Bench) {
     let product = bench.product("p", 5).await;
     let orders = bench.orders(2, &[(product.id, 1)]);
     bench.store.accept(&orders).await.unwrap();
-    let clock = std::sync::Arc::new(crate::clock::ManualClock::new(bench.at));
-    let queue = bench.store.queue(clock);
+    let queue = bench.store.queue();
     let early = [orders[0].id()];
     queue.push(Topic::Process, &early).await.unwrap();
     let pick = Pick::Oldest(9);
     let decided = bench.store.decide(pick, Strategy::Batch, bench.at).await;
     assert!(decided.unwrap().results.iter().all(|(_, d)| d.is_ok()));
-    assert_eq!(bench.claim(9, bench.at).await.len(), 2);
+    assert_eq!(bench.claim(9).await.len(), 2);
 }
 
 pub(super) async fn an_order_is_in_the_trace_of_its_request(bench: &Bench) {
@@ -128,7 +129,7 @@ pub(super) async fn an_order_is_in_the_trace_of_its_request(bench: &Bench) {
     assert_eq!(decided.unwrap().results.len(), 2);
     let sold = bench.store.purchase(&orders[2..], Strategy::Batch).await;
     assert!(sold.unwrap().results.iter().all(Result::is_ok));
-    for claimed in bench.claim(9, bench.at).await {
+    for claimed in bench.claim(9).await {
         let order = claimed.order.unwrap();
         let placed = orders.iter().find(|placed| placed.id == order.id).unwrap();
         assert_eq!(order.trace_parent, placed.trace_parent);
@@ -137,63 +138,72 @@ pub(super) async fn an_order_is_in_the_trace_of_its_request(bench: &Bench) {
 
 pub(super) async fn a_task_that_is_done_completes_its_order_once(bench: &Bench) {
     let id = bench.sold(1).await[0];
-    let at = later(bench, 1);
-    let claimed = bench.claim(9, at).await.remove(0);
-    assert_eq!(bench.claim(9, at).await.len(), 0, "it is claimed");
-    let task = bench.task(id, at).await.unwrap();
-    assert_eq!((task.state, task.at), (TaskState::InFlight, at + LEASE));
-    assert_eq!(bench.end(&claimed, Ending::Done, at).await, 1);
+    let claimed = bench.claim(9).await.remove(0);
+    assert_eq!(bench.claim(9).await.len(), 0, "it is claimed");
+    assert_eq!(bench.task(id).await.unwrap().state, TaskState::InFlight);
+    assert_eq!(bench.end(&claimed, Ending::Done).await, 1);
     let order = bench.store.order(id).await.unwrap().unwrap();
     assert_eq!(
         (order.status, order.completed_at),
-        (OrderStatus::Completed, Some(at))
+        (OrderStatus::Completed, Some(bench.at))
     );
-    assert_eq!(bench.task(id, at).await, None);
-    assert_eq!(
-        bench.end(&claimed, Ending::Done, at).await,
-        0,
-        "it is completed once"
-    );
-    let cancelled = bench.store.cancel(id, at, None).await;
+    assert_eq!(bench.task(id).await, None);
+    let again = bench.end(&claimed, Ending::Done).await;
+    assert_eq!(again, 0, "it is completed once");
+    let cancelled = bench.store.cancel(id, bench.at, None).await;
     assert!(matches!(cancelled, Err(Error::OrderState { .. })));
-    assert_eq!(bench.claim(9, later(bench, 999)).await.len(), 0);
+    bench.wait(999).await;
+    assert_eq!(bench.claim(9).await.len(), 0);
     bench.books_balance().await;
+}
+
+/// So that it can still be cancelled: from its sale on, whatever time the seller says.
+pub(super) async fn a_task_waits_out_its_delay(bench: &Bench) {
+    let delay = Duration::from_secs(60);
+    let id = bench.sold(1).await[0];
+    let early = bench.claim_after(delay, 9).await;
+    assert_eq!(early.len(), 0);
+    assert_eq!(bench.claim_after(Duration::MAX, 9).await.len(), 0);
+    bench.wait(55).await;
+    assert_eq!(bench.claim_after(delay, 9).await.len(), 0);
+    bench.wait(6).await;
+    let due = bench.claim_after(delay, 9).await;
+    assert_eq!(due[0].lease.order_id, id);
 }
 
 pub(super) async fn a_failed_attempt_is_kept_and_made_again(bench: &Bench) {
     let id = bench.sold(1).await[0];
-    let (at, again) = (later(bench, 1), later(bench, 60));
-    let claimed = bench.claim(9, at).await.remove(0);
+    let claimed = bench.claim(9).await.remove(0);
     let long = "x\0".repeat(9_999);
-    let retry = Ending::Retry(again, "no answer".to_owned());
-    assert_eq!(bench.end(&claimed, retry, at).await, 0);
-    let task = bench.task(id, at).await.unwrap();
-    assert_eq!((task.state, task.at), (TaskState::Delayed, again));
-    assert_eq!(bench.claim(9, later(bench, 59)).await.len(), 0);
-    let claimed = bench.claim(9, again).await.remove(0);
+    let retry = Ending::Retry(Duration::from_secs(60), "no answer".to_owned());
+    assert_eq!(bench.end(&claimed, retry).await, 0);
+    assert_eq!(bench.task(id).await.unwrap().state, TaskState::Delayed);
+    bench.wait(55).await;
+    assert_eq!(bench.claim(9).await.len(), 0);
+    bench.wait(6).await;
+    let claimed = bench.claim(9).await.remove(0);
     assert_eq!((claimed.lease.attempts, claimed.run), (2, 2));
-    bench.end(&claimed, Ending::Dead(long), again).await;
-    let task = bench.task(id, again).await.unwrap();
-    assert_eq!((task.state, task.at), (TaskState::Dead, again));
+    bench.end(&claimed, Ending::Dead(long)).await;
+    assert_eq!(bench.task(id).await.unwrap().state, TaskState::Dead);
+    let history = bench.store.task_history(id).await.unwrap().unwrap();
+    assert_eq!(history.attempts[0].took(), Duration::from_secs(1));
     let errors = bench.errors(id).await;
     assert_eq!(errors[0], (1, "no answer".to_owned()));
     assert_eq!(errors[1].0, 2);
     assert_eq!(bench.status(id).await, OrderStatus::Success);
 
-    let queue = bench
-        .store
-        .queue(std::sync::Arc::new(crate::clock::ManualClock::new(again)));
+    let queue = bench.store.queue();
     let stats = queue.stats(Topic::Process).await.unwrap();
     assert_eq!((stats.dead, stats.waiting, stats.capped), (1, 0, false));
     assert_eq!(queue.dead(Topic::Process, 9).await.unwrap()[0].order_id, id);
     assert_eq!(queue.redrive(Topic::Process, &[id]).await.unwrap(), 1);
-    let claimed = bench.claim(9, again).await.remove(0);
+    let claimed = bench.claim(9).await.remove(0);
     assert_eq!(
         (claimed.lease.attempts, claimed.run),
         (1, 3),
         "attempts begin anew"
     );
-    assert_eq!(bench.end(&claimed, Ending::Done, again).await, 1);
+    assert_eq!(bench.end(&claimed, Ending::Done).await, 1);
     assert_eq!(
         bench.errors(id).await.len(),
         2,
@@ -201,85 +211,86 @@ pub(super) async fn a_failed_attempt_is_kept_and_made_again(bench: &Bench) {
     );
 }
 
-/// Those that failed before have no precedence over new ones, nor have new ones over them.
+/// Those that failed before have no precedence over new ones, nor have new ones over them. Each
+/// is sold by a server whose clock is behind those of the ones before.
 pub(super) async fn tasks_are_claimed_in_the_order_in_which_they_are_due(bench: &Bench) {
     let first = bench.sold(2).await;
-    let claimed = bench.claim(2, bench.at).await;
-    for (claimed, seconds) in claimed.iter().zip([10, 30]) {
-        let retry = Ending::Retry(later(bench, seconds), "no answer".to_owned());
-        bench.end(claimed, retry, bench.at).await;
+    let claimed = bench.claim(9).await;
+    for (claimed, seconds) in claimed.iter().zip([1_000, 3_000]) {
+        let retry = Ending::Retry(Duration::from_secs(seconds), "no answer".to_owned());
+        bench.end(claimed, retry).await;
     }
     let product = bench.product("q", 9).await.id;
     let mut expected = vec![first[0], first[1]];
-    for (at, seconds) in [(0, 5), (2, 20), (4, 40)] {
+    for (at, number) in [(0, 1), (2, 2), (4, 3)] {
+        bench.wait(if number == 1 { 500 } else { 1_500 }).await;
         let one = OrderRequest::one(product, Quantity::new(1).unwrap());
-        let sold_at = later(bench, seconds);
+        let sold_at = bench.at - TimeDelta::days(number);
         let order = one.stamp(OrderId(bench.ids.next(sold_at)), sold_at);
         expected.insert(at, order.id());
         let sold = bench.store.purchase(&[order], Strategy::Batch).await;
         assert!(sold.unwrap().results[0].is_ok());
     }
     for expected in expected {
-        let claimed = bench.claim(1, later(bench, 60)).await;
+        let claimed = bench.claim(1).await;
         assert_eq!(claimed[0].lease.order_id, expected);
     }
 }
 
 pub(super) async fn a_lease_that_ran_out_is_a_failed_attempt(bench: &Bench) {
     let id = bench.sold(1).await[0];
-    let (first, second) = (later(bench, 1), later(bench, 31));
-    let lost = bench.claim(9, first).await.remove(0);
-    let taken_over = bench.claim(9, second).await.remove(0);
+    let lost = bench.claim(9).await.remove(0);
+    bench.wait(25).await;
+    assert_eq!(bench.claim(9).await.len(), 0);
+    bench.wait(6).await;
+    let taken_over = bench.claim(9).await.remove(0);
     assert_eq!(taken_over.lease.attempts, 2);
-    let history = bench.store.task_history(id, second).await.unwrap().unwrap();
+    let history = bench.store.task_history(id).await.unwrap().unwrap();
     let lapsed = &history.attempts[0];
     assert!(lapsed.error.contains("lease ran out"), "{lapsed:?}");
-    assert_eq!((lapsed.started_at, lapsed.ended_at), (first, second));
+    assert_eq!(lapsed.took(), LEASE);
     assert_eq!((lapsed.attempt, lapsed.worker_id), (1, Some(Uuid::max())));
 
     // Whoever lost it changes nothing about the task.
-    let late = Ending::Retry(later(bench, 32), "late".to_owned());
-    bench.end(&lost, late, second).await;
-    let task = bench.task(id, second).await.unwrap();
+    let late = Ending::Retry(Duration::from_secs(1), "late".to_owned());
+    bench.end(&lost, late).await;
+    let task = bench.task(id).await.unwrap();
     assert_eq!((task.state, task.attempts), (TaskState::InFlight, 2));
     assert_eq!(bench.errors(id).await.len(), 1, "an attempt has one end");
 
-    let third = bench.claim(9, later(bench, 99)).await.remove(0);
+    bench.wait(99).await;
+    let third = bench.claim(9).await.remove(0);
     let exhausted = Ending::Exhausted("too often".to_owned());
-    bench.end(&third, exhausted, later(bench, 99)).await;
-    let task = bench.task(id, later(bench, 99)).await.unwrap();
+    bench.end(&third, exhausted).await;
+    let task = bench.task(id).await.unwrap();
     assert_eq!((task.state, task.attempts), (TaskState::Dead, 2));
     assert_eq!(bench.errors(id).await.len(), 2, "the third was not made");
 }
 
 pub(super) async fn cancelling_takes_the_task_or_turns_it(bench: &Bench) {
-    let ids = bench.sold(5).await;
+    let (ids, at) = (bench.sold(5).await, bench.at);
     let [untouched, delayed, dead, in_flight, lapsed] = ids[..] else {
         panic!("five were sold")
     };
-    bench.store.cancel(untouched, bench.at, None).await.unwrap();
-    assert_eq!(
-        bench.task(untouched, bench.at).await,
-        None,
-        "nothing is to be undone"
-    );
+    bench.store.cancel(untouched, at, None).await.unwrap();
+    let task = bench.task(untouched).await;
+    assert_eq!(task, None, "nothing is to be undone");
 
-    let at = later(bench, 1);
-    let claimed = bench.claim(9, at).await;
+    let claimed = bench.claim(9).await;
     assert_eq!(claimed.len(), 4);
     let lease = |id| claimed.iter().find(|c| c.lease.order_id == id).unwrap();
-    let retry = Ending::Retry(later(bench, 999), "later".to_owned());
-    bench.end(lease(delayed), retry, at).await;
+    let retry = Ending::Retry(LATER, "later".to_owned());
+    bench.end(lease(delayed), retry).await;
     bench
-        .end(lease(dead), Ending::Dead("never".to_owned()), at)
+        .end(lease(dead), Ending::Dead("never".to_owned()))
         .await;
     for id in [delayed, dead, in_flight, lapsed] {
         bench.store.cancel(id, at, None).await.unwrap();
-        assert_eq!(bench.task(id, at).await.unwrap().kind, TaskKind::Compensate);
+        assert_eq!(bench.task(id).await.unwrap().kind, TaskKind::Compensate);
     }
 
     // What nobody is at is undone at once.
-    let undo = bench.claim(9, at).await;
+    let undo = bench.claim(9).await;
     let undone: Vec<OrderId> = undo.iter().map(|c| c.lease.order_id).collect();
     assert_eq!(undone, [delayed, dead]);
     for claimed in &undo {
@@ -292,24 +303,26 @@ pub(super) async fn cancelling_takes_the_task_or_turns_it(bench: &Bench) {
             OrderStatus::Cancelled
         );
     }
-    let again = Ending::Retry(later(bench, 2), "not undone".to_owned());
-    bench.end(&undo[0], again, at).await;
-    bench.end(&undo[1], Ending::Done, at).await;
-    assert_eq!(bench.task(dead, at).await, None);
-    assert_eq!(bench.claim(9, later(bench, 2)).await[0].lease.attempts, 2);
+    let again = Ending::Retry(Duration::from_secs(2), "not undone".to_owned());
+    bench.end(&undo[0], again).await;
+    bench.end(&undo[1], Ending::Done).await;
+    assert_eq!(bench.task(dead).await, None);
+    bench.wait(3).await;
+    assert_eq!(bench.claim(9).await[0].lease.attempts, 2);
 
     // An attempt that is under way ends, and then is undone, however it ended.
-    assert_eq!(bench.end(lease(in_flight), Ending::Done, at).await, 0);
-    let undo = bench.claim(9, at).await.remove(0);
+    assert_eq!(bench.end(lease(in_flight), Ending::Done).await, 0);
+    let undo = bench.claim(9).await.remove(0);
     assert_eq!(
         (undo.lease.order_id, undo.kind),
         (in_flight, TaskKind::Compensate)
     );
-    bench.end(&undo, Ending::Done, at).await;
-    assert_eq!(bench.task(in_flight, at).await, None);
+    bench.end(&undo, Ending::Done).await;
+    assert_eq!(bench.task(in_flight).await, None);
     assert_eq!(bench.status(in_flight).await, OrderStatus::Cancelled);
 
-    let taken_over = bench.claim(1, later(bench, 31)).await.remove(0);
+    bench.wait(31).await;
+    let taken_over = bench.claim(1).await.remove(0);
     assert_eq!(
         (taken_over.lease.order_id, taken_over.lease.attempts),
         (lapsed, 1)

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::State;
 use crate::{
-    clock::Clock,
     domain::{IdGenerator, OrderId},
     error::Error,
     queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
@@ -61,15 +60,13 @@ impl State {
 /// The twin as a queue with leases.
 pub(super) struct TwinQueue {
     state: Arc<Mutex<State>>,
-    clock: Arc<dyn Clock>,
     ids: IdGenerator,
 }
 
 impl TwinQueue {
-    pub(super) fn new(state: Arc<Mutex<State>>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(state: Arc<Mutex<State>>) -> Self {
         Self {
             state,
-            clock,
             ids: IdGenerator::default(),
         }
     }
@@ -96,7 +93,8 @@ impl TwinQueue {
 #[async_trait]
 impl OrderQueue for TwinQueue {
     async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
-        let (mut state, now) = (self.state.lock().unwrap(), self.clock.now());
+        let mut state = self.state.lock().unwrap();
+        let now = state.now();
         for id in orders {
             let entry = state.entries.entry((topic, *id));
             entry.or_insert_with(|| Entry::due(now));
@@ -111,7 +109,8 @@ impl OrderQueue for TwinQueue {
         lease: Duration,
         _: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        let (mut state, now) = (self.state.lock().unwrap(), self.clock.now());
+        let mut state = self.state.lock().unwrap();
+        let now = state.now();
         let claim_id = self.ids.next(now);
         let mut leases = Vec::new();
         for id in state.due(topic, now).into_iter().take(max) {
@@ -142,8 +141,8 @@ impl OrderQueue for TwinQueue {
         leases: Vec<Lease>,
         delay: Duration,
     ) -> Result<usize, Error> {
-        let at = self.clock.now() + delay;
         self.consume(topic, &leases, |state, id| {
+            let at = state.now() + delay;
             let entry = state.entries.get_mut(&(topic, id)).unwrap();
             entry.visible_at = at;
             entry.claim = None;
@@ -156,8 +155,8 @@ impl OrderQueue for TwinQueue {
         leases: Vec<Lease>,
         reason: &str,
     ) -> Result<usize, Error> {
-        let now = self.clock.now();
         self.consume(topic, &leases, |state, id| {
+            let now = state.now();
             let entry = state.entries.get_mut(&(topic, id)).unwrap();
             entry.dead = Some((now, reason.to_owned()));
             entry.claim = None;
@@ -186,7 +185,8 @@ impl OrderQueue for TwinQueue {
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let (mut state, now) = (self.state.lock().unwrap(), self.clock.now());
+        let mut state = self.state.lock().unwrap();
+        let now = state.now();
         let mut redriven = 0;
         for id in orders {
             let entry = state.entries.get_mut(&(topic, *id));
@@ -211,7 +211,8 @@ impl OrderQueue for TwinQueue {
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
-        let (state, now) = (self.state.lock().unwrap(), self.clock.now());
+        let state = self.state.lock().unwrap();
+        let now = state.now();
         let mut stats = QueueStats {
             paused: state.paused.contains(&topic),
             ..QueueStats::default()

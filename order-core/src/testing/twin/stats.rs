@@ -3,11 +3,9 @@
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 
 use super::Twin;
 use crate::{
-    clock::{Clock, SystemClock},
     domain::{Order, OrderId, OrderStatus, ProductId},
     error::Error,
     stats::{Counts, HotProduct, Second, StatsStore, Tallies, Wait, Waiting},
@@ -42,7 +40,7 @@ impl StatsStore for Twin {
     /// Everything has just happened.
     async fn tallies(&self, _: Duration) -> Result<Tallies, Error> {
         let state = self.state.lock().unwrap();
-        let (at, totals) = (SystemClock.now(), counts(state.orders.values()));
+        let (at, totals) = (state.now(), counts(state.orders.values()));
         let waits = state.orders.values().filter_map(wait);
         let waits: Vec<Duration> = waits
             .filter_map(|wait| (wait.until - wait.since).to_std().ok())
@@ -63,7 +61,7 @@ impl StatsStore for Twin {
         })
     }
 
-    async fn fold_tallies(&self, _: DateTime<Utc>) -> Result<u64, Error> {
+    async fn fold_tallies(&self, _: Duration) -> Result<u64, Error> {
         Ok(0)
     }
 
@@ -73,7 +71,7 @@ impl StatsStore for Twin {
         let oldest = orders.find(|order| order.status == OrderStatus::Pending);
         Ok(oldest.map(|order| Waiting {
             id: order.id,
-            since: order.created_at,
+            age: state.pending_for(order.id),
         }))
     }
 

@@ -1,7 +1,9 @@
 //! The tasks and the workers of the twin.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Entry, State, Twin};
 use crate::{
@@ -12,16 +14,18 @@ use crate::{
         TaskStore,
     },
     queue::{Lease, Topic},
-    worker::{Heartbeat, REMEMBERED, WorkerStore},
+    worker::{Heartbeat, KnownWorker, REMEMBERED, WorkerStore},
 };
 
 impl State {
-    pub(super) fn sold(&mut self, id: OrderId, at: DateTime<Utc>) {
+    pub(super) fn sold(&mut self, id: OrderId) {
+        let now = self.now();
         let entry = self.entries.entry((Topic::Process, id));
-        entry.or_insert_with(|| Entry::due(at));
+        entry.or_insert_with(|| Entry::due(now));
     }
 
-    pub(super) fn unsold(&mut self, id: OrderId, at: DateTime<Utc>) {
+    pub(super) fn unsold(&mut self, id: OrderId) {
+        let now = self.now();
         let Some(entry) = self.entries.get_mut(&(Topic::Process, id)) else {
             return;
         };
@@ -33,7 +37,7 @@ impl State {
         entry.attempts = 0;
         entry.dead = None;
         if entry.claim.is_none() {
-            entry.visible_at = at;
+            entry.visible_at = now;
         }
     }
 
@@ -57,7 +61,7 @@ impl State {
     }
 
     fn end(&mut self, ended: &Ended, at: DateTime<Utc>) -> bool {
-        let (id, mut completed) = (ended.lease.order_id, false);
+        let (id, now, mut completed) = (ended.lease.order_id, self.now(), false);
         if ended.ending == Ending::Done && !ended.kind.compensates() {
             let order = self.orders.get_mut(&id);
             if let Some(order) = order.filter(|order| order.status == OrderStatus::Success) {
@@ -69,8 +73,8 @@ impl State {
         if let Some(error) = ended.error() {
             let attempt = Attempt {
                 attempt: ended.run,
-                started_at: ended.started_at,
-                ended_at: ended.ended_at,
+                started_at: now - ended.took,
+                ended_at: now,
                 error: error.to_owned(),
                 worker_id: Some(ended.worker_id),
             };
@@ -82,22 +86,23 @@ impl State {
         };
         entry.claim = None;
         if entry.compensates != ended.kind.compensates() {
-            entry.visible_at = at;
+            entry.visible_at = now;
             return completed;
         }
         match &ended.ending {
             Ending::Done => drop(self.entries.remove(&(Topic::Process, id))),
-            Ending::Retry(retry_at, _) => entry.visible_at = *retry_at,
-            Ending::Dead(reason) => entry.dead = Some((at, reason.clone())),
+            Ending::Retry(delay, _) => entry.visible_at = now + span(*delay),
+            Ending::Dead(reason) => entry.dead = Some((now, reason.clone())),
             Ending::Exhausted(reason) => {
                 entry.attempts -= 1;
-                entry.dead = Some((at, reason.clone()));
+                entry.dead = Some((now, reason.clone()));
             }
         }
         completed
     }
 
-    fn task(&self, id: OrderId, now: DateTime<Utc>) -> Option<TaskStatus> {
+    fn task(&self, id: OrderId) -> Option<TaskStatus> {
+        let now = self.now();
         let entry = self.entries.get(&(Topic::Process, id))?;
         let state = match (&entry.dead, &entry.claim) {
             (Some(_), _) => TaskState::Dead,
@@ -121,20 +126,27 @@ impl State {
     }
 }
 
+/// A length of time that can be added to any of ours.
+fn span(length: Duration) -> TimeDelta {
+    const LONGEST: TimeDelta = TimeDelta::days(36_525);
+    TimeDelta::from_std(length).map_or(LONGEST, |length| length.min(LONGEST))
+}
+
 #[async_trait]
 impl TaskStore for Twin {
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let mut state = self.state.lock().unwrap();
         let mut claimed = Vec::new();
-        let due = state.due(Topic::Process, claim.due);
+        let now = state.now();
+        let due = state.due(Topic::Process, now - span(claim.delay));
         for id in due.into_iter().take(claim.max) {
             state.keep_lapsed(id);
             let order = state.orders.get(&id).cloned();
             let entry = state.entries.get_mut(&(Topic::Process, id)).unwrap();
             entry.attempts += 1;
             entry.runs += 1;
-            entry.visible_at = claim.at + claim.lease;
-            entry.claim = Some((claim.id, Some(claim.worker_id), claim.at));
+            entry.visible_at = now + span(claim.lease);
+            entry.claim = Some((claim.id, Some(claim.worker_id), now));
             claimed.push(Claimed {
                 lease: Lease {
                     order_id: id,
@@ -156,8 +168,9 @@ impl TaskStore for Twin {
         Ok(completed.count() as u64)
     }
 
-    async fn put_task(&self, id: OrderId, at: DateTime<Utc>) -> Result<Option<TaskStatus>, Error> {
+    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
         let mut state = self.state.lock().unwrap();
+        let now = state.now();
         let Some(status) = state.orders.get(&id).map(|order| order.status) else {
             return Ok(None);
         };
@@ -167,7 +180,7 @@ impl TaskStore for Twin {
                 let entry = state.entries.entry((Topic::Process, id));
                 entry.or_insert_with(|| Entry {
                     runs: tried,
-                    ..Entry::due(at)
+                    ..Entry::due(now)
                 });
             }
             OrderStatus::Cancelled if state.entries.contains_key(&(Topic::Process, id)) => {}
@@ -178,21 +191,17 @@ impl TaskStore for Twin {
             entry.attempts = 0;
         }
         if entry.claim.is_none() {
-            entry.visible_at = entry.visible_at.min(at);
+            entry.visible_at = entry.visible_at.min(now);
         }
-        Ok(state.task(id, at))
+        Ok(state.task(id))
     }
 
-    async fn task_history(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<TaskHistory>, Error> {
+    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
         let state = self.state.lock().unwrap();
         let found = state.orders.contains_key(&id);
         Ok(found.then(|| TaskHistory {
             attempts: state.history(id),
-            task: state.task(id, at),
+            task: state.task(id),
         }))
     }
 }
@@ -201,16 +210,28 @@ impl TaskStore for Twin {
 impl WorkerStore for Twin {
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
         let mut state = self.state.lock().unwrap();
-        let forgotten = beat.heartbeat_at - REMEMBERED;
+        let now = state.now();
         state
             .workers
-            .retain(|_, known| known.heartbeat_at >= forgotten);
-        state.workers.insert(beat.id, beat.clone());
+            .retain(|id, known| *id == beat.id || known.heartbeat_at >= now - REMEMBERED);
+        let started_at = state.workers.get(&beat.id).map(|known| known.started_at);
+        let known = KnownWorker {
+            heartbeat: beat.clone(),
+            started_at: started_at.unwrap_or(now),
+            heartbeat_at: now,
+            stopped_at: beat.has_stopped.then_some(now),
+            silent_for: Duration::ZERO,
+        };
+        state.workers.insert(beat.id, known);
         Ok(state.paused.iter().copied().collect())
     }
 
-    async fn workers(&self) -> Result<Vec<Heartbeat>, Error> {
+    async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
         let state = self.state.lock().unwrap();
-        Ok(state.workers.values().rev().cloned().collect())
+        let known = state.workers.values().rev().cloned().map(|mut known| {
+            known.silent_for = (state.now() - known.heartbeat_at).to_std().unwrap();
+            known
+        });
+        Ok(known.collect())
     }
 }
