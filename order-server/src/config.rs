@@ -1,5 +1,6 @@
 //! Settings: flags over environment over `orders.toml` over defaults.
 
+mod allowed_host;
 mod edge;
 mod origin;
 mod parse;
@@ -19,6 +20,7 @@ use order_core::{
 };
 use url::Url;
 
+pub use allowed_host::AllowedHost;
 pub use edge::Edge;
 pub use origin::Origin;
 pub use parse::{FILE, parse, parse_from};

@@ -85,12 +85,12 @@ pub async fn serve_metrics(
     service: OrderService,
     redis: Option<RedisClient>,
     keys: Arc<KeyRing>,
+    edge: &Edge,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     look_after(&keys, &stop);
-    let limits = Edge::default().limits();
-    let app = side_app(service, redis, keys);
-    connections::serve(listener, app, limits, None, stop).await
+    let app = side_app(service, redis, keys, edge);
+    connections::serve(listener, app, edge.limits(), None, stop).await
 }
 
 /// What goes on beside serving, until `stop` is cancelled.

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const SECOND: Duration = Duration::from_secs(1);
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 /// The same in HTTP/2: the preface, empty SETTINGS, their acknowledgement, and HEADERS that end
 /// the stream 1: `GET http://x/`.
 const NEWER_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
@@ -149,7 +149,7 @@ async fn a_peer_that_takes_nothing_is_given_up() {
     limits.idle_timeout = SECOND;
     let running = run(limits).await;
     let mut stream = running.connect().await;
-    let request = b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let sending = || running.sending.load(Ordering::SeqCst);
     until("nothing is sent", SECOND * 5, || sending() == 1).await;
@@ -172,7 +172,7 @@ async fn an_endless_answer_does_not_keep_the_server_from_stopping() {
     limits.shutdown_timeout = SECOND / 2;
     let running = run(limits).await;
     let mut stream = running.connect().await;
-    let request = b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let reading = tokio::spawn(async move {
         let mut part = vec![0; 1 << 16];

@@ -38,7 +38,7 @@ impl io::Write for Complaints {
 
 async fn ask(stream: &mut TcpStream) -> io::Result<()> {
     stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await?;
     let mut answer = [0; 1024];
     let read = stream.read(&mut answer).await?;

@@ -86,7 +86,7 @@ async fn slow_heads_keep_nobody_out_and_are_cut_off() {
     for _ in 0..SLOW {
         slow.push(trickle(
             connect(&shop).await,
-            "GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ",
+            "GET /health HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
         ));
     }
     let start = Instant::now();
@@ -154,7 +154,7 @@ async fn a_slow_body_is_cut_off() {
             "186a0\r\n{"
         };
         let text = format!(
-            "POST /api/v1/orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+            "POST /api/v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
              {framing}\r\n\r\n{chunk}"
         );
         let slow = trickle(connect(&shop).await, text.leak());
@@ -232,7 +232,7 @@ async fn large_heads_are_refused() {
     // Past what is read at all, the answer has no body.
     let mut stream = connect(&shop).await;
     let head = format!(
-        "GET / HTTP/1.1\r\nhost: x\r\nx-padding: {}",
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx-padding: {}",
         "x".repeat(1 << 17)
     );
     let _ = stream.write_all(head.as_bytes()).await;

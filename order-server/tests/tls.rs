@@ -94,7 +94,7 @@ async fn requests_are_served_over_tls() {
     let (address, stop) = run(&files).await;
     let mut stream = files.greet(address, &["http/1.1"]).await;
     for _ in 0..2 {
-        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
         stream.write_all(request).await.unwrap();
         let mut answer = [0; 1024];
         let read = stream.read(&mut answer).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
     let mut silent = TcpStream::connect(address).await.unwrap();
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     let mut answer = Vec::new();

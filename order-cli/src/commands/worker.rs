@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use order_core::{OrderService, RedisClient};
 use order_server::{
     auth::KeyRing,
-    config::{AfterSale, Deciding, check_exposure},
+    config::{AfterSale, AllowedHost, Deciding, Edge, check_exposure},
     serve_metrics, telemetry,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -44,6 +44,10 @@ pub(crate) struct Side {
     /// Offer them beyond this machine although there are no API keys
     #[arg(long, requires = "metrics_addr")]
     insecure_no_auth: bool,
+    /// Names by which they may be asked for (Host) while there are no API keys, besides those of
+    /// the loopback, with commas between
+    #[arg(long, env, value_delimiter = ',', value_name = "HOST")]
+    allowed_hosts: Vec<AllowedHost>,
 }
 
 pub(crate) async fn run(
@@ -91,13 +95,13 @@ impl Side {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
-        let shown = serve_metrics(
-            listener,
-            service.clone(),
-            redis,
-            Arc::new(keys),
-            stop.clone(),
-        );
-        Ok(Some(tokio::spawn(shown)))
+        let edge = Edge {
+            allowed_hosts: self.allowed_hosts.clone(),
+            ..Edge::default()
+        };
+        let (service, stop) = (service.clone(), stop.clone());
+        Ok(Some(tokio::spawn(async move {
+            serve_metrics(listener, service, redis, Arc::new(keys), &edge, stop).await
+        })))
     }
 }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use clap::Args;
 
-use super::{Origin, positive};
+use super::{AllowedHost, Origin, positive};
 use crate::connections::Limits;
 
 const MAX_CONNECTIONS: u64 = 10_000;
@@ -39,6 +39,11 @@ pub struct Edge {
     /// said otherwise
     #[arg(long, env, value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origins: Vec<Origin>,
+
+    /// Names by which a server without API keys may be called (Host), besides those of the
+    /// loopback, with commas between
+    #[arg(long, env, value_delimiter = ',', value_name = "HOST")]
+    pub allowed_hosts: Vec<AllowedHost>,
 }
 
 impl Edge {
@@ -66,6 +71,7 @@ impl Default for Edge {
             header_timeout_ms: HEADER_TIMEOUT_MS,
             request_timeout_ms: REQUEST_TIMEOUT_MS,
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
         }
     }
 }

@@ -19,11 +19,11 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 /// What a page may send beyond what it always may.
 const ACCEPTED: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, prefer, \
-     x-request-id",
+     traceparent, x-request-id",
 );
 /// What a page may see beyond what it always may.
 const SHOWN: HeaderValue = HeaderValue::from_static(
-    "etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, x-cache, \
+    "etag, idempotent-replayed, location, preference-applied, ratelimit, ratelimit-policy, retry-after, x-cache, \
      x-request-id",
 );
 /// How long a browser may remember what it was told.

@@ -11,6 +11,7 @@ pub mod json;
 mod measured;
 mod methods;
 mod metrics;
+mod origin_check;
 pub mod prefer;
 pub mod problem;
 mod rate_limit;
@@ -28,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     cors::Cors, deadline::Limit, errors::Errors, head_size::HeadSize, measured::Measured,
-    methods::Methods, metrics::MetricsPage, problem::Problem, rate_limit::RateLimit,
-    request_id::RequestId, security::Security,
+    methods::Methods, metrics::MetricsPage, origin_check::OriginCheck, problem::Problem,
+    rate_limit::RateLimit, request_id::RequestId, security::Security,
 };
 use crate::{
     api::{self, description::describe},
@@ -63,17 +64,18 @@ pub fn side_app(
     service: OrderService,
     redis: Option<RedisClient>,
     keys: Arc<KeyRing>,
+    edge: &Edge,
 ) -> impl Endpoint<Output = Response> + use<> {
     let metrics = MetricsPage::new(service.clone());
     let health = api::health::Health::new(service, redis);
     let routes = Route::new()
         .at("/metrics", get(metrics))
         .nest("/health", api::health::routes(health));
-    layered(routes, Methods::default(), keys, &Edge::default())
+    layered(routes, Methods::default(), keys, edge)
 }
 
 /// What every request meets, from the last layer to the first: it gets its name, is measured,
-/// its caller is known before it is counted, and counted before anything is done for it.
+/// its caller is known before it is checked and counted, and that before anything is done for it.
 fn layered(
     routes: Route,
     methods: Methods,
@@ -87,6 +89,7 @@ fn layered(
         .with(Limit::new(edge.request_timeout()))
         .with(HeadSize)
         .with(RateLimit::new(edge.rate_limit, edge.rate_limit_burst))
+        .with(OriginCheck::new(edge))
         .with(Identify::new(keys))
         .with(Cors::new(&edge.cors_origins))
         .with(Security)

@@ -123,6 +123,22 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// 403: a page of another origin sent it.
+    #[must_use]
+    pub fn foreign_origin() -> Self {
+        let detail = "a page of another origin sent this; CORS_ORIGINS names those that may";
+        Self::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
+    }
+
+    /// 421: a server without keys is called by a name that is not its own.
+    #[must_use]
+    pub fn misdirected() -> Self {
+        let status = StatusCode::MISDIRECTED_REQUEST;
+        let detail = "without API keys, this server answers to names of the loopback and to those \
+                      in ALLOWED_HOSTS only";
+        Self::new(status, "misdirected_request", detail)
+    }
+
     /// 408: the body takes too long.
     #[must_use]
     pub fn late_body() -> Self {

@@ -1,5 +1,7 @@
 //! A headless browser, and what a person does with one: looks, clicks, types.
 
+#![allow(dead_code)] // Each test file uses its part.
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -39,6 +41,11 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further switches, without their dashes.
+    pub async fn start_with(switches: &[&str]) -> Self {
         let executable = default_executable(DetectionOptions::default()).unwrap_or_else(|_| {
             panic!("there is no browser: run ./scripts/test, or apt-get install chromium")
         });
@@ -49,6 +56,7 @@ impl Browser {
             .user_data_dir(profile.path())
             .no_sandbox()
             .args(["disable-gpu", "hide-scrollbars", "lang=en-GB"])
+            .args(switches.iter().copied())
             .build()
             .unwrap();
         let (chromium, mut events) = Chromium::launch(config).await.unwrap();

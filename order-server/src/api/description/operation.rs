@@ -7,6 +7,8 @@ const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 /// One operation, with its answers to complete.
 pub(super) struct Operation<'a> {
     pub(super) path: &'a str,
+    /// In lower case.
+    pub(super) method: &'a str,
     /// Its name.
     pub(super) id: String,
     /// Whether a key may be needed for it.
@@ -30,7 +32,7 @@ pub(super) fn all(document: &mut Value) -> impl Iterator<Item = Operation<'_>> {
         let methods = methods.as_object_mut().into_iter().flatten();
         methods
             .filter(|(method, _)| METHODS.contains(&method.as_str()))
-            .filter_map(|(_, described)| Operation::of(path, described))
+            .filter_map(|(method, described)| Operation::of(path, method, described))
     })
 }
 
@@ -51,10 +53,11 @@ pub(super) fn bodies(document: &Value) -> impl Iterator<Item = Value> {
 }
 
 impl<'a> Operation<'a> {
-    fn of(path: &'a str, described: &'a mut Value) -> Option<Self> {
+    fn of(path: &'a str, method: &'a str, described: &'a mut Value) -> Option<Self> {
         let parameters = described["parameters"].as_array().into_iter().flatten();
         Some(Self {
             path,
+            method,
             id: text(&described["operationId"]),
             is_secured: described.get("security").is_some(),
             has_body: described.get("requestBody").is_some(),

@@ -24,6 +24,8 @@ const ORDER: Uuid = Uuid::from_u128(0x019a_9d3c_5a77_7e10_8c3b_2f4d_9e6a_1b05);
 #[derive(Clone, Copy)]
 enum Of {
     All,
+    /// Those that change something.
+    Unsafe,
     /// Those that count against the rate.
     Counted,
     /// Those that may need a key.
@@ -47,6 +49,7 @@ impl Of {
         let is_below = |path| operation.path.contains(path);
         match self {
             Self::All => true,
+            Self::Unsafe => operation.method != "get",
             Self::Counted => !is_below("/health"),
             Self::Secured => operation.is_secured,
             Self::Body => operation.has_body,
@@ -177,6 +180,9 @@ fn at_the_edge() -> Table {
         "path and headers are larger than 16384 bytes",
     );
     vec![
+        (Of::All, Problem::malformed("Host is missing")),
+        (Of::All, Problem::misdirected()),
+        (Of::Unsafe, Problem::foreign_origin()),
         (Of::All, large_head),
         (Of::All, Problem::internal()),
         (Of::All, Error::Overloaded.into()),
@@ -186,10 +192,13 @@ fn at_the_edge() -> Table {
 }
 
 /// What each status of a problem says.
-const STATUSES: [(u16, &str); 14] = [
+const STATUSES: [(u16, &str); 15] = [
     (400, "Malformed: the request cannot be read"),
     (401, "No key that is in force"),
-    (403, "The key lacks the scope"),
+    (
+        403,
+        "The key lacks the scope; or a page of another origin sent it",
+    ),
     (404, "Unknown product, order, topic or dead letter"),
     (408, "The body did not come in time"),
     (409, "Conflict with the state of things"),
@@ -199,6 +208,10 @@ const STATUSES: [(u16, &str); 14] = [
     (
         422,
         "Well-formed, and out of bounds: names the field; or a key of another request",
+    ),
+    (
+        421,
+        "There are no keys, and the server does not answer to this name",
     ),
     (429, "Too many requests; Retry-After says when to come back"),
     (431, "Path and headers are too large"),
