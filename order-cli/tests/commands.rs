@@ -23,6 +23,11 @@ fn an_operator_sells_from_the_command_line() {
     assert_eq!(row(dir, &["product", "get", &id])["price"], "19.99");
     assert_eq!(rows(dir, &["product", "list"]).len(), 2);
     assert_eq!(rows(dir, &["product", "list", "--search", "LAM"]).len(), 1);
+    row(dir, &["product", "update", &id, "--name", "Lampe Été"]);
+    for (part, found) in [("ÉTÉ", 1), ("e\u{301}te\u{301}", 1), ("ete", 0)] {
+        let list = rows(dir, &["product", "list", "--search", part]);
+        assert_eq!(list.len(), found, "{part}");
+    }
     let updated = row(
         dir,
         &["product", "update", &id, "--price", "18.5", "--sku", "L"],

@@ -176,6 +176,29 @@ async fn lists_go_on_by_cursor_and_by_page() {
     .await;
 }
 
+/// Percent-encoded as browsers do it: UTF-8, with a plus for a space in forms.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_searched_in_any_script() {
+    on_each_store(async |shop| {
+        shop.product("Große ÉTAGÈRE", 1).await;
+        shop.product("ガラス 100%", 1).await;
+        for (query, count) in [
+            ("GROSSE", 1),
+            ("gro%C3%9Fe%20%C3%A9tag%C3%A8re", 1),
+            ("e%CC%81tag", 1),
+            ("SSE+%C3%89T", 1),
+            ("%EF%BD%B6%EF%BE%9E%EF%BE%97", 1),
+            ("%EF%BC%91%EF%BC%90%EF%BC%90%EF%BC%85", 1),
+            ("etag", 0),
+            ("%F0%9F%92%A1", 0),
+        ] {
+            let page = shop.get(&format!("/products?page=1&search={query}")).await;
+            assert_eq!(page.body["total"], count, "{query}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_read_followed_and_cancelled() {
     on_each_store(async |shop| {

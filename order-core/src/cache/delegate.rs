@@ -80,6 +80,10 @@ impl ProductStore for CachedStore {
         }
         Ok(archived)
     }
+
+    async fn fold_names(&self) -> Result<u64, Error> {
+        self.inner.fold_names().await
+    }
 }
 
 #[async_trait]

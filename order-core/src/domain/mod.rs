@@ -4,6 +4,7 @@
 //! downstream checks again. What comes from outside goes through a constructor
 //! that names the field it refuses.
 
+mod fold;
 mod id;
 mod idempotency;
 mod money;
@@ -15,6 +16,8 @@ mod quantity;
 mod text;
 mod trace_parent;
 
+pub(crate) use fold::MAX_FOLDED_CHARS;
+pub use fold::folded;
 pub use id::{AdjustmentId, IdGenerator, KeyId, OrderId, ProductId};
 pub(crate) use idempotency::{Fingerprint, Placing};
 pub use idempotency::{IdempotencyKey, Replayable};

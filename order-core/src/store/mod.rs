@@ -28,6 +28,7 @@ use crate::{
     domain::{
         AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page,
         PageRequest, Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
+        folded,
     },
     error::Error,
     keys::KeyStore,
@@ -123,16 +124,17 @@ pub type Decided = (OrderId, Decision);
 /// Which products to list.
 #[derive(Clone, Debug, Default)]
 pub struct ProductQuery {
-    /// A case-insensitive part of the name, taken literally.
+    /// A part of the name, taken literally, and in any case: see [`folded`].
     pub search: Option<String>,
     /// Which page.
     pub page: PageRequest<ProductId>,
 }
 
 impl ProductQuery {
-    /// The part of a name that is looked for, if any: an empty one is in every name.
-    pub(crate) fn part(&self) -> Option<&str> {
-        self.search.as_deref().filter(|part| !part.is_empty())
+    /// The fold of the part of a name that is looked for, if any: an empty one is in every name.
+    pub(crate) fn folded_part(&self) -> Option<String> {
+        let part = self.search.as_deref().map(folded);
+        part.filter(|part| !part.is_empty())
     }
 }
 
@@ -240,6 +242,11 @@ pub trait ProductStore: Send + Sync {
 
     /// Archives a product; whether a living one was there.
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error>;
+
+    /// Makes the names that somebody wrote past this version as easy to find as all others: an
+    /// older version that is still running, or a person. How many those were. What is locked is
+    /// left for the next time.
+    async fn fold_names(&self) -> Result<u64, Error>;
 }
 
 /// Keeps orders, and decides them under the locks of their products.

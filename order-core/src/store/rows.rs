@@ -11,6 +11,7 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{
         Failure, Money, Order, OrderId, OrderLine, Product, ProductId, Quantity, RequestedLine,
+        folded,
     },
     error::Error,
 };
@@ -302,6 +303,17 @@ impl TryFrom<LockedRow> for LockedProduct {
             archived: row.archived,
         })
     }
+}
+
+/// What is kept of the fold of a name: nothing, where the database can tell it.
+pub(super) fn kept_fold(name: &str) -> Option<String> {
+    (!name.is_ascii()).then(|| folded(name))
+}
+
+/// The ids of `names`, and the folds.
+pub(super) fn folds(names: Vec<(Uuid, String)>) -> (Vec<Uuid>, Vec<String>) {
+    let folds = names.into_iter().map(|(id, name)| (id, folded(&name)));
+    folds.unzip()
 }
 
 /// Prices by product, from rows of id and minor units.

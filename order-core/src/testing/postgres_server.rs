@@ -137,9 +137,20 @@ impl PostgresServer {
             store.pool().close().await;
             *migrated = true;
         }
+        self.create("TEMPLATE migrated").await
+    }
+
+    /// The URL of a new database that nobody migrated.
+    ///
+    /// # Panics
+    /// When the server does not make it.
+    pub async fn empty_database(&self) -> String {
+        self.create("").await
+    }
+
+    async fn create(&self, like: &str) -> String {
         let name = format!("orders_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.execute(format!("CREATE DATABASE {name} TEMPLATE migrated"))
-            .await;
+        self.execute(format!("CREATE DATABASE {name} {like}")).await;
         self.url(&name)
     }
 

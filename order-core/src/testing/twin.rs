@@ -25,7 +25,7 @@ use crate::{
     domain::{
         AdjustmentId, Failure, FailureCode, IdempotencyKey, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder,
         NewProduct, Order, OrderId, OrderLine, OrderStatus, Page, PageRequest, PageStart, Product,
-        ProductChange, ProductId, Progress, Replayable, StockAdjustment,
+        ProductChange, ProductId, Progress, Replayable, StockAdjustment, folded,
     },
     error::Error,
     keys::HashedKey,
@@ -376,12 +376,12 @@ impl ProductStore for Twin {
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let state = self.state.lock().unwrap();
-        let search = query.search.clone().unwrap_or_default().to_lowercase();
+        let search = folded(query.search.as_deref().unwrap_or_default());
         let all = state
             .products
             .values()
             .rev()
-            .filter(|product| product.name.to_lowercase().contains(&search))
+            .filter(|product| folded(&product.name).contains(&search))
             .cloned()
             .collect();
         Ok(page(all, &query.page, |product: &Product| product.id))
@@ -465,6 +465,10 @@ impl ProductStore for Twin {
         };
         state.archived.insert(id, product);
         Ok(true)
+    }
+
+    async fn fold_names(&self) -> Result<u64, Error> {
+        Ok(0)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The housekeeper: folds tallies, so that reading them costs the same after years. Any number
-//! of them, in any number of processes, do each other no harm.
+//! The housekeeper: folds tallies, so that reading them costs the same after years, and the names
+//! that an older version still writes, so that they are found. Any number of them, in any number
+//! of processes, do each other no harm.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 
+/// How often it looks.
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Keeps small what grows with the number of statements. Every [`Worker`](crate::Worker) has
@@ -33,6 +35,20 @@ impl Housekeeper {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "tallies were not folded");
                 }
+            }
+            if stop.run_until_cancelled(self.fold_names()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn fold_names(&self) {
+        match self.store.fold_names().await {
+            Ok(0) => {}
+            Ok(names) => tracing::info!(names, "folded names that were written past this version"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "names were not folded");
             }
         }
     }

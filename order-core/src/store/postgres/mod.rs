@@ -169,7 +169,7 @@ impl Store for PostgresStore {
         sqlx::migrate!("./migrations/postgres")
             .run(self.pool())
             .await?;
-        Ok(())
+        search::fold_all_names(self).await
     }
 
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {

@@ -21,7 +21,7 @@ use crate::{
         error::on_commit,
         idempotency::Kept,
         retry::{Retry, with_retry},
-        rows::{ProductRow, select_product},
+        rows::{ProductRow, kept_fold, select_product},
     },
 };
 
@@ -65,6 +65,10 @@ impl ProductStore for PostgresStore {
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
         with_retry!(retry => self.archive_once(id, at, &retry))
     }
+
+    async fn fold_names(&self) -> Result<u64, Error> {
+        search::fold_names(self).await
+    }
 }
 
 impl PostgresStore {
@@ -87,9 +91,9 @@ impl PostgresStore {
     }
 
     async fn products_once(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        let rows = match query.part() {
+        let rows = match query.folded_part() {
             Some(part) => {
-                self.named(search::page(self, part, &query.page).await?)
+                self.named(search::page(self, &part, &query.page).await?)
                     .await?
             }
             None => self.newest(&query.page).await?,
@@ -145,8 +149,10 @@ impl PostgresStore {
         let mut connection = self.connections.acquire().await?;
         let mut tx = connection.begin().await?;
         sqlx::query(
-            "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
+                                   name_folded, name_folded_of)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+                     $9, CASE WHEN $9 IS NOT NULL THEN $3 END)",
         )
         .bind(created.id.0)
         .bind(&created.sku)
@@ -156,6 +162,7 @@ impl PostgresStore {
         .bind(created.version)
         .bind(created.created_at)
         .bind(created.updated_at)
+        .bind(kept_fold(&created.name))
         .execute(&mut *tx)
         .await?;
         enter(&mut tx, &StockAdjustment::initial(product)).await?;
@@ -243,8 +250,8 @@ impl PostgresStore {
     }
 
     async fn count(&self, query: &ProductQuery) -> Result<u64, Error> {
-        let count: i64 = match query.part() {
-            Some(part) => search::count(self, part).await?,
+        let count: i64 = match query.folded_part() {
+            Some(part) => search::count(self, &part).await?,
             None => {
                 sqlx::query_scalar(
                     "SELECT count(*) FROM (
@@ -273,7 +280,8 @@ async fn lock(connection: &mut PgConnection, id: ProductId) -> Result<Option<Pro
 /// Writes a locked product back, and commits.
 async fn write(mut tx: Transaction<'_, Postgres>, product: &Product) -> Result<(), Error> {
     sqlx::query(
-        "UPDATE products SET sku = $2, name = $3, price = $4, stock = $5, version = $6, updated_at = $7
+        "UPDATE products SET sku = $2, name = $3, price = $4, stock = $5, version = $6, updated_at = $7,
+                name_folded = $8, name_folded_of = CASE WHEN $8 IS NOT NULL THEN $3 END
          WHERE id = $1",
     )
     .bind(product.id.0)
@@ -283,6 +291,7 @@ async fn write(mut tx: Transaction<'_, Postgres>, product: &Product) -> Result<(
     .bind(product.stock)
     .bind(product.version)
     .bind(product.updated_at)
+    .bind(kept_fold(&product.name))
     .execute(&mut *tx)
     .await?;
     tx.commit().await.map_err(on_commit)

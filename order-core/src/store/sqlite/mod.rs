@@ -7,6 +7,7 @@
 
 mod accept;
 mod conditional;
+mod fold;
 mod idempotency;
 mod keys;
 mod orders;
@@ -87,6 +88,19 @@ impl SqliteStore {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
+
+    async fn migrate_schema(&self) -> Result<(), Error> {
+        let migrations = sqlx::migrate!("./migrations/sqlite");
+        // The driver has no lock for this: of two processes that start on a new file, one
+        // fails, and then finds it done.
+        for _ in 0..MIGRATION_RACES {
+            if migrations.run(&self.writer).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
+        Ok(migrations.run(&self.writer).await?)
+    }
 }
 
 #[async_trait]
@@ -101,16 +115,9 @@ impl Store for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<(), Error> {
-        let migrations = sqlx::migrate!("./migrations/sqlite");
-        // The driver has no lock for this: of two processes that start on a new file, one
-        // fails, and then finds it done.
-        for _ in 0..MIGRATION_RACES {
-            if migrations.run(&self.writer).await.is_ok() {
-                return Ok(());
-            }
-            tokio::time::sleep(MIGRATION_PAUSE).await;
-        }
-        Ok(migrations.run(&self.writer).await?)
+        self.migrate_schema().await?;
+        fold::fold_names(self).await?;
+        Ok(())
     }
 
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {

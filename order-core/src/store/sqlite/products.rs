@@ -20,7 +20,7 @@ use crate::{
         error::on_commit,
         idempotency::Kept,
         retry::with_retry,
-        rows::{self, Micros, select_product},
+        rows::{self, Micros, kept_fold, select_product},
     },
 };
 
@@ -54,12 +54,13 @@ impl ProductStore for SqliteStore {
         let (after, offset) = query.page.bounds();
         let rows: Vec<ProductRow> = sqlx::query_as(select_product!(
             "WHERE archived_at IS NULL AND id < ?1
-               AND (?2 IS NULL OR instr(lower(name), lower(?2)) > 0)
+               AND (?2 IS NULL OR instr(CASE WHEN name_folded_of = name THEN name_folded
+                                             ELSE lower(name) END, ?2) > 0)
              ORDER BY id DESC LIMIT ?3 OFFSET ?4"
         ))
         // A condition of the primary key in any case: `?1 IS NULL OR …` would be none.
         .bind(after.map_or(Uuid::max(), |id| id.0))
-        .bind(query.part())
+        .bind(query.folded_part())
         .bind(query.page.limit())
         .bind(offset)
         .fetch_all(&self.readers)
@@ -100,6 +101,10 @@ impl ProductStore for SqliteStore {
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
         with_retry!(_retry => self.archive_once(id, at))
     }
+
+    async fn fold_names(&self) -> Result<u64, Error> {
+        super::fold::fold_names(self).await
+    }
 }
 
 impl SqliteStore {
@@ -107,8 +112,9 @@ impl SqliteStore {
         let created = product.clone().into_product();
         let mut tx = self.begin().await?;
         sqlx::query(
-            "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
+                                   name_folded, name_folded_of)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, CASE WHEN ?9 IS NOT NULL THEN ?3 END)",
         )
         .bind(created.id.0)
         .bind(&created.sku)
@@ -118,6 +124,7 @@ impl SqliteStore {
         .bind(created.version)
         .bind(Micros::from(created.created_at))
         .bind(Micros::from(created.updated_at))
+        .bind(kept_fold(&created.name))
         .execute(&mut *tx)
         .await?;
         enter(&mut tx, &StockAdjustment::initial(product)).await?;
@@ -183,10 +190,11 @@ impl SqliteStore {
             "SELECT count(*) FROM (
                  SELECT 1 FROM products
                  WHERE archived_at IS NULL
-                   AND (?1 IS NULL OR instr(lower(name), lower(?1)) > 0)
+                   AND (?1 IS NULL OR instr(CASE WHEN name_folded_of = name THEN name_folded
+                                                 ELSE lower(name) END, ?1) > 0)
                  LIMIT ?2)",
         )
-        .bind(query.part())
+        .bind(query.folded_part())
         .bind(i64::from(MAX_OFFSET_ROWS))
         .fetch_one(&self.readers)
         .await?;
@@ -210,7 +218,8 @@ async fn living(
 /// Writes a product back, and commits.
 async fn write(mut tx: Transaction<'_, Sqlite>, product: &Product) -> Result<(), Error> {
     sqlx::query(
-        "UPDATE products SET sku = ?2, name = ?3, price = ?4, stock = ?5, version = ?6, updated_at = ?7
+        "UPDATE products SET sku = ?2, name = ?3, price = ?4, stock = ?5, version = ?6, updated_at = ?7,
+                name_folded = ?8, name_folded_of = CASE WHEN ?8 IS NOT NULL THEN ?3 END
          WHERE id = ?1",
     )
     .bind(product.id.0)
@@ -220,6 +229,7 @@ async fn write(mut tx: Transaction<'_, Sqlite>, product: &Product) -> Result<(),
     .bind(product.stock)
     .bind(product.version)
     .bind(Micros::from(product.updated_at))
+    .bind(kept_fold(&product.name))
     .execute(&mut *tx)
     .await?;
     tx.commit().await.map_err(on_commit)

@@ -7,6 +7,7 @@
 
 mod idempotency;
 mod keys;
+mod names;
 mod orders;
 mod products;
 mod progress;
@@ -45,6 +46,9 @@ where
     products::stock_stays_within_its_bounds(&bench(&fresh).await).await;
     products::pages_and_search_find_each_product_once(&bench(&fresh).await).await;
     products::any_part_of_a_name_finds_it(&bench(&fresh).await).await;
+    names::names_are_found_in_either_case_in_any_script(&bench(&fresh).await).await;
+    names::a_product_is_found_by_its_new_name(&bench(&fresh).await).await;
+    names::search_finds_what_its_definition_says(&bench(&fresh).await).await;
     orders::a_bad_order_does_not_touch_its_neighbours(&bench(&fresh).await).await;
     orders::the_same_id_is_stored_once(&bench(&fresh).await).await;
     orders::decisions_come_first_come_first_served(&bench(&fresh).await).await;
