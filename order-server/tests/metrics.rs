@@ -393,7 +393,7 @@ async fn a_database_that_hangs_does_not_hang_the_scrape() {
     }
     let waiting: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-         AND wait_event_type = 'Lock' AND query LIKE '%SELECT created_at FROM orders%'",
+         AND wait_event_type = 'Lock' AND query LIKE '%FROM orders WHERE status <= ''pending'' LIMIT%'",
     )
     .fetch_one(&mut holder)
     .await
