@@ -73,9 +73,9 @@ pub enum Error {
         /// The cause.
         source: Source,
     },
-    /// The connection was lost while the commit was under way: it may have happened.
-    /// The same call with the same ids finds out and never does it twice.
-    #[error("connection was lost during a commit")]
+    /// The connection was lost while the commit was under way, or the code panicked: it may have
+    /// happened. The same call with the same ids finds out and never does it twice.
+    #[error("it is unknown whether it was done")]
     OutcomeUnknown {
         /// The cause.
         source: Source,

@@ -13,6 +13,7 @@
 //! - [`stats`]: figures for operators, bounded in cost.
 //! - [`keys`]: who may call, for a server that asks.
 //! - [`decide`]: the decision itself, pure.
+//! - [`supervise`]: what goes on when something panics.
 //! - [`metrics`]: what is measured, for whoever collects it.
 //! - [`domain`], [`clock`]: plain data, and time.
 //! - `bench` (feature): the ways to sell, measured against each other.
@@ -49,6 +50,7 @@ mod redis_client;
 pub mod service;
 pub mod stats;
 pub mod store;
+pub mod supervise;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod trace;

@@ -20,6 +20,7 @@ use crate::{
     error::Error,
     process::{Ended, Ending, TaskKind},
     store::Decided,
+    supervise,
 };
 
 pub(crate) const ACCEPTED: &str = "orders_accepted_total";
@@ -32,6 +33,7 @@ pub(crate) const SWEPT: &str = "orders_swept_total";
 pub(crate) const TASKS: &str = "orders_tasks_total";
 pub(crate) const TASK_SECONDS: &str = "orders_task_seconds";
 pub(crate) const TASKS_IN_FLIGHT: &str = "orders_tasks_in_flight";
+pub(crate) const PANICS: &str = "orders_panics_total";
 pub(crate) const UP: &str = "orders_backend_up";
 pub(crate) const PENDING: &str = "orders_pending";
 pub(crate) const PENDING_AGE: &str = "orders_pending_oldest_age_seconds";
@@ -284,6 +286,11 @@ pub(crate) fn swept(orders: usize) {
     counter!(SWEPT).increment(orders as u64);
 }
 
+/// A part panicked, and goes on.
+pub(crate) fn panicked(part: &'static str) {
+    counter!(PANICS, "part" => part).increment(1);
+}
+
 /// Tells the collector what everything means, and begins every series that is known by now.
 /// To be called once, when the collector is in place.
 pub fn describe() {
@@ -346,6 +353,10 @@ fn describe_waiting() {
 }
 
 fn describe_parts() {
+    describe_counter!(
+        PANICS,
+        "Panics, each a bug, of parts that went on, by part."
+    );
     describe_gauge!(UP, "1 when the backend answers in time, 0 when not.");
     describe_counter!(
         CACHE_READS,
@@ -379,6 +390,9 @@ fn begin() {
         for error in ERRORS {
             counter!(BATCH_ERRORS, "operation" => operation, "error" => error).increment(0);
         }
+    }
+    for part in supervise::PARTS {
+        counter!(PANICS, "part" => part).increment(0);
     }
     for outcome in TASK_OUTCOMES {
         counter!(TASKS, "outcome" => outcome).increment(0);

@@ -28,6 +28,7 @@ use crate::{
     domain::{OrderId, OrderStatus, Progress, Stage},
     error::Error,
     store::Store,
+    supervise::{self, supervise},
 };
 
 /// How often the database is asked.
@@ -102,7 +103,9 @@ impl Watcher {
             Entry::Vacant(free) => free.insert(watch::Sender::new(None)).subscribe(),
         };
         if board.task.as_ref().is_none_or(JoinHandle::is_finished) {
-            board.task = Some(tokio::spawn(Arc::clone(&self.shared).look_on()));
+            let shared = Arc::clone(&self.shared);
+            let look_on = move || Arc::clone(&shared).look_on();
+            board.task = Some(tokio::spawn(supervise(supervise::WATCH, look_on)));
         }
         self.shared.wake.notify_one();
         Ok(Watch { known })

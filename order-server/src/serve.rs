@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use order_core::{OrderService, RedisClient, Worker};
+use order_core::{
+    OrderService, RedisClient, Worker,
+    supervise::{HOUSEKEEPING, supervise},
+};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +47,11 @@ pub async fn serve(
     if server.worker.is_none() {
         // A worker brings its own.
         let (housekeeper, stop) = (server.service.housekeeper(), stop.clone());
-        tokio::spawn(async move { housekeeper.run(&stop).await });
+        let housekeeper = Arc::new(housekeeper);
+        tokio::spawn(supervise(HOUSEKEEPING, move || {
+            let (housekeeper, stop) = (Arc::clone(&housekeeper), stop.clone());
+            async move { housekeeper.run(&stop).await }
+        }));
     }
     let worker = server.worker.map(|worker| {
         let stop = stop.clone();
@@ -96,6 +103,12 @@ pub async fn serve_metrics(
 /// What goes on beside serving, until `stop` is cancelled.
 fn look_after(keys: &Arc<KeyRing>, stop: &CancellationToken) {
     let (keys, fresh) = (Arc::clone(keys), stop.clone());
-    tokio::spawn(async move { keys.keep_fresh(fresh).await });
-    tokio::spawn(collector().keep_small(stop.clone()));
+    tokio::spawn(supervise("keys", move || {
+        let (keys, fresh) = (Arc::clone(&keys), fresh.clone());
+        async move { keys.keep_fresh(fresh).await }
+    }));
+    let small = stop.clone();
+    tokio::spawn(supervise("metrics", move || {
+        collector().keep_small(small.clone())
+    }));
 }

@@ -18,6 +18,7 @@ use order_core::{
     keys::KeyRequest,
     process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
     store,
+    supervise::catch,
     testing::{PostgresServer, RedisServer},
 };
 use serde_json::json;
@@ -433,5 +434,23 @@ async fn metrics_are_for_those_who_may_read() {
         let answer = request.bearer_auth(key).send().await.unwrap();
         assert_eq!(answer.status(), status);
     }
+    shop.close().await;
+}
+
+/// What panics is counted by the part that it is of.
+#[tokio::test(flavor = "multi_thread")]
+async fn panics_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let shop = Shop::open(&url).await;
+    let panics = async || {
+        let label = [("part", "offer")];
+        Scrape::of(&shop).await.value("orders_panics_total", &label)
+    };
+    let before = panics().await;
+    let caught = catch("offer", async { panic!("the test wants it to") }).await;
+    let caught: Result<(), _> = caught;
+    assert!(caught.is_err());
+    assert!((panics().await - before - 1.0).abs() < f64::EPSILON);
     shop.close().await;
 }

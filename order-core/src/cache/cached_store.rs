@@ -20,6 +20,7 @@ use crate::{
     domain::{Product, ProductId},
     error::Error,
     store::Store,
+    supervise::{self, catch, supervise},
 };
 
 /// How long to wait before telling the cache again what it could not be told.
@@ -164,10 +165,16 @@ impl CachedStore {
         let number = self.state.flight_number.fetch_add(1, Ordering::Relaxed);
         let (inner, state) = (Arc::clone(&self.inner), Arc::clone(&self.state));
         let read = async move {
-            let read = inner.product(id).await;
-            if keep && let Ok(Some(product)) = &read {
-                state.keep(product).await;
-            }
+            let reading = async {
+                let read = inner.product(id).await;
+                if keep && let Ok(Some(product)) = &read {
+                    state.keep(product).await;
+                }
+                read
+            };
+            // A panic must not leave the flight there, to be joined for ever.
+            let read = catch(supervise::CACHE, reading).await;
+            let read = read.unwrap_or_else(|panic| Err(Error::backend(panic)));
             let mut flights = lock(&state.flights);
             if flights.get(&id).is_some_and(|f| f.number == number) {
                 flights.remove(&id);
@@ -224,7 +231,7 @@ impl CachedStore {
     }
 
     /// The result of a change of these products, which are suspect when its outcome is unknown.
-    pub(super) fn unless_unknown<T>(
+    pub(crate) fn unless_unknown<T>(
         &self,
         result: Result<T, Error>,
         ids: impl Iterator<Item = ProductId>,
@@ -241,11 +248,14 @@ impl CachedStore {
             return;
         }
         let (state, inner) = (Arc::clone(&self.state), Arc::clone(&self.inner));
-        tokio::spawn(async move {
-            while !state.repair_once(inner.as_ref()).await {
-                tokio::time::sleep(REPAIR_PAUSE).await;
+        tokio::spawn(supervise(supervise::CACHE, move || {
+            let (state, inner) = (Arc::clone(&state), Arc::clone(&inner));
+            async move {
+                while !state.repair_once(inner.as_ref()).await {
+                    tokio::time::sleep(REPAIR_PAUSE).await;
+                }
             }
-        });
+        }));
     }
 
     /// Waits until the cache was told everything.

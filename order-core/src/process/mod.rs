@@ -139,7 +139,8 @@ impl ProcessOptions {
     /// can be written while the claim still holds, also when the database is slow.
     #[must_use]
     pub fn lease(&self) -> Duration {
-        self.timeout + (self.timeout / 2).max(LEASE_MARGIN)
+        let margin = (self.timeout / 2).max(LEASE_MARGIN);
+        self.timeout.saturating_add(margin)
     }
 
     /// How long to wait after so many failed attempts: exponential, and half of it drawn, so

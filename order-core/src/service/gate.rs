@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::error::Error;
 
@@ -37,6 +37,13 @@ pub(super) struct Limits {
     pub(super) max_waiting: usize,
     /// How long the way to the end of the turn may look.
     pub(super) max_wait: Duration,
+}
+
+impl Limits {
+    /// As many places as a channel can have.
+    pub(super) fn channel(self) -> usize {
+        self.max_waiting.clamp(1, Semaphore::MAX_PERMITS)
+    }
 }
 
 #[derive(Debug)]

@@ -20,6 +20,7 @@ use crate::{
     domain::{NewOrder, Order, OrderRequest, Placing, Replayable},
     error::Error,
     metrics::{self, Operation, signed},
+    supervise::{self, catch},
     trace,
 };
 
@@ -47,16 +48,23 @@ impl Group {
     pub(super) fn start(parts: Arc<Parts>, placing: Placing, limits: Limits) -> Self {
         let gate = Gate::new(limits, GROUP_ORDERS);
         let turns = Arc::clone(&gate);
-        let (waiting, mut arrivals) = mpsc::channel(limits.max_waiting.max(1));
+        let (waiting, mut arrivals) = mpsc::channel(limits.channel());
         tokio::spawn(async move {
             let mut members: Vec<(OrderRequest, Answer)> = Vec::with_capacity(GROUP_ORDERS);
             while arrivals.recv_many(&mut members, GROUP_ORDERS).await > 0 {
                 let (requests, answers): (Vec<_>, Vec<_>) = members.drain(..).unzip();
-                let orders = parts.stamp(requests);
-                let group = run(&parts, placing, &orders).instrument(span(placing, &answers));
-                let results = group.await;
+                let (span, count) = (span(placing, &answers), answers.len());
+                let group = async {
+                    let orders = parts.stamp(requests);
+                    let results = run(&parts, placing, &orders).await;
+                    told(&orders, results).collect::<Vec<_>>()
+                };
+                // Whatever happens to a group, the next one has its turn.
+                let results = catch(supervise::GROUP, group.instrument(span))
+                    .await
+                    .unwrap_or_else(|panic| vec![Err(panic.into()); count]);
                 turns.turn_ended();
-                for (answer, result) in answers.into_iter().zip(told(&orders, results)) {
+                for (answer, result) in answers.into_iter().zip(results) {
                     // Whoever stopped waiting finds the order by asking for it.
                     let _ = answer.sender.send(result);
                 }
@@ -157,7 +165,7 @@ async fn once(
     let results = match placing {
         Placing::Accept => parts.accept(orders).await,
         Placing::Purchase => {
-            let outcome = parts.store.purchase(orders, parts.strategy).await;
+            let outcome = parts.purchase(orders).await;
             let results = outcome.map(|outcome| outcome.results);
             if results
                 .as_ref()

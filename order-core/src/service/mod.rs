@@ -35,7 +35,8 @@ use crate::{
     },
     error::Error,
     queue::{OrderQueue, Topic},
-    store::{Imbalance, OrderQuery, ProductQuery, Store, Strategy},
+    store::{Imbalance, OrderQuery, Outcome, ProductQuery, Purchase, Store, Strategy},
+    supervise::{self, catch},
     trace,
     watch::Watcher,
     worker::{Worker, WorkerOptions},
@@ -76,9 +77,24 @@ impl Parts {
             .collect()
     }
 
-    /// Stores orders as pending, and lets the workers know.
+    /// Sells orders, or not. When that panics, what it had begun may be done.
+    async fn purchase(&self, orders: &[NewOrder]) -> Result<Outcome<Purchase>, Error> {
+        let bought = catch(supervise::GROUP, self.store.purchase(orders, self.strategy));
+        let bought = bought.await.unwrap_or_else(|panic| Err(panic.into()));
+        match &self.cached {
+            Some(cached) => {
+                let wanted = orders.iter().flat_map(|order| &order.lines);
+                cached.unless_unknown(bought, wanted.map(|line| line.product_id))
+            }
+            None => bought,
+        }
+    }
+
+    /// Stores orders as pending, and lets the workers know. When that panics, what it had begun
+    /// may be done.
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
-        let results = self.store.accept(orders).await?;
+        let accepted = catch(supervise::GROUP, self.store.accept(orders)).await;
+        let results = accepted.unwrap_or_else(|panic| Err(panic.into()))?;
         let accepted: Vec<OrderId> = orders
             .iter()
             .zip(&results)
@@ -100,7 +116,8 @@ impl Parts {
             return;
         };
         self.background.spawn(async move {
-            if let Err(error) = queue.push(Topic::Validate, &accepted).await {
+            let offered = catch(supervise::OFFER, queue.push(Topic::Validate, &accepted)).await;
+            if let Ok(Err(error)) = offered {
                 tracing::warn!(%error, orders = accepted.len(), "orders were not offered");
             }
             notify.notify_one();
@@ -566,9 +583,9 @@ impl OrderService {
 async fn in_a_task<T: Send + 'static>(
     change: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::spawn(change)
-        .await
-        .unwrap_or_else(|error| Err(Error::backend(error)))
+    let change = catch(supervise::CHANGE, change);
+    let ended = tokio::spawn(change).await.map_err(Error::backend)?;
+    ended.unwrap_or_else(|panic| Err(panic.into()))
 }
 
 /// Refuses a text that no database could have stored, and Postgres cannot look for.

@@ -29,6 +29,7 @@ use crate::{
     process::Processing,
     queue::{OrderQueue, Topic},
     store::{Store, Strategy},
+    supervise::{self, supervise},
 };
 
 pub(crate) use registry::REMEMBERED;
@@ -217,27 +218,35 @@ impl Worker {
     /// under way.
     pub async fn run(&self, stop: CancellationToken) -> Decided {
         let (topics, end) = (self.topics(), CancellationToken::new());
-        let sweep = async {
+        let before = self.decided();
+        let sweep = supervise(supervise::SWEEP, || async {
             if let Some(sweeper) = &self.sweeper {
                 sweeper.run(&stop).await;
             }
-        };
-        let process = async {
+        });
+        let process = supervise(supervise::TASKS, || async {
             if let Some(tasks) = &self.tasks {
                 tasks.run(&self.pulse, &stop).await;
             }
-        };
+        });
+        let fold = supervise(supervise::HOUSEKEEPING, || self.housekeeper.run(&stop));
         let work = async {
-            let (decided, (), (), ()) = tokio::join!(
-                self.decide_until(&stop),
-                sweep,
-                process,
-                self.housekeeper.run(&stop)
-            );
+            tokio::join!(self.decide_until(&stop), sweep, process, fold);
             end.cancel();
-            decided
         };
-        tokio::join!(work, self.pulse.run(&topics, &end)).0
+        let tell = supervise(supervise::HEARTBEAT, || self.pulse.run(&topics, &end));
+        tokio::join!(work, tell);
+        let after = self.decided();
+        Decided {
+            sold: after.sold - before.sold,
+            failed: after.failed - before.failed,
+        }
+    }
+
+    /// What was decided since this worker was made.
+    fn decided(&self) -> Decided {
+        let Counts { sold, failed, .. } = self.parts.tally.counts();
+        Decided { sold, failed }
     }
 
     /// Works until nothing is left to do, or until `stop` is cancelled. Goes by the database,
@@ -280,21 +289,18 @@ impl Worker {
         Ok(decided)
     }
 
-    async fn decide_until(&self, stop: &CancellationToken) -> Decided {
-        let further = (1..self.source.lanes()).map(|_| self.further_lane(stop));
-        let (mut decided, further) = tokio::join!(self.first_lane(stop), join_all(further));
-        decided += further.into_iter().sum();
-        match self.source.finish().await {
-            Ok(last) => decided += last,
-            // Others take over what is left.
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "not all was finished"
-                );
-            }
+    /// Each lane goes on when another panics.
+    async fn decide_until(&self, stop: &CancellationToken) {
+        let first = supervise(supervise::DECIDE, || self.first_lane(stop));
+        let further = (1..self.source.lanes())
+            .map(|_| supervise(supervise::DECIDE, move || self.further_lane(stop)));
+        tokio::join!(first, join_all(further));
+        let finished = supervise(supervise::DECIDE, || self.source.finish());
+        // Others take over what is left.
+        if let Err(error) = finished.await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "not all was finished");
         }
-        decided
     }
 
     /// Waits until there is no pause; false once `stop` is cancelled.
@@ -303,13 +309,11 @@ impl Worker {
         stop.run_until_cancelled(opened).await.is_some() && !stop.is_cancelled()
     }
 
-    async fn first_lane(&self, stop: &CancellationToken) -> Decided {
-        let mut decided = Decided::default();
+    async fn first_lane(&self, stop: &CancellationToken) {
         while self.may_decide(stop).await {
             let start = Instant::now();
             let pause = match self.source.step().await {
                 Ok(step) => {
-                    decided += step.decided;
                     if step.full {
                         self.more.notify_waiters();
                     }
@@ -330,12 +334,10 @@ impl Worker {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        decided
     }
 
     /// Works as long as there is more than one batch, and waits until there is.
-    async fn further_lane(&self, stop: &CancellationToken) -> Decided {
-        let mut decided = Decided::default();
+    async fn further_lane(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -343,12 +345,10 @@ impl Worker {
             }
             // What goes wrong goes wrong in the first lane, too, which tells and waits.
             while let Ok(step) = self.source.step().await {
-                decided += step.decided;
                 if !step.full || stop.is_cancelled() || !self.pulse.is_open(Topic::Validate) {
                     break;
                 }
             }
         }
-        decided
     }
 }

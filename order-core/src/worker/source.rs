@@ -17,6 +17,7 @@ use crate::{
     metrics,
     queue::{Lease, OrderQueue, Topic},
     store::{Pick, Store},
+    supervise::{self, catch},
 };
 
 /// How often an order that fails for good is tried before it is given up.
@@ -252,7 +253,11 @@ impl Source {
         let (strategy, start) = (self.options.strategy, Instant::now());
         let span = debug_span!("decide", orders = Empty);
         let deciding = self.store.decide(pick, strategy, self.clock.now());
-        let outcome = deciding.instrument(span.clone()).await;
+        let deciding = catch(supervise::DECIDE, deciding.instrument(span.clone()));
+        // One order that makes it panic, each time, is then found by trying them alone.
+        let outcome = deciding
+            .await
+            .unwrap_or_else(|panic| Err(Error::backend(panic)));
         let results = outcome.map(|outcome| outcome.results);
         metrics::decided(start.elapsed(), &results.as_ref().map(Vec::as_slice));
         if let Ok(decided) = &results

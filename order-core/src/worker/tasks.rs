@@ -24,6 +24,7 @@ use crate::{
     },
     queue::{Lease, Topic},
     store::Store,
+    supervise::{self, catch},
     trace,
 };
 
@@ -65,7 +66,7 @@ impl Tasks {
         worker_id: Uuid,
         tally: Arc<Tally>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(processing.options.concurrency.max(1)));
+        let places = Arc::new(Semaphore::new(concurrency(&processing)));
         Self {
             store,
             clock,
@@ -90,7 +91,7 @@ impl Tasks {
     }
 
     async fn work(&self, pulse: &Pulse, stop: &CancellationToken, until: Until) {
-        let (reports, ended) = mpsc::channel(self.processing.options.concurrency.max(1));
+        let (reports, ended) = mpsc::channel(concurrency(&self.processing));
         tokio::join!(
             self.claim_until(pulse, stop, until, reports),
             self.write_ends(ended)
@@ -149,7 +150,8 @@ impl Tasks {
             delay,
             lease: self.processing.options.lease(),
         };
-        self.store.claim_tasks(&claim).await
+        let claimed = catch(supervise::TASKS, self.store.claim_tasks(&claim)).await;
+        claimed.unwrap_or_else(|panic| Err(Error::backend(panic)))
     }
 
     fn begin(
@@ -191,7 +193,9 @@ impl Tasks {
 
     /// What cannot be written is lost with its lease: the task is attempted again.
     async fn write(&self, ended: &[Ended]) {
-        match self.store.end_tasks(ended, self.clock.now()).await {
+        let written = self.store.end_tasks(ended, self.clock.now());
+        let written = catch(supervise::TASKS, written).await;
+        match written.unwrap_or_else(|panic| Err(Error::backend(panic))) {
             Ok(completed) => {
                 metrics::tasks_ended(ended);
                 let done = ended.iter().filter(|ended| ended.ending == Ending::Done);
@@ -206,6 +210,12 @@ impl Tasks {
             }
         }
     }
+}
+
+/// How many attempts may run at once.
+fn concurrency(processing: &Processing) -> usize {
+    let wanted = processing.options.concurrency;
+    wanted.clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// The span of an attempt, in the trace of the request that placed the order.
@@ -333,4 +343,32 @@ fn task(claimed: &Claimed) -> Result<Option<Task>, ProcessError> {
         order: order.clone(),
         attempt: claimed.lease.attempts,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// However long the answer to the claim was under way.
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_ends_before_its_lease_does() {
+        let second = Duration::from_secs(1);
+        let options = ProcessOptions {
+            timeout: 10 * second,
+            ..ProcessOptions::default()
+        };
+        let since = Instant::now();
+        assert_eq!(options.lease(), 15 * second);
+        assert_eq!(limit(since, &options), Ok(10 * second));
+        advance(4 * second).await;
+        assert_eq!(limit(since, &options), Ok(10 * second));
+        advance(4 * second).await;
+        assert_eq!(limit(since, &options), Ok(7 * second));
+        advance(7 * second).await;
+        assert!(limit(since, &options).is_err());
+        advance(7 * second).await;
+        assert!(limit(since, &options).is_err());
+    }
 }

@@ -23,6 +23,7 @@ pub mod tls;
 use std::{io, sync::Arc, time::Duration};
 
 use ::metrics::{counter, gauge};
+use order_core::supervise::catch;
 use poem::{Endpoint, Response};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
@@ -95,7 +96,8 @@ where
         let (host, open) = (Arc::clone(&host), open.clone());
         connections.spawn(async move {
             open.increment(1);
-            host.attend(stream, peer).await;
+            // A panic is logged, and closes the connection.
+            let _ = catch("connection", host.attend(stream, peer)).await;
             open.decrement(1);
             drop(slot);
         });

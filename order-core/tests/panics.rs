@@ -1,0 +1,347 @@
+//! What panics once does not stop what it was a part of: groups, workers, reads.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use order_core::{
+    Error, OrderService, WorkerOptions,
+    cache::{CacheStatus, Entry, LocalCache, ProductCache},
+    clock::{Clock, SystemClock},
+    domain::{OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
+    process::{LogProcessor, ProcessOptions, Processing},
+    queue::{DeadLetter, Lease, OrderQueue, QueueStats, SqliteQueue, Topic},
+    store::{SqliteStore, Store},
+};
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How often something is still to panic.
+#[derive(Clone, Default)]
+struct Fuse {
+    left: Arc<AtomicUsize>,
+}
+
+impl Fuse {
+    fn light(&self, times: usize) {
+        self.left.store(times, Ordering::SeqCst);
+    }
+
+    fn is_burnt(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+
+    fn burn(&self) {
+        let one_less = |left: usize| left.checked_sub(1);
+        let lit = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        assert!(lit.is_err(), "this one panics: the test wants it to");
+    }
+}
+
+struct PanickyClock(Fuse);
+
+impl Clock for PanickyClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.burn();
+        SystemClock.now()
+    }
+}
+
+struct PanickyCache {
+    put: Fuse,
+    inner: LocalCache,
+}
+
+#[async_trait]
+impl ProductCache for PanickyCache {
+    async fn get(&self, id: ProductId) -> Result<Option<Entry>, Error> {
+        self.inner.get(id).await
+    }
+
+    async fn put(&self, entries: &[Entry]) -> Result<(), Error> {
+        self.put.burn();
+        self.inner.put(entries).await
+    }
+
+    fn entries(&self) -> Option<u64> {
+        self.inner.entries()
+    }
+}
+
+struct PanickyQueue {
+    push: Fuse,
+    claim: Fuse,
+    inner: SqliteQueue,
+}
+
+#[async_trait]
+impl OrderQueue for PanickyQueue {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
+        self.push.burn();
+        self.inner.push(topic, orders).await
+    }
+
+    async fn claim(
+        &self,
+        topic: Topic,
+        max: usize,
+        lease: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Lease>, Error> {
+        self.claim.burn();
+        self.inner.claim(topic, max, lease, wait).await
+    }
+
+    async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
+        self.inner.ack(topic, leases).await
+    }
+
+    async fn retry(&self, topic: Topic, leases: Vec<Lease>, by: Duration) -> Result<usize, Error> {
+        self.inner.retry(topic, leases, by).await
+    }
+
+    async fn dead_letter(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        reason: &str,
+    ) -> Result<usize, Error> {
+        self.inner.dead_letter(topic, leases, reason).await
+    }
+
+    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.inner.dead(topic, limit).await
+    }
+
+    async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
+        self.inner.redrive(topic, orders).await
+    }
+
+    async fn pause(&self, topic: Topic) -> Result<(), Error> {
+        self.inner.pause(topic).await
+    }
+
+    async fn resume(&self, topic: Topic) -> Result<(), Error> {
+        self.inner.resume(topic).await
+    }
+
+    async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
+        self.inner.stats(topic).await
+    }
+}
+
+/// A shop whose parts panic when they are told to.
+struct Shop {
+    service: OrderService,
+    product: ProductId,
+    clock: Fuse,
+    cache: Arc<PanickyCache>,
+    queue: Arc<PanickyQueue>,
+}
+
+async fn shop(queued: bool) -> Shop {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
+        .keep();
+    let url = format!("sqlite://{}", dir.join("orders.db").display());
+    let store = SqliteStore::connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let clock = Fuse::default();
+    let cache = Arc::new(PanickyCache {
+        put: Fuse::default(),
+        inner: LocalCache::new(Duration::from_millis(1)),
+    });
+    let queue = Arc::new(PanickyQueue {
+        push: Fuse::default(),
+        claim: Fuse::default(),
+        inner: store.queue(),
+    });
+    let mut builder = OrderService::builder(Arc::new(store))
+        .clock(Arc::new(PanickyClock(clock.clone())))
+        .cache(Arc::clone(&cache) as Arc<dyn ProductCache>);
+    if queued {
+        builder = builder.queue(Arc::clone(&queue) as Arc<dyn OrderQueue>);
+    }
+    let service = builder.build();
+    let product = ProductRequest::new("p", "1".parse().unwrap(), 1_000, None).unwrap();
+    let product = service.create_product(product).await.unwrap().id;
+    Shop {
+        service,
+        product,
+        clock,
+        cache,
+        queue,
+    }
+}
+
+impl Shop {
+    fn one(&self) -> OrderRequest {
+        OrderRequest::one(self.product, Quantity::new(1).unwrap())
+    }
+
+    async fn stock(&self) -> i64 {
+        let product = self.service.store().product(self.product).await;
+        product.unwrap().unwrap().stock
+    }
+}
+
+/// Looks again and again until it is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < LIMIT, "not so after {LIMIT:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Those who were in it are told that nobody knows: here, they were sold. The next ones buy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_panics_is_followed_by_the_next() {
+    let shop = shop(false).await;
+    for at_once in [false, true] {
+        let order = async || {
+            if at_once {
+                shop.service.purchase(shop.one()).await
+            } else {
+                shop.service.accept(shop.one()).await
+            }
+        };
+        shop.clock.light(1);
+        let lost = order().await.unwrap_err();
+        assert!(matches!(lost, Error::OutcomeUnknown { .. }), "{lost:?}");
+        assert!(
+            lost.with_causes().contains("group panicked: this one"),
+            "{lost:?}"
+        );
+        order().await.unwrap();
+    }
+    assert_eq!(shop.stock().await, 999, "one was bought");
+
+    shop.cache.put.light(1);
+    let lost = shop.service.purchase(shop.one()).await.unwrap_err();
+    assert!(matches!(lost, Error::OutcomeUnknown { .. }), "{lost:?}");
+    assert_eq!(shop.stock().await, 998, "it was sold before it panicked");
+    shop.service.purchase(shop.one()).await.unwrap();
+    // What the cache could not be told, it is told again.
+    until("reads are right", async || {
+        let (read, status) = shop.service.read_product(shop.product).await.unwrap();
+        read.unwrap().stock == 997 && status != CacheStatus::Bypass
+    })
+    .await;
+    assert_eq!(shop.service.verify().await.unwrap(), []);
+}
+
+/// Everybody in it gets an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_whose_group_panics_is_answered() {
+    let shop = shop(false).await;
+    shop.cache.put.light(3);
+    let crowd: Vec<_> = (0..100)
+        .map(|_| {
+            let (service, one) = (shop.service.clone(), shop.one());
+            tokio::spawn(async move { service.purchase(one).await })
+        })
+        .collect();
+    let (mut sold, mut unknown) = (0, 0);
+    for buyer in crowd {
+        match buyer.await.unwrap() {
+            Ok(_) => sold += 1,
+            Err(Error::OutcomeUnknown { .. }) => unknown += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!(unknown > 0, "{sold} were sold");
+    shop.service.purchase(shop.one()).await.unwrap();
+    let taken = 1_000 - shop.stock().await;
+    assert!(
+        (sold + 1..=101).contains(&taken),
+        "{sold}, {unknown}, {taken}"
+    );
+}
+
+/// A read that others join, a change, and what repairs the cache.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_changes_go_on_after_a_panic() {
+    let shop = shop(false).await;
+    let read = async || shop.service.read_product(shop.product).await;
+    shop.cache.put.light(2);
+    // What the cache had is gone by then, so that what is read is put there.
+    until("a read panicked", async || read().await.is_err()).await;
+    until("reads go on", async || read().await.is_ok()).await;
+    assert!(shop.cache.put.is_burnt());
+
+    shop.cache.put.light(1);
+    let changed = shop.service.archive_product(shop.product).await;
+    let unknown = matches!(changed, Err(Error::OutcomeUnknown { .. }));
+    assert!(unknown, "{changed:?}");
+    until("it is known to be archived", async || {
+        read().await.is_ok_and(|(product, _)| product.is_none())
+    })
+    .await;
+}
+
+/// Whatever panics in it, time and again: the orders are decided, and what follows is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_in_which_everything_panics_works_on() {
+    for queued in [false, true] {
+        let shop = shop(queued).await;
+        let worker = shop.service.worker(WorkerOptions {
+            sweep_interval: Duration::from_millis(20),
+            sweep_age: Duration::ZERO,
+            idle_poll: Duration::from_millis(5),
+            ..WorkerOptions::default()
+        });
+        let worker = worker.processing(Processing {
+            processor: Arc::new(LogProcessor),
+            options: ProcessOptions {
+                idle_poll: Duration::from_millis(5),
+                ..ProcessOptions::default()
+            },
+        });
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let running = tokio::spawn(async move { worker.run(told).await });
+        let mut ids = BTreeSet::new();
+        let fuses: &[(&str, &Fuse)] = if queued {
+            let PanickyQueue { push, claim, .. } = &*shop.queue;
+            &[("push", push), ("claim", claim)]
+        } else {
+            &[("clock", &shop.clock), ("put", &shop.cache.put)]
+        };
+        for (name, fuse) in fuses.iter().copied() {
+            ids.insert(shop.service.accept(shop.one()).await.unwrap().id);
+            fuse.light(3);
+            until(name, async || {
+                // An order that meets a panic on its way in may be stored all the same.
+                if let Ok(order) = shop.service.accept(shop.one()).await {
+                    ids.insert(order.id);
+                }
+                fuse.is_burnt()
+            })
+            .await;
+            until(name, async || {
+                let mut completed = true;
+                for id in &ids {
+                    let order = shop.service.order(*id).await.unwrap().unwrap();
+                    completed &= order.status == OrderStatus::Completed;
+                }
+                completed
+            })
+            .await;
+        }
+        stop.cancel();
+        assert!(running.await.unwrap().sold > 0);
+        assert_eq!(shop.service.verify().await.unwrap(), []);
+    }
+}
