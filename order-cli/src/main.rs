@@ -94,6 +94,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Worker(_)) {
         collector();
     }
+    dispatch(cli).await
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {
@@ -129,6 +133,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     service.settle(SETTLE_LIMIT).await;
     code
 }
+
+#[cfg(test)]
+mod extremes;
 
 #[cfg(test)]
 mod tests {

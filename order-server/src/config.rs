@@ -87,6 +87,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How long a request may look to have to wait.
+    #[must_use]
+    pub const fn max_wait(&self) -> Duration {
+        millis(self.max_wait_ms)
+    }
+
     /// Whether these settings may serve; `is_open` when there are no keys.
     ///
     /// # Errors
@@ -135,6 +141,12 @@ pub struct Deciding {
     pub idle_poll_ms: u64,
 }
 
+/// So many milliseconds, or a century: more could not be added to a time.
+const fn millis(count: u64) -> Duration {
+    const CENTURY: u64 = 36_525 * 86_400_000;
+    Duration::from_millis(if count < CENTURY { count } else { CENTURY })
+}
+
 fn positive() -> impl clap::builder::TypedValueParser<Value = u64> {
     clap::value_parser!(u64).range(1..)
 }
@@ -146,8 +158,8 @@ impl Deciding {
         WorkerOptions {
             strategy: self.strategy,
             batch_orders: usize::try_from(self.batch_orders).unwrap_or(usize::MAX),
-            lease: Duration::from_millis(self.lease_ms),
-            idle_poll: Duration::from_millis(self.idle_poll_ms),
+            lease: millis(self.lease_ms),
+            idle_poll: millis(self.idle_poll_ms),
             ..WorkerOptions::default()
         }
     }
@@ -193,7 +205,7 @@ impl Redis {
         if let Some(client) = &client {
             builder = builder.queue(Arc::new(RedisQueue::new(client.clone())));
         }
-        let ttl = Duration::from_secs(self.cache_ttl);
+        let ttl = millis(self.cache_ttl.saturating_mul(1_000));
         match client {
             _ if ttl.is_zero() => builder,
             Some(client) => builder.cache(Arc::new(RedisCache::new(client, ttl))),

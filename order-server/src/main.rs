@@ -1,15 +1,8 @@
 //! Starts the server: reads the settings, opens the database, serves until told to stop.
 
-use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write, process::ExitCode};
 
-use order_server::{
-    Server,
-    auth::KeyRing,
-    config::{Settings, WorkerMode},
-    connections::affordable,
-    metrics::collector,
-    serve, telemetry,
-};
+use order_server::{Server, config::Settings, metrics::collector, serve, telemetry};
 use tokio::net::TcpListener;
 
 /// A third of what the server does is to allocate and free: requests are many and short.
@@ -31,41 +24,16 @@ async fn main() -> ExitCode {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let _traces = telemetry::init(settings.log_format)?;
     collector();
-    let tls = settings.tls.acceptor()?;
-    let store = settings.database.open().await?;
-    let keys = KeyRing::load(store.clone()).await?;
-    settings.check(keys.is_open())?;
-    let redis = settings.redis.client()?;
-    let service = settings
-        .redis
-        .builder(store, redis.clone())
-        .strategy(settings.deciding.strategy)
-        .max_waiting(settings.max_waiting)
-        .max_wait(Duration::from_millis(settings.max_wait_ms))
-        .build();
+    let server = Server::open(&settings).await?;
     let listener = TcpListener::bind(settings.bind_addr)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.bind_addr))?;
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let scheme = if server.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     announce(&format!("{scheme}://{}", listener.local_addr()?), &settings);
-    let worker = match settings.worker {
-        WorkerMode::Embedded => Some(
-            settings
-                .after_sale
-                .equip(service.worker(settings.deciding.options()))?,
-        ),
-        WorkerMode::Off => None,
-    };
-    let mut edge = settings.edge;
-    edge.max_connections = affordable(edge.max_connections);
-    let server = Server {
-        service,
-        worker,
-        keys: Arc::new(keys),
-        edge,
-        tls,
-        redis,
-    };
     serve(listener, server, telemetry::stop_signal()).await?;
     Ok(())
 }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::KeyRing,
-    config::Edge,
-    connections,
+    config::{Edge, Settings, WorkerMode},
+    connections::{self, affordable},
     http::{app, side_app},
     metrics::collector,
 };
@@ -32,6 +32,44 @@ pub struct Server {
     pub tls: Option<TlsAcceptor>,
     /// The Redis that it can do without, if there is one.
     pub redis: Option<RedisClient>,
+}
+
+impl Server {
+    /// Opens the database and puts everything together, as `settings` say.
+    ///
+    /// # Errors
+    /// When the settings do not go together, or the database is not there.
+    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let tls = settings.tls.acceptor()?;
+        let store = settings.database.open().await?;
+        let keys = KeyRing::load(store.clone()).await?;
+        settings.check(keys.is_open())?;
+        let redis = settings.redis.client()?;
+        let service = settings
+            .redis
+            .builder(store, redis.clone())
+            .strategy(settings.deciding.strategy)
+            .max_waiting(settings.max_waiting)
+            .max_wait(settings.max_wait())
+            .build();
+        let worker = match settings.worker {
+            WorkerMode::Embedded => {
+                let worker = service.worker(settings.deciding.options());
+                Some(settings.after_sale.equip(worker)?)
+            }
+            WorkerMode::Off => None,
+        };
+        let mut edge = settings.edge.clone();
+        edge.max_connections = affordable(edge.max_connections);
+        Ok(Self {
+            service,
+            worker,
+            keys: Arc::new(keys),
+            edge,
+            tls,
+            redis,
+        })
+    }
 }
 
 /// Serves on `listener` until `stop` is cancelled: takes no more connections, answers what is

@@ -44,21 +44,18 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum, default_value = "hot")]
     shape: ShapeArg,
     /// How many products there are, unless one is hot
-    #[arg(long, default_value_t = 1_000, value_parser = positive)]
+    #[arg(long, default_value_t = 1_000, value_parser = up_to(1_000_000))]
     products: usize,
     /// How many orders batch serves in a run; one at a time serve a hundredth of them
-    #[arg(long, default_value_t = 200_000, value_parser = positive)]
+    #[arg(long, default_value_t = 200_000, value_parser = up_to(10_000_000))]
     orders: usize,
     /// How many runs each contestant has
-    #[arg(long, default_value_t = 5, value_parser = positive)]
+    #[arg(long, default_value_t = 5, value_parser = up_to(1_000))]
     runs: usize,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("must be a whole number above 0".to_owned()),
-        Ok(number) => Ok(number),
-    }
+fn up_to(most: u64) -> impl clap::builder::TypedValueParser<Value = usize> {
+    clap::builder::RangedU64ValueParser::<usize>::new().range(1..=most)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use redis::Script;
 
 use super::{Entry, ProductCache};
-use crate::{domain::ProductId, error::Error, redis_client::RedisClient};
+use crate::{domain::ProductId, error::Error, redis_client::RedisClient, store::span_micros};
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("put.lua")));
 
@@ -31,9 +31,7 @@ impl RedisCache {
             Entry::Living(product) => serde_json::to_string(product).map_err(Error::backend)?,
             Entry::Archived(_) => String::new(),
         };
-        let ttl_ms = u64::try_from(self.ttl.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1);
+        let ttl_ms = (span_micros(self.ttl) / 1_000).max(1);
         let mut put = PUT.prepare_invoke();
         put.key(key(entry.id()))
             .arg(entry.version())

@@ -70,6 +70,21 @@ impl Default for WorkerOptions {
     }
 }
 
+/// The shortest pause that is one.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+impl WorkerOptions {
+    /// The same, within what a worker can do.
+    fn bounded(self) -> Self {
+        Self {
+            batch_orders: self.batch_orders.max(1),
+            idle_poll: self.idle_poll.max(SHORTEST),
+            sweep_interval: self.sweep_interval.max(SHORTEST),
+            ..self
+        }
+    }
+}
+
 /// How many orders were decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Decided {
@@ -145,6 +160,7 @@ impl Worker {
         clock: Arc<dyn Clock>,
         options: WorkerOptions,
     ) -> Self {
+        let options = options.bounded();
         let sweeper = queue
             .as_ref()
             .map(|queue| Sweeper::new(Arc::clone(&store), Arc::clone(queue), options));

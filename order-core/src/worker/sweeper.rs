@@ -2,7 +2,7 @@
 //! at any time; what is pending in the store and old enough was lost, or is offered once
 //! more than needed, which does no harm.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ impl Sweeper {
 
     /// Sweeps at every interval until `stop` is cancelled.
     pub(super) async fn run(&self, stop: &CancellationToken) {
-        let mut ticks = tokio::time::interval(self.options.sweep_interval.max(Duration::from_millis(1)));
+        let mut ticks = tokio::time::interval(self.options.sweep_interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.sweep().await {

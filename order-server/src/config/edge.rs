@@ -4,19 +4,22 @@ use std::{num::NonZeroU32, time::Duration};
 
 use clap::Args;
 
-use super::{AllowedHost, Origin, positive};
+use super::{AllowedHost, Origin, millis, positive};
 use crate::connections::Limits;
 
 const MAX_CONNECTIONS: u64 = 10_000;
 const HEADER_TIMEOUT_MS: u64 = 10_000;
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// One request a nanosecond: what is counted cannot be told apart any finer.
+const MAX_RATE: i64 = 1_000_000_000;
 
 /// What the server bears from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Edge {
     /// Requests a second that each key may send, and where there is none, each address; 0 for
     /// any number. Each server process counts for itself
-    #[arg(long, env, default_value_t = 0, value_name = "REQUESTS")]
+    #[arg(long, env, default_value_t = 0, value_name = "REQUESTS",
+          value_parser = clap::value_parser!(u32).range(..=MAX_RATE))]
     pub rate_limit: u32,
 
     /// How many of them may come at once; as many as in a second unless said otherwise
@@ -50,14 +53,14 @@ impl Edge {
     /// What connections may cost.
     #[must_use]
     pub const fn limits(&self) -> Limits {
-        let header_timeout = Duration::from_millis(self.header_timeout_ms);
+        let header_timeout = millis(self.header_timeout_ms);
         Limits::new(self.max_connections, header_timeout)
     }
 
     /// How long a request may take.
     #[must_use]
     pub const fn request_timeout(&self) -> Duration {
-        Duration::from_millis(self.request_timeout_ms)
+        millis(self.request_timeout_ms)
     }
 }
 

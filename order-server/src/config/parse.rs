@@ -35,7 +35,7 @@ pub fn parse_from<P: Parser>(
     let mut command = P::command();
     let table: toml::Table = file
         .parse()
-        .map_err(|error: toml::de::Error| refuse(error.message()))?;
+        .map_err(|error: toml::de::Error| refuse(&describe(file, &error)))?;
     let ours = Settings::command();
     for (name, value) in table {
         if !ours
@@ -53,6 +53,20 @@ pub fn parse_from<P: Parser>(
         command = with_default(command, &name, &text);
     }
     P::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// What is wrong, and with which setting: not its value, which may be a secret.
+fn describe(file: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| {
+        let before = file.get(..span.start)?;
+        let from = before.rfind('\n').map_or(0, |end| end + 1);
+        file.get(from..)?.lines().next()
+    });
+    let setting = line.and_then(|line| line.split_once('='));
+    match setting {
+        Some((name, _)) => format!("`{}`: {}", name.trim(), error.message()),
+        None => error.message().to_owned(),
+    }
 }
 
 /// Makes `text` the default of the setting `name` of a command and of all below it.

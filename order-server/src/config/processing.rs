@@ -12,7 +12,7 @@ use order_core::{
     },
 };
 
-use super::positive;
+use super::{millis, positive};
 
 /// What follows a sale, for the worker in the server and for worker processes alike.
 #[derive(Clone, Debug, Args)]
@@ -97,10 +97,10 @@ impl AfterSale {
             processor,
             options: ProcessOptions {
                 concurrency: usize::try_from(self.process_concurrency).unwrap_or(usize::MAX),
-                delay: Duration::from_millis(self.process_delay_ms),
-                timeout: Duration::from_millis(self.process_timeout_ms),
+                delay: millis(self.process_delay_ms),
+                timeout: millis(self.process_timeout_ms),
                 max_attempts: self.process_max_attempts,
-                first_delay: Duration::from_millis(self.process_retry_ms),
+                first_delay: millis(self.process_retry_ms),
                 ..defaults
             },
         }))

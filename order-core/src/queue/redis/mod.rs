@@ -40,6 +40,7 @@ use crate::{
     domain::{IdGenerator, OrderId},
     error::Error,
     redis_client::RedisClient,
+    store::span_micros,
 };
 
 macro_rules! scripts {
@@ -136,7 +137,7 @@ impl RedisQueue {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(GROUP).arg(&self.consumer);
         read.arg("COUNT")
-            .arg(max)
+            .arg(count(max))
             .arg("BLOCK")
             .arg(millis(wait.min(LONGEST_WAIT)));
         read.arg("STREAMS").arg(key(topic, "stream")).arg(">");
@@ -215,7 +216,7 @@ impl OrderQueue for RedisQueue {
         claim
             .arg(GROUP)
             .arg(&self.consumer)
-            .arg(max)
+            .arg(count(max))
             .arg(millis(lease_for));
         let claimed: Option<Vec<(String, String, u32, u32)>> = self.client.script(&claim).await?;
         // A paused topic gives not even an empty list: there is nothing to wait for.
@@ -266,7 +267,7 @@ impl OrderQueue for RedisQueue {
         latest
             .arg(key(topic, "dead"))
             .arg(0)
-            .arg(limit - 1)
+            .arg(count(limit) - 1)
             .arg("WITHSCORES");
         let dead: Vec<(String, i64)> = self.client.command(&latest).await?;
         if dead.is_empty() {
@@ -344,8 +345,15 @@ fn hex(order: OrderId) -> String {
     order.0.simple().to_string()
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// As far as Redis can add it to a time of ours.
+fn millis(duration: Duration) -> i64 {
+    span_micros(duration) / 1_000
+}
+
+/// As many as Redis takes for a count.
+fn count(wanted: usize) -> usize {
+    const MOST: usize = 1_000_000;
+    wanted.min(MOST)
 }
 
 /// A claim is an entry and how often it was delivered; both go into the claim's id: 48 bits
