@@ -10,7 +10,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
-use self::report::{Measured, dashboard, database, follow, over_http, overload, pages, plot};
+use self::report::{
+    Measured, burst, dashboard, database, follow, over_http, overload, pages, plot,
+};
 
 /// Measures what the documentation claims.
 #[derive(Debug, Parser)]
@@ -66,6 +68,20 @@ async fn main() -> anyhow::Result<ExitCode> {
             show(measured);
         }
     }
+    over_http(runs, wanted, &mut show).await?;
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The cases in which the server is a process of its own.
+async fn over_http(
+    runs: usize,
+    wanted: impl Fn(&str) -> bool,
+    show: &mut impl FnMut(Measured),
+) -> anyhow::Result<()> {
     if wanted("http-sell") {
         for measured in over_http::sell(runs).await? {
             show(measured);
@@ -86,12 +102,14 @@ async fn main() -> anyhow::Result<ExitCode> {
     if wanted("http-overload") {
         show(overload::overload().await?);
     }
+    if wanted("http-burst-postgres") {
+        show(burst::on_postgres(runs).await?);
+    }
+    if wanted("http-burst-sqlite") {
+        show(burst::on_sqlite(runs).await?);
+    }
     if wanted("http-follow") {
         show(follow::follow().await?);
     }
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(())
 }

@@ -44,18 +44,43 @@ impl ServerProcess {
         stock: i64,
         args: &[&str],
     ) -> anyhow::Result<Self> {
+        let configure = |command: &mut Command| {
+            command
+                .args(["--strategy", strategy.as_str(), "--worker", "off"])
+                .args(args)
+                .env("RUST_LOG", "warn")
+                // What is measured is selling.
+                .env("PROCESSOR", "off");
+        };
+        Self::launch(database_url, stock, configure).await
+    }
+
+    /// Starts one as it is without any setting: with a worker in it, and a log.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_without_settings(database_url: &str) -> anyhow::Result<Self> {
+        let configure = |command: &mut Command| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            command.env_clear().env("PATH", path);
+        };
+        Self::launch(database_url, MAX_STOCK, configure).await
+    }
+
+    async fn launch(
+        database_url: &str,
+        stock: i64,
+        configure: impl FnOnce(&mut Command),
+    ) -> anyhow::Result<Self> {
         // Free a moment ago; when somebody took it since, the server says so and ends.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = Command::new(binary("order-server")?)
+        let mut command = Command::new(binary("order-server")?);
+        command
             .args(["--database-url", database_url])
             .args(["--bind-addr", &address.to_string()])
-            .args(["--strategy", strategy.as_str(), "--worker", "off"])
-            .args(args)
-            .env("RUST_LOG", "warn")
-            // What is measured is selling.
-            .env("PROCESSOR", "off")
-            .stdout(Stdio::null())
-            .spawn()?;
+            .stdout(Stdio::null());
+        configure(&mut command);
+        let child = command.spawn()?;
         let mut server = Self {
             address,
             product: String::new(),

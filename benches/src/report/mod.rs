@@ -1,5 +1,6 @@
 //! What is measured, and how it is told.
 
+pub mod burst;
 pub mod dashboard;
 pub mod database;
 pub mod follow;
