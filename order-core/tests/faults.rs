@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -95,6 +95,8 @@ enum Cut {
     Request,
     /// It arrives, and its answer never does: a commit's outcome is unknown.
     Answer,
+    /// It arrives, and the answer is that the session was ended, with a code that is on no list.
+    Fatal,
 }
 
 /// A connection is cut at every message of every operation, before and after the message
@@ -112,7 +114,10 @@ async fn every_operation_happens_once_wherever_the_connection_is_cut() {
     );
     let mut cuts = 0;
     for strategy in Strategy::ALL {
-        for cut in [Cut::Request, Cut::Answer] {
+        for cut in [Cut::Request, Cut::Answer, Cut::Fatal] {
+            if matches!(cut, Cut::Fatal) && strategy != Strategy::Batch {
+                continue;
+            }
             for message in 1..=16 {
                 let options = PostgresOptions {
                     max_connections: 1,
@@ -305,14 +310,18 @@ impl NewId for Uuid {
 #[derive(Clone)]
 struct Wire {
     countdown: Arc<AtomicI64>,
+    /// Whether the answer that is dropped is replaced by the end of the session.
+    ends_session: Arc<AtomicBool>,
 }
 
 impl Wire {
     fn cut(&self, (cut, message): (Cut, i64)) {
         let countdown = match cut {
-            Cut::Answer => message,
+            Cut::Answer | Cut::Fatal => message,
             Cut::Request => -message,
         };
+        let is_fatal = matches!(cut, Cut::Fatal);
+        self.ends_session.store(is_fatal, Ordering::SeqCst);
         self.countdown.store(countdown, Ordering::SeqCst);
     }
 
@@ -331,6 +340,7 @@ impl Wire {
             .countdown
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step)
         {
+            Ok(1) if self.ends_session.load(Ordering::SeqCst) => Some(Cut::Fatal),
             Ok(1) => Some(Cut::Answer),
             Ok(-1) => Some(Cut::Request),
             _ => None,
@@ -344,6 +354,7 @@ async fn wire_to(port: u16) -> (u16, Wire) {
     let own_port = listener.local_addr().unwrap().port();
     let wire = Wire {
         countdown: Arc::new(AtomicI64::new(0)),
+        ends_session: Arc::default(),
     };
     let cuts = wire.clone();
     tokio::spawn(async move {
@@ -366,9 +377,12 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, wire: Wire) -> std:
                     return Ok(());
                 }
                 server.write_all(&up[..sent]).await?;
-                if matches!(cut, Some(Cut::Answer)) {
+                if matches!(cut, Some(Cut::Answer | Cut::Fatal)) {
                     // The server has acted once it answers.
                     let _ = server.read(&mut down).await?;
+                    if matches!(cut, Some(Cut::Fatal)) {
+                        client.write_all(&end_of_session()).await?;
+                    }
                     return Ok(());
                 }
             }
@@ -381,6 +395,13 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, wire: Wire) -> std:
             }
         }
     }
+}
+
+/// What a server says that ends the session by an internal error.
+fn end_of_session() -> Vec<u8> {
+    let fields = b"SFATAL\0VFATAL\0CXX000\0Mended\0\0";
+    let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+    [b"E".as_slice(), &length, fields].concat()
 }
 
 /// Without a database, the answer is that it is away: soon, and transient.

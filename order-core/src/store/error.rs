@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::error::Elapsed;
+
 use sqlx::{
     error::{DatabaseError, ErrorKind},
     postgres::{PgDatabaseError, PgSeverity},
@@ -51,13 +53,38 @@ impl From<sqlx::migrate::MigrateError> for Error {
 /// connection went, it may have happened. An error of a session that goes on says that it did not.
 pub(super) fn on_commit(error: sqlx::Error) -> Error {
     let aborted = matches!(&error, sqlx::Error::Database(database)
-        if database.try_downcast_ref::<PgDatabaseError>()
-            .is_some_and(|error| error.severity() == PgSeverity::Error));
+        if database.try_downcast_ref::<PgDatabaseError>().is_some()
+            && !ended_the_session(database.as_ref()));
     match Error::from(error) {
         Error::Unavailable { source } if !aborted => Error::OutcomeUnknown { source },
         other => other,
     }
 }
+
+/// Whether an error says that the connection it came from is gone, silent, or leads to where
+/// nothing can be written: the others of its pool may be no better.
+pub(super) fn casts_doubt(error: &Error) -> bool {
+    let (Error::Unavailable { source } | Error::OutcomeUnknown { source }) = error else {
+        return false;
+    };
+    match source.downcast_ref() {
+        Some(sqlx::Error::Database(database)) => {
+            database.code().as_deref() == Some(READ_ONLY) || ended_the_session(database.as_ref())
+        }
+        Some(error) => !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed),
+        None => source.is::<Elapsed>(),
+    }
+}
+
+/// Whether an error of Postgres ended the session: `FATAL` or `PANIC`, whatever its code is.
+fn ended_the_session(error: &dyn DatabaseError) -> bool {
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// In the middle of a failover, we are still connected to what is now a replica.
+const READ_ONLY: &str = "25006";
 
 fn unavailable(error: sqlx::Error) -> Error {
     Error::Unavailable {
@@ -94,21 +121,21 @@ fn is_unique_violation_of(error: &dyn DatabaseError, column: &str) -> bool {
     }
 }
 
-/// Codes that tell "not now": Postgres classes 08 (connection), 40 (rollback), 53 (resources),
-/// 57P (shutdown, time-out of a session) and four single ones; `SQLite` BUSY and LOCKED.
+/// What tells "not now". Postgres: the end of a session, the classes 08 (connection), 40 (rollback),
+/// 53 (resources), 57P (shutdown, time-out of a session) and four single codes; `SQLite`: BUSY and
+/// LOCKED.
 fn is_transient(error: &dyn DatabaseError) -> bool {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     const IDLE_IN_TRANSACTION: &str = "25P03";
     const QUERY_CANCELED: &str = "57014";
-    // In the middle of a failover, we are still connected to what is now a replica.
-    const READ_ONLY: &str = "25006";
     let Some(code) = error.code() else {
         return false;
     };
     if error.try_downcast_ref::<PgDatabaseError>().is_some() {
-        return ["08", "40", "53", "57P"]
-            .iter()
-            .any(|class| code.starts_with(class))
+        return ended_the_session(error)
+            || ["08", "40", "53", "57P"]
+                .iter()
+                .any(|class| code.starts_with(class))
             || [
                 LOCK_NOT_AVAILABLE,
                 IDLE_IN_TRANSACTION,

@@ -1,6 +1,8 @@
 //! The three strategies behind one interface: the loops around what a backend does in one
 //! transaction.
 
+use std::future::Future;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -62,6 +64,14 @@ impl std::str::FromStr for Strategy {
 /// What a backend does in one transaction: one attempt each, retried by the loops here.
 #[async_trait]
 pub(super) trait Turns: Sync {
+    /// Makes an attempt, within the limit that this backend has.
+    async fn attempt<T: Send>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        attempt.await
+    }
+
     /// Those of `products` that are living, as they are now.
     async fn living(&self, products: &[ProductId]) -> Result<Vec<Product>, Error>;
 
@@ -114,16 +124,16 @@ pub(super) async fn purchase(
     strategy: Strategy,
 ) -> Result<Outcome<Purchase>, Error> {
     if strategy == Strategy::Batch {
-        return with_retry!(retry => purchase_batch(turns, orders, &retry));
+        return with_retry!(retry => turns.attempt(purchase_batch(turns, orders, &retry)));
     }
     let mut outcome = Outcome::default();
     for order in orders {
         let one = std::slice::from_ref(order);
         outcome.extend(match strategy {
             Strategy::ConditionalUpdate => {
-                with_retry!(retry => purchase_conditional(turns, order, &retry))?
+                with_retry!(retry => turns.attempt(purchase_conditional(turns, order, &retry)))?
             }
-            _ => with_retry!(retry => turns.purchase_locked(one, &retry))?,
+            _ => with_retry!(retry => turns.attempt(turns.purchase_locked(one, &retry)))?,
         });
     }
     Ok(outcome)
@@ -190,14 +200,17 @@ async fn decide_one(
     let mut retry = Retry::default();
     let decided = match strategy {
         Strategy::ConditionalUpdate => {
-            with_retry!(retry, turns.decide_conditional(pick, at, &retry))
+            with_retry!(
+                retry,
+                turns.attempt(turns.decide_conditional(pick, at, &retry))
+            )
         }
-        _ => with_retry!(retry, turns.decide_locked(pick, at, &retry)),
+        _ => with_retry!(retry, turns.attempt(turns.decide_locked(pick, at, &retry))),
     };
     let mut outcome = decided?;
     let doubted = retry.doubted();
     if !doubted.is_empty() {
-        let changed = turns.living(&doubted).await?;
+        let changed = turns.attempt(turns.living(&doubted)).await?;
         outcome.extend(Outcome {
             results: Vec::new(),
             changed,

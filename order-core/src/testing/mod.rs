@@ -5,15 +5,19 @@
 pub mod conformance;
 pub mod load;
 pub mod model;
+mod postgres_pair;
 mod postgres_server;
 mod process;
+mod proxies;
 mod redis_server;
 mod tcp_proxy;
 mod time;
 mod twin;
 
+pub use postgres_pair::PostgresPair;
 pub use postgres_server::PostgresServer;
 pub use process::{Process, free_port};
+pub use proxies::{HaProxy, PgBouncer};
 pub use redis_server::{RedisServer, RedisTime};
 pub use tcp_proxy::TcpProxy;
 pub use time::{PostgresTime, SqliteTime};

@@ -89,18 +89,9 @@ impl PostgresServer {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Away from the terminal's Ctrl-C: it ends by the pipe, after us.
-            .process_group(0);
-        let me = std::fs::metadata(&dir)
-            .expect("the folder was just made")
-            .uid();
-        if me == 0 {
-            // Postgres refuses to run as root.
-            let (user, group) = unprivileged_user();
-            chown(&dir, Some(user), Some(group)).expect("root may give folders away");
-            shell.uid(user).gid(group);
-        }
+            .stderr(Stdio::null());
+        give_away(&dir);
+        run_as_owner(&mut shell, &dir);
         let holder = shell.spawn().expect("sh is on every Unix");
         // The server's own word, in the last line of its lock file.
         let lock_file = dir.join("data/postmaster.pid");
@@ -164,11 +155,17 @@ impl PostgresServer {
             .expect("the new database takes connections")
     }
 
-    fn url(&self, database: &str) -> String {
+    /// The URL of a database of this server.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    async fn execute(&self, statement: String) {
+    /// Executes a statement outside of the databases of tests, as whoever owns the server.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn execute(&self, statement: String) {
         let mut connection = PgConnection::connect(&self.url("postgres"))
             .await
             .expect("the server takes connections");
@@ -180,8 +177,33 @@ impl PostgresServer {
     }
 }
 
+/// Gives a folder to the user that servers run as, when we are root: they refuse to be.
+pub(super) fn give_away(dir: &Path) {
+    let me = std::fs::metadata(dir)
+        .expect("the folder was just made")
+        .uid();
+    if me == 0 {
+        let (user, group) = unprivileged_user();
+        for path in std::fs::read_dir(dir)
+            .expect("the folder was just made")
+            .flatten()
+            .map(|entry| entry.path())
+            .chain([dir.to_owned()])
+        {
+            chown(&path, Some(user), Some(group)).expect("root may give folders away");
+        }
+    }
+}
+
+/// Has `command` run as the user to whom `dir` belongs, away from the terminal's Ctrl-C: it ends
+/// after us.
+pub(super) fn run_as_owner(command: &mut Command, dir: &Path) {
+    let owner = std::fs::metadata(dir).expect("the folder was just made");
+    command.uid(owner.uid()).gid(owner.gid()).process_group(0);
+}
+
 /// Where the server's programs are: on the path, or where packages put them, newest first.
-fn binaries() -> PathBuf {
+pub(super) fn binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
         .unwrap_or_default();

@@ -128,6 +128,10 @@ struct Step {
     full: bool,
 }
 
+/// How long a step may take once the worker is told to stop: an attempt at the database, and a
+/// little more.
+const LAST_STEP: Duration = Duration::from_secs(8);
+
 /// Decides pending orders, and does tasks if it has a processor.
 pub struct Worker {
     pulse: Pulse,
@@ -231,7 +235,8 @@ impl Worker {
     }
 
     /// Works until `stop` is cancelled; the batch in hand is finished, and so are the tasks
-    /// under way.
+    /// under way. What a silent database holds up is cut off after eight seconds, and what it
+    /// was about to decide is decided by others.
     pub async fn run(&self, stop: CancellationToken) -> Decided {
         let (topics, end) = (self.topics(), CancellationToken::new());
         let before = self.decided();
@@ -242,12 +247,18 @@ impl Worker {
         });
         let process = supervise(supervise::TASKS, || async {
             if let Some(tasks) = &self.tasks {
-                tasks.run(&self.pulse, &stop).await;
+                let limit = tasks.processing.options.timeout + LAST_STEP;
+                in_time(&stop, limit, tasks.run(&self.pulse, &stop)).await;
             }
         });
         let fold = supervise(supervise::HOUSEKEEPING, || self.housekeeper.run(&stop));
         let work = async {
-            tokio::join!(self.decide_until(&stop), sweep, process, fold);
+            tokio::join!(
+                in_time(&stop, LAST_STEP, self.decide_until(&stop)),
+                in_time(&stop, LAST_STEP, sweep),
+                process,
+                in_time(&stop, LAST_STEP, fold)
+            );
             end.cancel();
         };
         let tell = supervise(supervise::HEARTBEAT, || self.pulse.run(&topics, &end));
@@ -366,5 +377,17 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Waits until `work` ends; once it is told to stop, for up to `limit`.
+async fn in_time(stop: &CancellationToken, limit: Duration, work: impl Future<Output = ()>) {
+    let too_late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(limit).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = too_late => tracing::warn!("the worker ends before its last step has"),
     }
 }

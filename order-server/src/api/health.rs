@@ -1,6 +1,8 @@
 //! Whether the server is well. Also answered outside the prefix, where load balancers look.
 
-use order_core::{OrderService, RedisClient};
+use std::sync::Arc;
+
+use order_core::{Error, OrderService, RedisClient};
 use poem::Route;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 use serde::Serialize;
@@ -54,7 +56,14 @@ impl Health {
     }
 
     async fn readiness(&self) -> Result<Json<Ready>, Problem> {
-        self.service.store().check_writable().await?;
+        // Whatever the cause: it is not well, and may be later.
+        self.service
+            .store()
+            .check_writable()
+            .await
+            .map_err(|error| Error::Unavailable {
+                source: Arc::new(error),
+            })?;
         let redis_is_up = match &self.redis {
             Some(redis) => Some(redis.ping().await.is_ok()),
             None => None,
@@ -98,7 +107,7 @@ impl Health {
         is_alive()
     }
 
-    /// Whether it can serve: 503 when the database does not answer
+    /// Whether it can sell: 503 when the database takes no writes
     #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
     async fn ready(&self) -> Result<Json<Ready>, Problem> {
         self.readiness().await

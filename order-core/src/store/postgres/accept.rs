@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::{Arguments, PgConnection, postgres::PgArguments};
 use uuid::Uuid;
 
-use super::{PostgresStore, idempotency::keys_of, read::by_id};
+use super::{PostgresStore, idempotency::keys_of, read::by_id, session};
 use crate::{
     domain::{Money, NewOrder, Order, OrderStatus, Placing, ProductId},
     error::Error,
@@ -82,6 +82,8 @@ impl PostgresStore {
             if let Some(first) = settled.made().map(|order| order.id.0).min() {
                 self.frontier.retreat(first);
             }
+        } else if settled.results.iter().any(Result::is_ok) {
+            session::assure(&mut connection).await?;
         }
         Ok(settled.results)
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::PostgresStore;
+use super::{PostgresStore, session};
 use crate::{
     domain::KeyId,
     error::Error,
@@ -20,26 +20,27 @@ type KeyRow = key_rows::KeyRow<DateTime<Utc>>;
 #[async_trait]
 impl KeyStore for PostgresStore {
     async fn create_key(&self, key: &HashedKey) -> Result<(), Error> {
-        with_retry!(_retry => self.create_key_once(key))
+        with_retry!(_retry => self.connections.attempt(self.create_key_once(key)))
     }
 
     async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
-        with_retry!(_retry => self.keys_once())
+        with_retry!(_retry => self.connections.attempt(self.keys_once()))
     }
 
     async fn revoke_key(&self, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>, Error> {
-        with_retry!(_retry => self.revoke_key_once(id, at))
+        with_retry!(_retry => self.connections.attempt(self.revoke_key_once(id, at)))
     }
 
     async fn access(&self) -> Result<Access, Error> {
-        with_retry!(_retry => self.access_once())
+        with_retry!(_retry => self.connections.attempt(self.access_once()))
     }
 }
 
 impl PostgresStore {
     /// Made again, it meets its own id, and has happened once.
     async fn create_key_once(&self, hashed: &HashedKey) -> Result<(), Error> {
-        sqlx::query(
+        let mut connection = self.connections.acquire().await?;
+        let made = sqlx::query(
             "INSERT INTO api_keys (id, name, hash, scopes, created_at)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
         )
@@ -48,9 +49,12 @@ impl PostgresStore {
         .bind(hashed.hash.as_slice())
         .bind(hashed.key.scopes.to_string())
         .bind(hashed.key.created_at)
-        .execute(&mut *self.connections.acquire().await?)
+        .execute(&mut *connection)
         .await
         .map_err(on_commit)?;
+        if made.rows_affected() == 0 {
+            session::assure(&mut connection).await?;
+        }
         Ok(())
     }
 

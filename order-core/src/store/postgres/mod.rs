@@ -15,10 +15,14 @@ mod due;
 mod frontier;
 mod idempotency;
 mod keys;
+mod migrate;
 mod orders;
+mod probe;
 mod products;
 mod read;
 mod search;
+mod session;
+mod startup;
 mod stats;
 pub(crate) mod steps;
 pub(crate) mod task_batches;
@@ -29,45 +33,18 @@ mod workers;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{
-    Connection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 
-use self::{connections::Connections, due::Due, frontier::Frontier};
+use self::{connections::Connections, due::Due, frontier::Frontier, probe::Probe};
 use super::{Imbalance, PoolStats, Store};
 use tokio::sync::Mutex;
 
 use crate::{
-    domain::ProductId,
+    clock::{Clock, SystemClock},
+    domain::{IdGenerator, ProductId},
     error::Error,
     queue::{OrderQueue, PostgresQueue},
 };
-
-/// Settings of every session.
-///
-/// - Answers promise durability: a server that is set to `synchronous_commit = off` is overruled.
-/// - A process that hangs with a product locked loses its session, and the rest goes on.
-/// - Each statement of the hot path looks up rows by key. The planner, when it has stale or
-///   no statistics, takes tables for small and reads them whole: such plans are ruled out.
-/// - Such a statement is done before helpers have started, and a page of a list stops early.
-/// - With one plan left, there is nothing to choose by the values: planning once is enough.
-const SESSION: &str = "
-    SELECT set_config('synchronous_commit', 'on', false)
-        WHERE current_setting('synchronous_commit') = 'off'
-    UNION ALL SELECT set_config('idle_in_transaction_session_timeout', '10s', false)
-    UNION ALL SELECT set_config('lock_timeout', '10s', false)
-    UNION ALL SELECT set_config('enable_seqscan', 'off', false)
-    UNION ALL SELECT set_config('enable_hashjoin', 'off', false)
-    UNION ALL SELECT set_config('enable_mergejoin', 'off', false)
-    UNION ALL SELECT set_config('enable_bitmapscan', 'off', false)
-    UNION ALL SELECT set_config('enable_sort', 'off', false)
-    UNION ALL SELECT set_config('max_parallel_workers_per_gather', '0', false)
-    UNION ALL SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
-    UNION ALL SELECT set_config('jit', 'off', false)";
-
-/// How long an idle connection is taken to be alive.
-const TRUSTED_WHILE_IDLE: Duration = Duration::from_secs(1);
 
 /// How to use the database.
 #[derive(Clone, Copy, Debug)]
@@ -87,10 +64,15 @@ impl Default for PostgresOptions {
     }
 }
 
+/// How long the books may take to be read.
+const VERIFY_LIMIT: Duration = Duration::from_secs(60 * 60);
+
 /// Products and orders in a Postgres database.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     connections: Connections,
+    connect: Arc<PgConnectOptions>,
+    probe: Arc<Probe>,
     frontier: Arc<Frontier>,
     due: Arc<Due>,
     packed: Arc<Due>,
@@ -103,35 +85,26 @@ impl PostgresStore {
     /// Connects to `url` (`postgres://user:password@host:port/database`).
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `database_url`; [`Error::Unavailable`] when nobody answers.
+    /// [`Error::Invalid`] that names `database_url`, also when what it leads to cannot be worked
+    /// with; [`Error::Unavailable`] when nobody answers, or only a standby.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
         // The driver's message may quote the URL, and the URL holds a password.
         let connect: PgConnectOptions = url
             .parse()
             .map_err(|_| Error::invalid("database_url", "is not a Postgres URL"))?;
-        let connect = connect.application_name("orders");
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.acquire_timeout)
-            // A connection that was just in use is taken as it is, without asking whether it
-            // still lives: that would be one more round trip for every operation, and one
-            // that died is found out and replaced by the retry.
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for < TRUSTED_WHILE_IDLE {
-                        return Ok(true);
-                    }
-                    Ok(connection.ping().await.is_ok())
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move { sqlx::query(SESSION).execute(connection).await.map(drop) })
-            })
-            .connect_with(connect)
+        let connect = connect
+            .application_name("orders")
+            // A pooler refuses what it does not know, and no number of ours goes as text.
+            .extra_float_digits(None);
+        let connections = Connections::open(connect.clone(), options).await?;
+        connections
+            .attempt(startup::check(&connections, &connect))
             .await?;
+        let id = IdGenerator::default().next(SystemClock.now());
         Ok(Self {
-            connections: Connections::new(pool),
+            probe: Arc::new(Probe::new(&connect, id)),
+            connect: Arc::new(connect),
+            connections,
             frontier: Arc::default(),
             due: Arc::default(),
             packed: Arc::default(),
@@ -159,29 +132,50 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1")
-            .execute(&mut *self.connections.acquire().await?)
-            .await?;
-        Ok(())
+        let ping = async {
+            let mut connection = self.connections.acquire().await?;
+            sqlx::query("SELECT 1").execute(&mut *connection).await?;
+            Ok(())
+        };
+        self.connections.attempt(ping).await
+    }
+
+    async fn check_writable(&self) -> Result<(), Error> {
+        if self.connections.is_starved() {
+            let source = Arc::new(sqlx::Error::PoolTimedOut);
+            return Err(Error::Unavailable { source });
+        }
+        self.probe.check().await
     }
 
     async fn migrate(&self) -> Result<(), Error> {
-        sqlx::migrate!("./migrations/postgres")
-            .run(self.pool())
-            .await?;
+        migrate::run(&self.connect).await?;
         search::fold_all_names(self).await
     }
 
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+        self.connections
+            .within(VERIFY_LIMIT, self.verify_once())
+            .await
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        vec![self.connections.stats()]
+    }
+}
+
+impl PostgresStore {
+    async fn verify_once(&self) -> Result<Vec<Imbalance>, Error> {
         let mut connection = self.connections.acquire().await?;
         let mut tx = connection.begin().await?;
         // One statement sees one snapshot; it reads everything, so that it wants the plans
-        // that sessions rule out otherwise.
+        // that sessions rule out otherwise, and the time.
         sqlx::query(
             "SELECT set_config(name, 'on', true)
              FROM unnest('{enable_seqscan, enable_hashjoin, enable_sort}'::text[]) name
              UNION ALL SELECT set_config(name, reset_val, true) FROM pg_settings
-             WHERE name = 'max_parallel_workers_per_gather'",
+             WHERE name = 'max_parallel_workers_per_gather'
+             UNION ALL SELECT set_config('statement_timeout', '59min', true)",
         )
         .execute(&mut *tx)
         .await?;
@@ -209,9 +203,5 @@ impl Store for PostgresStore {
                 held,
             })
             .collect())
-    }
-
-    fn pools(&self) -> Vec<PoolStats> {
-        vec![PoolStats::of("database", self.pool())]
     }
 }

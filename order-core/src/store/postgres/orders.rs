@@ -11,6 +11,7 @@ use super::{
     PostgresStore,
     idempotency::{is_replay, keep},
     read::{OrderRow, load, with_lines},
+    session,
     steps::lock,
     tasks::cancel_task,
 };
@@ -38,7 +39,7 @@ type ProductRow = rows::ProductRow<DateTime<Utc>>;
 #[async_trait]
 impl OrderStore for PostgresStore {
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
-        with_retry!(retry => self.accept_once(orders, &retry))
+        with_retry!(retry => self.connections.attempt(self.accept_once(orders, &retry)))
     }
 
     async fn purchase(
@@ -59,15 +60,15 @@ impl OrderStore for PostgresStore {
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        with_retry!(_retry => self.order_once(id))
+        with_retry!(_retry => self.connections.attempt(self.order_once(id)))
     }
 
     async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
-        with_retry!(_retry => self.progress_once(ids))
+        with_retry!(_retry => self.connections.attempt(self.progress_once(ids)))
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
-        with_retry!(_retry => self.orders_once(query))
+        with_retry!(_retry => self.connections.attempt(self.orders_once(query)))
     }
 
     async fn cancel(
@@ -76,15 +77,15 @@ impl OrderStore for PostgresStore {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
-        with_retry!(retry => self.cancel_once(id, at, key, &retry))
+        with_retry!(retry => self.connections.attempt(self.cancel_once(id, at, key, &retry)))
     }
 
     async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
-        with_retry!(_retry => self.pending_for_once(age, limit))
+        with_retry!(_retry => self.connections.attempt(self.pending_for_once(age, limit)))
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {
-        with_retry!(_retry => self.backlog_once())
+        with_retry!(_retry => self.connections.attempt(self.backlog_once()))
     }
 }
 
@@ -193,9 +194,13 @@ impl PostgresStore {
         if let Some(key) = key
             && is_replay(&mut tx, key, Fingerprint::of_cancel(id)).await?
         {
+            session::assure(&mut tx).await?;
+            tx.commit().await?;
             return Ok(Some(Cancelled::before(order, !retry.resolving())));
         }
         if order.status == OrderStatus::Cancelled {
+            session::assure(&mut tx).await?;
+            tx.commit().await?;
             return Ok(Some(Cancelled::before(order, false)));
         }
         let was_sold = order.gives_back_when_cancelled();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     PostgresStore,
     idempotency::{is_replay, keep},
-    search,
+    search, session,
 };
 use crate::{
     domain::{
@@ -30,19 +30,19 @@ type Row = ProductRow<DateTime<Utc>>;
 #[async_trait]
 impl ProductStore for PostgresStore {
     async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
-        with_retry!(retry => self.create_once(product, &retry))
+        with_retry!(retry => self.connections.attempt(self.create_once(product, &retry)))
     }
 
     async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
-        with_retry!(_retry => self.product_once(id))
+        with_retry!(_retry => self.connections.attempt(self.product_once(id)))
     }
 
     async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
-        with_retry!(_retry => self.product_with_sku_once(sku))
+        with_retry!(_retry => self.connections.attempt(self.product_with_sku_once(sku)))
     }
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        with_retry!(_retry => self.products_once(query))
+        with_retry!(_retry => self.connections.attempt(self.products_once(query)))
     }
 
     async fn update_product(
@@ -52,18 +52,18 @@ impl ProductStore for PostgresStore {
         adjustment_id: AdjustmentId,
         at: DateTime<Utc>,
     ) -> Result<Option<Product>, Error> {
-        with_retry!(retry => self.update_once(id, change, adjustment_id, at, &retry))
+        with_retry!(retry => self.connections.attempt(self.update_once(id, change, adjustment_id, at, &retry)))
     }
 
     async fn adjust_stock(
         &self,
         adjustment: &StockAdjustment,
     ) -> Result<Option<Replayable<Product>>, Error> {
-        with_retry!(retry => self.adjust_once(adjustment, &retry))
+        with_retry!(retry => self.connections.attempt(self.adjust_once(adjustment, &retry)))
     }
 
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
-        with_retry!(retry => self.archive_once(id, at, &retry))
+        with_retry!(retry => self.connections.attempt(self.archive_once(id, at, &retry)))
     }
 
     async fn fold_names(&self) -> Result<u64, Error> {
@@ -140,14 +140,16 @@ impl PostgresStore {
     }
 
     async fn create_once(&self, product: &NewProduct, retry: &Retry) -> Result<Product, Error> {
+        let mut connection = self.connections.acquire().await?;
+        let mut tx = connection.begin().await?;
         if retry.resolving()
-            && let Some(stored) = self.product(product.id).await?
+            && let Some(stored) = lock(&mut tx, product.id).await?
         {
+            session::assure(&mut tx).await?;
+            tx.commit().await?;
             return Ok(stored);
         }
         let created = product.clone().into_product();
-        let mut connection = self.connections.acquire().await?;
-        let mut tx = connection.begin().await?;
         sqlx::query(
             "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
                                    name_folded, name_folded_of)
@@ -184,6 +186,8 @@ impl PostgresStore {
             return Ok(None);
         };
         if retry.resolving() && is_entered(&mut tx, adjustment_id).await? {
+            session::assure(&mut tx).await?;
+            tx.commit().await?;
             return Ok(Some(before));
         }
         let stock_before = before.stock;
@@ -205,12 +209,16 @@ impl PostgresStore {
             return Ok(None);
         };
         if retry.resolving() && is_entered(&mut tx, adjustment.id).await? {
+            session::assure(&mut tx).await?;
+            tx.commit().await?;
             return Ok(Some(Replayable::first(before)));
         }
         let kept = Kept::of_adjustment(adjustment);
         if let Some(kept) = &kept
             && is_replay(&mut tx, &kept.key, kept.fingerprint).await?
         {
+            session::assure(&mut tx).await?;
+            tx.commit().await?;
             return Ok(Some(Replayable::again(before)));
         }
         let product = adjustment.apply(before)?;
@@ -228,13 +236,14 @@ impl PostgresStore {
         at: DateTime<Utc>,
         retry: &Retry,
     ) -> Result<bool, Error> {
+        let mut connection = self.connections.acquire().await?;
         let done = sqlx::query(
             "UPDATE products SET archived_at = $2, updated_at = $2, version = version + 1
              WHERE id = $1 AND archived_at IS NULL",
         )
         .bind(id.0)
         .bind(at)
-        .execute(&mut *self.connections.acquire().await?)
+        .execute(&mut *connection)
         .await
         .map_err(on_commit)?;
         if done.rows_affected() > 0 || !retry.resolving() {
@@ -244,8 +253,11 @@ impl PostgresStore {
             sqlx::query_scalar("SELECT 1 FROM products WHERE id = $1 AND archived_at = $2")
                 .bind(id.0)
                 .bind(at)
-                .fetch_optional(&mut *self.connections.acquire().await?)
+                .fetch_optional(&mut *connection)
                 .await?;
+        if mine.is_some() {
+            session::assure(&mut connection).await?;
+        }
         Ok(mine.is_some())
     }
 

@@ -32,6 +32,8 @@ const MAX_CHARS: usize = 255 * MAX_FOLDED_CHARS;
 const FEW: i64 = 5_000;
 /// How many names are folded in one transaction: their products are locked meanwhile.
 const FOLDED_NAMES: i64 = 500;
+/// How long a look at all names may take: about as long as a statement may.
+const FOLD_LIMIT: Duration = Duration::from_secs(29);
 /// How often a process that starts looks whether all names are folded, and how long it waits
 /// before the next look: others may be about it.
 const FOLDING_LOOKS: u32 = 20;
@@ -181,14 +183,8 @@ fn rows(count: i64) -> usize {
 pub(super) async fn fold_all_names(store: &PostgresStore) -> Result<(), Error> {
     for _ in 0..FOLDING_LOOKS {
         fold_names(store).await?;
-        let is_left: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM products
-                 WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)
-                   AND name_folded_of IS DISTINCT FROM name)",
-        )
-        .fetch_one(&mut *store.connections.acquire().await?)
-        .await?;
-        if !is_left {
+        let is_left = is_left_to_fold(store);
+        if !store.connections.within(FOLD_LIMIT, is_left).await? {
             return Ok(());
         }
         tokio::time::sleep(FOLDING_PAUSE).await;
@@ -197,11 +193,23 @@ pub(super) async fn fold_all_names(store: &PostgresStore) -> Result<(), Error> {
     Ok(())
 }
 
+async fn is_left_to_fold(store: &PostgresStore) -> Result<bool, Error> {
+    let is_left = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM products
+             WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)
+               AND name_folded_of IS DISTINCT FROM name)",
+    )
+    .fetch_one(&mut *store.connections.acquire().await?)
+    .await?;
+    Ok(is_left)
+}
+
 /// Folds the names that were written past this version, in the order of their ids.
 pub(super) async fn fold_names(store: &PostgresStore) -> Result<u64, Error> {
     let (mut after, mut count) = (Uuid::nil(), 0);
     loop {
-        let batch = with_retry!(_retry => fold_after(store, after))?;
+        let batch =
+            with_retry!(_retry => store.connections.within(FOLD_LIMIT, fold_after(store, after)))?;
         let Some(last) = batch.last().copied() else {
             return Ok(count);
         };

@@ -80,23 +80,23 @@ const HOT_PRODUCTS: &str = concat!(
 #[async_trait]
 impl StatsStore for PostgresStore {
     async fn tallies(&self, window: Duration) -> Result<Tallies, Error> {
-        with_retry!(_retry => self.tallies_once(window))
+        with_retry!(_retry => self.connections.attempt(self.tallies_once(window)))
     }
 
     async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error> {
-        with_retry!(_retry => self.fold_tallies_once(ahead))
+        with_retry!(_retry => self.connections.attempt(self.fold_tallies_once(ahead)))
     }
 
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
-        with_retry!(_retry => self.oldest_pending_once())
+        with_retry!(_retry => self.connections.attempt(self.oldest_pending_once()))
     }
 
     async fn waits(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error> {
-        with_retry!(_retry => self.waits_once(before, orders))
+        with_retry!(_retry => self.connections.attempt(self.waits_once(before, orders)))
     }
 
     async fn hot_products(&self, orders: u32, limit: u32) -> Result<Vec<HotProduct>, Error> {
-        with_retry!(_retry => self.hot_products_once(orders, limit))
+        with_retry!(_retry => self.connections.attempt(self.hot_products_once(orders, limit)))
     }
 }
 

@@ -137,6 +137,24 @@ const HURRY: &str = "
 impl TaskStore for PostgresStore {
     /// Made once: a claim whose answer is lost would not be found again. Its lease runs out.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        self.connections.attempt(self.claim_tasks_once(claim)).await
+    }
+
+    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+        with_retry!(_retry => self.connections.attempt(self.end_tasks_once(ended, at)))
+    }
+
+    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
+        with_retry!(_retry => self.connections.attempt(self.put_task_once(id)))
+    }
+
+    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
+        with_retry!(_retry => self.connections.attempt(self.task_history_once(id)))
+    }
+}
+
+impl PostgresStore {
+    async fn claim_tasks_once(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let mut connection = self.connections.acquire().await?;
         self.unpack(&mut connection, claim).await?;
         let rows = self.claim_entries(&mut connection, claim).await?;
@@ -148,20 +166,6 @@ impl TaskStore for PostgresStore {
         Ok(claimed(rows, claim.id, orders))
     }
 
-    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
-        with_retry!(_retry => self.end_tasks_once(ended, at))
-    }
-
-    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
-        with_retry!(_retry => self.put_task_once(id))
-    }
-
-    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
-        with_retry!(_retry => self.task_history_once(id))
-    }
-}
-
-impl PostgresStore {
     async fn claim_entries(
         &self,
         connection: &mut PgConnection,

@@ -1,5 +1,7 @@
 //! One transaction for each turn, made of the steps of `steps`.
 
+use std::future::Future;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -13,6 +15,7 @@ use super::{
     frontier::Claim,
     idempotency::keys_of,
     read::by_id,
+    session,
     steps::{
         SEEN_FOR, Taken, claim_oldest, claim_these, decide_claimed, lock, see, sell_as_seen,
         write_sold,
@@ -36,6 +39,13 @@ type ProductRow = rows::ProductRow<DateTime<Utc>>;
 
 #[async_trait]
 impl Turns for PostgresStore {
+    async fn attempt<T: Send>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.connections.attempt(attempt).await
+    }
+
     /// Waits for whoever is changing them: an attempt in doubt may still be at its commit.
     async fn living(&self, products: &[ProductId]) -> Result<Vec<Product>, Error> {
         let ids: Vec<Uuid> = products.iter().map(|id| id.0).collect();
@@ -84,6 +94,8 @@ impl Turns for PostgresStore {
             if changed.is_empty() {
                 return Ok(None);
             }
+        } else if settled.results.iter().any(Result::is_ok) {
+            session::assure(&mut connection).await?;
         }
         Ok(Some(Outcome {
             results: settled.results,
@@ -107,6 +119,9 @@ impl Turns for PostgresStore {
         if !columns.is_empty() {
             changed = write_sold(&mut tx, columns, taken, plan::latest(orders)).await?;
             tx.commit().await.map_err(on_commit)?;
+        } else if settled.results.iter().any(Result::is_ok) {
+            session::assure(&mut tx).await?;
+            tx.commit().await?;
         }
         Ok(Outcome {
             results: settled.results,

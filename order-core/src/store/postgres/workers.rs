@@ -20,11 +20,11 @@ type WorkerRow = task_rows::WorkerRow<DateTime<Utc>>;
 #[async_trait]
 impl WorkerStore for PostgresStore {
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
-        with_retry!(_retry => self.heartbeat_once(beat))
+        with_retry!(_retry => self.connections.attempt(self.heartbeat_once(beat)))
     }
 
     async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
-        with_retry!(_retry => self.workers_once())
+        with_retry!(_retry => self.connections.attempt(self.workers_once()))
     }
 }
 
