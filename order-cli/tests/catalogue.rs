@@ -7,10 +7,12 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use order_core::testing::{PostgresServer, Process};
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use shell::{cli, cli_reading, command, lines};
 
@@ -141,6 +143,48 @@ fn products_are_created_and_updated_by_sku_and_bad_rows_are_named() {
         );
         assert!(desk.run(&["verify"]).status.success());
     }
+}
+
+/// More locked products than rows are under way at once: each is reported, and the rest is done.
+#[test]
+fn products_that_somebody_holds_locked_fail_only_their_own_rows() {
+    const ROWS: usize = 100;
+    const LOCKED: usize = 12;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let desk = Desk::at(runtime.block_on(PostgresServer::shared().database()));
+    let rows = |price: usize| {
+        let rows = (1..=ROWS).map(|n| format!("S-{n:03},Lamp,{price},1\n"));
+        std::iter::once("sku,name,price,stock\n".to_owned())
+            .chain(rows)
+            .collect::<String>()
+    };
+    desk.write("products.csv", &rows(1));
+    desk.rows(&["product", "import", "products.csv"]);
+    let mut session = runtime.block_on(async {
+        let mut session = PgConnection::connect(&desk.url).await.unwrap();
+        let lock = "BEGIN; SELECT FROM products WHERE sku <= 'S-012' FOR UPDATE";
+        sqlx::raw_sql(lock).execute(&mut session).await.unwrap();
+        session
+    });
+    desk.write("products.csv", &rows(2));
+    let start = Instant::now();
+    let output = desk.run(&["product", "import", "products.csv"]);
+    assert!(start.elapsed() < Duration::from_secs(20), "all at once");
+    assert_eq!(output.status.code(), Some(1));
+    let summary = json!({
+        "created": 0, "updated": ROWS - LOCKED, "unchanged": 0, "rejected": LOCKED
+    });
+    assert_eq!(lines(&output.stdout), [summary]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    for line in 2..2 + LOCKED {
+        let start = format!("line {line}: product ");
+        let named = told.lines().find(|told| told.starts_with(&start));
+        assert!(named.is_some_and(|told| told.contains("locked")), "{told}");
+    }
+    let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut session);
+    runtime.block_on(rollback).unwrap();
+    desk.rows(&["product", "import", "products.csv"]);
+    assert!(desk.run(&["verify"]).status.success());
 }
 
 #[test]

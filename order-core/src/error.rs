@@ -64,6 +64,15 @@ pub enum Error {
     /// More is waiting than the process is willing to hold; nothing was done.
     #[error("too many requests are waiting")]
     Overloaded,
+    /// Somebody holds the product locked and does not let go; nothing was done.
+    #[error("product {product_id} is locked by somebody else")]
+    ProductContended {
+        /// The product.
+        product_id: ProductId,
+    },
+    /// Somebody holds something locked that this needs, other than a product; nothing was done.
+    #[error("somebody else is at work on the same thing")]
+    Locked,
     /// The service is stopping; nothing was done.
     #[error("the service is stopping")]
     Stopping,
@@ -133,7 +142,11 @@ impl Error {
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Overloaded | Self::Unavailable { .. } | Self::OutcomeUnknown { .. }
+            Self::Overloaded
+                | Self::ProductContended { .. }
+                | Self::Locked
+                | Self::Unavailable { .. }
+                | Self::OutcomeUnknown { .. }
         )
     }
 }

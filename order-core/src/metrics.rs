@@ -41,6 +41,10 @@ pub(crate) const QUEUE_ENTRIES: &str = "orders_queue_entries";
 pub(crate) const QUEUE_AGE: &str = "orders_queue_oldest_age_seconds";
 pub(crate) const QUEUE_PAUSED: &str = "orders_queue_paused";
 pub(crate) const WAITING: &str = "orders_requests_waiting";
+pub(crate) const CONTENDED: &str = "orders_contended_products";
+pub(crate) const CONTENTIONS: &str = "orders_product_contentions_total";
+pub(crate) const SET_ASIDE: &str = "orders_requests_set_aside";
+pub(crate) const PUT_OFF: &str = "orders_put_off_total";
 pub(crate) const FOLLOWED: &str = "orders_followed";
 pub(crate) const FOLLOW_QUERIES: &str = "orders_follow_queries_total";
 pub(crate) const CACHE_READS: &str = "orders_cache_reads_total";
@@ -281,6 +285,32 @@ pub(crate) fn retried() {
     counter!(RETRIES).increment(1);
 }
 
+/// Products could not be locked.
+pub(crate) fn contended(products: usize) {
+    gauge!(CONTENDED).increment(float(products as u64));
+    counter!(CONTENTIONS).increment(products as u64);
+}
+
+/// Products can be locked again.
+pub(crate) fn contention_ended(products: usize) {
+    gauge!(CONTENDED).decrement(float(products as u64));
+}
+
+/// A request was set aside.
+pub(crate) fn set_aside() {
+    gauge!(SET_ASIDE).increment(1);
+}
+
+/// A request has its turn after all, or is answered without.
+pub(crate) fn not_aside() {
+    gauge!(SET_ASIDE).decrement(1);
+}
+
+/// Claimed orders went back to the queue, since they or their products are locked.
+pub(crate) fn put_off(orders: usize) {
+    counter!(PUT_OFF).increment(orders as u64);
+}
+
 /// The sweeper offered orders again.
 pub(crate) fn swept(orders: usize) {
     counter!(SWEPT).increment(orders as u64);
@@ -348,6 +378,16 @@ fn describe_waiting() {
     );
     describe_gauge!(QUEUE_PAUSED, "1 while a topic is paused; NaN when unknown.");
     describe_gauge!(WAITING, "Requests that wait for the next transaction.");
+    describe_gauge!(
+        CONTENDED,
+        "Products that somebody holds locked and does not let go: their orders are set aside."
+    );
+    describe_counter!(CONTENTIONS, "Products that could not be locked.");
+    describe_gauge!(SET_ASIDE, "Requests that wait for such a product.");
+    describe_counter!(
+        PUT_OFF,
+        "Orders that went back to the queue, since they or their products are locked."
+    );
     describe_gauge!(FOLLOWED, "Orders that somebody follows.");
     describe_counter!(FOLLOW_QUERIES, "Queries made for those who follow orders.");
 }
@@ -372,7 +412,15 @@ fn describe_parts() {
 }
 
 fn begin() {
-    for name in [ACCEPTED, RETRIES, SWEPT, FOLLOW_QUERIES, CACHE_ERRORS] {
+    for name in [
+        ACCEPTED,
+        RETRIES,
+        SWEPT,
+        FOLLOW_QUERIES,
+        CACHE_ERRORS,
+        CONTENTIONS,
+        PUT_OFF,
+    ] {
         counter!(name).increment(0);
     }
     for result in ["hit", "miss"] {
@@ -398,7 +446,8 @@ fn begin() {
         counter!(TASKS, "outcome" => outcome).increment(0);
     }
     drop(histogram!(TASK_SECONDS));
-    for gauge in [gauge!(FOLLOWED), gauge!(TASKS_IN_FLIGHT)] {
+    for name in [FOLLOWED, TASKS_IN_FLIGHT, CONTENDED, SET_ASIDE] {
+        let gauge = gauge!(name);
         gauge.increment(0);
     }
 }

@@ -336,7 +336,7 @@ async fn sessions_keep_their_settings() {
             "read committed",
         ),
         ("default_transaction_deferrable", "on", "off"),
-        ("lock_timeout", "'1h'", "5s"),
+        ("lock_timeout", "'1h'", "250ms"),
     ] {
         execute(&admin, &format!("ALTER SYSTEM SET {name} = {set}")).await;
         execute(&admin, "SELECT pg_reload_conf()").await;

@@ -170,7 +170,8 @@ async fn a_slow_body_is_cut_off() {
     shop.close().await;
 }
 
-/// A purchase that waits for a lock: it is answered in time, and what it began is done.
+/// A purchase whose statement waits for a lock (of the table, so that it is not set aside): it is
+/// answered in time, and what it began is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_answer_is_given_up_and_the_work_is_done() {
     let url = PostgresServer::shared().database().await;
@@ -184,7 +185,7 @@ async fn a_slow_answer_is_given_up_and_the_work_is_done() {
         .await
         .unwrap();
     let mut locking = store.pool().begin().await.unwrap();
-    sqlx::query("SELECT 1 FROM products FOR UPDATE")
+    sqlx::query("LOCK TABLE products IN EXCLUSIVE MODE")
         .execute(&mut *locking)
         .await
         .unwrap();

@@ -1,6 +1,6 @@
 //! `order-cli product import`: products from a CSV file, created or updated by their sku.
 
-use std::{collections::HashSet, path::PathBuf, process::ExitCode};
+use std::{collections::HashSet, future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use csv::Trim;
@@ -10,12 +10,16 @@ use order_core::{
     domain::{Money, Product, ProductChange, ProductRequest},
 };
 use serde::{Deserialize, Serialize};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::rows::{self, Row, Rows};
 use crate::output::{Column, Output};
 
 /// How many rows are under way at once: each waits for a commit of its own.
 const CONCURRENT_ROWS: usize = 8;
+/// After so long, a row waits for a product that somebody holds locked, and not for a commit: it
+/// holds up no other any more.
+const USUAL_TIME: Duration = Duration::from_millis(500);
 /// How many rows are read ahead.
 const CHUNK_ROWS: usize = 1_000;
 
@@ -78,14 +82,16 @@ pub(crate) async fn run(
         rows::read::<ProductRow>(&import.file, Trim::Headers, &[&["sku", "id"]])?;
     let mut summary = Summary::default();
     let mut next = None;
+    let places = &Semaphore::new(CONCURRENT_ROWS);
     loop {
         let chunk = chunk(&mut rows, &mut next);
         if chunk.is_empty() {
             break;
         }
+        // In whatever order: no two of them are for one product.
         let mut done = stream::iter(chunk)
-            .map(|(line, row)| async move { (line, apply(service, row).await) })
-            .buffered(CONCURRENT_ROWS);
+            .map(|(line, row)| async move { (line, in_turn(places, apply(service, row)).await) })
+            .buffer_unordered(CHUNK_ROWS);
         while let Some((line, result)) = done.next().await {
             match result {
                 Ok(Done::Created) => summary.created += 1,
@@ -121,6 +127,19 @@ fn chunk(rows: &mut Rows<ProductRow>, next: &mut Option<Row<ProductRow>>) -> Vec
         }
     }
     chunk
+}
+
+/// Waits for a place among the rows that are under way, and gives it back when this one takes long.
+async fn in_turn<T>(places: &Semaphore, row: impl Future<Output = T>) -> T {
+    let place = places.acquire().await;
+    tokio::pin!(row);
+    match timeout(USUAL_TIME, &mut row).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(place);
+            row.await
+        }
+    }
 }
 
 /// Does what a row says.

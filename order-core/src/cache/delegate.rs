@@ -18,8 +18,8 @@ use crate::{
     queue::{OrderQueue, Topic},
     stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
     store::{
-        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
-        ProductQuery, ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Contention, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick,
+        PoolStats, ProductQuery, ProductStore, Purchase, Store, Strategy,
     },
     worker::{Heartbeat, KnownWorker, WorkerStore},
 };
@@ -119,6 +119,10 @@ impl OrderStore for CachedStore {
         let outcome = self.inner.decide(pick, strategy, at).await?;
         self.changed_products(&outcome.changed).await;
         Ok(outcome)
+    }
+
+    fn contention(&self) -> Option<Arc<Contention>> {
+        self.inner.contention()
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {

@@ -214,6 +214,11 @@ impl OrderRequest {
         self
     }
 
+    /// What it asks for.
+    pub(crate) fn lines(&self) -> &[RequestedLine] {
+        &self.lines
+    }
+
     /// The order to store.
     #[must_use]
     pub fn stamp(self, id: OrderId, created_at: DateTime<Utc>) -> NewOrder {
@@ -244,6 +249,16 @@ impl NewOrder {
     #[must_use]
     pub fn id(&self) -> OrderId {
         self.id
+    }
+
+    /// The request that it was made of.
+    pub(crate) fn into_request(self) -> OrderRequest {
+        OrderRequest {
+            lines: self.lines,
+            reference: self.reference,
+            key: self.key,
+            trace_parent: self.trace_parent,
+        }
     }
 
     /// Whether `stored`, what came of it, was placed by an earlier request with the same key: it

@@ -111,6 +111,9 @@ pub trait TaskStore: Send + Sync {
     /// Writes how attempts ended, all in one transaction; how many orders were completed by
     /// that, as of `at`. What is done is gone; a task that turned into a compensation meanwhile is due at
     /// once. A claim that was taken over changes no task; that its attempt did well counts.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when somebody holds one of these orders locked: nothing was written.
     async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error>;
 
     /// Puts the task of an order on the queue, at once: anew, when it is done; as if it had

@@ -57,9 +57,12 @@ struct State {
     told: Option<Instant>,
 }
 
-/// The place of one that was let in, until it is dropped.
+/// The place of one that was let in, until it is dropped or set aside.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Gate>);
+pub(super) struct Place {
+    gate: Arc<Gate>,
+    is_aside: bool,
+}
 
 impl Gate {
     pub(super) fn new(limits: Limits, per_turn: usize) -> Arc<Self> {
@@ -82,12 +85,12 @@ impl Gate {
             state.tell(now);
             return Err(Error::Overloaded);
         }
-        if state.inside == 0 {
-            state.last = now;
-        }
-        state.inside += 1;
+        state.enter(now);
         drop(state);
-        Ok(Place(Arc::clone(self)))
+        Ok(Place {
+            gate: Arc::clone(self),
+            is_aside: false,
+        })
     }
 
     /// Tells that a turn ended.
@@ -116,6 +119,13 @@ impl Gate {
 }
 
 impl State {
+    fn enter(&mut self, now: Instant) {
+        if self.inside == 0 {
+            self.last = now;
+        }
+        self.inside += 1;
+    }
+
     /// Says that somebody is refused, and not each time.
     fn tell(&mut self, now: Instant) {
         if self.told.is_none_or(|told| now - told >= TELL_EVERY) {
@@ -133,13 +143,31 @@ impl State {
 impl Place {
     /// Tells that the turn of this one, which it had alone, ended.
     pub(super) fn turn_ended(self) {
-        self.0.turn_ended();
+        self.gate.turn_ended();
+    }
+
+    /// This one waits for something else than its turn: it is ahead of nobody for that long.
+    pub(super) fn set_aside(&mut self) {
+        if !self.is_aside {
+            self.gate.state().inside -= 1;
+            self.is_aside = true;
+        }
+    }
+
+    /// This one, which was set aside, waits for its turn again.
+    pub(super) fn is_back(&mut self) {
+        if self.is_aside {
+            self.gate.state().enter(Instant::now());
+            self.is_aside = false;
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.state().inside -= 1;
+        if !self.is_aside {
+            self.gate.state().inside -= 1;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tracing::{Id, Instrument, Level, Span, debug_span, span_enabled};
 
 use super::{
     GROUP_ORDERS, Parts,
+    aside::{Aside, Member, Waiting},
     gate::{Gate, Limits, Place},
 };
 use crate::{
@@ -28,12 +29,24 @@ use crate::{
 const MAX_LINKS: usize = 100;
 
 /// How a member is answered.
-struct Answer {
+pub(super) struct Answer {
     sender: oneshot::Sender<Result<Replayable<Order>, Error>>,
     /// The span that it waits in, where traces are wanted.
     span: Option<Id>,
     /// Before the group, until it is answered.
-    _place: Place,
+    pub(super) place: Place,
+}
+
+impl Answer {
+    pub(super) fn send(self, result: Result<Replayable<Order>, Error>) {
+        // Whoever stopped waiting finds the order by asking for it.
+        let _ = self.sender.send(result);
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.sender.is_closed()
+    }
 }
 
 /// Where requests wait for the next group.
@@ -47,29 +60,16 @@ impl Group {
     /// Starts the task that runs the groups; it ends with the last sender.
     pub(super) fn start(parts: Arc<Parts>, placing: Placing, limits: Limits) -> Self {
         let gate = Gate::new(limits, GROUP_ORDERS);
-        let turns = Arc::clone(&gate);
-        let (waiting, mut arrivals) = mpsc::channel(limits.channel());
-        tokio::spawn(async move {
-            let mut members: Vec<(OrderRequest, Answer)> = Vec::with_capacity(GROUP_ORDERS);
-            while arrivals.recv_many(&mut members, GROUP_ORDERS).await > 0 {
-                let (requests, answers): (Vec<_>, Vec<_>) = members.drain(..).unzip();
-                let (span, count) = (span(placing, &answers), answers.len());
-                let group = async {
-                    let orders = parts.stamp(requests);
-                    let results = run(&parts, placing, &orders).await;
-                    told(&orders, results).collect::<Vec<_>>()
-                };
-                // Whatever happens to a group, the next one has its turn.
-                let results = catch(supervise::GROUP, group.instrument(span))
-                    .await
-                    .unwrap_or_else(|panic| vec![Err(panic.into()); count]);
-                turns.turn_ended();
-                for (answer, result) in answers.into_iter().zip(results) {
-                    // Whoever stopped waiting finds the order by asking for it.
-                    let _ = answer.sender.send(result);
-                }
-            }
-        });
+        let (waiting, arrivals) = mpsc::channel(limits.channel());
+        let contention = parts.store.contention().unwrap_or_default();
+        let groups = Groups {
+            aside: Aside::new(contention, limits.max_waiting.max(1)),
+            gate: Arc::clone(&gate),
+            parts,
+            placing,
+            arrivals,
+        };
+        tokio::spawn(groups.run());
         Self { gate, waiting }
     }
 
@@ -87,7 +87,7 @@ impl Group {
         let answer = Answer {
             sender,
             span: is_traced.then(|| Span::current().id()).flatten(),
-            _place: place,
+            place,
         };
         self.waiting
             .try_send((request, answer))
@@ -96,6 +96,96 @@ impl Group {
                 mpsc::error::TrySendError::Closed(_) => Error::Stopping,
             })?;
         result.await.unwrap_or(Err(Error::Stopping))
+    }
+}
+
+/// The task that runs one group after the other.
+struct Groups {
+    parts: Arc<Parts>,
+    placing: Placing,
+    gate: Arc<Gate>,
+    arrivals: mpsc::Receiver<(OrderRequest, Answer)>,
+    aside: Aside,
+}
+
+impl Groups {
+    async fn run(mut self) {
+        while let Some(members) = self.next().await {
+            if members.is_empty() {
+                continue;
+            }
+            let span = span(self.placing, &members);
+            let (requests, waiting): (Vec<OrderRequest>, Vec<Waiting>) =
+                members.into_iter().map(Member::split).unzip();
+            let group = async {
+                let orders = self.parts.stamp(requests);
+                let results = run(&self.parts, self.placing, &orders).await;
+                let results: Vec<_> = told(&orders, results).collect();
+                orders.into_iter().zip(results).collect::<Vec<_>>()
+            };
+            // Whatever happens to a group, the next one has its turn.
+            let results = catch(supervise::GROUP, group.instrument(span)).await;
+            self.gate.turn_ended();
+            match results {
+                Ok(results) => {
+                    for (waiting, (order, result)) in waiting.into_iter().zip(results) {
+                        self.end(waiting, order, result);
+                    }
+                }
+                Err(panic) => {
+                    let error = Error::from(panic);
+                    for waiting in waiting {
+                        waiting.answer.send(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers one who had a turn, or sets him aside.
+    fn end(&mut self, waiting: Waiting, order: NewOrder, result: Result<Replayable<Order>, Error>) {
+        match result {
+            Err(Error::ProductContended { product_id }) => {
+                self.aside
+                    .push(waiting.with(order.into_request()), product_id);
+            }
+            result => waiting.answer.send(result),
+        }
+    }
+
+    /// Who has a turn next: those whose product can be locked again, then those who came, but for
+    /// those who want what somebody before them still waits for. `None` when nobody can come any
+    /// more.
+    async fn next(&mut self) -> Option<Vec<Member>> {
+        self.aside.expire();
+        let mut members = self.aside.ready(GROUP_ORDERS);
+        let room = GROUP_ORDERS - members.len();
+        let mut arrived: Vec<(OrderRequest, Answer)> = Vec::with_capacity(room);
+        if members.is_empty() {
+            tokio::select! {
+                count = self.arrivals.recv_many(&mut arrived, room) => {
+                    if count == 0 {
+                        return None;
+                    }
+                }
+                () = self.aside.changed(), if !self.aside.is_empty() => {}
+            }
+        } else {
+            while arrived.len() < room
+                && let Ok(next) = self.arrivals.try_recv()
+            {
+                arrived.push(next);
+            }
+        }
+        for (request, answer) in arrived {
+            let product = self.aside.blocks(request.lines());
+            let member = Member::new(request, answer);
+            match product {
+                Some(product) => self.aside.push(member, product),
+                None => members.push(member),
+            }
+        }
+        Some(members)
     }
 }
 
@@ -114,13 +204,13 @@ pub(super) fn told(
 
 /// The span of a group. It has no parent, since its members have one each: it is linked to the
 /// spans that they wait in.
-fn span(placing: Placing, answers: &[Answer]) -> Span {
+fn span(placing: Placing, members: &[Member]) -> Span {
     let operation = Operation::from(placing).as_str();
     let span =
-        debug_span!(parent: None, "group", otel.name = operation, orders = signed(answers.len()));
-    for member in answers
+        debug_span!(parent: None, "group", otel.name = operation, orders = signed(members.len()));
+    for member in members
         .iter()
-        .filter_map(|answer| answer.span.as_ref())
+        .filter_map(|member| member.waiting.answer.span.as_ref())
         .take(MAX_LINKS)
     {
         span.follows_from(member);
@@ -137,7 +227,7 @@ pub(super) async fn run(
 ) -> Vec<Result<Order, Error>> {
     match once(parts, placing, orders).await {
         Ok(results) => results,
-        Err(error) if orders.len() == 1 || error.is_transient() => {
+        Err(error) if orders.len() == 1 || is_of_all(&error) => {
             orders.iter().map(|_| Err(error.clone())).collect()
         }
         Err(error) => {
@@ -154,6 +244,11 @@ pub(super) async fn run(
             results
         }
     }
+}
+
+/// Whether an error is no matter of single orders: each alone would meet it, too.
+const fn is_of_all(error: &Error) -> bool {
+    error.is_transient() && !matches!(error, Error::Locked)
 }
 
 async fn once(

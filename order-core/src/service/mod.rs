@@ -1,6 +1,7 @@
 //! The service that an application embeds: products and orders over a store, with time and
 //! ids put in, and concurrent requests grouped.
 
+mod aside;
 mod follow;
 mod gate;
 mod group;

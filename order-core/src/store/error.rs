@@ -86,6 +86,40 @@ fn ended_the_session(error: &dyn DatabaseError) -> bool {
 /// In the middle of a failover, we are still connected to what is now a replica.
 const READ_ONLY: &str = "25006";
 
+/// Whether Postgres gave up waiting for a lock: the session goes on, and nothing was done.
+pub(super) fn is_lock_timeout(error: &Error) -> bool {
+    lock_timeout(error).is_some()
+}
+
+/// Whether that was for the key of a request, which another transaction inserted and did not
+/// commit. The context of the error names what the row belongs to.
+pub(super) fn waits_for_key(error: &Error) -> bool {
+    lock_timeout(error)
+        .and_then(PgDatabaseError::r#where)
+        .is_some_and(|context| context.contains("idempotency_keys"))
+}
+
+/// Whether that was for a row, and not for a table.
+pub(super) fn waits_for_row(error: &Error) -> bool {
+    lock_timeout(error)
+        .and_then(PgDatabaseError::r#where)
+        .is_some()
+}
+
+fn lock_timeout(error: &Error) -> Option<&PgDatabaseError> {
+    let Error::Unavailable { source } = error else {
+        return None;
+    };
+    match source.downcast_ref() {
+        Some(sqlx::Error::Database(database)) => database
+            .try_downcast_ref::<PgDatabaseError>()
+            .filter(|error| error.code() == LOCK_NOT_AVAILABLE),
+        _ => None,
+    }
+}
+
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 fn unavailable(error: sqlx::Error) -> Error {
     Error::Unavailable {
         source: Arc::new(error),
@@ -125,7 +159,6 @@ fn is_unique_violation_of(error: &dyn DatabaseError, column: &str) -> bool {
 /// 53 (resources), 57P (shutdown, time-out of a session) and four single codes; `SQLite`: BUSY and
 /// LOCKED.
 fn is_transient(error: &dyn DatabaseError) -> bool {
-    const LOCK_NOT_AVAILABLE: &str = "55P03";
     const IDLE_IN_TRANSACTION: &str = "25P03";
     const QUERY_CANCELED: &str = "57014";
     let Some(code) = error.code() else {

@@ -5,6 +5,7 @@
 //! times come from the caller, so that a step whose commit was in doubt can be made again
 //! with the same ids and finds itself already done.
 
+mod contention;
 mod error;
 mod idempotency;
 mod key_rows;
@@ -38,6 +39,7 @@ use crate::{
     worker::WorkerStore,
 };
 
+pub use contention::Contention;
 #[cfg(feature = "bench")]
 pub(crate) use postgres::steps as postgres_statements;
 pub use postgres::{PostgresOptions, PostgresStore};
@@ -51,7 +53,8 @@ pub use strategy::Strategy;
 pub enum Pick<'a> {
     /// Up to so many of the oldest that nobody else is deciding.
     Oldest(usize),
-    /// These; the ones that are not pending (any more) are passed over.
+    /// These; the ones that are not pending (any more) are passed over, and those that cannot be
+    /// locked are put off.
     These(&'a [OrderId]),
 }
 
@@ -63,6 +66,9 @@ pub struct Outcome<T> {
     /// The living products whose stock changed, as they are after the commit: what caches
     /// want to know. Those of a purchase that was found stored already are not among them.
     pub changed: Vec<Product>,
+    /// Of orders that were named to be decided, those that are still pending, since somebody holds
+    /// them or their products locked. They have no result.
+    pub put_off: Vec<OrderId>,
 }
 
 impl<T> Default for Outcome<T> {
@@ -70,6 +76,7 @@ impl<T> Default for Outcome<T> {
         Self {
             results: Vec::new(),
             changed: Vec::new(),
+            put_off: Vec::new(),
         }
     }
 }
@@ -78,6 +85,7 @@ impl<T> Outcome<T> {
     /// Adds what a later transaction did; of a product, the later state counts.
     fn extend(&mut self, later: Self) {
         self.results.extend(later.results);
+        self.put_off.extend(later.put_off);
         let again = |product: &Product| later.changed.iter().any(|p| p.id == product.id);
         self.changed.retain(|product| !again(product));
         self.changed.extend(later.changed);
@@ -267,12 +275,21 @@ pub trait OrderStore: Send + Sync {
     ///
     /// # Errors
     /// Within: [`Error::ProductNotFound`], [`Error::InsufficientStock`],
-    /// [`Error::IdempotencyKeyReused`].
+    /// [`Error::IdempotencyKeyReused`]; [`Error::ProductContended`] for each that contains a product
+    /// that cannot be locked for now: nothing was done, and it may have its turn when that
+    /// [`contention`](Self::contention) has ended. [`Error::Locked`] when somebody is using the key
+    /// of one of them: nothing was done.
     async fn purchase(
         &self,
         orders: &[NewOrder],
         strategy: Strategy,
     ) -> Result<Outcome<Purchase>, Error>;
+
+    /// The products that cannot be locked for now, where a store sets their orders aside instead of
+    /// waiting.
+    fn contention(&self) -> Option<Arc<Contention>> {
+        None
+    }
 
     /// Decides pending orders, first come, first served by id, and stores the decisions.
     async fn decide(

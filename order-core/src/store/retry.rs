@@ -3,11 +3,12 @@
 use std::{
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::time::timeout;
 
+use super::error::{is_lock_timeout, waits_for_key, waits_for_row};
 use crate::{domain::ProductId, error::Error, metrics};
 
 const MAX_ATTEMPTS: u32 = 6;
@@ -15,16 +16,99 @@ const MAX_ATTEMPTS: u32 = 6;
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long an operation waits for locks, all its attempts together.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// The longest pause between two attempts that waited for a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// How long a transaction waits for locks that nobody else is held up by, or that an attempt in
+/// doubt may still hold.
+const LONG_LOCK_WAIT: Duration = Duration::from_secs(5);
+
 /// The attempts of one operation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Retry {
+    began: Instant,
     failures: u32,
     resolving: bool,
+    /// Of which locks the caller is told when it waited in vain. For any other, it lets go of
+    /// everything, and waits again.
+    is_told: fn(&Error) -> bool,
+    lock_wait: Option<Duration>,
     /// The products that an attempt is about to change.
     changing: Mutex<Vec<ProductId>>,
+    /// The products that an attempt is about to lock.
+    wanted: Mutex<Vec<ProductId>>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            failures: 0,
+            resolving: false,
+            is_told: |_| false,
+            lock_wait: None,
+            changing: Mutex::default(),
+            wanted: Mutex::default(),
+        }
+    }
 }
 
 impl Retry {
+    /// Gives an attempt up that waited for a lock in vain, after `lock_wait` if that is given:
+    /// nothing was done.
+    pub(super) fn told_of_locks(lock_wait: Option<Duration>) -> Self {
+        Self {
+            is_told: is_lock_timeout,
+            lock_wait,
+            ..Self::default()
+        }
+    }
+
+    /// The same, but only of those who insert the key of a request that somebody else inserts.
+    pub(super) fn told_of_keys() -> Self {
+        Self {
+            is_told: waits_for_key,
+            ..Self::default()
+        }
+    }
+
+    /// The same, but only of rows.
+    pub(super) fn told_of_rows() -> Self {
+        Self {
+            is_told: waits_for_row,
+            ..Self::default()
+        }
+    }
+
+    /// Waits for locks in the database, as one who holds up nobody but himself.
+    pub(super) fn alone() -> Self {
+        Self {
+            lock_wait: Some(LONG_LOCK_WAIT),
+            ..Self::default()
+        }
+    }
+
+    /// How long the transactions of the next attempt wait for each lock, unless that is what
+    /// their sessions do.
+    pub(super) fn lock_wait(&self) -> Option<Duration> {
+        if self.resolving {
+            Some(LONG_LOCK_WAIT)
+        } else {
+            self.lock_wait
+        }
+    }
+
+    /// Notes which products an attempt is about to lock.
+    pub(super) fn want(&self, products: Vec<ProductId>) {
+        *lock(&self.wanted) = products;
+    }
+
+    /// The products that the last attempt was about to lock.
+    pub(super) fn wanted(&self) -> Vec<ProductId> {
+        std::mem::take(&mut lock(&self.wanted))
+    }
+
     /// Whether an earlier attempt may have been committed, so that this one must look first.
     ///
     /// Looking is race-free wherever it waits for the earlier transaction: by locking the
@@ -47,21 +131,16 @@ impl Retry {
     /// Notes what an attempt is about to change: when its commit stays in doubt, and the next
     /// attempt has other work, these are the products that may have changed.
     pub(super) fn note(&self, products: impl Iterator<Item = ProductId>) {
-        self.changing().extend(products);
+        lock(&self.changing).extend(products);
     }
 
     /// The products that attempts in doubt may have changed.
     pub(super) fn doubted(&self) -> Vec<ProductId> {
         if self.resolving {
-            std::mem::take(&mut self.changing())
+            std::mem::take(&mut lock(&self.changing))
         } else {
             Vec::new()
         }
-    }
-
-    fn changing(&self) -> MutexGuard<'_, Vec<ProductId>> {
-        // Ids are never left half written, so that a poisoned lock is still good.
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether to try again after `error`; waits before it says yes.
@@ -69,6 +148,9 @@ impl Retry {
     /// The pause is drawn from 0 to 20 ms, 40 ms, 80 ms… ("full jitter": AWS Architecture
     /// Blog, "Exponential Backoff And Jitter", 2015).
     pub(super) async fn again(&mut self, error: &Error) -> bool {
+        if is_lock_timeout(error) {
+            return self.waits_again(error).await;
+        }
         self.failures += 1;
         self.resolving |= matches!(error, Error::OutcomeUnknown { .. });
         if self.failures >= MAX_ATTEMPTS || !error.is_transient() || has_waited_long(error) {
@@ -80,6 +162,23 @@ impl Retry {
         tokio::time::sleep(ceiling.mul_f64(rand::random::<f64>())).await;
         true
     }
+
+    /// Whether to try again after waiting for a lock in vain; waits before it says yes. What may
+    /// have been committed cannot be given up for that.
+    async fn waits_again(&self, error: &Error) -> bool {
+        let is_told = (self.is_told)(error);
+        if (is_told && !self.resolving) || self.began.elapsed() >= LOCK_PATIENCE {
+            return false;
+        }
+        metrics::retried();
+        tokio::time::sleep(LOCK_PAUSE.mul_f64(rand::random::<f64>())).await;
+        true
+    }
+}
+
+/// Ids are never left half written, so that a poisoned lock is still good.
+fn lock(ids: &Mutex<Vec<ProductId>>) -> MutexGuard<'_, Vec<ProductId>> {
+    ids.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the attempt has waited for a connection as long as any caller should.

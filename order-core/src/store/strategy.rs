@@ -98,6 +98,7 @@ pub(super) trait Turns: Sync {
     async fn purchase_if_enough(
         &self,
         order: &NewOrder,
+        retry: &Retry,
     ) -> Result<Option<Outcome<Purchase>>, Error>;
 
     /// Decides pending orders under the locks of their products.
@@ -124,19 +125,35 @@ pub(super) async fn purchase(
     strategy: Strategy,
 ) -> Result<Outcome<Purchase>, Error> {
     if strategy == Strategy::Batch {
-        return with_retry!(retry => turns.attempt(purchase_batch(turns, orders, &retry)));
+        return purchase_together(turns, orders, Retry::default()).await;
     }
     let mut outcome = Outcome::default();
     for order in orders {
         let one = std::slice::from_ref(order);
         outcome.extend(match strategy {
             Strategy::ConditionalUpdate => {
-                with_retry!(retry => turns.attempt(purchase_conditional(turns, order, &retry)))?
+                let mut retry = Retry::alone();
+                with_retry!(
+                    retry,
+                    turns.attempt(purchase_conditional(turns, order, &retry))
+                )?
             }
-            _ => with_retry!(retry => turns.attempt(turns.purchase_locked(one, &retry)))?,
+            _ => {
+                let mut retry = Retry::alone();
+                with_retry!(retry, turns.attempt(turns.purchase_locked(one, &retry)))?
+            }
         });
     }
     Ok(outcome)
+}
+
+/// Sells orders in one transaction, however many attempts it takes.
+pub(super) async fn purchase_together(
+    turns: &impl Turns,
+    orders: &[NewOrder],
+    mut retry: Retry,
+) -> Result<Outcome<Purchase>, Error> {
+    with_retry!(retry, turns.attempt(purchase_batch(turns, orders, &retry)))
 }
 
 /// Sells what can be sold as it is seen, and else under locks.
@@ -161,7 +178,7 @@ async fn purchase_conditional(
 ) -> Result<Outcome<Purchase>, Error> {
     if !retry.resolving()
         && order.key.is_none()
-        && let Some(sold) = turns.purchase_if_enough(order).await?
+        && let Some(sold) = turns.purchase_if_enough(order, retry).await?
     {
         return Ok(sold);
     }
@@ -177,11 +194,11 @@ pub(super) async fn decide(
     at: DateTime<Utc>,
 ) -> Result<Outcome<Decided>, Error> {
     if strategy == Strategy::Batch {
-        return decide_one(turns, pick, strategy, at).await;
+        return decide_one(turns, pick, strategy, at, &mut Retry::default()).await;
     }
     let mut outcome = Outcome::default();
     for one in singly(pick) {
-        let decided = decide_one(turns, one, strategy, at).await?;
+        let decided = decide_one(turns, one, strategy, at, &mut Retry::alone()).await?;
         if decided.results.is_empty() && matches!(pick, Pick::Oldest(_)) {
             break;
         }
@@ -191,29 +208,29 @@ pub(super) async fn decide(
 }
 
 /// Decides in one transaction, however many attempts it takes.
-async fn decide_one(
+pub(super) async fn decide_one(
     turns: &impl Turns,
     pick: Pick<'_>,
     strategy: Strategy,
     at: DateTime<Utc>,
+    retry: &mut Retry,
 ) -> Result<Outcome<Decided>, Error> {
-    let mut retry = Retry::default();
     let decided = match strategy {
         Strategy::ConditionalUpdate => {
             with_retry!(
                 retry,
-                turns.attempt(turns.decide_conditional(pick, at, &retry))
+                turns.attempt(turns.decide_conditional(pick, at, retry))
             )
         }
-        _ => with_retry!(retry, turns.attempt(turns.decide_locked(pick, at, &retry))),
+        _ => with_retry!(retry, turns.attempt(turns.decide_locked(pick, at, retry))),
     };
     let mut outcome = decided?;
     let doubted = retry.doubted();
     if !doubted.is_empty() {
-        let changed = turns.attempt(turns.living(&doubted)).await?;
+        let changed = with_retry!(_retry => turns.attempt(turns.living(&doubted)))?;
         outcome.extend(Outcome {
-            results: Vec::new(),
             changed,
+            ..Outcome::default()
         });
     }
     Ok(outcome)

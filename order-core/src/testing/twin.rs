@@ -496,7 +496,11 @@ impl OrderStore for Twin {
             results.extend(state.purchase(group));
         }
         let changed = state.changed_since(&before);
-        Ok(Outcome { results, changed })
+        Ok(Outcome {
+            results,
+            changed,
+            ..Outcome::default()
+        })
     }
 
     async fn decide(
@@ -514,7 +518,11 @@ impl OrderStore for Twin {
             results.extend(state.decide(group, at));
         }
         let changed = state.changed_since(&before);
-        Ok(Outcome { results, changed })
+        Ok(Outcome {
+            results,
+            changed,
+            ..Outcome::default()
+        })
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {

@@ -16,7 +16,10 @@ mod tasks;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -84,6 +87,9 @@ impl WorkerOptions {
         }
     }
 }
+
+/// How long who empties the queue waits for a product that somebody holds locked.
+const CONTENTION_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many orders were decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -309,11 +315,31 @@ impl Worker {
         while !stop.is_cancelled() {
             let step = self.source.decide_oldest().await?;
             decided += step.decided;
-            if step.idle {
+            if step.idle && !self.contention_ends(stop).await? {
                 break;
             }
         }
         Ok(decided)
+    }
+
+    /// Waits until a product can be locked again whose orders were left out; false when there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`Error::ProductContended`] when that takes too long.
+    async fn contention_ends(&self, stop: &CancellationToken) -> Result<bool, Error> {
+        let Some(contention) = self.parts.store.contention() else {
+            return Ok(false);
+        };
+        let mut ends = contention.ends();
+        let Some(product_id) = contention.any() else {
+            return Ok(false);
+        };
+        let ended = timeout(CONTENTION_LIMIT, ends.changed());
+        match stop.run_until_cancelled(ended).await {
+            Some(Err(_)) => Err(Error::ProductContended { product_id }),
+            _ => Ok(true),
+        }
     }
 
     /// Each lane goes on when another panics.

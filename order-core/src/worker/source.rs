@@ -1,6 +1,6 @@
 //! Where a worker gets its orders from: the database itself, or a queue with leases.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, Notify},
@@ -16,13 +16,17 @@ use crate::{
     error::Error,
     metrics,
     queue::{Lease, OrderQueue, Topic},
-    store::{Pick, Store},
+    store::{Outcome, Pick, Store},
     supervise::{self, catch},
 };
 
 /// How often an order that fails for good is tried before it is given up.
 const MAX_ATTEMPTS: u32 = 5;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// How long an order waits that is locked, or whose product is: shortly at first.
+const PUT_OFF: Duration = Duration::from_millis(200);
+/// How often it waits shortly.
+const SHORT_WAITS: u32 = 3;
 
 /// The claims that a worker holds between two steps.
 #[derive(Default)]
@@ -100,10 +104,10 @@ impl Source {
     pub(super) async fn decide_oldest(&self) -> Result<Step, Error> {
         let batch = self.options.batch_orders;
         match self.decide(Pick::Oldest(batch)).await {
-            Ok(decisions) => Ok(Step {
-                decided: tally(&decisions),
-                idle: decisions.is_empty(),
-                full: decisions.len() >= batch,
+            Ok(Outcome { results, .. }) => Ok(Step {
+                decided: tally(&results),
+                idle: results.is_empty(),
+                full: results.len() >= batch,
             }),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
@@ -112,7 +116,7 @@ impl Source {
                 let mut decided = Decided::default();
                 for id in &ids {
                     match self.decide(Pick::These(&[*id])).await {
-                        Ok(decisions) => decided += tally(&decisions),
+                        Ok(outcome) => decided += tally(&outcome.results),
                         Err(error) => {
                             let error = &error as &dyn std::error::Error;
                             tracing::error!(error, order = %id, "order stays pending");
@@ -164,9 +168,9 @@ impl Source {
         // A queue that fails is met again, and passed by, in the next step.
         hands.claimed = next.unwrap_or_default();
         let decided = match decisions {
-            Ok(decisions) => {
-                hands.done = leases;
-                tally(&decisions)
+            Ok(outcome) => {
+                hands.done = self.put_off(queue, leases, &outcome.put_off).await;
+                tally(&outcome.results)
             }
             Err(error) if error.is_transient() => {
                 // What cannot be handed back is taken over when its lease runs out.
@@ -194,9 +198,13 @@ impl Source {
         let mut decided = Decided::default();
         if !claimed.is_empty() {
             let ids: Vec<OrderId> = claimed.iter().map(|lease| lease.order_id).collect();
-            decided = tally(&self.decide(Pick::These(&ids)).await?);
+            let outcome = self.decide(Pick::These(&ids)).await?;
+            decided = tally(&outcome.results);
+            done.extend(
+                self.put_off(queue.as_ref(), claimed, &outcome.put_off)
+                    .await,
+            );
         }
-        done.extend(claimed);
         self.ack(queue.as_ref(), done).await;
         Ok(decided)
     }
@@ -214,9 +222,10 @@ impl Source {
         let mut decided = Decided::default();
         for lease in leases {
             match self.decide(Pick::These(&[lease.order_id])).await {
-                Ok(decisions) => {
-                    self.ack(queue, vec![lease]).await;
-                    decided += tally(&decisions);
+                Ok(outcome) => {
+                    let done = self.put_off(queue, vec![lease], &outcome.put_off).await;
+                    self.ack(queue, done).await;
+                    decided += tally(&outcome.results);
                 }
                 Err(error) if error.is_transient() || lease.attempts < MAX_ATTEMPTS => {
                     queue
@@ -235,6 +244,31 @@ impl Source {
         Ok(decided)
     }
 
+    /// Hands those claims back that are of orders that were put off; gives the others.
+    async fn put_off(
+        &self,
+        queue: &dyn OrderQueue,
+        leases: Vec<Lease>,
+        put_off: &[OrderId],
+    ) -> Vec<Lease> {
+        if put_off.is_empty() {
+            return leases;
+        }
+        metrics::put_off(put_off.len());
+        let put_off: HashSet<OrderId> = put_off.iter().copied().collect();
+        let is_put_off = |lease: &Lease| put_off.contains(&lease.order_id);
+        let (back, done): (Vec<_>, Vec<_>) = leases.into_iter().partition(is_put_off);
+        let is_new = |lease: &Lease| lease.attempts <= SHORT_WAITS;
+        let (new, old): (Vec<_>, Vec<_>) = back.into_iter().partition(is_new);
+        for (leases, delay) in [(new, PUT_OFF), (old, RETRY_DELAY)] {
+            if !leases.is_empty() {
+                // What cannot be handed back is taken over when its lease runs out.
+                let _ = queue.retry(Topic::Validate, leases, delay).await;
+            }
+        }
+        done
+    }
+
     /// Consumes claims of what is decided. The decision stands in any case: claims that the
     /// queue does not hear of are taken over, and found decided.
     async fn ack(&self, queue: &dyn OrderQueue, leases: Vec<Lease>) {
@@ -249,7 +283,7 @@ impl Source {
         }
     }
 
-    async fn decide(&self, pick: Pick<'_>) -> Result<Vec<(OrderId, Decision)>, Error> {
+    async fn decide(&self, pick: Pick<'_>) -> Result<Outcome<(OrderId, Decision)>, Error> {
         let (strategy, start) = (self.options.strategy, Instant::now());
         let span = debug_span!("decide", orders = Empty);
         let deciding = self.store.decide(pick, strategy, self.clock.now());
@@ -258,9 +292,9 @@ impl Source {
         let outcome = deciding
             .await
             .unwrap_or_else(|panic| Err(Error::backend(panic)));
-        let results = outcome.map(|outcome| outcome.results);
-        metrics::decided(start.elapsed(), &results.as_ref().map(Vec::as_slice));
-        if let Ok(decided) = &results
+        let results = outcome.as_ref().map(|outcome| outcome.results.as_slice());
+        metrics::decided(start.elapsed(), &results);
+        if let Ok(decided) = results
             && !decided.is_empty()
         {
             span.record("orders", metrics::signed(decided.len()));
@@ -271,7 +305,7 @@ impl Source {
                 self.sold.notify_one();
             }
         }
-        results
+        outcome
     }
 }
 

@@ -32,6 +32,9 @@ use crate::{
 const ENDED_TASKS: usize = 1_000;
 /// How long to wait after the database failed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait for an order that somebody holds locked, and between two tries.
+const LOCKED_LIMIT: Duration = Duration::from_secs(10);
+const LOCKED_PAUSE: Duration = Duration::from_millis(100);
 
 /// An attempt that ended, with its place among those that may run: it is free once the end
 /// is written, so that what waits to be written is bounded.
@@ -92,9 +95,11 @@ impl Tasks {
 
     async fn work(&self, pulse: &Pulse, stop: &CancellationToken, until: Until) {
         let (reports, ended) = mpsc::channel(concurrency(&self.processing));
+        let (set_aside, locked) = mpsc::channel(concurrency(&self.processing));
         tokio::join!(
             self.claim_until(pulse, stop, until, reports),
-            self.write_ends(ended)
+            self.write_ends(ended, set_aside),
+            self.write_locked(locked)
         );
     }
 
@@ -179,20 +184,59 @@ impl Tasks {
         }
     }
 
-    /// Writes how attempts ended, until all of them have.
-    async fn write_ends(&self, mut reports: mpsc::Receiver<Report>) {
-        let mut group: Vec<Report> = Vec::new();
-        while reports.recv_many(&mut group, ENDED_TASKS).await > 0 {
-            let (ended, places): (Vec<Ended>, Vec<_>) = group.drain(..).unzip();
-            self.write(&ended).await;
-            self.tally.ended(ended.len());
-            metrics::tasks_left(ended.len());
-            drop(places);
+    /// Writes how attempts ended, until all of them have. When somebody holds an order locked, the
+    /// group is halved until that one is found, which is set aside.
+    async fn write_ends(
+        &self,
+        mut reports: mpsc::Receiver<Report>,
+        set_aside: mpsc::Sender<Report>,
+    ) {
+        let mut arrived: Vec<Report> = Vec::new();
+        while reports.recv_many(&mut arrived, ENDED_TASKS).await > 0 {
+            let mut groups = vec![std::mem::take(&mut arrived)];
+            while let Some(mut group) = groups.pop() {
+                let ended: Vec<Ended> = group.iter().map(|(ended, _)| ended.clone()).collect();
+                if self.write(&ended).await {
+                    self.leave(group);
+                } else if group.len() > 1 {
+                    let rest = group.split_off(group.len() / 2);
+                    groups.extend([rest, group]);
+                } else {
+                    for report in group {
+                        // There is room for as many as have places.
+                        let _ = set_aside.send(report).await;
+                    }
+                }
+            }
         }
     }
 
-    /// What cannot be written is lost with its lease: the task is attempted again.
-    async fn write(&self, ended: &[Ended]) {
+    /// Writes how attempts ended whose orders were locked, one after the other, so that they hold
+    /// up no others. One that stays locked is lost with its lease: the task is attempted again.
+    async fn write_locked(&self, mut locked: mpsc::Receiver<Report>) {
+        while let Some(report) = locked.recv().await {
+            let until = Instant::now() + LOCKED_LIMIT;
+            let ended = std::slice::from_ref(&report.0);
+            while !self.write(ended).await {
+                if Instant::now() >= until {
+                    let order = report.0.lease.order_id;
+                    tracing::error!(%order, "order is locked, its task will be attempted again");
+                    break;
+                }
+                tokio::time::sleep(LOCKED_PAUSE).await;
+            }
+            self.leave(vec![report]);
+        }
+    }
+
+    fn leave(&self, group: Vec<Report>) {
+        self.tally.ended(group.len());
+        metrics::tasks_left(group.len());
+    }
+
+    /// Whether these are done with: false when somebody holds one of their orders locked. What
+    /// cannot be written is lost with its lease: the task is attempted again.
+    async fn write(&self, ended: &[Ended]) -> bool {
         let written = self.store.end_tasks(ended, self.clock.now());
         let written = catch(supervise::TASKS, written).await;
         match written.unwrap_or_else(|panic| Err(Error::backend(panic))) {
@@ -204,11 +248,13 @@ impl Tasks {
                     self.watcher.notify_one();
                 }
             }
+            Err(Error::Locked) => return false,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, tasks = ended.len(), "tasks will be attempted again");
             }
         }
+        true
     }
 }
 

@@ -279,6 +279,16 @@ impl From<Error> for Problem {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "overloaded", error.to_string())
             }
+            Error::ProductContended { product_id } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let mut problem = Self::new(status, "product_locked", error.to_string());
+                problem.body.product_id = Some(product_id.0);
+                problem
+            }
+            Error::Locked => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "locked", error.to_string())
+            }
             Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "database is away");
                 Self::unavailable()

@@ -8,6 +8,7 @@ use super::{
     PostgresStore,
     accept::{Columns, prices},
     steps::{decide_claimed, lock, write_decisions, write_sold},
+    turn::Claimed,
 };
 use crate::{
     decide::requested_of,
@@ -28,9 +29,10 @@ type ProductRow = rows::ProductRow<DateTime<Utc>>;
 pub(super) async fn purchase(
     store: &PostgresStore,
     order: &NewOrder,
+    retry: &Retry,
 ) -> Result<Option<Outcome<Purchase>>, Error> {
     let mut connection = store.connections.acquire().await?;
-    let mut tx = connection.begin().await?;
+    let mut tx = connection.begin_for(retry).await?;
     let prices = prices(&mut tx, &plan::products_of(&order.lines)).await?;
     let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
         return Ok(None);
@@ -47,6 +49,7 @@ pub(super) async fn purchase(
     Ok(Some(Outcome {
         results: vec![Ok(sold)],
         changed,
+        ..Outcome::default()
     }))
 }
 
@@ -58,10 +61,17 @@ pub(super) async fn decide(
     retry: &Retry,
 ) -> Result<Outcome<Decided>, Error> {
     let mut connection = store.connections.acquire().await?;
-    let mut tx = connection.begin().await?;
-    let (pending, claim) = store.claim(&mut tx, pick).await?;
+    let mut tx = connection.begin_for(retry).await?;
+    let Claimed {
+        pending,
+        claim,
+        put_off,
+    } = store.claim(&mut tx, pick, retry).await?;
     let [order] = pending.as_slice() else {
-        return Ok(Outcome::default());
+        return Ok(Outcome {
+            put_off,
+            ..Outcome::default()
+        });
     };
     let mut attempt = tx.begin().await?;
     let taken = take_if_enough(&mut attempt, &order.lines, at).await?;
@@ -69,7 +79,11 @@ pub(super) async fn decide(
         attempt.commit().await?;
         let results = vec![(order.id, Ok(()))];
         write_decisions(&mut tx, &results, Vec::new(), at).await?;
-        Outcome { results, changed }
+        Outcome {
+            results,
+            changed,
+            ..Outcome::default()
+        }
     } else {
         attempt.rollback().await?;
         let products = lock(&mut tx, order.lines.iter()).await?;

@@ -19,7 +19,7 @@ use std::{
 };
 
 use sqlx::{
-    PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -28,7 +28,7 @@ use tokio::{runtime::Handle, time::timeout};
 use super::{PostgresOptions, session};
 use crate::{
     error::Error,
-    store::{PoolStats, error::casts_doubt},
+    store::{PoolStats, error::casts_doubt, retry::Retry},
 };
 
 /// How long an attempt at an operation may take, from asking for a connection to its end. Longer
@@ -214,6 +214,25 @@ impl PooledConnection {
     /// When the database does not begin one.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, Error> {
         Ok(sqlx::Connection::begin(&mut *self.inner).await?)
+    }
+}
+
+impl PooledConnection {
+    /// Begins a transaction that waits for each lock for as long as its attempt may: in one round
+    /// trip, too.
+    ///
+    /// # Errors
+    /// When the database does not begin one.
+    pub(super) async fn begin_for(
+        &mut self,
+        retry: &Retry,
+    ) -> Result<Transaction<'_, Postgres>, Error> {
+        let Some(lock_wait) = retry.lock_wait() else {
+            return self.begin().await;
+        };
+        let statement = format!("BEGIN; SET LOCAL lock_timeout = {}", lock_wait.as_millis());
+        let statement = AssertSqlSafe(statement);
+        Ok(sqlx::Connection::begin_with(&mut *self.inner, statement).await?)
     }
 }
 

@@ -8,7 +8,8 @@
 //! What is pending behind that point all the same is found by looking back, from the very
 //! head: orders that another process stored late, or that another worker held and let go.
 //! That happens when a claim comes back empty, at the next claim when one was not full, and
-//! else every [`LOOK_BACK`]; it takes a bounded share of the time. When there is more behind the
+//! else every [`LOOK_BACK`]; it takes a bounded share of the time, which counts in all three cases
+//! while claims leave orders out on their way. When there is more behind the
 //! point than one claim takes, the point goes back to the end of that claim: the next claims go
 //! on there, so that what came late is overtaken until the worker looks back, and not again. What
 //! this process itself stores or lets go moves the point back at once.
@@ -36,6 +37,8 @@ struct State {
     /// Every order up to this one is claimed, as far as this process knows.
     after: Uuid,
     look_back_at: Instant,
+    /// No earlier in any case.
+    not_before: Instant,
     /// The claims that are under way, by their ticket, each with the least order that came
     /// since it began: its search may have missed that one.
     claims: Vec<(u64, Uuid)>,
@@ -47,6 +50,7 @@ impl Default for Frontier {
         let state = State {
             after: Uuid::nil(),
             look_back_at: Instant::now(),
+            not_before: Instant::now(),
             claims: Vec::new(),
             next_ticket: 0,
         };
@@ -74,6 +78,8 @@ impl Frontier {
                 state.after
             },
             first: None,
+            is_walking: false,
+            stops_short: false,
         }
     }
 
@@ -122,12 +128,33 @@ pub(super) struct Claim<'a> {
     after: Uuid,
     /// The first order that it holds.
     first: Option<Uuid>,
+    /// It looks at pending orders that it leaves out: to look back takes longer the more there are.
+    is_walking: bool,
+    /// It did not come to the end.
+    stops_short: bool,
 }
 
 impl Claim<'_> {
     /// The id after which to look; nil to look at everything.
     pub(super) const fn after(&self) -> Uuid {
         self.after
+    }
+
+    /// Leaves orders out on its way.
+    pub(super) const fn walks(&mut self) {
+        self.is_walking = true;
+    }
+
+    /// Leaves the rest of its way to the next claim.
+    pub(super) const fn stops_short(&mut self) {
+        self.stops_short = true;
+    }
+
+    /// Whether it may look at everything, having begun later than at the first order.
+    pub(super) fn may_look_back(&self) -> bool {
+        !self.after.is_nil()
+            && !self.stops_short
+            && Instant::now() >= self.frontier.state().not_before
     }
 
     /// Looks at everything.
@@ -137,9 +164,9 @@ impl Claim<'_> {
     }
 
     /// Notes what was found, and whether that was as much as was asked for.
-    pub(super) fn found(&mut self, first: Uuid, last: Uuid, full: bool) {
+    pub(super) fn found(&mut self, first: Option<Uuid>, last: Uuid, full: bool) {
         let now = Instant::now();
-        self.first = Some(first);
+        self.first = first;
         let mut state = self.frontier.state();
         let missed = state
             .claims
@@ -153,10 +180,12 @@ impl Claim<'_> {
         }
         state.after = state.after.max(end);
         if self.after.is_nil() {
-            state.look_back_at = now + LOOK_BACK.max((now - self.began) * SHARE);
+            let pause = (now - self.began) * SHARE;
+            state.look_back_at = now + LOOK_BACK.max(pause);
+            state.not_before = if self.is_walking { now + pause } else { now };
         }
         if !full {
-            state.look_back_at = now;
+            state.look_back_at = now.max(state.not_before);
         }
     }
 
@@ -190,7 +219,7 @@ mod tests {
         let frontier = Frontier::default();
         let mut claim = frontier.begin();
         assert!(claim.after().is_nil());
-        claim.found(id(1), id(10), true);
+        claim.found(Some(id(1)), id(10), true);
         claim.committed();
         frontier
     }
@@ -204,7 +233,7 @@ mod tests {
     fn what_a_claim_let_go_is_claimed_again() {
         let frontier = after_ten();
         let mut claim = frontier.begin();
-        claim.found(id(11), id(20), true);
+        claim.found(Some(id(11)), id(20), true);
         assert_eq!(frontier.begin().after(), id(20));
         drop(claim);
         assert_eq!(frontier.begin().after(), id(10));
@@ -222,7 +251,7 @@ mod tests {
         let frontier = after_ten();
         let mut claim = frontier.begin();
         frontier.retreat(id(15));
-        claim.found(id(11), id(20), true);
+        claim.found(Some(id(11)), id(20), true);
         claim.committed();
         assert_eq!(frontier.begin().after(), id(14));
     }
@@ -239,7 +268,7 @@ mod tests {
         let frontier = about_to_look_back();
         let mut claim = frontier.begin();
         assert!(claim.after().is_nil());
-        claim.found(id(2), id(5), true);
+        claim.found(Some(id(2)), id(5), true);
         claim.committed();
         assert_eq!(frontier.begin().after(), id(5));
     }
@@ -249,7 +278,7 @@ mod tests {
         for (last, full) in [(12, true), (10, true), (5, false)] {
             let frontier = about_to_look_back();
             let mut claim = frontier.begin();
-            claim.found(id(2), id(last), full);
+            claim.found(Some(id(2)), id(last), full);
             claim.committed();
             assert_eq!(frontier.after(), id(last.max(10)));
         }
@@ -262,8 +291,8 @@ mod tests {
         frontier.state().look_back_at += LOOK_BACK;
         let mut ahead = frontier.begin();
         assert_eq!(ahead.after(), id(10));
-        looks_back.found(id(2), id(5), true);
-        ahead.found(id(11), id(20), true);
+        looks_back.found(Some(id(2)), id(5), true);
+        ahead.found(Some(id(11)), id(20), true);
         assert_eq!(frontier.after(), id(5));
     }
 
@@ -271,7 +300,7 @@ mod tests {
     fn a_claim_that_is_not_full_makes_the_next_look_back() {
         let frontier = after_ten();
         let mut claim = frontier.begin();
-        claim.found(id(11), id(12), false);
+        claim.found(Some(id(11)), id(12), false);
         claim.committed();
         assert!(frontier.begin().after().is_nil());
     }

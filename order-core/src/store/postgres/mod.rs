@@ -11,6 +11,7 @@
 mod accept;
 mod conditional;
 pub(crate) mod connections;
+mod contended;
 mod due;
 mod frontier;
 mod idempotency;
@@ -36,7 +37,7 @@ use async_trait::async_trait;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 
 use self::{connections::Connections, due::Due, frontier::Frontier, probe::Probe};
-use super::{Imbalance, PoolStats, Store};
+use super::{Contention, Imbalance, PoolStats, Store};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -74,6 +75,7 @@ pub struct PostgresStore {
     connect: Arc<PgConnectOptions>,
     probe: Arc<Probe>,
     frontier: Arc<Frontier>,
+    contention: Arc<Contention>,
     due: Arc<Due>,
     packed: Arc<Due>,
     /// Held from the claim of a batch until its products are locked: batches of this process
@@ -106,6 +108,7 @@ impl PostgresStore {
             connect: Arc::new(connect),
             connections,
             frontier: Arc::default(),
+            contention: Arc::default(),
             due: Arc::default(),
             packed: Arc::default(),
             turnstile: Arc::default(),

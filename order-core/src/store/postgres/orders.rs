@@ -1,6 +1,6 @@
 //! Orders: the trait's methods, reading, and cancelling.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore,
+    contended::Waiting,
     idempotency::{is_replay, keep},
     read::{OrderRow, load, with_lines},
     session,
@@ -23,8 +24,9 @@ use crate::{
     error::Error,
     queue::MAX_COUNTED,
     store::{
-        Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
-        error::on_commit,
+        Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase,
+        Strategy,
+        error::{on_commit, waits_for_key},
         idempotency::Kept,
         plan,
         progress_rows::{ProgressRow, select_progress},
@@ -39,7 +41,18 @@ type ProductRow = rows::ProductRow<DateTime<Utc>>;
 #[async_trait]
 impl OrderStore for PostgresStore {
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
-        with_retry!(retry => self.connections.attempt(self.accept_once(orders, &retry)))
+        let mut retry = Retry::told_of_keys();
+        let accepted = with_retry!(
+            retry,
+            self.connections.attempt(self.accept_once(orders, &retry))
+        );
+        accepted.map_err(|error| {
+            if waits_for_key(&error) {
+                Error::Locked
+            } else {
+                error
+            }
+        })
     }
 
     async fn purchase(
@@ -47,7 +60,10 @@ impl OrderStore for PostgresStore {
         orders: &[NewOrder],
         strategy: Strategy,
     ) -> Result<Outcome<Purchase>, Error> {
-        strategy::purchase(self, orders, strategy).await
+        match strategy {
+            Strategy::Batch => self.purchase_uncontended(orders).await,
+            _ => strategy::purchase(self, orders, strategy).await,
+        }
     }
 
     async fn decide(
@@ -56,7 +72,14 @@ impl OrderStore for PostgresStore {
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
-        strategy::decide(self, pick, strategy, at).await
+        match strategy {
+            Strategy::Batch => self.decide_uncontended(pick, at).await,
+            _ => strategy::decide(self, pick, strategy, at).await,
+        }
+    }
+
+    fn contention(&self) -> Option<Arc<Contention>> {
+        Some(Arc::clone(&self.contention))
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
@@ -77,7 +100,25 @@ impl OrderStore for PostgresStore {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
-        with_retry!(retry => self.connections.attempt(self.cancel_once(id, at, key, &retry)))
+        let mut waiting = Waiting::begin();
+        loop {
+            if !self.contention.is_empty() {
+                let products = self.products_of(id).await?;
+                self.lockable(&products, &waiting).await?;
+            }
+            let mut retry = waiting.attempt();
+            let cancelled = with_retry!(
+                retry,
+                self.connections
+                    .attempt(self.cancel_once(id, at, key, &retry))
+            );
+            match cancelled {
+                Err(error) if waiting.goes_on(&error) => {
+                    self.examine(&self.products_of(id).await?).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
@@ -172,7 +213,16 @@ impl PostgresStore {
         })
     }
 
-    /// Made again after a commit in doubt, it finds the order cancelled and answers that.
+    /// The products of an order; none when it is not there.
+    async fn products_of(&self, id: OrderId) -> Result<Vec<ProductId>, Error> {
+        let order = with_retry!(_retry => self.order_once(id))?;
+        let lines = order.map(|order| order.requested_lines());
+        Ok(plan::products_of(lines.iter().flatten()))
+    }
+
+    /// While it waits for a product it holds the order, and its task, which may lie in one row with
+    /// a thousand others: so it waits shortly, and for a product that cannot be locked before it
+    /// begins. Made again after a commit in doubt, it finds the order cancelled and answers that.
     async fn cancel_once(
         &self,
         id: OrderId,
@@ -181,7 +231,7 @@ impl PostgresStore {
         retry: &Retry,
     ) -> Result<Option<Cancelled>, Error> {
         let mut connection = self.connections.acquire().await?;
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.begin_for(retry).await?;
         let row: Option<OrderRow> =
             sqlx::query_as(select_order!("WHERE id = $1 FOR NO KEY UPDATE"))
                 .bind(id.0)

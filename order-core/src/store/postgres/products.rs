@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore,
+    contended::when_lockable,
     idempotency::{is_replay, keep},
     search, session,
 };
@@ -52,18 +53,22 @@ impl ProductStore for PostgresStore {
         adjustment_id: AdjustmentId,
         at: DateTime<Utc>,
     ) -> Result<Option<Product>, Error> {
-        with_retry!(retry => self.connections.attempt(self.update_once(id, change, adjustment_id, at, &retry)))
+        when_lockable!(self, &[id], retry => {
+            self.connections.attempt(self.update_once(id, change, adjustment_id, at, &retry))
+        })
     }
 
     async fn adjust_stock(
         &self,
         adjustment: &StockAdjustment,
     ) -> Result<Option<Replayable<Product>>, Error> {
-        with_retry!(retry => self.connections.attempt(self.adjust_once(adjustment, &retry)))
+        when_lockable!(self, &[adjustment.product_id], retry => {
+            self.connections.attempt(self.adjust_once(adjustment, &retry))
+        })
     }
 
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
-        with_retry!(retry => self.connections.attempt(self.archive_once(id, at, &retry)))
+        when_lockable!(self, &[id], retry => self.connections.attempt(self.archive_once(id, at, &retry)))
     }
 
     async fn fold_names(&self) -> Result<u64, Error> {
@@ -181,7 +186,7 @@ impl PostgresStore {
         retry: &Retry,
     ) -> Result<Option<Product>, Error> {
         let mut connection = self.connections.acquire().await?;
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.begin_for(retry).await?;
         let Some(before) = lock(&mut tx, id).await? else {
             return Ok(None);
         };
@@ -204,7 +209,7 @@ impl PostgresStore {
         retry: &Retry,
     ) -> Result<Option<Replayable<Product>>, Error> {
         let mut connection = self.connections.acquire().await?;
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.begin_for(retry).await?;
         let Some(before) = lock(&mut tx, adjustment.product_id).await? else {
             return Ok(None);
         };

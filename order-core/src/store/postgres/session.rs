@@ -28,7 +28,8 @@ pub(super) use writable;
 ///
 /// - Answers promise durability. What promises more than `on` is kept, what promises less is not.
 /// - Turns and locks are made for `read committed`.
-/// - Who waits for a lock is told that nothing was done, before we would give the attempt up.
+/// - Who waits for a lock holds a connection, and what he locked before: not for long (see
+///   `contended`). He is told that nothing was done.
 /// - A process that hangs with a product locked loses its session, and the rest goes on; so it does
 ///   when the process or its machine is gone, and nothing goes on that nobody waits for.
 /// - Each statement of the hot path looks up rows by key. The planner, when it has stale or
@@ -45,7 +46,7 @@ const BEGIN: &str = concat!(
             WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('default_transaction_deferrable', 'off', false),
-        set_config('lock_timeout', '5s', false),
+        set_config('lock_timeout', '250ms', false),
         set_config('statement_timeout', '30s', false),
         set_config('idle_in_transaction_session_timeout', '8s', false),
         set_config('tcp_keepalives_idle', '5', false),

@@ -46,6 +46,7 @@ pub(super) async fn decide_claimed(
     Ok(Outcome {
         results: decisions,
         changed,
+        ..Outcome::default()
     })
 }
 
@@ -138,22 +139,77 @@ pub(super) async fn claim_oldest(
     rows::gather(rows)
 }
 
+/// What to do about an order that somebody holds locked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OnLocked {
+    Wait,
+    Skip,
+}
+
 /// Locks those of `ids` that are pending, in id order, and reads their lines.
 ///
 /// Nothing is held yet, so that waiting for an order row keeps nobody from a product.
 pub(super) async fn claim_these(
     connection: &mut PgConnection,
     ids: &[OrderId],
+    on_locked: OnLocked,
 ) -> Result<Vec<PendingOrder>, Error> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows: Vec<PendingRow> = sqlx::query_as(with_lines_of!(
+    const WAITING: &str = with_lines_of!(
         "SELECT id FROM orders WHERE id = ANY($1) AND status::text = 'pending'
          ORDER BY id FOR NO KEY UPDATE"
-    ))
-    .bind(ids)
+    );
+    const SKIPPING: &str = with_lines_of!(
+        "SELECT id FROM orders WHERE id = ANY($1) AND status::text = 'pending'
+         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+    );
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statement = match on_locked {
+        OnLocked::Wait => WAITING,
+        OnLocked::Skip => SKIPPING,
+    };
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows: Vec<PendingRow> = sqlx::query_as(statement)
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+    rows::gather(rows)
+}
+
+/// The next `limit` pending orders after `after`, and which of them have a line of `products`.
+pub(super) async fn look_around(
+    connection: &mut PgConnection,
+    after: Uuid,
+    limit: usize,
+    products: &[Uuid],
+) -> Result<Vec<(Uuid, bool)>, Error> {
+    let seen = sqlx::query_as(
+        "SELECT id, EXISTS (SELECT FROM order_lines
+                            WHERE order_id = near.id AND product_id = ANY($3) OFFSET 0)
+         FROM (SELECT id FROM orders WHERE status <= 'pending' AND (status, id) > ('pending', $1)
+               ORDER BY status, id LIMIT $2) near",
+    )
+    .bind(after)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(products)
     .fetch_all(connection)
     .await?;
-    rows::gather(rows)
+    Ok(seen)
+}
+
+/// Those of `ids` that are pending.
+pub(super) async fn still_pending(
+    connection: &mut PgConnection,
+    ids: impl Iterator<Item = OrderId>,
+) -> Result<Vec<OrderId>, Error> {
+    let ids: Vec<Uuid> = ids.map(|id| id.0).collect();
+    let pending: Vec<Uuid> =
+        sqlx::query_scalar("SELECT id FROM orders WHERE id = ANY($1) AND status::text = 'pending'")
+            .bind(ids)
+            .fetch_all(connection)
+            .await?;
+    Ok(pending.into_iter().map(OrderId).collect())
 }
 
 /// Locks the products that `lines` name, in id order.

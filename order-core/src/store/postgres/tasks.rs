@@ -19,8 +19,8 @@ use crate::{
     error::Error,
     process::{Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskStatus, TaskStore},
     store::{
-        error::on_commit,
-        retry::with_retry,
+        error::{on_commit, waits_for_row},
+        retry::{Retry, with_retry},
         rows::span_micros,
         task_rows::{
             self, Asked, ClaimedRow, claimed, lease_ran_out, select_attempts, select_task, storable,
@@ -141,7 +141,18 @@ impl TaskStore for PostgresStore {
     }
 
     async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
-        with_retry!(_retry => self.connections.attempt(self.end_tasks_once(ended, at)))
+        let mut retry = Retry::told_of_rows();
+        let completed = with_retry!(
+            retry,
+            self.connections.attempt(self.end_tasks_once(ended, at))
+        );
+        completed.map_err(|error| {
+            if waits_for_row(&error) {
+                Error::Locked
+            } else {
+                error
+            }
+        })
     }
 
     async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {

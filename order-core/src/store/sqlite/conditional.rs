@@ -41,6 +41,7 @@ pub(super) async fn purchase(
     Ok(Some(Outcome {
         results: vec![Ok(sold)],
         changed,
+        ..Outcome::default()
     }))
 }
 
@@ -62,7 +63,11 @@ pub(super) async fn decide(
         attempt.commit().await?;
         let results = vec![(order.id, Ok(()))];
         write_decisions(&mut tx, &results, at).await?;
-        Outcome { results, changed }
+        Outcome {
+            results,
+            changed,
+            ..Outcome::default()
+        }
     } else {
         attempt.rollback().await?;
         decide_claimed(&mut tx, &pending, at).await?

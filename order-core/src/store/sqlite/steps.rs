@@ -30,6 +30,7 @@ pub(super) async fn decide_claimed(
     Ok(Outcome {
         results: decisions,
         changed,
+        ..Outcome::default()
     })
 }
 

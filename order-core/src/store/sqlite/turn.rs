@@ -60,12 +60,14 @@ impl Turns for SqliteStore {
         Ok(Outcome {
             results: settled.results,
             changed,
+            ..Outcome::default()
         })
     }
 
     async fn purchase_if_enough(
         &self,
         order: &NewOrder,
+        _retry: &Retry,
     ) -> Result<Option<Outcome<Purchase>>, Error> {
         conditional::purchase(self, order).await
     }

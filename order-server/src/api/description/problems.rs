@@ -73,6 +73,16 @@ impl Of {
 
 const BUYING: &[&str] = &["acceptOrder", "purchase"];
 
+/// What locks products.
+const LOCKING: &[&str] = &[
+    "purchase",
+    "cancelOrder",
+    "replaceProduct",
+    "patchProduct",
+    "adjustStock",
+    "archiveProduct",
+];
+
 fn is_one(id: &str, ids: &[&str]) -> bool {
     ids.contains(&id)
 }
@@ -143,6 +153,11 @@ fn of_the_database() -> Table {
             Of::Named(&["replaceProduct", "patchProduct"]),
             changed.into(),
         ),
+        (
+            Of::Named(LOCKING),
+            Error::ProductContended { product_id }.into(),
+        ),
+        (Of::Named(BUYING), Error::Locked.into()),
     ]
 }
 
@@ -216,7 +231,10 @@ const STATUSES: [(u16, &str); 15] = [
     (429, "Too many requests; Retry-After says when to come back"),
     (431, "Path and headers are too large"),
     (500, "Our fault"),
-    (503, "Overloaded, or the database is away or slow"),
+    (
+        503,
+        "Overloaded, the database is away or slow, or a product is locked",
+    ),
 ];
 
 /// What an unknown path, or method of a path, is answered: of no operation.
