@@ -74,6 +74,21 @@ enum Command {
     Verify,
 }
 
+impl Command {
+    /// Whether it changes nothing, so that it makes no database either.
+    const fn only_reads(&self) -> bool {
+        use commands::{key::Key, order::Order, product::Product, queue::Queue};
+        matches!(
+            self,
+            Self::Verify
+                | Self::Product(Product::Get { .. } | Product::List { .. } | Product::Export(_))
+                | Self::Order(Order::Get { .. } | Order::List { .. } | Order::Watch { .. })
+                | Self::Queue(Queue::Stats | Queue::Dead { .. })
+                | Self::Key(Key::List)
+        )
+    }
+}
+
 /// How long to wait for Redis, when it has to be told something before we end.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -115,7 +130,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Bench(args) = cli.command {
         return commands::bench::run(args, &cli.database.database_url, &output).await;
     }
-    let store = cli.database.open().await?;
+    let store = if cli.command.only_reads() {
+        cli.database.open_existing().await?
+    } else {
+        cli.database.open().await?
+    };
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
         store.migrate().await?;
     }
@@ -131,6 +150,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => Ok(ExitCode::SUCCESS),
     };
     service.settle(SETTLE_LIMIT).await;
+    service.store().close().await;
     code
 }
 

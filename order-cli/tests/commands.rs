@@ -366,3 +366,32 @@ fn verify_names_what_does_not_balance() {
         json!({"product_id": id, "stock": 3, "adjusted": 5, "held": 0})
     );
 }
+
+#[test]
+fn what_only_reads_makes_no_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = "00000000-0000-0000-0000-000000000000";
+    let reading: &[&[&str]] = &[
+        &["verify"],
+        &["product", "get", nobody],
+        &["product", "list"],
+        &["product", "export"],
+        &["order", "get", nobody],
+        &["order", "list"],
+        &["order", "watch", nobody],
+        &["queue", "stats"],
+        &["queue", "dead"],
+        &["key", "list"],
+    ];
+    for arguments in reading {
+        let output = cli(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("orders.db"), "{arguments:?}: {told}");
+        let files = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(files, 0, "{arguments:?}");
+    }
+    assert!(cli(dir.path(), &["migrate"]).status.success());
+    assert_eq!(rows(dir.path(), &["product", "list"]).len(), 0);
+    assert!(cli(dir.path(), &["verify"]).status.success());
+}

@@ -12,7 +12,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, ValueEnum};
 use order_core::{
-    OrderService, RedisClient, WorkerOptions,
+    Error, OrderService, RedisClient, WorkerOptions,
     cache::{LocalCache, RedisCache},
     queue::RedisQueue,
     service::Builder,
@@ -250,9 +250,24 @@ impl Database {
     /// # Errors
     /// When the database is not there, or refuses.
     pub async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
-        let store = store::connect(&self.database_url)
+        self.migrated(store::connect(&self.database_url).await)
             .await
-            .with_context(|| format!("cannot open the database {self}"))?;
+    }
+
+    /// The same for whoever only reads: never makes a database.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); also when a file that is named is not there.
+    pub async fn open_existing(&self) -> anyhow::Result<Arc<dyn Store>> {
+        self.migrated(store::connect_existing(&self.database_url).await)
+            .await
+    }
+
+    async fn migrated(
+        &self,
+        connected: Result<Arc<dyn Store>, Error>,
+    ) -> anyhow::Result<Arc<dyn Store>> {
+        let store = connected.with_context(|| format!("cannot open the database {self}"))?;
         if !self.no_migrate {
             store
                 .migrate()

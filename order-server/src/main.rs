@@ -1,6 +1,6 @@
 //! Starts the server: reads the settings, opens the database, serves until told to stop.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use order_server::{Server, config::Settings, metrics::collector, serve, telemetry};
 use tokio::net::TcpListener;
@@ -34,8 +34,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         "http"
     };
     announce(&format!("{scheme}://{}", listener.local_addr()?), &settings);
-    serve(listener, server, telemetry::stop_signal()).await?;
-    Ok(())
+    let store = Arc::clone(server.service.store());
+    let served = serve(listener, server, telemetry::stop_signal()).await;
+    store.close().await;
+    Ok(served?)
 }
 
 /// Says where everything is.

@@ -244,6 +244,14 @@ impl Store for CachedStore {
         self.inner.ping().await
     }
 
+    async fn reclaim_disk(&self) -> Result<(), Error> {
+        self.inner.reclaim_disk().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     async fn check_writable(&self) -> Result<(), Error> {
         self.inner.check_writable().await
     }

@@ -1,12 +1,11 @@
 //! The table `queue_entries` of a `SQLite` file as an order queue. Arrays go in as JSON, so
-//! that a batch is one statement, and each statement is a transaction of its own. Time is that of
-//! the machine, which all who open the file are on.
+//! that a batch is one statement, and each statement that writes is a transaction of its own. Time
+//! is that of the machine, which all who open the file are on.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use sqlx::SqlitePool;
 use uuid::Uuid;
 
 use super::{DeadLetter, Lease, MAX_COUNTED, OrderQueue, QueueStats, Topic};
@@ -14,24 +13,37 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
-    store::Micros,
+    store::{Micros, SqliteReaders, SqliteWriter},
 };
 
 /// A queue in a `SQLite` file.
 pub struct SqliteQueue {
-    /// The one connection that writes.
-    writer: SqlitePool,
+    writer: SqliteWriter,
+    readers: SqliteReaders,
     claim_ids: IdGenerator,
 }
 
 impl SqliteQueue {
-    /// A queue that writes through `writer`, whose schema is migrated.
-    #[must_use]
-    pub fn new(writer: SqlitePool) -> Self {
+    /// A queue in the file of `writer` and `readers`, whose schema is migrated.
+    pub(crate) fn new(writer: SqliteWriter, readers: SqliteReaders) -> Self {
         Self {
             writer,
+            readers,
             claim_ids: IdGenerator::default(),
         }
+    }
+
+    /// Whether there is something to claim, without the write lock: mostly there is nothing.
+    async fn is_any_due(&self, topic: Topic) -> Result<bool, Error> {
+        Ok(sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT 1 FROM queue_pauses WHERE topic = ?1)
+                AND EXISTS (SELECT 1 FROM queue_entries
+                            WHERE topic = ?1 AND dead_at IS NULL AND visible_at <= ?2)",
+        )
+        .bind(topic.as_str())
+        .bind(Micros::now())
+        .fetch_one(&mut *self.readers.acquire().await?)
+        .await?)
     }
 
     /// Runs a statement over the entries that `leases` still hold; `?2` and `?3` are its own.
@@ -47,13 +59,15 @@ impl SqliteQueue {
             .iter()
             .map(|lease| [hex(lease.order_id.0), hex(lease.claim_id)])
             .collect();
+        let mut tx = self.writer.begin_in_background().await?;
         let done = sqlx::query(statement)
             .bind(topic.as_str())
             .bind(sqlx::types::Json(held))
             .bind(at)
             .bind(reason)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 }
@@ -73,6 +87,7 @@ macro_rules! where_held {
 impl OrderQueue for SqliteQueue {
     async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
         let ids: Vec<String> = orders.iter().map(|id| hex(id.0)).collect();
+        let mut tx = self.writer.begin().await?;
         sqlx::query(
             "INSERT INTO queue_entries (topic, order_id, visible_at)
              SELECT ?1, unhex(value), ?3 FROM json_each(?2) WHERE true
@@ -81,9 +96,9 @@ impl OrderQueue for SqliteQueue {
         .bind(topic.as_str())
         .bind(sqlx::types::Json(ids))
         .bind(Micros::now())
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await
     }
 
     async fn claim(
@@ -93,16 +108,21 @@ impl OrderQueue for SqliteQueue {
         lease: Duration,
         _wait: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        let now = Micros::now();
+        if !self.is_any_due(topic).await? {
+            return Ok(Vec::new());
+        }
         let claim_id = self.claim_ids.next(SystemClock.now());
+        let mut tx = self.writer.begin_in_background().await?;
+        let now = Micros::now();
         let rows: Vec<(Uuid, i64)> = sqlx::query_as(
             "UPDATE queue_entries SET attempts = attempts + 1, runs = runs + 1, visible_at = ?4,
                  claim_id = ?5, worker_id = NULL, claimed_at = ?2
              WHERE topic = ?1 AND order_id IN (
                  SELECT order_id FROM queue_entries
                  WHERE topic = ?1 AND dead_at IS NULL AND visible_at <= ?2
-                   AND NOT EXISTS (SELECT 1 FROM queue_pauses WHERE topic = ?1)
-                 ORDER BY visible_at, order_id LIMIT ?3)
+                 ORDER BY visible_at, order_id
+                 LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = ?1)
+                            THEN 0 ELSE ?3 END)
              RETURNING order_id, attempts",
         )
         .bind(topic.as_str())
@@ -110,8 +130,9 @@ impl OrderQueue for SqliteQueue {
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
         .bind(now.after(lease))
         .bind(claim_id)
-        .fetch_all(&self.writer)
+        .fetch_all(&mut *tx)
         .await?;
+        tx.commit().await?;
         let mut leases: Vec<Lease> = rows
             .into_iter()
             .map(|(order_id, attempts)| Lease {
@@ -160,7 +181,7 @@ impl OrderQueue for SqliteQueue {
         )
         .bind(topic.as_str())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.writer)
+        .fetch_all(&mut *self.readers.acquire().await?)
         .await?;
         let letter = |(order_id, reason, attempts, dead_at): (Uuid, String, u32, i64)| DeadLetter {
             order_id: OrderId(order_id),
@@ -173,6 +194,7 @@ impl OrderQueue for SqliteQueue {
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let ids: Vec<String> = orders.iter().map(|id| hex(id.0)).collect();
+        let mut tx = self.writer.begin().await?;
         let done = sqlx::query(
             "UPDATE queue_entries SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = ?3
              WHERE topic = ?1 AND dead_at IS NOT NULL
@@ -181,25 +203,28 @@ impl OrderQueue for SqliteQueue {
         .bind(topic.as_str())
         .bind(sqlx::types::Json(ids))
         .bind(Micros::now())
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 
     async fn pause(&self, topic: Topic) -> Result<(), Error> {
+        let mut tx = self.writer.begin().await?;
         sqlx::query("INSERT INTO queue_pauses (topic) VALUES (?1) ON CONFLICT DO NOTHING")
             .bind(topic.as_str())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        tx.commit().await
     }
 
     async fn resume(&self, topic: Topic) -> Result<(), Error> {
+        let mut tx = self.writer.begin().await?;
         sqlx::query("DELETE FROM queue_pauses WHERE topic = ?1")
             .bind(topic.as_str())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        tx.commit().await
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
@@ -231,7 +256,7 @@ impl OrderQueue for SqliteQueue {
         .bind(topic.as_str())
         .bind(now)
         .bind(i64::from(MAX_COUNTED))
-        .fetch_one(&self.writer)
+        .fetch_one(&mut *self.readers.acquire().await?)
         .await?;
         Ok(QueueStats {
             waiting: waiting.unsigned_abs(),

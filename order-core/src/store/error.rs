@@ -7,6 +7,7 @@ use tokio::time::error::Elapsed;
 use sqlx::{
     error::{DatabaseError, ErrorKind},
     postgres::{PgDatabaseError, PgSeverity},
+    sqlite::SqliteError,
 };
 
 use crate::error::Error;
@@ -50,11 +51,15 @@ impl From<sqlx::migrate::MigrateError> for Error {
 }
 
 /// What the failure of a commit means (or of a statement that commits by itself): when the
-/// connection went, it may have happened. An error of a session that goes on says that it did not.
+/// connection went, it may have happened. An error of a session that goes on says that it did not;
+/// so does `SQLite` when it could not write all, or did not get its turn. When it could not sync
+/// what it wrote, nobody knows what a crash would leave of it.
 pub(super) fn on_commit(error: sqlx::Error) -> Error {
     let aborted = matches!(&error, sqlx::Error::Database(database)
-        if database.try_downcast_ref::<PgDatabaseError>().is_some()
-            && !ended_the_session(database.as_ref()));
+        if (database.try_downcast_ref::<PgDatabaseError>().is_some()
+            && !ended_the_session(database.as_ref()))
+            || sqlite_class(database.as_ref())
+                .is_some_and(|class| [SQLITE_BUSY, SQLITE_FULL].contains(&class)));
     match Error::from(error) {
         Error::Unavailable { source } if !aborted => Error::OutcomeUnknown { source },
         other => other,
@@ -156,8 +161,9 @@ fn is_unique_violation_of(error: &dyn DatabaseError, column: &str) -> bool {
 }
 
 /// What tells "not now". Postgres: the end of a session, the classes 08 (connection), 40 (rollback),
-/// 53 (resources), 57P (shutdown, time-out of a session) and four single codes; `SQLite`: BUSY and
-/// LOCKED.
+/// 53 (resources), 57P (shutdown, time-out of a session) and four single codes. `SQLite`: that
+/// another has its turn, that the disk or what it is mounted as does not do what is asked of it, and
+/// that a statement was interrupted.
 fn is_transient(error: &dyn DatabaseError) -> bool {
     const IDLE_IN_TRANSACTION: &str = "25P03";
     const QUERY_CANCELED: &str = "57014";
@@ -177,7 +183,37 @@ fn is_transient(error: &dyn DatabaseError) -> bool {
             ]
             .contains(&code.as_ref());
     }
-    // The low byte of a SQLite code is its class: 5 is BUSY, 6 is LOCKED.
-    code.parse::<i32>()
-        .is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+    sqlite_class(error).is_some_and(|class| {
+        [
+            SQLITE_BUSY,
+            SQLITE_LOCKED,
+            SQLITE_READONLY,
+            SQLITE_INTERRUPT,
+            SQLITE_IOERR,
+            SQLITE_FULL,
+            SQLITE_CANTOPEN,
+        ]
+        .contains(&class)
+    })
+}
+
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_LOCKED: i32 = 6;
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_INTERRUPT: i32 = 9;
+const SQLITE_IOERR: i32 = 10;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
+
+/// The low byte of a `SQLite` code; `None` for another database's.
+fn sqlite_class(error: &dyn DatabaseError) -> Option<i32> {
+    error.try_downcast_ref::<SqliteError>()?;
+    let code: i32 = error.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+/// Whether another process had the write lock for as long as anybody waits for it.
+pub(super) fn is_sqlite_busy(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database)
+        if sqlite_class(database.as_ref()) == Some(SQLITE_BUSY))
 }

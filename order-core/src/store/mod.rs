@@ -45,7 +45,8 @@ pub(crate) use postgres::steps as postgres_statements;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub(crate) use postgres::{connections::Connections, task_batches};
 pub(crate) use rows::{Micros, span_micros};
-pub use sqlite::SqliteStore;
+pub(crate) use sqlite::{Readers as SqliteReaders, Writer as SqliteWriter};
+pub use sqlite::{SqliteOptions, SqliteStore};
 pub use strategy::Strategy;
 
 /// Which pending orders to decide.
@@ -347,6 +348,15 @@ pub trait Store:
         self.ping().await
     }
 
+    /// Gives back what it holds of the disk and has no more use for; asked every few seconds.
+    async fn reclaim_disk(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Closes its connections: nothing is asked of it after. What is committed is durable
+    /// without it.
+    async fn close(&self) {}
+
     /// Brings the schema up to date; safe when several processes start at once.
     async fn migrate(&self) -> Result<(), Error>;
 
@@ -358,17 +368,36 @@ pub trait Store:
     fn pools(&self) -> Vec<PoolStats>;
 }
 
-/// Connects to the database that `url` names: `postgres://…` or `sqlite://path`.
-/// Nothing is migrated yet.
+/// Connects to the database that `url` names: `postgres://…` or `sqlite://path`, a file that is
+/// made when it is not there. Nothing is migrated yet.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names `database_url`, [`Error::Unavailable`] or [`Error::Backend`].
 pub async fn connect(url: &str) -> Result<Arc<dyn Store>, Error> {
+    open(url, false).await
+}
+
+/// The same for whoever only reads: makes no file.
+///
+/// # Errors
+/// As [`connect`]; [`Error::Invalid`] also when there is no such file.
+pub async fn connect_existing(url: &str) -> Result<Arc<dyn Store>, Error> {
+    open(url, true).await
+}
+
+async fn open(url: &str, is_there: bool) -> Result<Arc<dyn Store>, Error> {
     match url.split_once(':') {
         Some(("postgres" | "postgresql", _)) => Ok(Arc::new(
             PostgresStore::connect(url, PostgresOptions::default()).await?,
         )),
-        Some(("sqlite", _)) => Ok(Arc::new(SqliteStore::connect(url).await?)),
+        Some(("sqlite", _)) => {
+            let store = if is_there {
+                SqliteStore::connect_existing(url).await?
+            } else {
+                SqliteStore::connect(url).await?
+            };
+            Ok(Arc::new(store))
+        }
         _ => Err(Error::invalid(
             "database_url",
             "must start with postgres:// or sqlite://",

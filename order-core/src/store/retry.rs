@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::error::{is_lock_timeout, waits_for_key, waits_for_row};
+use super::{
+    error::{is_lock_timeout, is_sqlite_busy, waits_for_key, waits_for_row},
+    sqlite,
+};
 use crate::{domain::ProductId, error::Error, metrics};
 
 const MAX_ATTEMPTS: u32 = 6;
@@ -181,10 +184,16 @@ fn lock(ids: &Mutex<Vec<ProductId>>) -> MutexGuard<'_, Vec<ProductId>> {
     ids.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the attempt has waited for a connection as long as any caller should.
+/// Whether the attempt has waited for its turn as long as any caller should, or what is wrong
+/// does not pass by itself.
 fn has_waited_long(error: &Error) -> bool {
-    matches!(error, Error::Unavailable { source }
-        if matches!(source.downcast_ref(), Some(sqlx::Error::PoolTimedOut)))
+    let Error::Unavailable { source } = error else {
+        return false;
+    };
+    source.is::<sqlite::Replaced>()
+        || source.downcast_ref().is_some_and(|error| {
+            matches!(error, sqlx::Error::PoolTimedOut) || is_sqlite_busy(error)
+        })
 }
 
 /// An attempt, or what it is when the database does not answer at all: in doubt.

@@ -1,5 +1,6 @@
 //! The housekeeper: folds tallies, so that reading them costs the same after years, and the names
-//! that an older version still writes, so that they are found. Any number of them, in any number
+//! that an older version still writes, so that they are found, and has the database give back what
+//! it holds of the disk for nothing. Any number of them, in any number
 //! of processes, do each other no harm.
 
 use std::{sync::Arc, time::Duration};
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::store::Store;
 
 /// How often it looks.
-const FOLD_INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Keeps small what grows with the number of statements. Every [`Worker`](crate::Worker) has
 /// one; a process that only sells runs one by itself.
@@ -26,7 +27,7 @@ impl Housekeeper {
 
     /// Works until `stop` is cancelled.
     pub async fn run(&self, stop: &CancellationToken) {
-        let mut ticks = tokio::time::interval(FOLD_INTERVAL);
+        let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.store.fold_tallies(Duration::ZERO).await {
@@ -38,6 +39,10 @@ impl Housekeeper {
             }
             if stop.run_until_cancelled(self.fold_names()).await.is_none() {
                 return;
+            }
+            if let Err(error) = self.store.reclaim_disk().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the disk holds more than it needs to");
             }
         }
     }

@@ -16,7 +16,6 @@ use crate::{
     domain::{Money, NewOrder, Order, OrderStatus, Placing, ProductId},
     error::Error,
     store::{
-        error::on_commit,
         idempotency::Batch,
         plan,
         retry::Retry,
@@ -30,7 +29,7 @@ impl SqliteStore {
         orders: &[NewOrder],
         retry: &Retry,
     ) -> Result<Vec<Result<Order, Error>>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin().await?;
         let used = keys_of(&mut tx, orders).await?;
         let batch = Batch::new(orders, Placing::Accept, used);
         let stored = by_id(&mut tx, batch.to_read(retry)).await?;
@@ -39,7 +38,7 @@ impl SqliteStore {
         let accepted: Vec<&Order> = settled.made().collect();
         insert(&mut tx, &accepted).await?;
         keep(&mut tx, &settled.kept).await?;
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         Ok(settled.results)
     }
 }

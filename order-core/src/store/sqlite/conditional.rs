@@ -14,9 +14,7 @@ use crate::{
     domain::{NewOrder, Product, RequestedLine},
     error::Error,
     store::{
-        Decided, Outcome, Pick, Purchase,
-        error::on_commit,
-        plan,
+        Decided, Outcome, Pick, Purchase, plan,
         retry::Retry,
         rows::{self, Micros, product_columns},
     },
@@ -27,7 +25,7 @@ pub(super) async fn purchase(
     store: &SqliteStore,
     order: &NewOrder,
 ) -> Result<Option<Outcome<Purchase>>, Error> {
-    let mut tx = store.begin().await?;
+    let mut tx = store.writer.begin().await?;
     let prices = prices(&mut tx, &plan::products_of(&order.lines)).await?;
     let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
         return Ok(None);
@@ -37,7 +35,7 @@ pub(super) async fn purchase(
     };
     let sold = priced.sold(order.created_at);
     insert(&mut tx, &[&sold]).await?;
-    tx.commit().await.map_err(on_commit)?;
+    tx.commit().await?;
     Ok(Some(Outcome {
         results: vec![Ok(sold)],
         changed,
@@ -52,7 +50,7 @@ pub(super) async fn decide(
     at: DateTime<Utc>,
     retry: &Retry,
 ) -> Result<Outcome<Decided>, Error> {
-    let mut tx = store.begin().await?;
+    let mut tx = store.writer.begin_in_background().await?;
     let pending = claim(&mut tx, pick).await?;
     let [order] = pending.as_slice() else {
         return Ok(Outcome::default());
@@ -73,7 +71,7 @@ pub(super) async fn decide(
         decide_claimed(&mut tx, &pending, at).await?
     };
     retry.note(outcome.changed.iter().map(|product| product.id));
-    tx.commit().await.map_err(on_commit)?;
+    tx.commit().await?;
     Ok(outcome)
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{SqliteStore, hex};
 use crate::{
     error::Error,
-    store::{error::on_commit, retry::with_retry, rows::folds},
+    store::{retry::with_retry, rows::folds},
 };
 
 /// How many names are folded in one transaction: nobody else writes meanwhile.
@@ -33,14 +33,14 @@ async fn has_unfolded(store: &SqliteStore) -> Result<bool, Error> {
              WHERE archived_at IS NULL AND length(CAST(name AS BLOB)) <> length(name)
                AND name_folded_of IS NOT name)",
     )
-    .fetch_one(&store.readers)
+    .fetch_one(&mut *store.readers.acquire().await?)
     .await?;
     Ok(found)
 }
 
 /// Folds the next names after `after`, and gives their ids.
 async fn fold_after(store: &SqliteStore, after: Uuid) -> Result<Vec<Uuid>, Error> {
-    let mut tx = store.begin().await?;
+    let mut tx = store.writer.begin_in_background().await?;
     let names: Vec<(Uuid, String)> = sqlx::query_as(
         "SELECT id, name FROM products
          WHERE archived_at IS NULL AND length(CAST(name AS BLOB)) <> length(name)
@@ -61,6 +61,6 @@ async fn fold_after(store: &SqliteStore, after: Uuid) -> Result<Vec<Uuid>, Error
     .bind(Json(rows))
     .execute(&mut *tx)
     .await?;
-    tx.commit().await.map_err(on_commit)?;
+    tx.commit().await?;
     Ok(ids)
 }

@@ -9,7 +9,6 @@ use crate::{
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
     store::{
-        error::on_commit,
         key_rows::{self, key_columns, select_key},
         retry::with_retry,
         rows::Micros,
@@ -26,7 +25,7 @@ impl KeyStore for SqliteStore {
 
     async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
         let rows: Vec<KeyRow> = sqlx::query_as(select_key!("ORDER BY id DESC"))
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.acquire().await?)
             .await?;
         rows.into_iter().map(ApiKey::try_from).collect()
     }
@@ -38,12 +37,12 @@ impl KeyStore for SqliteStore {
     async fn access(&self) -> Result<Access, Error> {
         let active: Vec<KeyRow> =
             sqlx::query_as(select_key!("WHERE revoked_at IS NULL ORDER BY id"))
-                .fetch_all(&self.readers)
+                .fetch_all(&mut *self.readers.acquire().await?)
                 .await?;
         // Asked after: a key that is made in between closes, and is in force the next time.
         let any = !active.is_empty()
             || sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM api_keys)")
-                .fetch_one(&self.readers)
+                .fetch_one(&mut *self.readers.acquire().await?)
                 .await?;
         key_rows::access(active, any)
     }
@@ -52,6 +51,7 @@ impl KeyStore for SqliteStore {
 impl SqliteStore {
     /// Made again, it meets its own id, and has happened once.
     async fn create_key_once(&self, hashed: &HashedKey) -> Result<(), Error> {
+        let mut tx = self.writer.begin().await?;
         sqlx::query(
             "INSERT INTO api_keys (id, name, hash, scopes, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
@@ -61,22 +61,22 @@ impl SqliteStore {
         .bind(hashed.hash.as_slice())
         .bind(hashed.key.scopes.to_string())
         .bind(Micros::from(hashed.key.created_at))
-        .execute(&self.writer)
-        .await
-        .map_err(on_commit)?;
-        Ok(())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
     }
 
     async fn revoke_key_once(&self, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>, Error> {
+        let mut tx = self.writer.begin().await?;
         let row: Option<KeyRow> = sqlx::query_as(concat!(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1 RETURNING ",
             key_columns!()
         ))
         .bind(id.0)
         .bind(Micros::from(at))
-        .fetch_optional(&self.writer)
-        .await
-        .map_err(on_commit)?;
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
         row.map(ApiKey::try_from).transpose()
     }
 }

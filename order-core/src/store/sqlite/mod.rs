@@ -4,30 +4,41 @@
 //! IMMEDIATE`), so that whoever reads to decide reads under the lock. Others read, each from
 //! the snapshot that its statement started with (WAL). `synchronous=FULL` makes every commit
 //! durable. Batches go in as JSON arrays: one statement each, however many rows.
+//!
+//! - `writer`, `readers`: the connections, whose turn it is, and for how long.
+//! - `file`: whether what is open is still what the paths lead to.
+//! - `meter`: what statements cost.
 
 mod accept;
 mod conditional;
+mod file;
 mod fold;
 mod idempotency;
 mod keys;
+mod meter;
 mod orders;
 mod products;
 mod read;
+mod readers;
 mod stats;
 mod steps;
 mod tasks;
 mod turn;
 mod workers;
+mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use uuid::Uuid;
 
+pub(in crate::store) use self::file::Replaced;
+use self::{file::DatabaseFile, meter::Meter, writer::LOG_BYTES};
+pub(crate) use self::{readers::Readers, writer::Writer};
 use super::{Imbalance, PoolStats, Store};
 use crate::{
     domain::ProductId,
@@ -35,58 +46,110 @@ use crate::{
     queue::{OrderQueue, SqliteQueue},
 };
 
-/// How long a writer waits for another process's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
 const MIGRATION_RACES: u32 = 5;
 const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a `SQLite` file is used.
+#[derive(Clone, Copy, Debug)]
+pub struct SqliteOptions {
+    /// How long a writer waits for another process's transaction.
+    pub busy_timeout: Duration,
+    /// How long a request may read: what takes longer is interrupted.
+    pub read_limit: Duration,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            busy_timeout: Duration::from_secs(5),
+            read_limit: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Products and orders in a `SQLite` file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Writer,
+    readers: Readers,
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    meter: Meter,
 }
 
 impl SqliteStore {
     /// Opens the file that `url` names (`sqlite://path`), and makes it when it is not there.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `database_url`; [`Error::Backend`] when the file cannot
-    /// be opened.
+    /// [`Error::Invalid`] that names `database_url`; [`Error::Unavailable`] or
+    /// [`Error::Backend`] when the file cannot be opened.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        if url.contains(":memory:") || url.contains("mode=memory") {
-            let reason = "must name a file: a database in memory does not survive the process";
-            return Err(Error::invalid("database_url", reason));
-        }
-        let options: SqliteConnectOptions = url
-            .parse()
-            .map_err(|_| Error::invalid("database_url", "is not a SQLite URL"))?;
-        let options = options
+        Self::connect_with(url, SqliteOptions::default()).await
+    }
+
+    /// The same, otherwise than usual.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(url: &str, options: SqliteOptions) -> Result<Self, Error> {
+        let connect = parsed(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", LOG_BYTES.to_string())
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_timeout(options.busy_timeout)
             .foreign_keys(true);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_lazy_with(options.pragma("query_only", "on"));
-        Ok(Self { writer, readers })
+        let (meter, file) = (
+            Meter::default(),
+            Arc::new(DatabaseFile::new(connect.get_filename())),
+        );
+        let writer = Writer::open(connect.clone(), Arc::clone(&file), meter.clone()).await?;
+        Ok(Self {
+            writer,
+            readers: Readers::new(connect, file, meter.clone(), options.read_limit),
+            meter,
+        })
+    }
+
+    /// Opens the database that `url` names, if there is one.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); [`Error::Invalid`] also when there is no file, or one that
+    /// is no database of ours.
+    pub async fn connect_existing(url: &str) -> Result<Self, Error> {
+        let look = parsed(url)?.create_if_missing(false).read_only(true);
+        let path = look.get_filename().to_owned();
+        let refused = |what: &str, path: &Path| {
+            let path = path.display();
+            let reason = format!("names {what}: {path}; `order-cli migrate` makes a database");
+            Error::invalid("database_url", reason)
+        };
+        if !path.exists() {
+            return Err(refused("no file", &path));
+        }
+        let mut connection = look.connect().await?;
+        let is_ours: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        if !is_ours {
+            return Err(refused("a file without products and orders", &path));
+        }
+        Self::connect(url).await
+    }
+
+    /// How many steps the virtual machine of `SQLite` took for this store, to the last 1 000 of
+    /// each statement: what statements cost, whatever the machine.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.meter.steps()
     }
 
     /// The queue with leases that this database can be.
     #[must_use]
     pub fn queue(&self) -> SqliteQueue {
-        SqliteQueue::new(self.writer.clone())
-    }
-
-    /// A transaction that holds the write lock from its start.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        SqliteQueue::new(self.writer.clone(), self.readers.clone())
     }
 
     async fn migrate_schema(&self) -> Result<(), Error> {
@@ -94,13 +157,22 @@ impl SqliteStore {
         // The driver has no lock for this: of two processes that start on a new file, one
         // fails, and then finds it done.
         for _ in 0..MIGRATION_RACES {
-            if migrations.run(&self.writer).await.is_ok() {
+            if migrations.run(self.writer.pool()).await.is_ok() {
                 return Ok(());
             }
             tokio::time::sleep(MIGRATION_PAUSE).await;
         }
-        Ok(migrations.run(&self.writer).await?)
+        Ok(migrations.run(self.writer.pool()).await?)
     }
+}
+
+fn parsed(url: &str) -> Result<SqliteConnectOptions, Error> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        let reason = "must name a file: a database in memory does not survive the process";
+        return Err(Error::invalid("database_url", reason));
+    }
+    url.parse()
+        .map_err(|_| Error::invalid("database_url", "is not a SQLite URL"))
 }
 
 #[async_trait]
@@ -110,8 +182,22 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        let mut connection = self.readers.acquire().await?;
+        sqlx::query("SELECT 1").execute(&mut *connection).await?;
         Ok(())
+    }
+
+    async fn check_writable(&self) -> Result<(), Error> {
+        self.writer.check().await
+    }
+
+    async fn reclaim_disk(&self) -> Result<(), Error> {
+        self.writer.cut_log().await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
     }
 
     async fn migrate(&self) -> Result<(), Error> {
@@ -120,7 +206,9 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    /// Takes none of the connections that requests read by, however long it takes.
     async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+        let mut connection = self.readers.apart().await?;
         let rows: Vec<(Uuid, i64, i64, i64)> = sqlx::query_as(
             "WITH a AS MATERIALIZED (
                  SELECT product_id, sum(delta) AS adjusted
@@ -136,7 +224,7 @@ impl Store for SqliteStore {
              WHERE p.stock <> coalesce(a.adjusted, 0) - coalesce(h.held, 0)
              ORDER BY p.id",
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut connection)
         .await?;
         Ok(rows
             .into_iter()
@@ -151,8 +239,8 @@ impl Store for SqliteStore {
 
     fn pools(&self) -> Vec<PoolStats> {
         vec![
-            PoolStats::of("writer", &self.writer),
-            PoolStats::of("readers", &self.readers),
+            PoolStats::of("writer", self.writer.pool()),
+            PoolStats::of("readers", self.readers.pool()),
         ]
     }
 }

@@ -24,7 +24,6 @@ use crate::{
     queue::MAX_COUNTED,
     store::{
         Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
-        error::on_commit,
         idempotency::Kept,
         plan,
         progress_rows::{ProgressRow, select_progress},
@@ -67,7 +66,7 @@ impl OrderStore for SqliteStore {
             "WHERE id IN (SELECT unhex(value) FROM json_each(?1))"
         ))
         .bind(json_ids(ids.iter().map(|id| id.0)))
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.readers.acquire().await?)
         .await?;
         rows.into_iter().map(Progress::try_from).collect()
     }
@@ -106,13 +105,14 @@ impl OrderStore for SqliteStore {
 
     async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
         let ids: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM orders
-             WHERE status = 'pending' AND coalesce(stored_at, created_at) <= ?1
-             ORDER BY id LIMIT ?2",
+            // Of the oldest, not of all: when none of them is old enough, none is.
+            "SELECT id FROM (SELECT id, coalesce(stored_at, created_at) AS since FROM orders
+                             WHERE status = 'pending' ORDER BY id LIMIT ?2)
+             WHERE since <= ?1 ORDER BY id",
         )
         .bind(Micros::now().before(age))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.readers.acquire().await?)
         .await?;
         Ok(ids.into_iter().map(OrderId).collect())
     }
@@ -124,7 +124,7 @@ impl OrderStore for SqliteStore {
                      ORDER BY id LIMIT 1)",
         )
         .bind(i64::from(MAX_COUNTED))
-        .fetch_one(&self.readers)
+        .fetch_one(&mut *self.readers.acquire().await?)
         .await?;
         Ok(Backlog {
             orders: orders.unsigned_abs(),
@@ -141,7 +141,7 @@ impl SqliteStore {
         key: Option<&IdempotencyKey>,
         retry: &Retry,
     ) -> Result<Option<Cancelled>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin().await?;
         let Some(order) = load(&mut tx, vec![id.0]).await?.pop() else {
             return Ok(None);
         };
@@ -175,7 +175,7 @@ impl SqliteStore {
             cancel_task(&mut tx, id).await?;
         }
         keep(&mut tx, &key.map(|key| Kept::of_cancel(key, id, at))).await?;
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         Ok(Some(Cancelled {
             order,
             changed,

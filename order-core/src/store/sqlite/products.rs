@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
     SqliteStore,
     idempotency::{is_replay, keep},
+    writer::WriteTransaction,
 };
 use crate::{
     domain::{
@@ -17,7 +18,6 @@ use crate::{
     error::Error,
     store::{
         ProductQuery, ProductStore,
-        error::on_commit,
         idempotency::Kept,
         retry::with_retry,
         rows::{self, Micros, kept_fold, select_product},
@@ -36,7 +36,7 @@ impl ProductStore for SqliteStore {
         let row: Option<ProductRow> =
             sqlx::query_as(select_product!("WHERE id = ?1 AND archived_at IS NULL"))
                 .bind(id.0)
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *self.readers.acquire().await?)
                 .await?;
         row.map(Product::try_from).transpose()
     }
@@ -45,7 +45,7 @@ impl ProductStore for SqliteStore {
         let row: Option<ProductRow> =
             sqlx::query_as(select_product!("WHERE sku = ?1 AND archived_at IS NULL"))
                 .bind(sku)
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *self.readers.acquire().await?)
                 .await?;
         row.map(Product::try_from).transpose()
     }
@@ -63,7 +63,7 @@ impl ProductStore for SqliteStore {
         .bind(query.folded_part())
         .bind(query.page.limit())
         .bind(offset)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.readers.acquire().await?)
         .await?;
         let total = match query.page.start {
             PageStart::Offset(_) => Some(self.count(query).await?),
@@ -110,7 +110,7 @@ impl ProductStore for SqliteStore {
 impl SqliteStore {
     async fn create_once(&self, product: &NewProduct) -> Result<Product, Error> {
         let created = product.clone().into_product();
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin().await?;
         sqlx::query(
             "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
                                    name_folded, name_folded_of)
@@ -128,7 +128,7 @@ impl SqliteStore {
         .execute(&mut *tx)
         .await?;
         enter(&mut tx, &StockAdjustment::initial(product)).await?;
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         Ok(created)
     }
 
@@ -139,7 +139,7 @@ impl SqliteStore {
         adjustment_id: AdjustmentId,
         at: DateTime<Utc>,
     ) -> Result<Option<Product>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin().await?;
         let Some(before) = living(&mut tx, id).await? else {
             return Ok(None);
         };
@@ -155,7 +155,7 @@ impl SqliteStore {
         &self,
         adjustment: &StockAdjustment,
     ) -> Result<Option<Replayable<Product>>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin().await?;
         let Some(before) = living(&mut tx, adjustment.product_id).await? else {
             return Ok(None);
         };
@@ -173,15 +173,16 @@ impl SqliteStore {
     }
 
     async fn archive_once(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+        let mut tx = self.writer.begin().await?;
         let done = sqlx::query(
             "UPDATE products SET archived_at = ?2, updated_at = ?2, version = version + 1
              WHERE id = ?1 AND archived_at IS NULL",
         )
         .bind(id.0)
         .bind(Micros::from(at))
-        .execute(&self.writer)
-        .await
-        .map_err(on_commit)?;
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -196,7 +197,7 @@ impl SqliteStore {
         )
         .bind(query.folded_part())
         .bind(i64::from(MAX_OFFSET_ROWS))
-        .fetch_one(&self.readers)
+        .fetch_one(&mut *self.readers.acquire().await?)
         .await?;
         Ok(count.unsigned_abs())
     }
@@ -216,7 +217,7 @@ async fn living(
 }
 
 /// Writes a product back, and commits.
-async fn write(mut tx: Transaction<'_, Sqlite>, product: &Product) -> Result<(), Error> {
+async fn write(mut tx: WriteTransaction, product: &Product) -> Result<(), Error> {
     sqlx::query(
         "UPDATE products SET sku = ?2, name = ?3, price = ?4, stock = ?5, version = ?6, updated_at = ?7,
                 name_folded = ?8, name_folded_of = CASE WHEN ?8 IS NOT NULL THEN ?3 END
@@ -232,7 +233,7 @@ async fn write(mut tx: Transaction<'_, Sqlite>, product: &Product) -> Result<(),
     .bind(kept_fold(&product.name))
     .execute(&mut *tx)
     .await?;
-    tx.commit().await.map_err(on_commit)
+    tx.commit().await
 }
 
 /// Enters a change in the ledger, also one of 0 pieces: its id tells later that it was made.

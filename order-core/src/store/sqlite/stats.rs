@@ -13,7 +13,6 @@ use crate::{
     error::Error,
     stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
     store::{
-        error::on_commit,
         retry::with_retry,
         rows::{self, Micros, product_columns},
         stats_rows::{self, HOT_LINES, TallyRow, ages, later, span, sums, window_secs},
@@ -73,7 +72,7 @@ impl StatsStore for SqliteStore {
     async fn tallies(&self, window: Duration) -> Result<Tallies, Error> {
         let rows: Vec<TallyRow> = sqlx::query_as(TALLIES)
             .bind(window_secs(window))
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.acquire().await?)
             .await?;
         stats_rows::tallies(&rows)
     }
@@ -88,7 +87,7 @@ impl StatsStore for SqliteStore {
              WHERE status = 'pending' ORDER BY id LIMIT 1",
         )
         .bind(Micros::now())
-        .fetch_optional(&self.readers)
+        .fetch_optional(&mut *self.readers.acquire().await?)
         .await?;
         Ok(row.map(stats_rows::waiting))
     }
@@ -102,7 +101,7 @@ impl StatsStore for SqliteStore {
         )
         .bind(before.0)
         .bind(orders)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.readers.acquire().await?)
         .await?;
         stats_rows::waits(rows)
     }
@@ -112,7 +111,7 @@ impl StatsStore for SqliteStore {
             .bind(orders)
             .bind(HOT_LINES)
             .bind(limit)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.acquire().await?)
             .await?;
         rows.iter().map(hot_product).collect()
     }
@@ -126,12 +125,12 @@ impl SqliteStore {
             .bind(detailed)
             .bind(minutes)
             .bind(hours)
-            .fetch_one(&self.readers)
+            .fetch_one(&mut *self.readers.acquire().await?)
             .await?;
         if !is_crowded {
             return Ok(0);
         }
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin_in_background().await?;
         let mut removed = 0;
         for statement in [ADD, REMOVE] {
             removed = sqlx::query(statement)
@@ -142,7 +141,7 @@ impl SqliteStore {
                 .await?
                 .rows_affected();
         }
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         Ok(removed)
     }
 }

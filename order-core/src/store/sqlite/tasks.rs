@@ -13,7 +13,6 @@ use crate::{
     error::Error,
     process::{Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskStatus, TaskStore},
     store::{
-        error::on_commit,
         retry::with_retry,
         rows::Micros,
         task_rows::{
@@ -25,18 +24,26 @@ use crate::{
 type TaskRow = task_rows::TaskRow<Micros>;
 type AttemptRow = task_rows::AttemptRow<Micros>;
 
-/// Rows of the entries that are due at `?1`.
+/// Up to `$limit` entries that are due at `?1`, those that wait longest first; none, and not one
+/// is looked at, while the topic is paused.
 macro_rules! due {
-    ($select:literal, $rest:literal) => {
+    ($select:literal, $limit:literal) => {
         concat!(
             $select,
             " FROM queue_entries
              WHERE topic = 'process' AND dead_at IS NULL AND visible_at <= ?1
-               AND NOT EXISTS (SELECT 1 FROM queue_pauses WHERE topic = 'process') ",
-            $rest
+             ORDER BY visible_at, order_id
+             LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = 'process')
+                        THEN 0 ELSE ",
+            $limit,
+            " END"
         )
     };
 }
+
+/// The most tasks that one transaction claims, however many may run at once: whoever buys waits
+/// for it.
+const MOST_CLAIMED: usize = 256;
 
 const KEEP_LAPSED: &str = concat!(
     "INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
@@ -57,15 +64,19 @@ const CLAIM: &str = "
 const COMPLETE: &str = "UPDATE orders SET status = 'completed', completed_at = ?2
      WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND status = 'success'";
 
-/// `?1` are attempts: order, claim, whether it undid, when to retry, why it is dead, whether
-/// it was not made. What is done leaves the queue, unless it was cancelled meanwhile, so that
-/// it is to be undone.
+/// `?1` are attempts: order, claim, whether it undid. What is done leaves the queue, unless it
+/// was cancelled meanwhile, so that it is to be undone.
 const DONE: &str = "
     DELETE FROM queue_entries WHERE topic = 'process' AND (order_id, claim_id, compensates) IN
-        (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each(?1)
-         WHERE value ->> 6)";
+        (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each(?1))";
 
-/// What is not done goes back, or is dead; what was cancelled meanwhile is due at once.
+/// `?1` are attempts: order, claim, whether it undid, when to retry, why it is dead, whether
+/// it was not made. What is not done goes back, or is dead; what was cancelled meanwhile is due
+/// at once.
+///
+/// `LIMIT` has the attempts put together first, so that each looks up its entry. Without it,
+/// the planner sees that all have the same topic, and compares each entry of that topic with
+/// each attempt.
 const NOT_DONE: &str = "
     UPDATE queue_entries
     SET claim_id = NULL,
@@ -75,11 +86,12 @@ const NOT_DONE: &str = "
             AND ended.reason IS NOT NULL THEN ?2 END,
         reason = CASE WHEN queue_entries.compensates = ended.compensates THEN ended.reason END,
         attempts = max(0, attempts - ended.not_made)
-    FROM (SELECT unhex(value ->> 0) AS id, unhex(value ->> 1) AS claim_id,
+    FROM (SELECT 'process' AS topic, unhex(value ->> 0) AS id, unhex(value ->> 1) AS claim_id,
                  value ->> 2 AS compensates, value ->> 3 AS retry_at, value ->> 4 AS reason,
                  value ->> 5 AS not_made
-          FROM json_each(?1)) AS ended
-    WHERE topic = 'process' AND order_id = ended.id AND queue_entries.claim_id = ended.claim_id";
+          FROM json_each(?1) LIMIT -1) AS ended
+    WHERE queue_entries.topic = ended.topic AND order_id = ended.id
+      AND queue_entries.claim_id = ended.claim_id";
 
 const KEEP_ATTEMPTS: &str = "
     INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
@@ -105,26 +117,30 @@ const HURRY: &str = "
 impl TaskStore for SqliteStore {
     /// Looks before it asks for the write lock: mostly there is nothing.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        let is_due: bool = sqlx::query_scalar(due!("SELECT EXISTS (SELECT 1", ")"))
+        let due: Option<bool> = sqlx::query_scalar(due!("SELECT true", "1"))
             .bind(Micros::now().before(claim.delay))
-            .fetch_one(&self.readers)
+            .fetch_optional(&mut *self.readers.acquire().await?)
             .await?;
-        if !is_due {
+        if due.is_none() {
             return Ok(Vec::new());
         }
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin_for_tasks().await?;
         let now = Micros::now();
-        let due: Vec<Uuid> = sqlx::query_scalar(due!(
-            "SELECT order_id",
-            "ORDER BY visible_at, order_id LIMIT ?2"
-        ))
-        .bind(now.before(claim.delay))
-        .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
-        .fetch_all(&mut *tx)
-        .await?;
-        let due = json_ids(due);
-        let lapsed = sqlx::query(KEEP_LAPSED).bind(&due);
-        lapsed.execute(&mut *tx).await?;
+        let due: Vec<(Uuid, bool)> =
+            sqlx::query_as(due!("SELECT order_id, claim_id IS NOT NULL", "?2"))
+                .bind(now.before(claim.delay))
+                .bind(i64::try_from(claim.max.min(MOST_CLAIMED)).unwrap_or(i64::MAX))
+                .fetch_all(&mut *tx)
+                .await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let has_lapsed = due.iter().any(|(_, has_lapsed)| *has_lapsed);
+        let due = json_ids(due.into_iter().map(|(id, _)| id));
+        if has_lapsed {
+            let lapsed = sqlx::query(KEEP_LAPSED).bind(&due);
+            lapsed.execute(&mut *tx).await?;
+        }
         let rows: Vec<ClaimedRow> = sqlx::query_as(CLAIM)
             .bind(due)
             .bind(now.after(claim.lease))
@@ -134,7 +150,7 @@ impl TaskStore for SqliteStore {
             .fetch_all(&mut *tx)
             .await?;
         let orders = load(&mut tx, rows.iter().map(|row| row.order_id).collect()).await?;
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         Ok(claimed(rows, claim.id, orders))
     }
 
@@ -170,33 +186,31 @@ impl TaskStore for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Asks for nothing that nobody needs: mostly, all went well.
     async fn end_tasks_once(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
-        let mut tx = self.begin().await?;
-        let sold = ended
-            .iter()
-            .filter(|ended| ended.ending == Ending::Done && !ended.kind.compensates())
-            .map(|ended| ended.lease.order_id.0);
-        let completed = sqlx::query(COMPLETE)
-            .bind(json_ids(sold))
-            .bind(Micros::from(at))
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
+        let mut tx = self.writer.begin_for_tasks().await?;
         let now = Micros::now();
-        let endings = Json(ended.iter().map(|e| ending(e, now)).collect::<Vec<_>>());
-        let done = sqlx::query(DONE).bind(&endings);
-        done.execute(&mut *tx).await?;
-        let not_done = sqlx::query(NOT_DONE).bind(endings).bind(now);
-        not_done.execute(&mut *tx).await?;
-        let failed: Vec<_> = ended.iter().filter_map(|e| failure(e, now)).collect();
-        let kept = sqlx::query(KEEP_ATTEMPTS).bind(Json(failed));
-        kept.execute(&mut *tx).await?;
-        tx.commit().await.map_err(on_commit)?;
+        let (done, not_done): (Vec<&Ended>, Vec<&Ended>) =
+            ended.iter().partition(|ended| ended.ending == Ending::Done);
+        let completed = complete(&mut tx, &done, at).await?;
+        let gone = remove(&mut tx, &done, now).await?;
+        // What was done and is still there was cancelled meanwhile, or is another's.
+        if !not_done.is_empty() || gone < done.len() as u64 {
+            let endings = Json(ended.iter().map(|e| ending(e, now)).collect::<Vec<_>>());
+            let put_back = sqlx::query(NOT_DONE).bind(endings).bind(now);
+            put_back.execute(&mut *tx).await?;
+        }
+        let failed: Vec<_> = not_done.iter().filter_map(|e| failure(e, now)).collect();
+        if !failed.is_empty() {
+            let kept = sqlx::query(KEEP_ATTEMPTS).bind(Json(failed));
+            kept.execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
         Ok(completed)
     }
 
     async fn put_task_once(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin().await?;
         let status: Option<String> = sqlx::query_scalar("SELECT status FROM orders WHERE id = ?1")
             .bind(id.0)
             .fetch_optional(&mut *tx)
@@ -213,10 +227,44 @@ impl SqliteStore {
             query.execute(&mut *tx).await?;
         }
         let task = task(&mut tx, id).await?;
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         let status = OrderStatus::Cancelled;
         task.ok_or(Error::OrderState { status }).map(Some)
     }
+}
+
+/// Completes the orders whose tasks are done; how many.
+async fn complete(
+    connection: &mut SqliteConnection,
+    done: &[&Ended],
+    at: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let sold: Vec<Uuid> = done
+        .iter()
+        .filter(|ended| !ended.kind.compensates())
+        .map(|ended| ended.lease.order_id.0)
+        .collect();
+    if sold.is_empty() {
+        return Ok(0);
+    }
+    let complete = sqlx::query(COMPLETE)
+        .bind(json_ids(sold))
+        .bind(Micros::from(at));
+    Ok(complete.execute(connection).await?.rows_affected())
+}
+
+/// Takes what is done off the queue; how many entries.
+async fn remove(
+    connection: &mut SqliteConnection,
+    done: &[&Ended],
+    now: Micros,
+) -> Result<u64, Error> {
+    if done.is_empty() {
+        return Ok(0);
+    }
+    let done: Vec<_> = done.iter().map(|e| ending(e, now)).collect();
+    let remove = sqlx::query(DONE).bind(Json(done));
+    Ok(remove.execute(connection).await?.rows_affected())
 }
 
 /// Turns the task of an order that is being cancelled: one that nobody claimed goes; of any
@@ -258,7 +306,6 @@ fn ending(ended: &Ended, now: Micros) -> serde_json::Value {
         retry_at,
         reason,
         i32::from(matches!(ended.ending, Ending::Exhausted(_))),
-        i32::from(ended.ending == Ending::Done),
     ])
 }
 

@@ -17,7 +17,6 @@ use crate::{
     error::Error,
     store::{
         Decided, Outcome, Pick, Purchase,
-        error::on_commit,
         idempotency::Batch,
         plan,
         retry::Retry,
@@ -33,7 +32,7 @@ impl Turns for SqliteStore {
             "WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND archived_at IS NULL"
         ))
         .bind(json_ids(products.iter().map(|id| id.0)))
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.readers.acquire().await?)
         .await?;
         rows.into_iter().map(Product::try_from).collect()
     }
@@ -43,7 +42,7 @@ impl Turns for SqliteStore {
         orders: &[NewOrder],
         retry: &Retry,
     ) -> Result<Outcome<Purchase>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin().await?;
         let batch = Batch::new(orders, Placing::Purchase, keys_of(&mut tx, orders).await?);
         let stored = by_id(&mut tx, batch.to_read(retry)).await?;
         let products = read(&mut tx, batch.lines()).await?;
@@ -55,7 +54,7 @@ impl Turns for SqliteStore {
             insert(&mut tx, &sold).await?;
             keep(&mut tx, &settled.kept).await?;
             changed = take(&mut tx, shelves.taken(), plan::latest(orders)).await?;
-            tx.commit().await.map_err(on_commit)?;
+            tx.commit().await?;
         }
         Ok(Outcome {
             results: settled.results,
@@ -78,14 +77,14 @@ impl Turns for SqliteStore {
         at: DateTime<Utc>,
         retry: &Retry,
     ) -> Result<Outcome<Decided>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin_in_background().await?;
         let pending = claim(&mut tx, pick).await?;
         if pending.is_empty() {
             return Ok(Outcome::default());
         }
         let outcome = decide_claimed(&mut tx, &pending, at).await?;
         retry.note(outcome.changed.iter().map(|product| product.id));
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         Ok(outcome)
     }
 

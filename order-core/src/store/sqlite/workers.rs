@@ -7,7 +7,6 @@ use crate::{
     error::Error,
     queue::Topic,
     store::{
-        error::on_commit,
         retry::with_retry,
         rows::Micros,
         task_rows::{self, names, select_worker, stored, topics},
@@ -26,7 +25,7 @@ impl WorkerStore for SqliteStore {
     async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
         let rows: Vec<WorkerRow> = sqlx::query_as(select_worker!("?1", "ORDER BY id DESC"))
             .bind(Micros::now())
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.acquire().await?)
             .await?;
         rows.into_iter().map(KnownWorker::try_from).collect()
     }
@@ -34,7 +33,7 @@ impl WorkerStore for SqliteStore {
 
 impl SqliteStore {
     async fn heartbeat_once(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.writer.begin_in_background().await?;
         let now = Micros::now();
         sqlx::query("DELETE FROM workers WHERE heartbeat_at < ?1 AND id <> ?2")
             .bind(now.before(REMEMBERED))
@@ -67,7 +66,7 @@ impl SqliteStore {
             sqlx::query_scalar("SELECT topic FROM queue_pauses ORDER BY topic")
                 .fetch_all(&mut *tx)
                 .await?;
-        tx.commit().await.map_err(on_commit)?;
+        tx.commit().await?;
         topics(paused)
     }
 }

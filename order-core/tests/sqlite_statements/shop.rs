@@ -1,0 +1,398 @@
+//! A shop with a backlog, and everything that is done in it.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use chrono::{DateTime, Utc};
+use order_core::{
+    clock::{Clock, SystemClock},
+    domain::{
+        AdjustmentId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId, OrderRequest,
+        OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId, ProductRequest,
+        Quantity, RequestedLine, StockRequest,
+    },
+    keys::{KeyRequest, KeyStore, Secret},
+    process::{Claim, Claimed, Ended, Ending, TaskStore},
+    queue::{OrderQueue, SqliteQueue, Topic},
+    stats::StatsStore,
+    store::{OrderQuery, OrderStore, Pick, ProductQuery, ProductStore, SqliteStore, Strategy},
+    worker::{Counts, Heartbeat, WorkerStore},
+};
+use sqlx::{Connection, SqliteConnection};
+use uuid::Uuid;
+
+/// How many orders share a transaction.
+const GROUP: usize = 32;
+/// How often each thing is done, so that what is counted in thousands is known well.
+const ROUNDS: u64 = 10;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The steps that one round of each thing took.
+pub type Costs = BTreeMap<&'static str, u64>;
+
+pub struct Shop {
+    store: SqliteStore,
+    queue: SqliteQueue,
+    ids: IdGenerator,
+    product: ProductId,
+    url: String,
+    costs: Costs,
+}
+
+impl Shop {
+    pub async fn new(store: SqliteStore, file: &Path) -> Self {
+        let mut shop = Self {
+            queue: store.queue(),
+            store,
+            ids: IdGenerator::default(),
+            product: ProductId(Uuid::nil()),
+            url: format!("sqlite://{}", file.display()),
+            costs: Costs::new(),
+        };
+        shop.product = shop.new_product().await.id;
+        shop
+    }
+
+    /// Does everything, and tells what it costs.
+    pub async fn costs(&mut self) -> Costs {
+        self.buy().await;
+        self.do_tasks().await;
+        self.wait_in_the_queue().await;
+        self.cancel().await;
+        self.look().await;
+        self.manage().await;
+        std::mem::take(&mut self.costs)
+    }
+
+    async fn cost(&mut self, name: &'static str, round: impl AsyncFn(&Self)) {
+        let before = self.store.steps();
+        for _ in 0..ROUNDS {
+            round(self).await;
+        }
+        let steps = (self.store.steps() - before) / ROUNDS;
+        assert!(self.costs.insert(name, steps).is_none(), "{name} twice");
+    }
+
+    async fn buy(&mut self) {
+        self.cost("purchase", async |shop| {
+            shop.purchase(shop.group(), Strategy::Batch).await;
+        })
+        .await;
+        self.cost("purchase by conditional update", async |shop| {
+            shop.purchase(vec![shop.order()], Strategy::ConditionalUpdate)
+                .await;
+        })
+        .await;
+        self.cost("purchase with keys", async |shop| {
+            let order = shop.keyed_order();
+            shop.purchase(vec![order.clone()], Strategy::Batch).await;
+            shop.purchase(vec![order], Strategy::Batch).await;
+        })
+        .await;
+        for strategy in [Strategy::Batch, Strategy::ConditionalUpdate] {
+            let name = match strategy {
+                Strategy::ConditionalUpdate => "accept and decide by conditional update",
+                _ => "accept and decide",
+            };
+            self.cost(name, async |shop| {
+                let orders = shop.accept().await;
+                let oldest = Pick::Oldest(GROUP);
+                let decided = shop.store.decide(oldest, strategy, shop.now()).await;
+                assert_eq!(decided.unwrap().results.len(), GROUP);
+                let these = Pick::These(&orders[..2]);
+                let decided = shop.store.decide(these, strategy, shop.now()).await;
+                assert!(decided.unwrap().results.len() <= 2);
+            })
+            .await;
+        }
+    }
+
+    async fn do_tasks(&mut self) {
+        self.cost("tasks that are done", async |shop| {
+            shop.end(&shop.claim().await, Ending::Done).await;
+        })
+        .await;
+        self.cost("tasks that are tried again", async |shop| {
+            let retry = Ending::Retry(Duration::from_hours(1), "away".to_owned());
+            shop.end(&shop.claim().await, retry).await;
+        })
+        .await;
+        self.cost("tasks that are given up", async |shop| {
+            shop.end(&shop.claim().await, Ending::Dead("no".to_owned()))
+                .await;
+        })
+        .await;
+        self.cost("a task is asked for and looked at", async |shop| {
+            let id = shop.purchase(vec![shop.order()], Strategy::Batch).await[0];
+            let put = shop.store.put_task(id).await;
+            assert!(put.unwrap().is_some());
+            let history = shop.store.task_history(id).await;
+            assert!(history.unwrap().unwrap().task.is_some());
+        })
+        .await;
+        self.cost("heartbeats", async |shop| {
+            shop.store.heartbeat(&shop.beat()).await.unwrap();
+            assert_eq!(shop.store.workers().await.unwrap().len(), 1);
+        })
+        .await;
+    }
+
+    async fn wait_in_the_queue(&mut self) {
+        let lease = LEASE;
+        self.cost("entries that are consumed", async |shop| {
+            let orders: Vec<OrderId> = shop.group().iter().map(NewOrder::id).collect();
+            shop.queue.push(Topic::Validate, &orders).await.unwrap();
+            let leases = shop.queue.claim(Topic::Validate, GROUP, lease, lease).await;
+            let acked = shop.queue.ack(Topic::Validate, leases.unwrap()).await;
+            assert_eq!(acked.unwrap(), GROUP);
+        })
+        .await;
+        self.cost("entries that come back", async |shop| {
+            let leases = shop.queue.claim(Topic::Validate, GROUP, lease, lease).await;
+            let retried = shop.queue.retry(Topic::Validate, leases.unwrap(), lease);
+            assert_eq!(retried.await.unwrap(), GROUP);
+        })
+        .await;
+        self.cost("entries that die and are redriven", async |shop| {
+            let leases = shop.queue.claim(Topic::Validate, GROUP, lease, lease).await;
+            let leases = leases.unwrap();
+            let orders: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
+            let died = shop.queue.dead_letter(Topic::Validate, leases, "no").await;
+            assert_eq!(died.unwrap(), GROUP);
+            let dead = shop.queue.dead(Topic::Validate, GROUP).await;
+            assert_eq!(dead.unwrap().len(), GROUP);
+            let redriven = shop.queue.redrive(Topic::Validate, &orders).await;
+            assert_eq!(redriven.unwrap(), GROUP);
+        })
+        .await;
+        self.cost("pauses", async |shop| {
+            shop.queue.pause(Topic::Process).await.unwrap();
+            assert!(shop.claim().await.is_empty());
+            shop.queue.resume(Topic::Process).await.unwrap();
+        })
+        .await;
+    }
+
+    async fn cancel(&mut self) {
+        self.cost("cancel", async |shop| {
+            let sold = shop.purchase(vec![shop.order()], Strategy::Batch).await[0];
+            let key = shop.key();
+            for _ in 0..2 {
+                let cancelled = shop.store.cancel(sold, shop.now(), Some(&key)).await;
+                assert!(cancelled.unwrap().is_some());
+            }
+            let pending = shop.accept().await[0];
+            let cancelled = shop.store.cancel(pending, shop.now(), None).await;
+            assert!(cancelled.unwrap().is_some());
+        })
+        .await;
+    }
+
+    async fn look(&mut self) {
+        self.cost("orders", async |shop| {
+            let id = shop.purchase(vec![shop.order()], Strategy::Batch).await[0];
+            assert!(shop.store.order(id).await.unwrap().is_some());
+            assert_eq!(shop.store.progress(&[id]).await.unwrap().len(), 1);
+            let day = Duration::from_hours(24);
+            for (age, found) in [(9_000 * day, 0), (300 * day, GROUP)] {
+                let pending = shop.store.pending_for(age, GROUP).await;
+                assert_eq!(pending.unwrap().len(), found);
+            }
+        })
+        .await;
+        let filters = [
+            (None, None, None),
+            (Some(OrderStatus::Pending), None, None),
+            (Some(OrderStatus::Cancelled), Some(self.product), None),
+            (None, Some(self.product), None),
+            (None, None, Some("reference".to_owned())),
+        ];
+        self.cost("lists of orders", async |shop| {
+            for (status, product_id, reference) in filters.clone() {
+                let page = PageRequest::default();
+                let query = OrderQuery {
+                    status,
+                    product_id,
+                    reference,
+                    page,
+                };
+                assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
+            }
+        })
+        .await;
+        self.cost("what operators see", async |shop| {
+            let window = Duration::from_mins(1);
+            shop.store.tallies(window).await.unwrap();
+            shop.store.oldest_pending().await.unwrap();
+            let newest = OrderId(shop.ids.next(shop.now()));
+            shop.store.waits(newest, 1_000).await.unwrap();
+            shop.store.hot_products(100, 10).await.unwrap();
+        })
+        .await;
+        self.cost("tallies are folded", async |shop| {
+            let ahead = Duration::from_hours(24_000);
+            shop.store.fold_tallies(ahead).await.unwrap();
+        })
+        .await;
+    }
+
+    async fn manage(&mut self) {
+        self.cost("products", async |shop| {
+            let product = shop.new_product().await;
+            let sku = product.sku.clone().unwrap();
+            assert!(shop.store.product(product.id).await.unwrap().is_some());
+            let found = shop.store.product_with_sku(&sku).await.unwrap();
+            assert_eq!(found.unwrap().id, product.id);
+            let list = ProductQuery {
+                search: Some("p ".to_owned()),
+                page: PageRequest {
+                    size: PageSize::new(1).unwrap(),
+                    ..PageRequest::default()
+                },
+            };
+            assert_eq!(shop.store.products(&list).await.unwrap().items.len(), 1);
+            let change = ProductChange::default().stock(7).unwrap();
+            let (id, adjustment) = (product.id, AdjustmentId(shop.ids.next(shop.now())));
+            let changed = shop
+                .store
+                .update_product(id, &change, adjustment, shop.now());
+            assert_eq!(changed.await.unwrap().unwrap().stock, 7);
+            let request = StockRequest::new(2, None).unwrap().with_key(shop.key());
+            let adjustment = AdjustmentId(shop.ids.next(shop.now()));
+            let adjusted = request.stamp(adjustment, id, shop.now());
+            assert!(shop.store.adjust_stock(&adjusted).await.unwrap().is_some());
+            assert!(shop.store.archive_product(id, shop.now()).await.unwrap());
+        })
+        .await;
+        self.cost("names that an older version wrote", async |shop| {
+            let product = shop.new_product().await;
+            let mut older = SqliteConnection::connect(&shop.url).await.unwrap();
+            sqlx::query("UPDATE products SET name = 'Ä' WHERE id = ?1")
+                .bind(product.id.0)
+                .execute(&mut older)
+                .await
+                .unwrap();
+            assert_eq!(shop.store.fold_names().await.unwrap(), 1);
+        })
+        .await;
+        let secret = Secret::generate().unwrap();
+        let request = KeyRequest::new("k", "read".parse().unwrap()).unwrap();
+        let key = request.stamp(KeyId(self.ids.next(self.now())), &secret, self.now());
+        self.cost("keys", async |shop| {
+            assert!(shop.store.access().await.is_ok());
+            shop.store.create_key(&key).await.unwrap();
+            assert!(!shop.store.keys().await.unwrap().is_empty());
+            let revoked = shop.store.revoke_key(key.key.id, shop.now()).await;
+            assert!(revoked.unwrap().is_some());
+        })
+        .await;
+    }
+
+    /// What may count up to a limit, and reads pages by number: grows, but not past that.
+    pub async fn count(&self) {
+        self.store.backlog().await.unwrap();
+        self.queue.stats(Topic::Process).await.unwrap();
+        let page = PageRequest::numbered(2, PageSize::default()).unwrap();
+        let products = ProductQuery {
+            search: None,
+            page: PageRequest::numbered(2, PageSize::default()).unwrap(),
+        };
+        self.store.products(&products).await.unwrap();
+        for product_id in [None, Some(self.product)] {
+            let query = OrderQuery {
+                product_id,
+                page,
+                ..OrderQuery::default()
+            };
+            self.store.orders(&query).await.unwrap();
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now()
+    }
+
+    fn key(&self) -> IdempotencyKey {
+        let key = self.ids.next(self.now()).to_string();
+        IdempotencyKey::new(Uuid::nil(), key).unwrap()
+    }
+
+    fn request(&self) -> OrderRequest {
+        let line = RequestedLine {
+            product_id: self.product,
+            quantity: Quantity::new(1).unwrap(),
+        };
+        OrderRequest::new(vec![line], Some("reference".to_owned())).unwrap()
+    }
+
+    fn order(&self) -> NewOrder {
+        let id = OrderId(self.ids.next(self.now()));
+        self.request().stamp(id, self.now())
+    }
+
+    fn keyed_order(&self) -> NewOrder {
+        let id = OrderId(self.ids.next(self.now()));
+        self.request().with_key(self.key()).stamp(id, self.now())
+    }
+
+    fn group(&self) -> Vec<NewOrder> {
+        (0..GROUP).map(|_| self.order()).collect()
+    }
+
+    async fn new_product(&self) -> Product {
+        let now = self.now();
+        let sku = self.ids.next(now).to_string();
+        let request =
+            ProductRequest::new(format!("p {sku}"), "1".parse().unwrap(), 1 << 30, Some(sku));
+        let adjustment = AdjustmentId(self.ids.next(now));
+        let product = request
+            .unwrap()
+            .stamp(ProductId(self.ids.next(now)), adjustment, now);
+        self.store.create_product(&product).await.unwrap()
+    }
+
+    async fn purchase(&self, orders: Vec<NewOrder>, strategy: Strategy) -> Vec<OrderId> {
+        let outcome = self.store.purchase(&orders, strategy).await.unwrap();
+        outcome.results.into_iter().map(|r| r.unwrap().id).collect()
+    }
+
+    async fn accept(&self) -> Vec<OrderId> {
+        let mut orders = self.group();
+        orders.push(self.keyed_order());
+        let accepted = self.store.accept(&orders).await.unwrap();
+        accepted.into_iter().map(|r| r.unwrap().id).collect()
+    }
+
+    async fn claim(&self) -> Vec<Claimed> {
+        let claim = Claim {
+            id: self.ids.next(self.now()),
+            worker_id: Uuid::max(),
+            max: GROUP,
+            delay: Duration::ZERO,
+            lease: LEASE,
+        };
+        self.store.claim_tasks(&claim).await.unwrap()
+    }
+
+    async fn end(&self, claimed: &[Claimed], ending: Ending) {
+        let now = self.now();
+        let ended: Vec<Ended> = claimed
+            .iter()
+            .map(|claimed| claimed.ended(Uuid::max(), Duration::ZERO, ending.clone()))
+            .collect();
+        assert_eq!(ended.len(), GROUP);
+        self.store.end_tasks(&ended, now).await.unwrap();
+    }
+
+    fn beat(&self) -> Heartbeat {
+        Heartbeat {
+            id: Uuid::max(),
+            host: "here".to_owned(),
+            pid: 1,
+            version: "0".to_owned(),
+            topics: Topic::ALL.to_vec(),
+            has_stopped: false,
+            counts: Counts::default(),
+        }
+    }
+}
