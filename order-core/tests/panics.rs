@@ -82,6 +82,7 @@ impl ProductCache for PanickyCache {
 struct PanickyQueue {
     push: Fuse,
     claim: Fuse,
+    ack: Fuse,
     inner: SqliteQueue,
 }
 
@@ -104,6 +105,7 @@ impl OrderQueue for PanickyQueue {
     }
 
     async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
+        self.ack.burn();
         self.inner.ack(topic, leases).await
     }
 
@@ -165,6 +167,7 @@ async fn shop(queued: bool) -> Shop {
     let queue = Arc::new(PanickyQueue {
         push: Fuse::default(),
         claim: Fuse::default(),
+        ack: Fuse::default(),
         inner: store.queue(),
     });
     let mut builder = OrderService::builder(Arc::new(store))
@@ -314,8 +317,10 @@ async fn a_worker_in_which_everything_panics_works_on() {
         let running = tokio::spawn(async move { worker.run(told).await });
         let mut ids = BTreeSet::new();
         let fuses: &[(&str, &Fuse)] = if queued {
-            let PanickyQueue { push, claim, .. } = &*shop.queue;
-            &[("push", push), ("claim", claim)]
+            let PanickyQueue {
+                push, claim, ack, ..
+            } = &*shop.queue;
+            &[("push", push), ("claim", claim), ("ack", ack)]
         } else {
             &[("clock", &shop.clock), ("put", &shop.cache.put)]
         };

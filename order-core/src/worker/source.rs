@@ -209,9 +209,12 @@ impl Source {
         Ok(decided)
     }
 
+    /// A panic counts as a failure of the queue: what is being decided meanwhile goes on.
     async fn claim(&self, queue: &dyn OrderQueue, wait: Duration) -> Result<Vec<Lease>, Error> {
         let (batch, lease) = (self.options.batch_orders, self.options.lease);
-        queue.claim(Topic::Validate, batch, lease, wait).await
+        let claimed = queue.claim(Topic::Validate, batch, lease, wait);
+        let claimed = catch(supervise::DECIDE, claimed).await;
+        claimed.unwrap_or_else(|panic| Err(Error::backend(panic)))
     }
 
     async fn decide_singly(
@@ -275,7 +278,8 @@ impl Source {
         if leases.is_empty() {
             return;
         }
-        if let Err(error) = queue.ack(Topic::Validate, leases).await {
+        let consumed = catch(supervise::DECIDE, queue.ack(Topic::Validate, leases)).await;
+        if let Err(error) = consumed.unwrap_or_else(|panic| Err(Error::backend(panic))) {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "claims were not consumed"
