@@ -32,7 +32,7 @@ async fn accept_until_decided(service: &OrderService, order: &OrderRequest) -> D
     assert!(accepted.iter().all(Result::is_ok));
     while !service
         .store()
-        .pending_for(Duration::ZERO, 1)
+        .pending_for(Duration::ZERO, None, 1)
         .await
         .unwrap()
         .is_empty()

@@ -1,5 +1,7 @@
 //! The operator's command line: works on the database directly, through the same library as
 //! the server.
+// What every request meets is one type, whose layers optimized builds go through by recursion.
+#![recursion_limit = "256"]
 
 mod commands;
 mod output;
@@ -90,7 +92,7 @@ impl Command {
 }
 
 /// How long to wait for Redis, when it has to be told something before we end.
-const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -82,6 +82,12 @@ pub enum Error {
         /// The cause.
         source: Source,
     },
+    /// The queue, which is apart from the database, does not answer or refuses; nothing was done.
+    #[error("queue is unavailable")]
+    QueueUnavailable {
+        /// The cause.
+        source: Source,
+    },
     /// The connection was lost while the commit was under way, or the code panicked: it may have
     /// happened. The same call with the same ids finds out and never does it twice.
     #[error("it is unknown whether it was done")]
@@ -124,6 +130,13 @@ impl Error {
         ))
     }
 
+    /// A failure of a queue that is apart from the database.
+    pub(crate) fn of_the_queue(self) -> Self {
+        Self::QueueUnavailable {
+            source: Arc::new(self),
+        }
+    }
+
     /// What went wrong, with every cause below it. Not for clients: it may quote a statement.
     #[must_use]
     pub fn with_causes(&self) -> String {
@@ -146,6 +159,7 @@ impl Error {
                 | Self::ProductContended { .. }
                 | Self::Locked
                 | Self::Unavailable { .. }
+                | Self::QueueUnavailable { .. }
                 | Self::OutcomeUnknown { .. }
         )
     }

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use order_core::{
     Error, OrderService,
-    cache::{CacheStatus, Entry, LocalCache, ProductCache, RedisCache},
+    cache::{CacheMark, CacheStatus, Entry, LocalCache, ProductCache, RedisCache},
     domain::{
         OrderRequest, OrderStatus, Product, ProductChange, ProductId, ProductRequest, Quantity,
     },
@@ -38,12 +38,20 @@ impl ProductCache for SlowFirstPut {
         self.inner.get(id).await
     }
 
-    async fn put(&self, entries: &[Entry]) -> Result<(), Error> {
+    fn mark(&self) -> CacheMark {
+        self.inner.mark()
+    }
+
+    async fn put(&self, entries: &[Entry], mark: CacheMark) -> Result<(), Error> {
         if self.puts.fetch_add(1, Ordering::SeqCst) == 0 {
             self.has_arrived.notify_one();
             self.may_go.acquire().await.unwrap().forget();
         }
-        self.inner.put(entries).await
+        self.inner.put(entries, mark).await
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.inner.clear().await
     }
 
     fn entries(&self) -> Option<u64> {
@@ -122,6 +130,26 @@ async fn a_slow_reader_cannot_bring_an_old_state_back() {
         );
         assert_eq!(price().await, ("2.00".to_owned(), CacheStatus::Hit));
     }
+}
+
+/// What a process keeps is served for a second after the query began, and not after it ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_read_is_not_served_for_a_second_more() {
+    let shop = shop(Arc::new(LocalCache::new(TTL))).await;
+    let id = shop.product.id;
+    let slow = tokio::spawn({
+        let service = shop.service.clone();
+        async move { service.read_product(id).await.unwrap() }
+    });
+    shop.cache.has_arrived.notified().await;
+    // Whatever another process changes from now on, this read has not seen.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    shop.cache.may_go.add_permits(1);
+    assert_eq!(slow.await.unwrap().1, CacheStatus::Miss);
+    let (_, status) = shop.service.read_product(id).await.unwrap();
+    assert_eq!(status, CacheStatus::Miss, "it is a second old");
+    let (_, status) = shop.service.read_product(id).await.unwrap();
+    assert_eq!(status, CacheStatus::Hit);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,13 +256,14 @@ async fn a_cache_that_hangs_is_passed_by_and_told_later() {
     assert_eq!(service.read_product(id).await.unwrap().0.unwrap().stock, 6);
     server.thaw();
     let thawed = std::time::Instant::now();
-    // Another server would read straight from Redis: the old state must be gone from there.
+    // Another server would read straight from Redis: the old state must be gone from there. What
+    // the new one is, was not kept meanwhile: who reads asks the database.
     let other = RedisCache::new(server.client(), TTL);
     loop {
-        if let Ok(Some(Entry::Living(product))) = other.get(id).await
-            && product.stock == 6
-        {
-            break;
+        match other.get(id).await {
+            Ok(None) => break,
+            Ok(Some(Entry::Living(product))) if product.stock == 6 => break,
+            _ => {}
         }
         assert!(
             thawed.elapsed() < Duration::from_secs(2),

@@ -241,12 +241,12 @@ struct Forgetful {
 
 #[async_trait]
 impl OrderQueue for Forgetful {
-    async fn push(&self, _: Topic, orders: &[OrderId]) -> Result<(), Error> {
+    async fn push(&self, _: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let mut offered = self.offered.lock().unwrap();
         for id in orders {
             offered.entry(*id).or_insert_with(Instant::now);
         }
-        Ok(())
+        Ok(orders.len())
     }
 
     async fn claim(

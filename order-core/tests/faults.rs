@@ -38,7 +38,10 @@ async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
         .await
         .unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
-    let service = OrderService::builder(Arc::clone(&store)).build();
+    // Every one of the crowd is served, however long that takes.
+    let service = OrderService::builder(Arc::clone(&store))
+        .max_wait(Duration::MAX)
+        .build();
     let crowd = Crowd::STANDARD;
     let products = stock_up(&service, crowd).await;
     let stop = CancellationToken::new();

@@ -133,12 +133,18 @@ async fn a_statement_that_comes_late_sells_nothing() {
             outcome.results.into_iter().next().unwrap()
         };
         let mut purchase = tokio::spawn(purchase);
+        let held = async {
+            wire.is_held.notified().await;
+            // The connection that goes back sends one more message, when all is done.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
         tokio::select! {
-            () = wire.is_held.notified() => {}
+            biased;
             sold = &mut purchase => {
                 assert_eq!(sold.unwrap().unwrap().id, id, "there were fewer messages");
                 break;
             }
+            () = held => {}
         }
         shop.set_stock(0).await;
         let start = Instant::now();

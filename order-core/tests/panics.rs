@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_core::{
     Error, OrderService, WorkerOptions,
-    cache::{CacheStatus, Entry, LocalCache, ProductCache},
+    cache::{CacheMark, CacheStatus, Entry, LocalCache, ProductCache},
     clock::{Clock, SystemClock},
     domain::{OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
     process::{LogProcessor, ProcessOptions, Processing},
@@ -69,9 +69,17 @@ impl ProductCache for PanickyCache {
         self.inner.get(id).await
     }
 
-    async fn put(&self, entries: &[Entry]) -> Result<(), Error> {
+    fn mark(&self) -> CacheMark {
+        self.inner.mark()
+    }
+
+    async fn put(&self, entries: &[Entry], mark: CacheMark) -> Result<(), Error> {
         self.put.burn();
-        self.inner.put(entries).await
+        self.inner.put(entries, mark).await
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.inner.clear().await
     }
 
     fn entries(&self) -> Option<u64> {
@@ -88,7 +96,7 @@ struct PanickyQueue {
 
 #[async_trait]
 impl OrderQueue for PanickyQueue {
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         self.push.burn();
         self.inner.push(topic, orders).await
     }

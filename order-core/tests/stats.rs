@@ -49,7 +49,11 @@ async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
     let mut services = Vec::new();
     for strategy in [Strategy::Batch, Strategy::RowLock] {
         let store = order_core::store::connect(&url).await.unwrap();
-        services.push(OrderService::builder(store).strategy(strategy).build());
+        let service = OrderService::builder(store)
+            .strategy(strategy)
+            // Every one of the crowd is served, however long that takes.
+            .max_wait(Duration::MAX);
+        services.push(service.build());
     }
     let crowd = Crowd {
         orders: 3_000,

@@ -7,6 +7,8 @@
 //! - [`metrics`]: what collects what is measured.
 //! - [`config`]: settings from flags, environment and `orders.toml`.
 //! - [`serve()`]: puts it together and runs until told to stop.
+// What every request meets is one type, whose layers optimized builds go through by recursion.
+#![recursion_limit = "256"]
 
 pub mod api;
 pub mod auth;

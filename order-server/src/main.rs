@@ -1,4 +1,6 @@
 //! Starts the server: reads the settings, opens the database, serves until told to stop.
+// What every request meets is one type, whose layers optimized builds go through by recursion.
+#![recursion_limit = "256"]
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 

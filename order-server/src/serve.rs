@@ -1,6 +1,6 @@
 //! Puts the server together and runs it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, RedisClient, Worker,
@@ -17,6 +17,9 @@ use crate::{
     http::{app, side_app},
     metrics::collector,
 };
+
+/// How long the end waits for what goes on after answers, such as telling the cache what changed.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the server is made of.
 pub struct Server {
@@ -73,7 +76,7 @@ impl Server {
 }
 
 /// Serves on `listener` until `stop` is cancelled: takes no more connections, answers what is
-/// in flight, lets the worker finish its batch.
+/// in flight, lets the worker finish its batch, and tells the cache what it was not told yet.
 ///
 /// # Errors
 /// When the listener has no address.
@@ -96,6 +99,7 @@ pub async fn serve(
         tokio::spawn(async move { worker.run(stop).await })
     });
     look_after(&server.keys, &stop);
+    let service = server.service.clone();
     let app = app(
         server.service,
         server.redis,
@@ -117,6 +121,7 @@ pub async fn serve(
     {
         tracing::error!(%panic, "the worker did not end well");
     }
+    service.settle(SETTLE_LIMIT).await;
     served
 }
 

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 const BURST: usize = 4_000;
 /// How long they may take, by a program that is not optimized.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
+/// How long a task waits after its sale.
+const DELAY: Duration = Duration::from_secs(2);
 const IDLE_PURCHASES: usize = 150;
 /// What a machine that has more to do may take on top.
 const HICCUP: Duration = Duration::from_millis(20);
@@ -60,16 +62,23 @@ async fn tasks_that_wait_are_done_soon_and_a_lone_client_hardly_notices() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
-    let (start, mut busy) = (Instant::now(), Vec::new());
-    // The last ones are those that this client makes.
-    while tasks(&server).await > BURST as u64 / 20 {
+    let (start, mut busy, mut bought_at) = (Instant::now(), Vec::new(), Vec::new());
+    loop {
+        // What this client bought lately waits, too: for its delay, and a moment more.
+        let lately = |at: &&Instant| at.elapsed() < 2 * DELAY;
+        let own = bought_at.iter().rev().take_while(lately).count();
+        let waiting = tasks(&server).await;
+        if waiting <= (own + BURST / 20) as u64 {
+            break;
+        }
+        let took = start.elapsed();
         assert!(
-            start.elapsed() < DRAIN_LIMIT,
-            "{} tasks still wait",
-            tasks(&server).await
+            took < DRAIN_LIMIT,
+            "{waiting} tasks wait, {own} of them new"
         );
         for _ in 0..20 {
             busy.push(buy(&server, &product).await);
+            bought_at.push(Instant::now());
         }
     }
     let drained = start.elapsed();

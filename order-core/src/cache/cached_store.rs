@@ -4,18 +4,22 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::{
-    FutureExt,
+    FutureExt, StreamExt,
     future::{BoxFuture, Shared},
+    stream,
 };
 use serde::Serialize;
 
-use super::{Entry, ProductCache};
+use super::{
+    CacheMark, Entry, ProductCache,
+    pending::{Change, Next, Pending},
+};
 use crate::{
     domain::{Product, ProductId},
     error::Error,
@@ -25,6 +29,10 @@ use crate::{
 
 /// How long to wait before telling the cache again what it could not be told.
 const REPAIR_PAUSE: Duration = Duration::from_millis(100);
+/// How many products the cache is told of at once. What it was told of is not told again.
+const SLICE: usize = 1_000;
+/// How many products whose state is uncertain are read at once.
+const READS_AT_ONCE: usize = 8;
 
 /// Where a read came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +85,8 @@ struct State {
     cache: Arc<dyn ProductCache>,
     flights: Mutex<HashMap<ProductId, Flight>>,
     flight_number: AtomicU64,
-    /// Products that the cache could not be told of: their newest state, or `None` where that
-    /// has to be read again, since the outcome of a change is unknown.
-    untold: Mutex<HashMap<ProductId, Option<Entry>>>,
-    is_repairing: AtomicBool,
+    /// What the cache could not be told.
+    pending: Pending,
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
@@ -102,8 +108,7 @@ impl CachedStore {
                 cache,
                 flights: Mutex::default(),
                 flight_number: AtomicU64::new(0),
-                untold: Mutex::default(),
-                is_repairing: AtomicBool::new(false),
+                pending: Pending::default(),
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
                 errors: AtomicU64::new(0),
@@ -116,19 +121,13 @@ impl CachedStore {
     /// # Errors
     /// The store's; a cache that fails is passed by.
     pub async fn read(&self, id: ProductId) -> Result<(Option<Product>, CacheStatus), Error> {
-        let status = if lock(&self.state.untold).contains_key(&id) {
+        let status = if self.state.pending.contains(id) {
             CacheStatus::Bypass
         } else {
             match self.state.cache.get(id).await {
-                Ok(Some(entry)) => {
-                    self.state.hits.fetch_add(1, Ordering::Relaxed);
-                    let product = match entry {
-                        Entry::Living(product) => Some(product),
-                        Entry::Archived(_) => None,
-                    };
-                    return Ok((product, CacheStatus::Hit));
-                }
-                Ok(None) => CacheStatus::Miss,
+                Ok(Some(Entry::Living(product))) => return Ok(self.state.hit(Some(product))),
+                Ok(Some(Entry::Archived(_))) => return Ok(self.state.hit(None)),
+                Ok(Some(Entry::Outdated { .. }) | None) => CacheStatus::Miss,
                 Err(error) => {
                     self.state.failed(&error);
                     CacheStatus::Bypass
@@ -164,11 +163,12 @@ impl CachedStore {
         }
         let number = self.state.flight_number.fetch_add(1, Ordering::Relaxed);
         let (inner, state) = (Arc::clone(&self.inner), Arc::clone(&self.state));
+        let mark = self.mark();
         let read = async move {
             let reading = async {
                 let read = inner.product(id).await;
                 if keep && let Ok(Some(product)) = &read {
-                    state.keep(product).await;
+                    state.keep(product, mark).await;
                 }
                 read
             };
@@ -196,29 +196,40 @@ impl CachedStore {
         read
     }
 
+    /// To be taken before a change is made, and given with it.
+    pub(super) fn mark(&self) -> CacheMark {
+        self.state.cache.mark()
+    }
+
     /// Tells the cache what changed. When this returns, no read through this store is older
     /// than the change.
-    pub(super) async fn changed(&self, entries: Vec<Entry>) {
-        if entries.is_empty() {
-            return;
+    pub(super) async fn changed_products(&self, products: &[Product], mark: CacheMark) {
+        self.leave_flights(products.iter().map(|product| product.id));
+        for (number, slice) in products.chunks(SLICE).enumerate() {
+            let entries: Vec<Entry> = slice.iter().cloned().map(Entry::Living).collect();
+            if let Err(error) = self.state.cache.put(&entries, mark).await {
+                self.state.failed(&error);
+                let untold = products[number * SLICE..].iter();
+                self.remember(untold.map(|product| (product.id, Some(product.version))));
+                return;
+            }
         }
-        self.leave_flights(entries.iter().map(Entry::id));
-        if let Err(error) = self.state.cache.put(&entries).await {
+    }
+
+    /// Tells the cache that a product is archived, likewise.
+    pub(super) async fn archived(&self, id: ProductId, mark: CacheMark) {
+        self.leave_flights(std::iter::once(id));
+        if let Err(error) = self.state.cache.put(&[Entry::Archived(id)], mark).await {
             self.state.failed(&error);
-            self.state.remember(entries);
-            self.repair();
+            self.remember(std::iter::once((id, None)));
         }
     }
 
     /// Passes the cache by for products that may have changed, until they are read again.
     fn suspect(&self, ids: impl Iterator<Item = ProductId>) {
         let ids: Vec<ProductId> = ids.collect();
-        if ids.is_empty() {
-            return;
-        }
-        lock(&self.state.untold).extend(ids.iter().map(|id| (*id, None)));
+        self.remember(ids.iter().map(|id| (*id, None)));
         self.leave_flights(ids.into_iter());
-        self.repair();
     }
 
     /// A query that is under way may have started before a change: who misses from now on
@@ -242,17 +253,21 @@ impl CachedStore {
         result
     }
 
-    /// Tells the cache what it missed, until it has it all.
-    fn repair(&self) {
-        if self.state.is_repairing.swap(true, Ordering::SeqCst) {
+    /// Remembers what the cache could not be told, and tells it until it has it all.
+    fn remember(&self, changes: impl Iterator<Item = (ProductId, Option<i64>)>) {
+        if !self.state.pending.add(changes) {
             return;
         }
         let (state, inner) = (Arc::clone(&self.state), Arc::clone(&self.inner));
         tokio::spawn(supervise(supervise::CACHE, move || {
             let (state, inner) = (Arc::clone(&state), Arc::clone(&inner));
             async move {
-                while !state.repair_once(inner.as_ref()).await {
-                    tokio::time::sleep(REPAIR_PAUSE).await;
+                loop {
+                    match state.repair(inner.as_ref()).await {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(_) => tokio::time::sleep(REPAIR_PAUSE).await,
+                    }
                 }
             }
         }));
@@ -260,14 +275,14 @@ impl CachedStore {
 
     /// Waits until the cache was told everything.
     pub(crate) async fn settle(&self) {
-        while !lock(&self.state.untold).is_empty() {
+        while self.untold() > 0 {
             tokio::time::sleep(REPAIR_PAUSE / 4).await;
         }
     }
 
-    pub(super) async fn changed_products(&self, products: &[Product]) {
-        let living = products.iter().cloned().map(Entry::Living);
-        self.changed(living.collect()).await;
+    /// How much the cache was not told: products, or one thing when it is everything.
+    pub(crate) fn untold(&self) -> usize {
+        self.state.pending.len()
     }
 
     /// The products among `ids` whose state did not come back with the answer: an earlier
@@ -283,66 +298,72 @@ impl State {
         tracing::debug!(error = error as &dyn std::error::Error, "cache failed");
     }
 
-    async fn keep(&self, product: &Product) {
-        if let Err(error) = self.cache.put(&[Entry::Living(product.clone())]).await {
+    fn hit(&self, product: Option<Product>) -> (Option<Product>, CacheStatus) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        (product, CacheStatus::Hit)
+    }
+
+    async fn keep(&self, product: &Product, mark: CacheMark) {
+        let entry = Entry::Living(product.clone());
+        if let Err(error) = self.cache.put(&[entry], mark).await {
             self.failed(&error);
         }
     }
 
-    /// Keeps the newest of what the cache has to be told.
-    fn remember(&self, entries: Vec<Entry>) {
-        let mut untold = lock(&self.untold);
-        for entry in entries {
-            match untold.get(&entry.id()) {
-                // To be read again, which gives nothing older.
-                Some(None) => {}
-                Some(Some(known)) if known.version() >= entry.version() => {}
-                _ => {
-                    untold.insert(entry.id(), Some(entry));
-                }
+    /// Tells the cache a part of what it missed; whether there may be more.
+    async fn repair(&self, inner: &dyn Store) -> Result<bool, Error> {
+        match self.pending.next(SLICE) {
+            Next::Nothing => return Ok(false),
+            Next::Everything(overflow) => {
+                self.cache.clear().await?;
+                tracing::warn!("more changed than is remembered: the cache has forgotten all");
+                self.pending.forgotten(overflow);
+            }
+            Next::Products(changes) => {
+                let mark = self.cache.mark();
+                let (entries, changes) = self.newest(inner, changes).await?;
+                self.cache.put(&entries, mark).await?;
+                self.pending.told(&changes);
             }
         }
+        Ok(true)
     }
 
-    /// Tells the cache what it missed; whether that is all.
-    async fn repair_once(&self, inner: &dyn Store) -> bool {
-        let untold: Vec<_> = lock(&self.untold)
-            .iter()
-            .map(|(id, entry)| (*id, entry.clone()))
-            .collect();
-        let mut told = Vec::with_capacity(untold.len());
-        for (id, entry) in &untold {
-            let newest = match entry {
-                Some(entry) => Ok(entry.clone()),
-                None => inner
-                    .product(*id)
-                    .await
-                    .map(|product| product.map_or(Entry::Archived(*id), Entry::Living)),
-            };
-            if let Ok(newest) = newest {
-                told.push((entry, newest));
+    /// What to tell of these products, and of which of them. Those that cannot be read are left
+    /// for later.
+    async fn newest(
+        &self,
+        inner: &dyn Store,
+        changes: Vec<(ProductId, Change)>,
+    ) -> Result<(Vec<Entry>, Vec<(ProductId, Change)>), Error> {
+        let newest = async |(id, change): (ProductId, Change)| match change {
+            Change::Outdated(version) => Ok((Entry::Outdated { id, version }, (id, change))),
+            Change::Uncertain(_) => {
+                let product = inner.product(id).await?;
+                let entry = product.map_or(Entry::Archived(id), Entry::Living);
+                Ok((entry, (id, change)))
+            }
+        };
+        let reads = changes.into_iter().map(newest);
+        let read: Vec<_> = stream::iter(reads)
+            .buffer_unordered(READS_AT_ONCE)
+            .collect()
+            .await;
+        let (mut known, mut failure) = ((Vec::new(), Vec::new()), None);
+        for read in read {
+            match read {
+                Ok(newest) => known.extend([newest]),
+                Err(error) => failure = Some(error),
             }
         }
-        let entries: Vec<Entry> = told.iter().map(|(_, newest)| newest.clone()).collect();
-        if self.cache.put(&entries).await.is_err() {
-            return false;
+        match failure {
+            Some(error) if known.0.is_empty() => Err(error),
+            _ => Ok(known),
         }
-        let mut untold = lock(&self.untold);
-        for (entry, newest) in told {
-            // What came in between stays to be told.
-            if untold.get(&newest.id()) == Some(entry) {
-                untold.remove(&newest.id());
-            }
-        }
-        if untold.is_empty() {
-            // Under the lock, so that whoever adds a product next starts a repair.
-            self.is_repairing.store(false, Ordering::SeqCst);
-        }
-        untold.is_empty()
     }
 }
 
 /// What these locks guard is whole between any two statements: a poisoned one is still good.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

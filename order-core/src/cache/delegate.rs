@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{CachedStore, Entry};
+use super::CachedStore;
 use crate::{
     domain::{
         AdjustmentId, IdempotencyKey, KeyId, NewOrder, NewProduct, Order, OrderId, Page, Product,
@@ -50,12 +50,13 @@ impl ProductStore for CachedStore {
         adjustment_id: AdjustmentId,
         at: DateTime<Utc>,
     ) -> Result<Option<Product>, Error> {
+        let mark = self.mark();
         let changed = self
             .inner
             .update_product(id, change, adjustment_id, at)
             .await;
         let changed = self.unless_unknown(changed, std::iter::once(id))?;
-        self.changed_products(changed.as_slice()).await;
+        self.changed_products(changed.as_slice(), mark).await;
         Ok(changed)
     }
 
@@ -63,20 +64,22 @@ impl ProductStore for CachedStore {
         &self,
         adjustment: &StockAdjustment,
     ) -> Result<Option<Replayable<Product>>, Error> {
+        let mark = self.mark();
         let adjusted = self.inner.adjust_stock(adjustment).await;
         let adjusted = self.unless_unknown(adjusted, std::iter::once(adjustment.product_id))?;
         if let Some(adjusted) = &adjusted {
             let product = std::slice::from_ref(&adjusted.value);
-            self.changed_products(product).await;
+            self.changed_products(product, mark).await;
         }
         Ok(adjusted)
     }
 
     async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+        let mark = self.mark();
         let archived = self.inner.archive_product(id, at).await;
         let archived = self.unless_unknown(archived, std::iter::once(id))?;
         if archived {
-            self.changed(vec![Entry::Archived(id)]).await;
+            self.archived(id, mark).await;
         }
         Ok(archived)
     }
@@ -97,10 +100,11 @@ impl OrderStore for CachedStore {
         orders: &[NewOrder],
         strategy: Strategy,
     ) -> Result<Outcome<Purchase>, Error> {
+        let mark = self.mark();
         let outcome = self.inner.purchase(orders, strategy).await;
         let wanted = orders.iter().flat_map(|order| &order.lines);
         let outcome = self.unless_unknown(outcome, wanted.map(|line| line.product_id))?;
-        self.changed_products(&outcome.changed).await;
+        self.changed_products(&outcome.changed, mark).await;
         let sold = outcome
             .results
             .iter()
@@ -116,8 +120,9 @@ impl OrderStore for CachedStore {
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
+        let mark = self.mark();
         let outcome = self.inner.decide(pick, strategy, at).await?;
-        self.changed_products(&outcome.changed).await;
+        self.changed_products(&outcome.changed, mark).await;
         Ok(outcome)
     }
 
@@ -143,17 +148,23 @@ impl OrderStore for CachedStore {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
+        let mark = self.mark();
         let cancelled = self.inner.cancel(id, at, key).await?;
         if let Some(cancelled) = &cancelled {
-            self.changed_products(&cancelled.changed).await;
+            self.changed_products(&cancelled.changed, mark).await;
             let lines = cancelled.order.lines.iter().map(|line| line.product_id);
             self.suspect_missing(lines, &cancelled.changed);
         }
         Ok(cancelled)
     }
 
-    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
-        self.inner.pending_for(age, limit).await
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        self.inner.pending_for(age, after, limit).await
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {

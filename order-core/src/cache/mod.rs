@@ -5,14 +5,19 @@
 //! - **Told after the commit**: whoever changes a product, by a sale too, puts its new state.
 //! - **Single flight**: many misses for one product make one query.
 //! - **Optional**: a cache that fails is passed by. What it could not be told is kept and told
-//!   later, and until then reads of those products go to the database.
+//!   later, and until then reads of those products go to the database. Past a bound, it has to
+//!   forget everything instead.
 
 mod cached_store;
 mod delegate;
 mod local;
+mod pending;
 mod redis;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::{
     domain::{Product, ProductId},
@@ -28,6 +33,13 @@ pub use redis::RedisCache;
 pub enum Entry {
     /// The product, at its version.
     Living(Product),
+    /// The product changed: what is older than `version` is not served, and nothing else is known.
+    Outdated {
+        /// Whose entry it is.
+        id: ProductId,
+        /// The version that the product has at least.
+        version: i64,
+    },
     /// The product is archived: nothing is newer than that.
     Archived(ProductId),
 }
@@ -38,7 +50,7 @@ impl Entry {
     pub const fn id(&self) -> ProductId {
         match self {
             Self::Living(product) => product.id,
-            Self::Archived(id) => *id,
+            Self::Outdated { id, .. } | Self::Archived(id) => *id,
         }
     }
 
@@ -47,7 +59,29 @@ impl Entry {
     pub(crate) const fn version(&self) -> i64 {
         match self {
             Self::Living(product) => product.version,
+            Self::Outdated { version, .. } => *version,
             Self::Archived(_) => 1 << 53,
+        }
+    }
+}
+
+/// When a read or a change began, as its cache sees it: to be taken before, and handed to the cache
+/// with what came of it.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheMark {
+    /// When it began.
+    pub began: Instant,
+    /// What tells the cache whether it had to forget everything since.
+    pub generation: u64,
+}
+
+impl CacheMark {
+    /// The mark of what begins now.
+    #[must_use]
+    pub fn of(generation: u64) -> Self {
+        Self {
+            began: Instant::now(),
+            generation,
         }
     }
 }
@@ -55,11 +89,21 @@ impl Entry {
 /// Keeps products for a while.
 #[async_trait]
 pub trait ProductCache: Send + Sync {
-    /// What is kept for a product.
+    /// The mark of what begins now. A cache that never fails has no generations.
+    fn mark(&self) -> CacheMark {
+        CacheMark::of(0)
+    }
+
+    /// What is kept for a product, and may be served.
     async fn get(&self, id: ProductId) -> Result<Option<Entry>, Error>;
 
-    /// Keeps entries; one that is there at the same version or a newer one stays.
-    async fn put(&self, entries: &[Entry]) -> Result<(), Error>;
+    /// Keeps entries; one that is there at the same version or a newer one stays. They come from
+    /// what began at `mark`. What is put after [`clear`](Self::clear), and began before it, is
+    /// not served.
+    async fn put(&self, entries: &[Entry], mark: CacheMark) -> Result<(), Error>;
+
+    /// Forgets everything, for whoever shares the cache.
+    async fn clear(&self) -> Result<(), Error>;
 
     /// How many entries are kept, where that is known.
     fn entries(&self) -> Option<u64>;

@@ -131,8 +131,15 @@ pub struct DeadLetter {
 /// leases and tells how many of them were still held; the rest was taken over by others.
 #[async_trait]
 pub trait OrderQueue: Send + Sync {
-    /// Offers orders. One that is on the topic already, in whatever state, stays as it is.
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error>;
+    /// Offers orders. One that is on the topic already, in whatever state, stays as it is; how
+    /// many were not.
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error>;
+
+    /// Whether this one sweeps the topic for as long as `term`: among all who share a queue, one
+    /// does, as long as it asks again in time. A queue that cannot tell lets everybody.
+    async fn may_sweep(&self, _topic: Topic, _term: Duration) -> Result<bool, Error> {
+        Ok(true)
+    }
 
     /// Claims up to `max` entries, those that wait longest first, sorted by order. When none
     /// is there, a queue that can wait for one does so, for up to `wait`. While the topic is

@@ -40,10 +40,10 @@ impl PostgresQueue {
 
 #[async_trait]
 impl OrderQueue for PostgresQueue {
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         self.connections
             .attempt(async {
-                sqlx::query(
+                let pushed = sqlx::query(
                     "INSERT INTO queue_entries (topic, order_id, visible_at)
              SELECT $1, id, now
              FROM (SELECT clock_timestamp() AS now) AS clock, unnest($2::uuid[]) AS pushed (id)
@@ -53,7 +53,7 @@ impl OrderQueue for PostgresQueue {
                 .bind(uuids(orders.iter().copied()))
                 .execute(&mut *self.connections.acquire().await?)
                 .await?;
-                Ok(())
+                Ok(count(pushed.rows_affected()))
             })
             .await
     }

@@ -85,10 +85,10 @@ macro_rules! where_held {
 
 #[async_trait]
 impl OrderQueue for SqliteQueue {
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let ids: Vec<String> = orders.iter().map(|id| hex(id.0)).collect();
         let mut tx = self.writer.begin().await?;
-        sqlx::query(
+        let pushed = sqlx::query(
             "INSERT INTO queue_entries (topic, order_id, visible_at)
              SELECT ?1, unhex(value), ?3 FROM json_each(?2) WHERE true
              ON CONFLICT DO NOTHING",
@@ -98,7 +98,8 @@ impl OrderQueue for SqliteQueue {
         .bind(Micros::now())
         .execute(&mut *tx)
         .await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(usize::try_from(pushed.rows_affected()).unwrap_or(usize::MAX))
     }
 
     async fn claim(

@@ -119,7 +119,8 @@ impl Parts {
         self.background.spawn(async move {
             let offered = catch(supervise::OFFER, queue.push(Topic::Validate, &accepted)).await;
             if let Ok(Err(error)) = offered {
-                tracing::warn!(%error, orders = accepted.len(), "orders were not offered");
+                // The queue tells by itself when it begins to fail, and when it ends.
+                tracing::debug!(%error, orders = accepted.len(), "orders were not offered");
             }
             notify.notify_one();
         });
@@ -538,8 +539,14 @@ impl OrderService {
             }
         };
         let all = async { tokio::join!(self.parts.background.wait(), cached) };
-        let _ = tokio::time::timeout(limit, all).await;
+        let settled = tokio::time::timeout(limit, all).await;
         self.parts.background.reopen();
+        if let (Err(_), Some(cached)) = (settled, &self.parts.cached)
+            && cached.untold() > 0
+        {
+            let products = cached.untold();
+            tracing::warn!(products, "the cache was not told of all that changed");
+        }
     }
 
     /// One order in a transaction of its own, as the strategies without groups have it.

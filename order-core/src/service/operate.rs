@@ -48,12 +48,20 @@ impl OrderService {
     }
 
     /// How much a topic holds. Orders that wait to be decided are counted in the queue, where
-    /// there is one, and else in the database, which gives them out without a lease.
+    /// there is one and it answers, and else in the database, which gives them out without a
+    /// lease.
     ///
     /// # Errors
     /// The backend's.
     pub async fn topic_stats(&self, topic: Topic) -> Result<TopicStats, Error> {
-        self.topic_stats_given(topic, None).await
+        let told = self.topic_stats_given(topic, None).await;
+        let Err(Error::QueueUnavailable { .. }) = told else {
+            return told;
+        };
+        // Workers do the same: they take what is pending from the database.
+        let mut stats = pending_stats(self.parts.store.backlog().await?);
+        stats.paused = self.kept_queue().stats(topic).await?.paused;
+        Ok(TopicStats { topic, stats })
     }
 
     /// The same, for who may know already how much is pending.
@@ -65,7 +73,10 @@ impl OrderService {
         let kept = self.kept_queue().stats(topic).await?;
         let mut stats = match (topic, &self.parts.queue) {
             (Topic::Process, _) => kept,
-            (Topic::Validate, Some(queue)) => queue.stats(topic).await?,
+            (Topic::Validate, Some(queue)) => {
+                let stats = queue.stats(topic).await;
+                stats.map_err(Error::of_the_queue)?
+            }
             (Topic::Validate, None) => match backlog {
                 Some(backlog) => pending_stats(backlog),
                 None => pending_stats(self.parts.store.backlog().await?),
@@ -81,7 +92,8 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn dead_letters(&self, topic: Topic, limit: usize) -> Result<Vec<DeadEntry>, Error> {
-        let letters = self.queue_of(topic).dead(topic, limit).await?;
+        let letters = self.queue_of(topic).dead(topic, limit).await;
+        let letters = letters.map_err(|error| self.error_of(topic, error))?;
         let entry = |letter| DeadEntry { topic, letter };
         Ok(letters.into_iter().map(entry).collect())
     }
@@ -91,7 +103,8 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let redriven = self.queue_of(topic).redrive(topic, orders).await?;
+        let redriven = self.queue_of(topic).redrive(topic, orders).await;
+        let redriven = redriven.map_err(|error| self.error_of(topic, error))?;
         self.parts.sold.notify_one();
         Ok(redriven)
     }
@@ -112,7 +125,8 @@ impl OrderService {
     pub async fn resume(&self, topic: Topic) -> Result<TopicStats, Error> {
         self.kept_queue().resume(topic).await?;
         if let Some(queue) = &self.parts.queue {
-            queue.resume(topic).await?;
+            let resumed = queue.resume(topic).await;
+            resumed.map_err(Error::of_the_queue)?;
         }
         self.topic_stats(topic).await
     }
@@ -148,6 +162,14 @@ impl OrderService {
     /// The queue that the database is: tasks are always there, and so are the pauses.
     fn kept_queue(&self) -> Arc<dyn OrderQueue> {
         self.parts.store.queue()
+    }
+
+    /// A failure of where the entries of a topic are.
+    fn error_of(&self, topic: Topic, error: Error) -> Error {
+        match (topic, &self.parts.queue) {
+            (Topic::Validate, Some(_)) => error.of_the_queue(),
+            _ => error,
+        }
     }
 
     /// Where the entries of a topic are.

@@ -323,9 +323,14 @@ pub trait OrderStore: Send + Sync {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error>;
 
-    /// Up to `limit` orders that have been pending for `age`, by the clock of the store, oldest
-    /// first: what the sweeper offers again.
-    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error>;
+    /// Up to `limit` orders after the one that is named, if one is, that have been pending for
+    /// `age`, by the clock of the store, oldest first: what the sweeper offers again.
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error>;
 
     /// How much is pending.
     async fn backlog(&self) -> Result<Backlog, Error>;

@@ -67,13 +67,34 @@ impl RedisServer {
     /// When Redis is not installed or the cluster does not form.
     #[must_use]
     pub fn start_cluster() -> Vec<Self> {
-        let start = |_| {
+        Self::start_cluster_as([None; 3])
+    }
+
+    /// The same, where clients are told other ports, such as those of proxies.
+    ///
+    /// # Panics
+    /// Likewise.
+    #[must_use]
+    pub fn start_cluster_behind(ports: [u16; 3]) -> Vec<Self> {
+        Self::start_cluster_as(ports.map(Some))
+    }
+
+    fn start_cluster_as(announced: [Option<u16>; 3]) -> Vec<Self> {
+        let start = |announced: Option<u16>| {
             // The nodes speak to each other on a port that is 10 000 higher.
             let low = std::iter::repeat_with(free_port).find(|port| *port < 55_000);
-            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-            Self::start_with(low.unwrap(), &options)
+            let port = low.unwrap();
+            let (announced, bus) = (announced.unwrap_or(port), port + 10_000);
+            let (announced, bus) = (announced.to_string(), bus.to_string());
+            let options = [
+                ["--cluster-enabled", "yes"],
+                ["--cluster-node-timeout", "2000"],
+                ["--cluster-announce-port", &announced],
+                ["--cluster-announce-bus-port", &bus],
+            ];
+            Self::start_with(port, options.as_flattened())
         };
-        let nodes: Vec<Self> = (0..3).map(start).collect();
+        let nodes: Vec<Self> = announced.into_iter().map(start).collect();
         let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         let formed = Command::new("redis-cli")
             .args(["--cluster", "create"])
@@ -242,6 +263,6 @@ impl Time for RedisTime {
         let mut age = script.prepare_invoke();
         age.key("{orders}:validate:stream")
             .arg(by.num_milliseconds());
-        let _: i64 = self.client.script(&age).await.unwrap();
+        let _: i64 = self.client.script("age", &age).await.unwrap();
     }
 }

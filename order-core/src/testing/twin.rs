@@ -579,10 +579,15 @@ impl OrderStore for Twin {
         }))
     }
 
-    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
         let state = self.state.lock().unwrap();
         let mut pending = state.pending(Pick::Oldest(usize::MAX));
-        pending.retain(|id| state.pending_for(*id) >= age);
+        pending.retain(|id| state.pending_for(*id) >= age && after.is_none_or(|a| *id > a));
         pending.truncate(limit);
         Ok(pending)
     }

@@ -112,7 +112,7 @@ impl Source {
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 log_batch(&error);
-                let ids = self.store.pending_for(Duration::ZERO, batch).await?;
+                let ids = self.store.pending_for(Duration::ZERO, None, batch).await?;
                 let mut decided = Decided::default();
                 for id in &ids {
                     match self.decide(Pick::These(&[*id])).await {

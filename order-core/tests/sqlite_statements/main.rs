@@ -95,7 +95,7 @@ async fn every_statement_finds_its_rows_by_a_key_and_costs_the_same_whatever_wai
     let forgotten: Vec<&String> = said
         .iter()
         .filter(|statement| !measured.contains(*statement) && !reads_the_books(statement))
-        .filter(|statement| !is_made_of_parts(statement))
+        .filter(|statement| !is_made_of_parts(statement) && !opens_the_file(statement))
         .collect();
     assert!(
         forgotten.is_empty(),
@@ -111,6 +111,11 @@ async fn connect(file: &std::path::Path) -> SqliteConnection {
 /// What is there to read everything.
 fn reads_the_books(statement: &str) -> bool {
     statement.contains("sum(delta) AS adjusted")
+}
+
+/// What a connection that is new asks for once, of a table that does not grow.
+fn opens_the_file(statement: &str) -> bool {
+    statement == "SELECT count(*) FROM sqlite_schema"
 }
 
 /// Lists of orders are put together from their filters: these are measured in some of their

@@ -195,7 +195,7 @@ impl Shop {
             assert_eq!(shop.store.progress(&[id]).await.unwrap().len(), 1);
             let day = Duration::from_hours(24);
             for (age, found) in [(9_000 * day, 0), (300 * day, GROUP)] {
-                let pending = shop.store.pending_for(age, GROUP).await;
+                let pending = shop.store.pending_for(age, None, GROUP).await;
                 assert_eq!(pending.unwrap().len(), found);
             }
         })

@@ -24,7 +24,8 @@ struct Ready {
     status: String,
     /// `up`.
     database: String,
-    /// `up` or `down`; `null` when there is none.
+    /// `up`, or `down` when it does not answer or refuses what is asked of it; `null` when there
+    /// is none.
     redis: Option<String>,
 }
 
@@ -65,7 +66,7 @@ impl Health {
                 source: Arc::new(error),
             })?;
         let redis_is_up = match &self.redis {
-            Some(redis) => Some(redis.ping().await.is_ok()),
+            Some(redis) => Some(redis.serves().await.is_ok()),
             None => None,
         };
         let word = |up| if up { "up" } else { "down" }.to_owned();

@@ -191,6 +191,13 @@ impl Problem {
         Self::new(status, "unavailable", "the database does not answer")
     }
 
+    /// 503: the queue is needed, and does not answer or refuses.
+    #[must_use]
+    pub fn queue_unavailable() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "queue_unavailable", "the queue does not answer")
+    }
+
     /// 500: our fault, and what it is stays in the log.
     #[must_use]
     pub fn internal() -> Self {
@@ -292,6 +299,10 @@ impl From<Error> for Problem {
             Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "database is away");
                 Self::unavailable()
+            }
+            Error::QueueUnavailable { .. } => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "queue is away");
+                Self::queue_unavailable()
             }
             _ => {
                 tracing::error!(error = &error as &dyn std::error::Error, "request failed");

@@ -13,6 +13,7 @@
 //! | `reasons` | hash: order to `attempts reason` | as long as `dead` |
 //! | `paused` | exists while the topic gives out nothing | until resumed |
 //! | `malformed` | list: the last 1 000 entries that could not be read | |
+//! | `sweeper` | who sweeps | until it does no more, for some seconds |
 //!
 //! Whatever lies before the oldest claim is trimmed, so that the stream holds what is to do,
 //! and of what is done no more than was claimed after an entry that is still in work. Time is
@@ -20,7 +21,7 @@
 
 use std::{
     sync::{
-        LazyLock,
+        LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,9 +30,10 @@ use std::{
 use async_trait::async_trait;
 use chrono::DateTime;
 use redis::{
-    Script,
+    FromRedisValue, Script, ScriptInvocation,
     streams::{StreamInfoConsumersReply, StreamReadReply},
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{DeadLetter, Lease, OrderQueue, QueueStats, Topic};
@@ -55,10 +57,28 @@ scripts! {
     CONSUME: "consume.lua",
     REDRIVE: "redrive.lua",
     STATS: "stats.lua",
+    SWEEP: "sweep.lua",
 }
 
 /// The consumer group of every topic.
 const GROUP: &str = "workers";
+/// What the keys of a topic hold.
+const KEYS: [(&str, &str); 8] = [
+    ("stream", "stream"),
+    ("known", "hash"),
+    ("delayed", "zset"),
+    ("dead", "zset"),
+    ("reasons", "hash"),
+    ("paused", "string"),
+    ("malformed", "list"),
+    ("sweeper", "string"),
+];
+/// The most entries that one call is about: an answer comes well within its limit.
+const SLICE: usize = 1_000;
+/// The most entries that are claimed at once.
+const MAX_CLAIMED: usize = 10_000;
+/// How much of the reason is kept why an order was given up.
+const MAX_REASON_CHARS: usize = 2_000;
 /// How long a claim waits for an entry at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// After how long a consumer that holds nothing and asks for nothing is forgotten.
@@ -70,9 +90,13 @@ pub struct RedisQueue {
     client: RedisClient,
     /// Claims wait on a connection of their own: others would wait behind them.
     waiting: RedisClient,
+    /// Held by the claim that waits: another would wait behind it.
+    turn: tokio::sync::Mutex<()>,
     /// This process, as a member of the group.
     consumer: String,
     is_checked: AtomicBool,
+    /// The key that was said last to hold something else than it should.
+    wrong_key: Mutex<Option<String>>,
 }
 
 impl RedisQueue {
@@ -81,10 +105,12 @@ impl RedisQueue {
     pub fn new(client: RedisClient) -> Self {
         let id = IdGenerator::default().next(SystemClock.now());
         Self {
-            waiting: client.for_waiting(LONGEST_WAIT + Duration::from_secs(1)),
-            client,
+            waiting: client.for_waiting("claims that wait", LONGEST_WAIT),
+            turn: tokio::sync::Mutex::default(),
+            client: client.for_purpose("queue"),
             consumer: format!("{}-{id}", std::process::id()),
             is_checked: AtomicBool::new(false),
+            wrong_key: Mutex::default(),
         }
     }
 
@@ -97,7 +123,7 @@ impl RedisQueue {
         let mut config = redis::cmd("CONFIG");
         let policy = self
             .client
-            .command::<Vec<String>>(config.arg("GET").arg("maxmemory-policy"))
+            .try_command::<Vec<String>>(config.arg("GET").arg("maxmemory-policy"))
             .await;
         match policy.as_deref() {
             Ok([_, policy]) if policy != "noeviction" => tracing::warn!(
@@ -112,7 +138,10 @@ impl RedisQueue {
         let mut info = redis::cmd("XINFO");
         info.arg("CONSUMERS").arg(key(topic, "stream")).arg(GROUP);
         // Fails when there is no stream yet.
-        let consumers = self.client.command::<StreamInfoConsumersReply>(&info).await;
+        let consumers = self
+            .client
+            .try_command::<StreamInfoConsumersReply>(&info)
+            .await;
         for consumer in consumers.map(|reply| reply.consumers).unwrap_or_default() {
             if consumer.pending == 0 && consumer.idle > CONSUMER_LIFE_MS {
                 let mut forget = redis::cmd("XGROUP");
@@ -120,11 +149,52 @@ impl RedisQueue {
                     .arg("DELCONSUMER")
                     .arg(key(topic, "stream"))
                     .arg(GROUP);
-                self.client.command::<()>(forget.arg(consumer.name)).await?;
+                let forget = forget.arg(consumer.name);
+                self.client.try_command::<()>(forget).await?;
             }
         }
         self.is_checked.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn script<T: FromRedisValue>(
+        &self,
+        topic: Topic,
+        operation: &'static str,
+        invocation: &ScriptInvocation<'_>,
+    ) -> Result<T, Error> {
+        let answer = self.client.script(operation, invocation).await;
+        if answer.as_ref().is_err_and(RedisClient::is_wrong_type) {
+            self.name_wrong_key(topic).await;
+        }
+        answer
+    }
+
+    /// Says which key holds what the queue did not put there, once.
+    async fn name_wrong_key(&self, topic: Topic) {
+        for (name, expected) in KEYS {
+            let (key, mut what) = (key(topic, name), redis::cmd("TYPE"));
+            let Ok(holds) = self.client.try_command::<String>(what.arg(&key)).await else {
+                return;
+            };
+            if holds == expected || holds == "none" {
+                continue;
+            }
+            let mut told = self
+                .wrong_key
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if told.as_ref() != Some(&key) {
+                tracing::warn!(
+                    key,
+                    holds,
+                    expected,
+                    "a key of the queue holds something else: move it away"
+                );
+                *told = Some(key);
+            }
+            return;
+        }
     }
 
     /// Waits for new entries; what comes is claimed.
@@ -134,14 +204,19 @@ impl RedisQueue {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Lease>, Error> {
+        let wait = wait.min(LONGEST_WAIT);
+        let Ok(_turn) = timeout(wait, self.turn.lock()).await else {
+            return Ok(Vec::new());
+        };
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(GROUP).arg(&self.consumer);
         read.arg("COUNT")
             .arg(count(max))
             .arg("BLOCK")
-            .arg(millis(wait.min(LONGEST_WAIT)));
+            .arg(millis(wait));
         read.arg("STREAMS").arg(key(topic, "stream")).arg(">");
-        let reply: Result<Option<StreamReadReply>, Error> = self.waiting.command(&read).await;
+        let reply: Result<Option<StreamReadReply>, Error> =
+            self.waiting.waiting_command("wait", &read, wait).await;
         let reply = match reply {
             // The group is gone with everything else: the next claim makes it anew.
             Err(Error::Backend { .. }) => return Ok(Vec::new()),
@@ -163,42 +238,69 @@ impl RedisQueue {
     async fn consume(
         &self,
         topic: Topic,
-        leases: &[Lease],
-        what: &str,
+        mut leases: Vec<Lease>,
+        operation: &'static str,
         argument: &str,
     ) -> Result<usize, Error> {
-        let mut consume = CONSUME.prepare_invoke();
-        for name in ["stream", "known", "delayed", "dead", "reasons"] {
-            consume.key(key(topic, name));
-        }
-        consume
-            .arg(GROUP)
-            .arg(&self.consumer)
-            .arg(what)
-            .arg(argument);
         // By entry, which is the order of the bits of a claim's id.
-        let mut leases = leases.to_vec();
         leases.sort_unstable_by_key(|lease| lease.claim_id);
-        for lease in leases {
-            let (entry, deliveries) = entry_of(lease.claim_id);
-            consume.arg(entry).arg(deliveries);
-            consume.arg(hex(lease.order_id)).arg(lease.attempts);
+        let mut consumed = 0;
+        for leases in leases.chunks(SLICE) {
+            let mut consume = CONSUME.prepare_invoke();
+            for name in ["stream", "known", "delayed", "dead", "reasons"] {
+                consume.key(key(topic, name));
+            }
+            consume
+                .arg(GROUP)
+                .arg(&self.consumer)
+                .arg(operation)
+                .arg(argument);
+            for lease in leases {
+                let (entry, deliveries) = entry_of(lease.claim_id);
+                consume.arg(entry).arg(deliveries);
+                consume.arg(hex(lease.order_id)).arg(lease.attempts);
+            }
+            consumed += self.script::<usize>(topic, operation, &consume).await?;
         }
-        self.client.script(&consume).await
+        Ok(consumed)
+    }
+
+    /// The reasons why these orders were given up.
+    async fn reasons(&self, topic: Topic, orders: &[(String, i64)]) -> Result<Vec<String>, Error> {
+        let mut get = redis::cmd("HMGET");
+        get.arg(key(topic, "reasons"));
+        for (order, _) in orders {
+            get.arg(order);
+        }
+        let reasons: Vec<Option<String>> = self.client.command("dead letters", &get).await?;
+        Ok(reasons.into_iter().map(Option::unwrap_or_default).collect())
     }
 }
 
 #[async_trait]
 impl OrderQueue for RedisQueue {
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
-        let mut push = PUSH.prepare_invoke();
-        for name in ["stream", "known", "delayed", "dead"] {
-            push.key(key(topic, name));
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
+        let mut pushed = 0;
+        for orders in orders.chunks(SLICE) {
+            let mut push = PUSH.prepare_invoke();
+            for name in ["stream", "known", "delayed", "dead"] {
+                push.key(key(topic, name));
+            }
+            for order in orders {
+                push.arg(hex(*order));
+            }
+            pushed += self.script::<usize>(topic, "push", &push).await?;
         }
-        for order in orders {
-            push.arg(hex(*order));
-        }
-        self.client.script(&push).await
+        Ok(pushed)
+    }
+
+    async fn may_sweep(&self, topic: Topic, term: Duration) -> Result<bool, Error> {
+        let mut sweep = SWEEP.prepare_invoke();
+        sweep
+            .key(key(topic, "sweeper"))
+            .arg(&self.consumer)
+            .arg(millis(term).max(1));
+        self.script(topic, "sweep", &sweep).await
     }
 
     async fn claim(
@@ -209,6 +311,7 @@ impl OrderQueue for RedisQueue {
         wait: Duration,
     ) -> Result<Vec<Lease>, Error> {
         self.check_once(topic).await?;
+        let max = max.min(MAX_CLAIMED);
         let mut claim = CLAIM.prepare_invoke();
         for name in ["stream", "known", "delayed", "paused", "malformed"] {
             claim.key(key(topic, name));
@@ -218,7 +321,8 @@ impl OrderQueue for RedisQueue {
             .arg(&self.consumer)
             .arg(count(max))
             .arg(millis(lease_for));
-        let claimed: Option<Vec<(String, String, u32, u32)>> = self.client.script(&claim).await?;
+        let claimed: Option<Vec<(String, String, u32, u32)>> =
+            self.script(topic, "claim", &claim).await?;
         // A paused topic gives not even an empty list: there is nothing to wait for.
         let Some(claimed) = claimed else {
             return Ok(Vec::new());
@@ -237,7 +341,7 @@ impl OrderQueue for RedisQueue {
     }
 
     async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
-        self.consume(topic, &leases, "ack", "").await
+        self.consume(topic, leases, "ack", "").await
     }
 
     async fn retry(
@@ -247,7 +351,7 @@ impl OrderQueue for RedisQueue {
         delay: Duration,
     ) -> Result<usize, Error> {
         let delay = millis(delay).to_string();
-        self.consume(topic, &leases, "retry", &delay).await
+        self.consume(topic, leases, "retry", &delay).await
     }
 
     async fn dead_letter(
@@ -256,66 +360,57 @@ impl OrderQueue for RedisQueue {
         leases: Vec<Lease>,
         reason: &str,
     ) -> Result<usize, Error> {
-        self.consume(topic, &leases, "dead", reason).await
+        let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
+        self.consume(topic, leases, "dead", &reason).await
     }
 
     async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        if limit == 0 {
-            return Ok(Vec::new());
+        let mut letters = Vec::new();
+        while letters.len() < limit {
+            let (first, count) = (letters.len(), SLICE.min(limit - letters.len()));
+            let mut latest = redis::cmd("ZREVRANGE");
+            latest
+                .arg(key(topic, "dead"))
+                .arg(first)
+                .arg(first + count - 1)
+                .arg("WITHSCORES");
+            let dead: Vec<(String, i64)> = self.client.command("dead letters", &latest).await?;
+            if dead.is_empty() {
+                break;
+            }
+            let reasons = self.reasons(topic, &dead).await?;
+            let told = dead.iter().zip(reasons);
+            letters
+                .extend(told.map(|((order, at_ms), reason)| dead_letter(order, *at_ms, &reason)));
         }
-        let mut latest = redis::cmd("ZREVRANGE");
-        latest
-            .arg(key(topic, "dead"))
-            .arg(0)
-            .arg(count(limit) - 1)
-            .arg("WITHSCORES");
-        let dead: Vec<(String, i64)> = self.client.command(&latest).await?;
-        if dead.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut reasons = redis::cmd("HMGET");
-        reasons.arg(key(topic, "reasons"));
-        for (order, _) in &dead {
-            reasons.arg(order);
-        }
-        let reasons: Vec<Option<String>> = self.client.command(&reasons).await?;
-        Ok(dead
-            .iter()
-            .zip(reasons)
-            .filter_map(|((order, at_ms), reason)| {
-                let reason = reason.unwrap_or_default();
-                let (attempts, reason) = reason.split_once(' ').unwrap_or(("0", ""));
-                Some(DeadLetter {
-                    order_id: OrderId(Uuid::try_parse(order).ok()?),
-                    reason: reason.to_owned(),
-                    attempts: attempts.parse().unwrap_or(0),
-                    dead_at: DateTime::from_timestamp_millis(*at_ms)?,
-                })
-            })
-            .collect())
+        Ok(letters.into_iter().flatten().collect())
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let mut redrive = REDRIVE.prepare_invoke();
-        for name in ["stream", "known", "dead", "reasons"] {
-            redrive.key(key(topic, name));
+        let mut redriven = 0;
+        for orders in orders.chunks(SLICE) {
+            let mut redrive = REDRIVE.prepare_invoke();
+            for name in ["stream", "known", "dead", "reasons"] {
+                redrive.key(key(topic, name));
+            }
+            for order in orders {
+                redrive.arg(hex(*order));
+            }
+            redriven += self.script::<usize>(topic, "redrive", &redrive).await?;
         }
-        for order in orders {
-            redrive.arg(hex(*order));
-        }
-        self.client.script(&redrive).await
+        Ok(redriven)
     }
 
     async fn pause(&self, topic: Topic) -> Result<(), Error> {
         let mut set = redis::cmd("SET");
-        self.client
-            .command(set.arg(key(topic, "paused")).arg(1))
-            .await
+        let set = set.arg(key(topic, "paused")).arg(1);
+        self.client.command("pause", set).await
     }
 
     async fn resume(&self, topic: Topic) -> Result<(), Error> {
         let mut delete = redis::cmd("DEL");
-        self.client.command(delete.arg(key(topic, "paused"))).await
+        let delete = delete.arg(key(topic, "paused"));
+        self.client.command("resume", delete).await
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
@@ -324,7 +419,7 @@ impl OrderQueue for RedisQueue {
             stats.key(key(topic, name));
         }
         let [waiting, in_flight, delayed, dead, oldest_age_ms, paused]: [u64; 6] =
-            self.client.script(stats.arg(GROUP)).await?;
+            self.script(topic, "stats", stats.arg(GROUP)).await?;
         Ok(QueueStats {
             waiting,
             in_flight,
@@ -335,6 +430,17 @@ impl OrderQueue for RedisQueue {
             capped: false,
         })
     }
+}
+
+/// An order that was given up; `None` when it cannot be read.
+fn dead_letter(order: &str, at_ms: i64, reason: &str) -> Option<DeadLetter> {
+    let (attempts, reason) = reason.split_once(' ').unwrap_or(("0", ""));
+    Some(DeadLetter {
+        order_id: OrderId(Uuid::try_parse(order).ok()?),
+        reason: reason.to_owned(),
+        attempts: attempts.parse().unwrap_or(0),
+        dead_at: DateTime::from_timestamp_millis(at_ms)?,
+    })
 }
 
 fn key(topic: Topic, name: &str) -> String {

@@ -1,7 +1,8 @@
 -- Offers orders that are not on the topic. What `known` says is checked: Redis may have lost
 -- an entry and not the note of it.
--- KEYS: stream, known, delayed, dead. ARGV: orders.
+-- KEYS: stream, known, delayed, dead. ARGV: orders. Gives how many were not there.
 local stream, known, delayed, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local pushed = 0
 local SLICE = 1000 -- How many arguments Lua can hand over at once is bounded.
 local function is_there(order, where)
     local attempts = string.match(where, '^delayed:(%d+)$')
@@ -24,5 +25,7 @@ for first = 1, #ARGV, SLICE do
     end
     if #noted > 0 then
         redis.call('HSET', known, unpack(noted))
+        pushed = pushed + #noted / 2
     end
 end
+return pushed

@@ -121,8 +121,13 @@ impl OrderStore for PostgresStore {
         }
     }
 
-    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
-        with_retry!(_retry => self.connections.attempt(self.pending_for_once(age, limit)))
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        with_retry!(_retry => self.connections.attempt(self.pending_for_once(age, after, limit)))
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {
@@ -183,14 +188,21 @@ impl PostgresStore {
         ))
     }
 
-    async fn pending_for_once(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
+    async fn pending_for_once(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
         let ids: Vec<Uuid> = sqlx::query_scalar(
             "SELECT id FROM orders
              WHERE status = 'pending' AND coalesce(stored_at, created_at)
                    <= (SELECT clock_timestamp() - $1::bigint * interval '1 microsecond')
-             ORDER BY id LIMIT $2",
+                   AND id > $2
+             ORDER BY id LIMIT $3",
         )
         .bind(span_micros(age))
+        .bind(after.map_or(Uuid::nil(), |after| after.0))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.connections.acquire().await?)
         .await?;

@@ -103,14 +103,20 @@ impl OrderStore for SqliteStore {
         with_retry!(retry => self.cancel_once(id, at, key, &retry))
     }
 
-    async fn pending_for(&self, age: Duration, limit: usize) -> Result<Vec<OrderId>, Error> {
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
         let ids: Vec<Uuid> = sqlx::query_scalar(
             // Of the oldest, not of all: when none of them is old enough, none is.
             "SELECT id FROM (SELECT id, coalesce(stored_at, created_at) AS since FROM orders
-                             WHERE status = 'pending' ORDER BY id LIMIT ?2)
+                             WHERE status = 'pending' AND id > ?2 ORDER BY id LIMIT ?3)
              WHERE since <= ?1 ORDER BY id",
         )
         .bind(Micros::now().before(age))
+        .bind(after.map_or(Uuid::nil(), |after| after.0))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.readers.acquire().await?)
         .await?;

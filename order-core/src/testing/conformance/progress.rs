@@ -76,7 +76,7 @@ pub(super) async fn what_is_pending_grows_old_by_the_clock_of_the_store(bench: &
     orders.extend(early.orders(1, &[(product, 1)]));
     let ids: Vec<OrderId> = [2, 0, 1].map(|number: usize| orders[number].id()).into();
     store.accept(&orders).await.unwrap();
-    let pending_for = async |age| store.pending_for(age, 9).await.unwrap();
+    let pending_for = async |age| store.pending_for(age, None, 9).await.unwrap();
     let age = async || {
         let backlog = store.backlog().await.unwrap().oldest_age.unwrap();
         let oldest = store.oldest_pending().await.unwrap().unwrap();
@@ -89,7 +89,10 @@ pub(super) async fn what_is_pending_grows_old_by_the_clock_of_the_store(bench: &
     assert!(age().await < hour / 2);
     bench.wait(3_601).await;
     assert_eq!(pending_for(hour).await, ids);
-    assert_eq!(store.pending_for(hour, 1).await.unwrap(), ids[..1]);
+    let after = async |id, limit| store.pending_for(hour, id, limit).await.unwrap();
+    assert_eq!(after(None, 1).await, ids[..1]);
+    assert_eq!(after(Some(ids[0]), 9).await, ids[1..]);
+    assert_eq!(after(ids.last().copied(), 9).await, []);
     assert_eq!(pending_for(2 * hour).await, []);
     assert_eq!(pending_for(Duration::MAX).await, []);
     assert!(age().await >= hour);

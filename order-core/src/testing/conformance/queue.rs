@@ -30,9 +30,11 @@ fn orders(leases: &[Lease]) -> Vec<OrderId> {
 
 pub(super) async fn entries_come_once_and_oldest_first((queue, time): Fresh) {
     let ids = ids(5);
-    queue.push(Topic::Validate, &ids[2..]).await.unwrap();
+    let pushed = queue.push(Topic::Validate, &ids[2..]).await.unwrap();
+    assert_eq!(pushed, ids.len() - 2);
     time.advance(TimeDelta::seconds(1)).await;
-    queue.push(Topic::Validate, &ids).await.unwrap();
+    let pushed = queue.push(Topic::Validate, &ids).await.unwrap();
+    assert_eq!(pushed, 2, "the others are there");
     assert_eq!(
         queue
             .claim(Topic::Process, 9, LEASE, NO_WAIT)

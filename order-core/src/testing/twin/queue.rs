@@ -92,14 +92,14 @@ impl TwinQueue {
 
 #[async_trait]
 impl OrderQueue for TwinQueue {
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<(), Error> {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let mut state = self.state.lock().unwrap();
-        let now = state.now();
+        let (now, before) = (state.now(), state.entries.len());
         for id in orders {
             let entry = state.entries.entry((topic, *id));
             entry.or_insert_with(|| Entry::due(now));
         }
-        Ok(())
+        Ok(state.entries.len() - before)
     }
 
     async fn claim(

@@ -139,6 +139,10 @@ fn of_the_database() -> Table {
             Of::Named(&["pauseTopic", "resumeTopic"]),
             Problem::topic_not_found("decide"),
         ),
+        (
+            Of::Named(&["listDeadLetters", "redriveDeadLetter", "resumeTopic"]),
+            Problem::queue_unavailable(),
+        ),
         (Of::Named(&["purchase", "adjustStock"]), too_little.into()),
         (
             Of::Named(&["createProduct", "patchProduct"]),

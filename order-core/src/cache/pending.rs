@@ -1,0 +1,220 @@
+//! Invalidations that the cache could not be told of: ids and versions, and no more of them than
+//! a bound. Past it, everything is suspect until the cache has forgotten everything.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use super::cached_store::lock;
+use crate::domain::ProductId;
+
+/// How many products are remembered; some 40 bytes each.
+pub(super) const MAX_PRODUCTS: usize = 100_000;
+/// How many products whose state has to be read again are looked at in one turn.
+const MAX_UNCERTAIN: usize = 100;
+
+/// What is known of a product's change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The product has at least this version.
+    Outdated(i64),
+    /// The outcome of its last change is unknown: its state has to be read again. The number tells
+    /// one such change from another.
+    Uncertain(u64),
+}
+
+/// What is to be told next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    /// These products.
+    Products(Vec<(ProductId, Change)>),
+    /// To forget everything.
+    Everything(Overflow),
+}
+
+/// How often something was added that could not be remembered by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overflow(u64);
+
+#[derive(Debug, Default)]
+struct State {
+    products: HashMap<ProductId, Change>,
+    uncertain_changes: u64,
+    /// All products are suspect.
+    everything: Option<Overflow>,
+    /// Whether somebody tells the cache.
+    is_repairing: bool,
+}
+
+impl State {
+    fn add(&mut self, id: ProductId, version: Option<i64>) {
+        let known = self.products.get(&id).copied();
+        let change = match (version, known) {
+            (None, _) => {
+                self.uncertain_changes += 1;
+                Change::Uncertain(self.uncertain_changes)
+            }
+            // It is read after this.
+            (_, Some(Change::Uncertain(number))) => Change::Uncertain(number),
+            (Some(version), Some(Change::Outdated(known))) => Change::Outdated(version.max(known)),
+            (Some(version), None) => Change::Outdated(version),
+        };
+        self.products.insert(id, change);
+    }
+}
+
+/// What the cache could not be told.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+}
+
+impl Pending {
+    /// Whether the cache may be wrong about a product.
+    pub(super) fn contains(&self, id: ProductId) -> bool {
+        let state = lock(&self.state);
+        state.everything.is_some() || state.products.contains_key(&id)
+    }
+
+    /// How much is to be told: products, or one thing when it is everything.
+    pub(super) fn len(&self) -> usize {
+        let state = lock(&self.state);
+        state.products.len() + usize::from(state.everything.is_some())
+    }
+
+    /// Remembers products and the version that they have at least, where it is known; whether
+    /// somebody has to begin to tell the cache.
+    pub(super) fn add(&self, changes: impl Iterator<Item = (ProductId, Option<i64>)>) -> bool {
+        let mut state = lock(&self.state);
+        for (id, version) in changes {
+            if let Some(Overflow(number)) = &mut state.everything {
+                *number += 1;
+                break;
+            }
+            state.add(id, version);
+            if state.products.len() > MAX_PRODUCTS {
+                state.products = HashMap::new();
+                state.everything = Some(Overflow(0));
+            }
+        }
+        let is_idle = state.products.is_empty() && state.everything.is_none();
+        !is_idle && !std::mem::replace(&mut state.is_repairing, true)
+    }
+
+    /// What to tell next, of up to `limit` products. Who is told that there is nothing is done,
+    /// and whoever adds something after that begins anew.
+    pub(super) fn next(&self, limit: usize) -> Next {
+        let mut state = lock(&self.state);
+        if let Some(overflow) = state.everything {
+            return Next::Everything(overflow);
+        }
+        if state.products.is_empty() {
+            // Its memory may be that of many.
+            state.products = HashMap::new();
+            state.is_repairing = false;
+            return Next::Nothing;
+        }
+        let of = |is_uncertain: bool, limit: usize| {
+            let products = state.products.iter();
+            products
+                .filter(move |(_, change)| matches!(change, Change::Uncertain(_)) == is_uncertain)
+                .map(|(id, change)| (*id, *change))
+                .take(limit)
+        };
+        Next::Products(of(false, limit).chain(of(true, MAX_UNCERTAIN)).collect())
+    }
+
+    /// The cache was told of these; what came in between stays to be told.
+    pub(super) fn told(&self, changes: &[(ProductId, Change)]) {
+        let mut state = lock(&self.state);
+        for (id, change) in changes {
+            if state.products.get(id) == Some(change) {
+                state.products.remove(id);
+            }
+        }
+    }
+
+    /// The cache has forgotten everything, after this was to be told. What came in between is not
+    /// covered by that: then it has to do so again.
+    pub(super) fn forgotten(&self, overflow: Overflow) {
+        let mut state = lock(&self.state);
+        if state.everything == Some(overflow) {
+            state.everything = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id(number: u128) -> ProductId {
+        ProductId(Uuid::from_u128(number))
+    }
+
+    fn add(pending: &Pending, numbers: std::ops::Range<u128>, version: Option<i64>) -> bool {
+        pending.add(numbers.map(|number| (id(number), version)))
+    }
+
+    fn products(pending: &Pending) -> Vec<(ProductId, Change)> {
+        match pending.next(9) {
+            Next::Products(products) => products,
+            next => panic!("{next:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_forgotten_and_what_came_in_between_is_not() {
+        let pending = Pending::default();
+        assert!(add(&pending, 0..3, Some(5)), "somebody has to tell");
+        assert!(!add(&pending, 2..4, Some(4)), "somebody does");
+        let told = products(&pending);
+        assert_eq!(told.len(), 4);
+        assert!(told.contains(&(id(2), Change::Outdated(5))), "the newest");
+        add(&pending, 0..1, Some(6));
+        pending.told(&told);
+        assert_eq!(products(&pending), [(id(0), Change::Outdated(6))]);
+        assert!(pending.contains(id(0)) && !pending.contains(id(1)));
+        pending.told(&products(&pending));
+        assert_eq!(pending.next(9), Next::Nothing);
+        assert!(add(&pending, 0..1, Some(7)), "it begins anew");
+    }
+
+    #[test]
+    fn what_is_uncertain_is_read_again_after_each_such_change() {
+        let pending = Pending::default();
+        add(&pending, 0..1, Some(5));
+        add(&pending, 0..1, None);
+        add(&pending, 0..1, Some(6));
+        let read = products(&pending);
+        assert!(matches!(read[..], [(_, Change::Uncertain(_))]), "{read:?}");
+        add(&pending, 0..1, None);
+        pending.told(&read);
+        assert!(pending.contains(id(0)), "another came after the read");
+        pending.told(&products(&pending));
+        assert_eq!(pending.next(9), Next::Nothing);
+    }
+
+    #[test]
+    fn past_the_bound_everything_is_suspect_until_all_is_forgotten() {
+        let pending = Pending::default();
+        let bound = MAX_PRODUCTS as u128;
+        add(&pending, 0..bound, Some(1));
+        assert_eq!(pending.len(), MAX_PRODUCTS);
+        add(&pending, bound..bound + 1, Some(1));
+        assert_eq!(pending.len(), 1, "no product is remembered by itself");
+        assert!(pending.contains(id(u128::MAX)));
+        let Next::Everything(overflow) = pending.next(9) else {
+            panic!("everything is to be forgotten");
+        };
+        add(&pending, 0..1, Some(2));
+        pending.forgotten(overflow);
+        assert!(pending.contains(id(0)), "a change came in between");
+        let Next::Everything(overflow) = pending.next(9) else {
+            panic!("everything is to be forgotten again");
+        };
+        pending.forgotten(overflow);
+        assert_eq!(pending.next(9), Next::Nothing);
+    }
+}
