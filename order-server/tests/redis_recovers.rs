@@ -2,10 +2,12 @@
 //! again as soon as it serves.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod program;
 mod shop;
 
 use std::{
     io::Write,
+    process::Command,
     sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
@@ -18,12 +20,15 @@ use order_core::{
 };
 use serde_json::json;
 
+use program::Program;
 use shop::Shop;
 
 /// The log is that of the whole process: one test at a time writes to it.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const LIMIT: Duration = Duration::from_secs(10);
+/// Longer than a server takes to end that has nothing to tell, and shorter than one waits.
+const AWAY: Duration = Duration::from_secs(3);
 
 /// What was logged, of all tests of this process.
 #[derive(Clone, Default)]
@@ -193,41 +198,41 @@ async fn a_redis_that_refuses_is_told_of_once_and_done_without() {
 }
 
 /// A server that ends tells the cache what it could not tell it before, and does not wait for
-/// ever.
+/// ever. It is a process of its own: nothing of it goes on after.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_tells_the_cache_what_changed() {
     let _alone = ALONE.lock().await;
     for comes_back in [true, false] {
         let redis = Arc::new(RedisServer::start());
-        let url = PostgresServer::shared().database().await;
-        let shop = Shop::open_with_redis(&url, Some(&redis.url())).await;
-        let product = shop.product("p", 100).await;
-        let path = format!("/products/{product}");
-        shop.get(&path).await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_order-server"));
+        command.env("REDIS_URL", redis.url());
+        let mut server = Program::start_by(command, dir.path()).await;
+        let product = server.product(100).await;
+        let id = product.as_str().unwrap();
+        assert_eq!(server.get(&format!("/products/{id}")).await.status, 200);
         redis.freeze();
-        let order = json!({"product_id": product, "quantity": 1});
-        let bought = shop.post("/orders/purchase", &order).await;
-        assert_eq!(bought.status, 201, "{}", bought.body);
+        assert_eq!(server.buy(&product).await.status, 201);
         let began = Instant::now();
         let thaw = tokio::spawn({
             let redis = Arc::clone(&redis);
             async move {
                 if comes_back {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(AWAY).await;
                     redis.thaw();
                 }
             }
         });
         // The cache hears of it from nobody else.
-        shop.close().await;
+        server.stop().await;
         let took = began.elapsed();
         thaw.await.unwrap();
         assert!(took < Duration::from_secs(9), "the end took {took:?}");
         if comes_back {
+            assert!(took >= AWAY, "it ended before the cache could be told");
             let client = RedisClient::new(&redis.url(), Duration::from_secs(5)).unwrap();
             let elsewhere = RedisCache::new(client, Duration::from_secs(300));
-            let id = ProductId(product.parse().unwrap());
-            let kept = elsewhere.get(id).await.unwrap();
+            let kept = elsewhere.get(ProductId(id.parse().unwrap())).await.unwrap();
             let is_old = matches!(kept, Some(Entry::Living(product)) if product.stock == 100);
             assert!(!is_old, "the cache was not told");
         } else {
