@@ -1,11 +1,20 @@
 //! Sells the last lamp, once, from inside another program: `cargo run --example embed`.
-use order_core::domain::{OrderRequest, ProductRequest, Quantity};
-use order_core::{OrderService, WorkerOptions, store};
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let file = std::env::temp_dir().join(format!("embed-{}.db", std::process::id()));
-    let store = store::connect(&format!("sqlite://{}", file.display())).await?;
+use std::error::Error;
+
+use order_core::{
+    CancellationToken, OrderService, WorkerOptions,
+    domain::{OrderRequest, ProductRequest, Quantity},
+    store,
+    worker::DecisionCounts,
+};
+
+/// Sells one of two lamps at once, and lets two customers wait for the other.
+///
+/// # Errors
+/// Those of the store.
+pub async fn sell(database_url: &str) -> Result<DecisionCounts, Box<dyn Error>> {
+    let store = store::connect(database_url).await?;
     store.migrate().await?;
     let shop = OrderService::builder(store).build();
 
@@ -18,10 +27,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let last = shop.accept(one.clone()).await?;
     let late = shop.accept(one).await?;
     let worker = shop.worker(WorkerOptions::default());
-    let decided = worker.drain(&Default::default()).await?;
+    let decided = worker.drain(&CancellationToken::new()).await?;
     println!("later: {} sold, {} failed", decided.sold, decided.failed);
     for id in [last.id, late.id] {
         println!("{id}: {:?}", shop.order(id).await?.map(|o| o.status));
     }
+    Ok(decided)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::temp_dir().join(format!("embed-{}.db", std::process::id()));
+    sell(&format!("sqlite://{}", file.display())).await?;
     Ok(())
 }
