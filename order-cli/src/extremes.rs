@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Arg, Command, CommandFactory};
 use order_core::supervise::catch;
-use order_server::config::parse_from;
+use order_server::runtime::parse_from;
 use tokio::time::timeout;
 
 use super::{Cli, dispatch};

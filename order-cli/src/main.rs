@@ -1,11 +1,11 @@
 //! The operator's command line: works on the database directly, through the same library as
 //! the server.
-// What every request meets is one type, whose layers optimized builds go through by recursion.
+// The middleware of the server is one nested type, through which optimized builds go by recursion.
 #![recursion_limit = "256"]
 
 mod commands;
 mod output;
-mod pinned;
+mod pinned_tls;
 mod progress;
 
 use std::{
@@ -15,10 +15,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use order_server::{
-    config::{self, Database, LogFormat, Redis},
-    metrics::collector,
-    telemetry,
+use order_server::runtime::{
+    Database, LogFormat, Redis, collector, init_telemetry, openapi_document, parse,
 };
 
 use self::output::Output;
@@ -96,7 +94,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli: Cli = config::parse();
+    let cli: Cli = parse();
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
@@ -107,7 +105,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let _traces = telemetry::init(cli.log_format)?;
+    let _traces = init_telemetry(cli.log_format)?;
     if matches!(cli.command, Command::Worker(_)) {
         collector();
     }
@@ -122,7 +120,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Openapi => {
-            writeln!(io::stdout(), "{}", order_server::api::document().await?)?;
+            writeln!(io::stdout(), "{}", openapi_document().await?)?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}

@@ -9,7 +9,7 @@ use std::{
 };
 
 use order_core::{OrderService, keys::KeyRequest, store};
-use order_server::config::Edge;
+use order_server::config::HttpLimits;
 use serde_json::Value;
 
 use shop::{Answer, Shop};
@@ -18,12 +18,12 @@ const BURST: u32 = 4;
 
 /// A server that takes one request a second, and a few at once.
 async fn strict(database_url: &str) -> Shop {
-    let edge = Edge {
+    let limits = HttpLimits {
         rate_limit: 1,
         rate_limit_burst: NonZeroU32::new(BURST),
-        ..Edge::default()
+        ..HttpLimits::default()
     };
-    Shop::open_with(database_url, None, edge).await
+    Shop::open_with(database_url, None, limits).await
 }
 
 /// Asks until it is refused: how many were answered, and the refusal.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use crate::pinned;
+use crate::pinned_tls;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -55,7 +55,7 @@ fn ask(address: SocketAddr, tls_cert: Option<&Path>) -> anyhow::Result<String> {
     let stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     match tls_cert {
-        Some(cert) => get(pinned::speak(stream, cert)?),
+        Some(cert) => get(pinned_tls::connect(stream, cert)?),
         None => get(stream),
     }
 }

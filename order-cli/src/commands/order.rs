@@ -5,17 +5,17 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
-    domain::{
-        IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, Quantity, RequestedLine,
-    },
+    domain::{OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
     store::OrderQuery,
 };
-use uuid::Uuid;
 
-use super::{bulk, list, watch};
+use super::{
+    order_args::{idempotency_key, quantity},
+    order_bulk, order_watch, pages,
+};
 use crate::output::{Column, Output};
 
-pub(super) const COLUMNS: &[Column] = &[
+const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("status", "/status"),
     ("total_price", "/total_price"),
@@ -31,7 +31,7 @@ pub(crate) enum Order {
     /// Buys at once: sold, or refused and nothing is stored
     Purchase(Buy),
     /// Places many orders
-    Bulk(bulk::Bulk),
+    Bulk(order_bulk::Bulk),
     /// Shows an order
     Get { id: OrderId },
     /// Lists orders, newest first
@@ -69,26 +69,14 @@ pub(crate) struct Buy {
     idempotency_key: Option<String>,
 }
 
-/// The key of what is asked for here, past every server and its API keys.
-pub(super) fn key_of(text: &str) -> Result<IdempotencyKey, Error> {
-    IdempotencyKey::new(Uuid::nil(), text)
-}
-
 fn line(text: &str) -> Result<RequestedLine, Error> {
-    let (product, quantity) = text
+    let (product, pieces) = text
         .split_once(':')
         .ok_or_else(|| Error::invalid("line", "must be PRODUCT:QUANTITY"))?;
     Ok(RequestedLine {
         product_id: product.parse()?,
-        quantity: quantity_of(quantity)?,
+        quantity: quantity(pieces)?,
     })
-}
-
-pub(super) fn quantity_of(text: &str) -> Result<Quantity, Error> {
-    let count = text
-        .parse()
-        .map_err(|_| Error::invalid("quantity", "must be a whole number from 1 to 1000000"))?;
-    Quantity::new(count)
 }
 
 pub(crate) async fn run(
@@ -99,7 +87,7 @@ pub(crate) async fn run(
     let order = match command {
         Order::Place(buy) => service.accept(buy.try_into()?).await?,
         Order::Purchase(buy) => service.purchase(buy.try_into()?).await?,
-        Order::Bulk(bulk) => return bulk::run(bulk, service, output).await,
+        Order::Bulk(bulk) => return order_bulk::run(bulk, service, output).await,
         Order::Get { id } => found(service.order(id).await?, id)?,
         Order::List {
             status,
@@ -107,7 +95,7 @@ pub(crate) async fn run(
             reference,
             limit,
         } => {
-            let orders = list::newest(limit, async |page| {
+            let orders = pages::newest(limit, async |page| {
                 let query = OrderQuery {
                     status,
                     product_id: product,
@@ -123,7 +111,7 @@ pub(crate) async fn run(
         Order::Cancel { id } => found(service.cancel(id).await?, id)?,
         Order::Watch { id } => {
             let order = found(service.order(id).await?, id)?;
-            return watch::run(&order, service, output).await;
+            return order_watch::run(&order, service, output).await;
         }
     };
     output.row(COLUMNS, order)?;
@@ -136,7 +124,7 @@ impl TryFrom<Buy> for OrderRequest {
     fn try_from(buy: Buy) -> Result<Self, Error> {
         let request = Self::new(buy.lines, buy.reference)?;
         Ok(match buy.idempotency_key {
-            Some(key) => request.with_key(key_of(&key)?),
+            Some(key) => request.with_key(idempotency_key(&key)?),
             None => request,
         })
     }

@@ -10,7 +10,7 @@ use order_core::{
     store::ProductQuery,
 };
 
-use super::{confirm::confirm, export, import, list};
+use super::{confirm::confirm, pages, product_export, product_import};
 use crate::output::{Column, Output};
 
 const COLUMNS: &[Column] = &[
@@ -74,9 +74,9 @@ pub(crate) enum Product {
         reason: Option<String>,
     },
     /// Creates and updates products from a CSV file
-    Import(import::Import),
+    Import(product_import::Import),
     /// Writes all products, to be read by import
-    Export(export::Export),
+    Export(product_export::Export),
     /// Archives a product: its history stays
     Delete {
         id: ProductId,
@@ -103,7 +103,7 @@ pub(crate) async fn run(
         }
         Product::Get { id } => found(service.product(id).await?, id)?,
         Product::List { search, limit } => {
-            let products = list::newest(limit, async |page| {
+            let products = pages::newest(limit, async |page| {
                 let search = search.clone();
                 service.products(&ProductQuery { search, page }).await
             })
@@ -126,8 +126,8 @@ pub(crate) async fn run(
             let request = StockRequest::new(delta, reason)?;
             found(service.adjust_stock(id, request).await?, id)?
         }
-        Product::Import(import) => return import::run(import, service, output).await,
-        Product::Export(export) => return export::run(export, service, output).await,
+        Product::Import(import) => return product_import::run(import, service, output).await,
+        Product::Export(export) => return product_export::run(export, service, output).await,
         Product::Delete { id, yes } => {
             let product = found(service.product(id).await?, id)?;
             confirm(&format!("archive {} ({id})?", product.name), yes)?;

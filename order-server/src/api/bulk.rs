@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Tag,
+    idempotency_header::replayed,
     order_body::{Buy, BuyLine, Status},
+    tag::Tag,
 };
 use crate::{
     auth::WriteOrders,
     http::{
-        idempotency::replayed,
         json::{Item, Json},
         problem::{Problem, ProblemBody},
     },

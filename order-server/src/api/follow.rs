@@ -20,7 +20,7 @@ use poem_openapi::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Tag, order_body::StatusBody};
+use super::{order_body::StatusBody, tag::Tag};
 use crate::{
     auth::ReadOrders,
     http::{prefer::Wait, problem::Problem},

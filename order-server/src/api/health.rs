@@ -7,7 +7,7 @@ use poem::Route;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 use serde::Serialize;
 
-use super::Tag;
+use super::tag::Tag;
 use crate::http::{json::Json, problem::Problem};
 
 /// Whether the process is alive.

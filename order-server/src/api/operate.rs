@@ -8,10 +8,10 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use super::{
-    Tag,
     operate_body::{
         AttemptList, DeadList, QueueBody, TaskBody, TopicBody, TopicName, WorkerBody, WorkerList,
     },
+    tag::Tag,
 };
 use crate::{
     auth::{Inspect, Operate},

@@ -10,7 +10,7 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::order_body::Time;
+use super::wire::Time;
 
 /// What is to be done with orders: `validate` decides them, `process` does what follows.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]

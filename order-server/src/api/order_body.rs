@@ -11,9 +11,7 @@ use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::Amount;
-
-pub(super) type Time = chrono::DateTime<chrono::Utc>;
+use super::wire::{Amount, Time};
 
 /// One line to buy.
 #[derive(Debug, Deserialize, Object)]

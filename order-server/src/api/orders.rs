@@ -13,19 +13,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    Tag,
     cursor::{encode, page_request},
     follow::Follow,
+    idempotency_header::{IdempotencyHeader, replayed},
     order_body::{Buy, OrderBody, Status, StatusBody},
+    tag::Tag,
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
-    http::{
-        idempotency::{Once, replayed},
-        json::Json,
-        prefer::Wait,
-        problem::Problem,
-    },
+    http::{json::Json, prefer::Wait, problem::Problem},
 };
 
 /// A page of orders, newest first.
@@ -128,10 +124,13 @@ impl Orders {
         wait: Wait,
         /// Makes the request safe to repeat: an order is stored once for a key
         #[oai(name = "Idempotency-Key")]
-        once: Once,
+        idempotency: IdempotencyHeader,
         body: Json<Buy>,
     ) -> Result<Accepted, Problem> {
-        let accepted = self.service.accept_or_replay(request(body, once)?).await?;
+        let accepted = self
+            .service
+            .accept_or_replay(request(body, idempotency)?)
+            .await?;
         let replayed = replayed(accepted.replayed);
         let (order, applied) = self.follow.decided(accepted.value, wait).await;
         let location = location(&order);
@@ -151,12 +150,12 @@ impl Orders {
         /// Makes the request safe to repeat: an order is sold once for a key. A refused one
         /// leaves no key, and is decided anew
         #[oai(name = "Idempotency-Key")]
-        once: Once,
+        idempotency: IdempotencyHeader,
         body: Json<Buy>,
     ) -> Result<Bought, Problem> {
         let bought = self
             .service
-            .purchase_or_replay(request(body, once)?)
+            .purchase_or_replay(request(body, idempotency)?)
             .await?;
         let location = location(&bought.value);
         let replayed = replayed(bought.replayed);
@@ -239,18 +238,21 @@ impl Orders {
         id: Path<Uuid>,
         /// Makes the request safe to repeat
         #[oai(name = "Idempotency-Key")]
-        once: Once,
+        idempotency: IdempotencyHeader,
     ) -> Result<Cancelled, Problem> {
-        let cancelled = self.service.cancel_or_replay(OrderId(id.0), once.0).await?;
+        let cancelled = self
+            .service
+            .cancel_or_replay(OrderId(id.0), idempotency.0)
+            .await?;
         let cancelled = cancelled.ok_or_else(|| Problem::order_not_found(id.0))?;
         let replayed = replayed(cancelled.replayed);
         Ok(Cancelled::Order(Json(cancelled.value.into()), replayed))
     }
 }
 
-fn request(body: Json<Buy>, once: Once) -> Result<OrderRequest, Problem> {
+fn request(body: Json<Buy>, idempotency: IdempotencyHeader) -> Result<OrderRequest, Problem> {
     let request = OrderRequest::try_from(body.0)?;
-    Ok(match once.0 {
+    Ok(match idempotency.0 {
         Some(key) => request.with_key(key),
         None => request,
     })

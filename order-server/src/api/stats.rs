@@ -14,7 +14,10 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Tag, order_body::Time, wire::Amount};
+use super::{
+    tag::Tag,
+    wire::{Amount, Time},
+};
 use crate::{
     auth::{AnyKey, Caller, Inspect},
     http::{json::Json, problem::Problem},
@@ -188,9 +191,9 @@ impl From<&Caller> for Access {
             scopes.map(|scope| scope.as_str().to_owned()).collect()
         };
         match caller {
-            Caller::Holder(holder) => Self {
-                key: Some(holder.key.name.clone()),
-                scopes: names(&mut holder.key.scopes.iter()),
+            Caller::Key(key) => Self {
+                key: Some(key.key.name.clone()),
+                scopes: names(&mut key.key.scopes.iter()),
             },
             _ => Self {
                 key: None,

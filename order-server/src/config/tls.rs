@@ -1,4 +1,4 @@
-//! Where the certificate and its key are.
+//! Settings of TLS.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::connections;
 
-/// TLS, when both are given.
+/// Settings of TLS, which is on when both files are given.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Tls {
     /// Certificates to speak TLS with, the server's own first, in a PEM file; with --tls-key
@@ -21,10 +21,10 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// What speaks TLS, when these settings ask for it.
+    /// The acceptor of TLS connections, if these settings turn TLS on.
     ///
     /// # Errors
-    /// When only one of the two is given, or they cannot be used.
+    /// When only one of the two files is given, or they cannot be used.
     pub fn acceptor(&self) -> anyhow::Result<Option<TlsAcceptor>> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => Ok(Some(connections::tls::acceptor(cert, key)?)),

@@ -86,7 +86,7 @@ impl Problem {
         &self.body.code
     }
 
-    /// What it says, to stand inside of an answer.
+    /// Its body, to stand inside of an answer.
     #[must_use]
     pub fn into_body(self) -> ProblemBody {
         *self.body
@@ -106,7 +106,7 @@ impl Problem {
         problem
     }
 
-    /// 401: nobody that we know.
+    /// 401: there is no key in the request, or it is not in force.
     #[must_use]
     pub fn unauthorized() -> Self {
         Self::new(
@@ -141,14 +141,14 @@ impl Problem {
 
     /// 408: the body takes too long.
     #[must_use]
-    pub fn late_body() -> Self {
+    pub fn body_timeout() -> Self {
         let status = StatusCode::REQUEST_TIMEOUT;
         Self::new(status, "request_timeout", "the body did not come in time")
     }
 
     /// 503: the answer takes too long.
     #[must_use]
-    pub fn late() -> Self {
+    pub fn timeout() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let detail = "not done in time; it may still be done";
         Self::new(status, "timeout", detail)
@@ -170,7 +170,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "order_not_found", detail)
     }
 
-    /// 404 for something that was given up.
+    /// 404 for a dead letter.
     #[must_use]
     pub fn dead_letter_not_found(id: Uuid) -> Self {
         let detail = format!("order {id} was not given up on this topic");
@@ -198,7 +198,7 @@ impl Problem {
         Self::new(status, "queue_unavailable", "the queue does not answer")
     }
 
-    /// 500: our fault, and what it is stays in the log.
+    /// 500: a fault of the server, whose cause stays in the log.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
@@ -208,7 +208,7 @@ impl Problem {
         )
     }
 
-    /// What the framework has to say, in our words.
+    /// The answer for an error of the framework.
     #[must_use]
     pub fn from_poem(error: poem::Error) -> Response {
         if error.is_from_response() {
@@ -349,7 +349,7 @@ impl Payload for ProblemPayload {
     }
 }
 
-/// Which problems an operation may answer is told by [`describe`](crate::api::description::describe).
+/// The problems of each operation are described in `api::description`.
 impl ApiResponse for Problem {
     fn meta() -> MetaResponses {
         MetaResponses { responses: vec![] }

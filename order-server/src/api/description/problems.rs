@@ -183,7 +183,7 @@ fn to_requests() -> Table {
             Of::Input,
             Problem::malformed("id in the path is not a UUID"),
         ),
-        (Of::Body, Problem::late_body()),
+        (Of::Body, Problem::body_timeout()),
         (Of::Body, too_large),
         (Of::Body, no_json),
         (Of::Bounded, out_of_bounds),
@@ -205,7 +205,7 @@ fn at_the_edge() -> Table {
         (Of::All, large_head),
         (Of::All, Problem::internal()),
         (Of::All, Error::Overloaded.into()),
-        (Of::All, Problem::late()),
+        (Of::All, Problem::timeout()),
         (Of::All, Problem::unavailable()),
     ]
 }

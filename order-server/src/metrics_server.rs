@@ -1,0 +1,67 @@
+//! A small server for the metrics and the health of a process that is no server itself.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use clap::Args;
+use order_core::{OrderService, RedisClient};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::metrics_app,
+    auth::KeyCache,
+    config::{AllowedHost, HttpLimits, check_exposure},
+    connections,
+    upkeep::spawn_upkeep,
+};
+
+/// Settings of the server for metrics, which is off without an address.
+#[derive(Clone, Debug, Args)]
+pub struct MetricsServer {
+    /// Address to offer metrics on (/metrics), and whether the worker is well (/health); none
+    /// unless said otherwise
+    #[arg(long, env, value_name = "HOST:PORT")]
+    pub metrics_addr: Option<SocketAddr>,
+
+    /// Offer them beyond this machine although there are no API keys
+    #[arg(long, requires = "metrics_addr")]
+    pub insecure_no_auth: bool,
+
+    /// Names by which they may be asked for (Host) while there are no API keys, besides those of
+    /// the loopback, with commas between
+    #[arg(long, env, value_delimiter = ',', value_name = "HOST")]
+    pub allowed_hosts: Vec<AllowedHost>,
+}
+
+impl MetricsServer {
+    /// Serves in a task of its own until `stop` is cancelled, if these settings name an address.
+    ///
+    /// # Errors
+    /// When the keys cannot be read, other machines could reach it without a key, or the address
+    /// cannot be used.
+    pub async fn start(
+        &self,
+        service: &OrderService,
+        redis: Option<RedisClient>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<JoinHandle<io::Result<()>>>> {
+        let Some(address) = self.metrics_addr else {
+            return Ok(None);
+        };
+        let keys = KeyCache::load(service.store().clone()).await?;
+        check_exposure(address, keys.is_open(), self.insecure_no_auth)?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
+        let limits = HttpLimits {
+            allowed_hosts: self.allowed_hosts.clone(),
+            ..HttpLimits::default()
+        };
+        let keys = Arc::new(keys);
+        spawn_upkeep(&keys, stop);
+        let app = metrics_app(service.clone(), redis, keys, &limits);
+        let served = connections::serve(listener, app, limits.connections(), None, stop.clone());
+        Ok(Some(tokio::spawn(served)))
+    }
+}
