@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{Cli, dispatch};
 
 const VALUES: [u64; 5] = [0, 1, u32::MAX as u64, i64::MAX as u64, u64::MAX];
-/// How long each may go on: some have a lot to do, and do it.
+/// The time limit of each command: some have a lot to do.
 const LIMIT: Duration = Duration::from_millis(500);
 const ID: &str = "019b0000-0000-7000-8000-000000000000";
 
@@ -31,7 +31,7 @@ fn is_a_number(argument: &Arg) -> bool {
     numbers.iter().any(|number| kind == *number)
 }
 
-/// What a command needs besides the number that is tried.
+/// The arguments that a command needs besides the number that is tried.
 fn needs(command: &str) -> &'static [(&'static str, &'static str)] {
     match command {
         "product create" => &[("name", "p"), ("price", "1"), ("stock", "1")],

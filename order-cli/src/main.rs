@@ -21,7 +21,7 @@ use order_server::runtime::{
 
 use self::output::Output;
 
-/// Runs the order system from the command line.
+/// Manages products, orders, workers and API keys of the order system.
 #[derive(Debug, Parser)]
 #[command(name = "order-cli", version)]
 struct Cli {
@@ -31,11 +31,11 @@ struct Cli {
     #[command(flatten)]
     redis: Redis,
 
-    /// How to print results; a table on a terminal and JSON elsewhere unless said otherwise
+    /// Format of the results; unless given, a table on a terminal and JSON elsewhere
     #[arg(long, short, global = true)]
     output: Option<output::Format>,
 
-    /// How to write the log, whose levels RUST_LOG sets
+    /// Format of the log on standard error; the variable RUST_LOG sets its levels
     #[arg(long, env, default_value = "text", global = true)]
     log_format: LogFormat,
 
@@ -45,37 +45,38 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What is for sale
+    /// Manage products
     #[command(subcommand)]
     Product(commands::product::Product),
-    /// What was bought
+    /// Place, show, list, cancel and watch orders
     #[command(subcommand)]
     Order(commands::order::Order),
-    /// Decides what was accepted, and does what follows a sale
+    /// Decide accepted orders and process sold ones
     #[command(subcommand)]
     Worker(commands::worker::Worker),
-    /// What waits, what was given up, and pauses
+    /// Show queues and dead letters; pause and resume work
     #[command(subcommand)]
     Queue(commands::queue::Queue),
-    /// Who may call the server
+    /// Manage the API keys of the server
     #[command(subcommand)]
     Key(commands::key::Key),
-    /// What the ways to sell do on this database
+    /// Measure the strategies on this database
     Bench(commands::bench::BenchArgs),
-    /// Brings the schema up to date, and does nothing else
+    /// Migrate the database schema, and do nothing else
     Migrate,
-    /// Asks the server on this machine whether it can serve
+    /// Check whether the server on this machine is ready
     Health(commands::health::Health),
-    /// Writes the description of the server's API (OpenAPI, JSON)
+    /// Print the OpenAPI description of the API as JSON
     Openapi,
-    /// Writes what a shell needs to complete these commands
+    /// Print a completion script for a shell
     Completions(commands::completions::Completions),
-    /// Proves that the books balance; exits with 1 and names what does not
+    /// Check that the books balance; exit with 1 and list the products whose stock does not match
+    /// their adjustments and orders
     Verify,
 }
 
 impl Command {
-    /// Whether it changes nothing, so that it makes no database either.
+    /// Tells whether the command changes nothing, so that it creates no database either.
     const fn only_reads(&self) -> bool {
         use commands::{key::Key, order::Order, product::Product, queue::Queue};
         matches!(
@@ -89,7 +90,7 @@ impl Command {
     }
 }
 
-/// How long to wait for Redis, when it has to be told something before we end.
+/// The time limit for updates of the cache before the process ends.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -146,7 +147,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Queue(command) => commands::queue::run(command, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Verify => commands::verify::run(&service, &output).await,
-        // The others did without a service.
+        // The other commands needed no service.
         _ => Ok(ExitCode::SUCCESS),
     };
     service.settle(SETTLE_LIMIT).await;

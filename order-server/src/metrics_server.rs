@@ -19,17 +19,16 @@ use crate::{
 /// Settings of the server for metrics, which is off without an address.
 #[derive(Clone, Debug, Args)]
 pub struct MetricsServer {
-    /// Address to offer metrics on (/metrics), and whether the worker is well (/health); none
-    /// unless said otherwise
+    /// Address to serve /metrics and /health on; neither is served unless given
     #[arg(long, env, value_name = "HOST:PORT")]
     pub metrics_addr: Option<SocketAddr>,
 
-    /// Offer them beyond this machine although there are no API keys
+    /// Serve them on an address that other machines can reach although there are no API keys
     #[arg(long, requires = "metrics_addr")]
     pub insecure_no_auth: bool,
 
-    /// Names by which they may be asked for (Host) while there are no API keys, besides those of
-    /// the loopback, with commas between
+    /// Host names that they answer to while there are no API keys, besides localhost and loopback
+    /// addresses, separated by commas
     #[arg(long, env, value_delimiter = ',', value_name = "HOST")]
     pub allowed_hosts: Vec<AllowedHost>,
 }

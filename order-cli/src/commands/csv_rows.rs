@@ -1,4 +1,4 @@
-//! The rows of a CSV file, each with its line: a bad one is told by it, and stops no other.
+//! The rows of a CSV file, each with its line number, by which a wrong row is reported.
 
 use std::{io::Read, path::Path, process::ExitCode};
 
@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 
 use crate::progress;
 
-/// A row, or what is wrong with it, and the line that it comes from.
+/// A row or its error, after its line number.
 pub(super) type Row<T> = (u64, Result<T, String>);
 pub(super) type Rows<T> = Box<dyn Iterator<Item = Row<T>>>;
 
-/// How a command ends that refused so many.
+/// The exit code of a command that rejected this many rows.
 pub(super) fn exit_code(rejected: u64) -> ExitCode {
     if rejected == 0 {
         ExitCode::SUCCESS
@@ -21,8 +21,8 @@ pub(super) fn exit_code(rejected: u64) -> ExitCode {
     }
 }
 
-/// The rows of `file`, `-` for standard input, which has to have one of the columns of each of
-/// `needed`; and a bar that shows how much of it was read.
+/// The rows of `file` (`-` for standard input), and a bar that shows how much of it was read. The
+/// file must have one column of each group in `needed`.
 pub(super) fn read<T: DeserializeOwned + 'static>(
     file: &Path,
     trim: Trim,

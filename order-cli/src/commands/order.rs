@@ -1,4 +1,4 @@
-//! `order-cli order`: what was bought.
+//! `order-cli order`: places, shows and changes orders.
 
 use std::process::ExitCode;
 
@@ -26,15 +26,18 @@ const COLUMNS: &[Column] = &[
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Order {
-    /// Orders in the background: stored now, decided by a worker
+    /// Place an order in the background: it is stored now and decided by a worker
     Place(Buy),
-    /// Buys at once: sold, or refused and nothing is stored
+    /// Buy at once: the order is sold, or refused and not stored
     Purchase(Buy),
-    /// Places many orders
+    /// Place many orders in the background
     Bulk(order_bulk::Bulk),
-    /// Shows an order
-    Get { id: OrderId },
-    /// Lists orders, newest first
+    /// Show an order
+    Get {
+        /// Id of the order
+        id: OrderId,
+    },
+    /// List orders, newest first
     List {
         /// Only orders in this state
         #[arg(long)]
@@ -45,26 +48,32 @@ pub(crate) enum Order {
         /// Only orders with exactly this reference
         #[arg(long)]
         reference: Option<String>,
-        /// How many at most
+        /// Maximum number of orders to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Cancels an order: the stock it holds goes back
-    Cancel { id: OrderId },
-    /// Prints each state that an order comes to, as it comes, until the final one
-    Watch { id: OrderId },
+    /// Cancel an order, and return its stock
+    Cancel {
+        /// Id of the order
+        id: OrderId,
+    },
+    /// Print each state of an order as it is reached, until the final one
+    Watch {
+        /// Id of the order
+        id: OrderId,
+    },
 }
 
-/// What to buy.
+/// The order to place.
 #[derive(Debug, Args)]
 pub(crate) struct Buy {
-    /// A product, and how many pieces of it; may be repeated
+    /// Product and number of pieces; may be repeated
     #[arg(long = "line", required = true, value_name = "PRODUCT:QUANTITY", value_parser = line)]
     lines: Vec<RequestedLine>,
-    /// A note of your own
+    /// Your own note
     #[arg(long)]
     reference: Option<String>,
-    /// Makes the command safe to repeat: the order is placed once for a key
+    /// Key that makes the command safe to repeat: one order is placed for a key
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }

@@ -22,15 +22,15 @@ use crate::{
     progress,
 };
 
-/// How many orders are handed over at once.
+/// The number of orders in one call of the service.
 const CHUNK_ORDERS: usize = 5_000;
 
 const COLUMNS: &[Column] = &[("accepted", "/accepted"), ("rejected", "/rejected")];
 
-/// Places many orders, in the background.
+/// Place many orders in the background
 #[derive(Debug, Args)]
 pub(crate) struct Bulk {
-    /// The product that every order is for
+    /// Product of every order
     #[arg(
         long,
         required_unless_present = "file",
@@ -38,15 +38,15 @@ pub(crate) struct Bulk {
         requires = "count"
     )]
     product: Option<ProductId>,
-    /// How many orders
+    /// Number of orders
     #[arg(long)]
     count: Option<u64>,
     /// Pieces in each order
     #[arg(long, default_value = "1", value_parser = quantity)]
     quantity: Quantity,
-    /// A CSV file with the columns product_id, quantity and, if you like, reference and
-    /// idempotency_key; - is standard input. Each row is an order; a bad one is reported with
-    /// its line number. A file whose rows have keys can be given again without harm
+    /// CSV file, or - for standard input, with the columns product_id, quantity and optionally
+    /// reference and idempotency_key. Each row is an order; a wrong row is reported with its line
+    /// number. A file whose rows have keys can be given again: no order is placed twice
     #[arg(long, conflicts_with = "count")]
     file: Option<PathBuf>,
 }
@@ -81,8 +81,8 @@ pub(crate) async fn run(
     Ok(code)
 }
 
-/// Places the orders, chunk by chunk; what is refused goes to standard error. The bar moves by
-/// itself with a file that is read, and with `counted` orders here.
+/// Places the orders chunk by chunk, and reports refused ones on standard error. The bar moves with
+/// the file that is read; `counted` orders move it here.
 async fn place(
     service: &OrderService,
     mut items: Items,
@@ -125,7 +125,7 @@ fn reject(progress: &ProgressBar, summary: &mut Summary, line: u64, reason: &str
     progress.suspend(|| eprintln!("line {line}: {reason}"));
 }
 
-/// A row of the file, its values still unread, so that a bad one can be named.
+/// A row of the file. Its values are parsed later, so that an error can name the wrong one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {

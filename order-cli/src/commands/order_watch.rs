@@ -1,4 +1,4 @@
-//! `order-cli order watch`: each state that an order comes to, as it comes.
+//! `order-cli order watch`: prints each state of an order as it is reached.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::output::{Column, Output};
 
 const COLUMNS: &[Column] = &[("updated_at", "/updated_at"), ("status", "/status")];
 
-/// A state, as the API tells it, too.
+/// A state in the form of the API.
 #[derive(Serialize)]
 struct State {
     order_id: OrderId,
@@ -21,14 +21,14 @@ struct State {
     updated_at: String,
 }
 
-/// Prints the states of `order` that were, and those that come, until one is final or nobody
-/// reads any more.
+/// Prints the past states of `order` and those that follow, until one is final or the output is
+/// closed.
 pub(crate) async fn run(
     order: &Order,
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    // Before looking at where it stands, so that nothing is missed in between.
+    // The watch begins before the state is read, so that no change is missed in between.
     let mut watch = service.watch(order.id)?;
     let mut live = output.live(COLUMNS);
     let mut stages = Progress::from(order).stages();
@@ -38,8 +38,8 @@ pub(crate) async fn run(
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        let told = stages.last().map_or(order.status, |stage| stage.status);
-        stages = watch.since(told).await?.1;
+        let printed = stages.last().map_or(order.status, |stage| stage.status);
+        stages = watch.since(printed).await?.1;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lists that go through as many pages as they are asked for.
+//! Lists of any length, read page by page.
 
 use order_core::{
     Error,
@@ -7,7 +7,7 @@ use order_core::{
 
 const LARGEST_PAGE: u32 = 100;
 
-/// Every item, newest first, page by page as they are read.
+/// Passes every item to `take`, newest first, page by page.
 pub(super) async fn each_page<T, Id: Copy>(
     page: impl AsyncFn(PageRequest<Id>) -> Result<Page<T, Id>, Error>,
     mut take: impl FnMut(Vec<T>) -> anyhow::Result<()>,

@@ -15,7 +15,7 @@ use order_core::{OrderService, domain::Product, store::ProductQuery};
 use super::pages;
 use crate::output::{Column, Format, Output, cells, unless_closed};
 
-/// What import reads.
+/// The columns that import reads.
 const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("sku", "/sku"),
@@ -24,12 +24,11 @@ const COLUMNS: &[Column] = &[
     ("stock", "/stock"),
 ];
 
-/// Writes all living products, newest first: as CSV that import reads, or with `-o json` one
-/// object a line.
+/// Write all products that are not archived, newest first, as CSV that import reads, or with `-o
+/// json` as one object per line
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// Where to write; standard output unless said otherwise. The file is there when it is
-    /// complete
+    /// File to write; standard output unless given. It appears when it is complete
     #[arg(long)]
     file: Option<PathBuf>,
 }
@@ -52,7 +51,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes beside `file`, and puts it in its place when all is there.
+/// Writes to a file beside `file`, which it replaces when it is complete.
 async fn to_file(service: &OrderService, file: &Path, as_json: bool) -> anyhow::Result<()> {
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
@@ -81,7 +80,7 @@ async fn write(service: &OrderService, out: impl Write, as_json: bool) -> anyhow
     sink.finish()
 }
 
-/// Where products go, and in which form.
+/// The destination of products, in its format.
 enum Sink<W: Write> {
     Json(W),
     Csv(Box<csv::Writer<W>>),

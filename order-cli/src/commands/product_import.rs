@@ -15,12 +15,12 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::csv_rows::{self, Row, Rows};
 use crate::output::{Column, Output};
 
-/// How many rows are under way at once: each waits for a commit of its own.
+/// The number of rows under way at once: each waits for a commit of its own.
 const CONCURRENT_ROWS: usize = 8;
-/// After so long, a row waits for a product that somebody holds locked, and not for a commit: it
-/// holds up no other any more.
+/// After this time, a row waits for a locked product rather than for a commit, and gives its slot to
+/// another.
 const USUAL_TIME: Duration = Duration::from_millis(500);
-/// How many rows are read ahead.
+/// The number of rows that are read ahead.
 const CHUNK_ROWS: usize = 1_000;
 
 const COLUMNS: &[Column] = &[
@@ -30,14 +30,14 @@ const COLUMNS: &[Column] = &[
     ("rejected", "/rejected"),
 ];
 
-/// Reads products from a CSV file with the columns sku, name, price and stock. A sku that is
-/// there already names the product to update, an empty cell leaves what it stands for as it is,
-/// and any other row creates a product. Of rows with one sku, the last one counts. A product
-/// without a sku can be named by its id, in the column id.
+/// Create and update products from a CSV file with the columns sku, name, price and stock. A row
+/// whose sku exists updates that product, and an empty cell leaves its field as it is; any other
+/// row creates a product. Of rows with the same sku, the last one counts. A product without a sku
+/// can be named by its id, in the column id
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The file; - is standard input. A bad row is reported with its line number, and does not
-    /// stop the rest
+    /// CSV file, or - for standard input. A wrong row is reported with its line number, and the
+    /// others are still imported
     file: PathBuf,
 }
 
@@ -49,14 +49,14 @@ struct Summary {
     rejected: u64,
 }
 
-/// What became of a row.
+/// The outcome of a row.
 enum Outcome {
     Created,
     Updated,
     Unchanged,
 }
 
-/// A row of the file, its values still unread, so that a bad one can be named.
+/// A row of the file. Its values are parsed later, so that an error can name the wrong one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProductRow {
@@ -142,7 +142,7 @@ async fn with_slot<T>(slots: &Semaphore, row: impl Future<Output = T>) -> T {
     }
 }
 
-/// Does what a row says.
+/// Creates or updates the product of a row.
 async fn apply(service: &OrderService, row: Result<ProductRow, String>) -> Result<Outcome, String> {
     let row = row?;
     let done = match row.find(service).await {
@@ -154,7 +154,7 @@ async fn apply(service: &OrderService, row: Result<ProductRow, String>) -> Resul
 }
 
 impl ProductRow {
-    /// What names the product.
+    /// The sku or else the id of the product.
     fn key(&self) -> &str {
         if self.sku.is_empty() {
             self.id.trim()
@@ -185,7 +185,7 @@ impl ProductRow {
         Ok(Outcome::Created)
     }
 
-    /// Changes what is not as the row has it, and nothing else.
+    /// Changes the fields that differ from the row, and no others.
     async fn update(&self, service: &OrderService, product: &Product) -> Result<Outcome, Error> {
         let mut change = ProductChange::default();
         if !self.name.is_empty() && self.name != product.name {

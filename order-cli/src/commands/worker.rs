@@ -12,10 +12,10 @@ const COLUMNS: &[Column] = &[("sold", "/sold"), ("failed", "/failed")];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Worker {
-    /// Decides orders and does what follows a sale until it is stopped; SIGTERM finishes what
-    /// is in hand
+    /// Decide accepted orders and process sold ones until stopped; on SIGTERM, finish the work in
+    /// progress first
     Run {
-        /// Stops when nothing is left to do but what waits for its retry
+        /// Stop when all work is done except tasks that wait for a retry
         #[arg(long)]
         drain: bool,
         #[command(flatten)]

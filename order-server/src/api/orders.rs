@@ -1,4 +1,4 @@
-//! Orders: buy at once or in the background, read, list, cancel.
+//! Operations on orders: place in the background, buy at once, read, list, cancel.
 
 use order_core::{
     OrderService,
@@ -28,9 +28,9 @@ use crate::{
 #[derive(Debug, Serialize, Object)]
 struct OrderPage {
     items: Vec<OrderBody>,
-    /// Gives the next page; `null` at the end.
+    /// Cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
-    /// With `page`: how many there are, counted up to 10000.
+    /// Only with `page`: the total number, counted up to 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
@@ -44,7 +44,7 @@ enum Accepted {
         Json<OrderBody>,
         #[oai(header = "Location")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -54,7 +54,7 @@ enum Accepted {
         Json<OrderBody>,
         #[oai(header = "Location")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -77,7 +77,7 @@ enum Bought {
     Order(
         Json<OrderBody>,
         #[oai(header = "Location")] String,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -89,7 +89,7 @@ enum Cancelled {
     #[oai(status = 200)]
     Order(
         Json<OrderBody>,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -114,15 +114,16 @@ impl Orders {
 
 #[OpenApi(tag = "Tag::Orders")]
 impl Orders {
-    /// Order in the background: stored now, decided soon. A decided order is answered 200
+    /// Place an order in the background: it is stored now and decided soon. One that is decided while
+    /// the client waits is answered 200
     #[oai(path = "/orders", method = "post", operation_id = "acceptOrder")]
     async fn accept(
         &self,
         _caller: WriteOrders,
-        /// `wait=N`: waits up to so many seconds, at most 30, for the decision
+        /// `wait=N` waits up to N seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
-        /// Makes the request safe to repeat: an order is stored once for a key
+        /// Makes the request safe to repeat: one order is stored for a key
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyHeader,
         body: Json<Buy>,
@@ -142,13 +143,13 @@ impl Orders {
         })
     }
 
-    /// Buy at once: sold, or 409 and nothing is stored
+    /// Buy at once: the order is sold, or answered 409 and not stored
     #[oai(path = "/orders/purchase", method = "post", operation_id = "purchase")]
     async fn purchase(
         &self,
         _caller: WriteOrders,
-        /// Makes the request safe to repeat: an order is sold once for a key. A refused one
-        /// leaves no key, and is decided anew
+        /// Makes the request safe to repeat: one order is sold for a key. The key of a refused
+        /// request is not kept, and a repetition is decided again
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyHeader,
         body: Json<Buy>,
@@ -168,12 +169,12 @@ impl Orders {
     async fn list(
         &self,
         _caller: ReadOrders,
-        /// Items on a page
+        /// Items per page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
-        /// The `next_cursor` of the page before
+        /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
-        /// A page number from 1, instead of a cursor; at most 10000 rows deep
+        /// Page number from 1, instead of a cursor; reaches the first 10000 rows
         page: Query<Option<u32>>,
         /// Only orders in this state
         status: Query<Option<Status>>,
@@ -202,7 +203,7 @@ impl Orders {
         &self,
         _caller: ReadOrders,
         id: Path<Uuid>,
-        /// `wait=N`: waits up to so many seconds, at most 30, for the decision
+        /// `wait=N` waits up to N seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
     ) -> Result<Found, Problem> {
@@ -211,7 +212,7 @@ impl Orders {
         Ok(Found::Order(Json(order.into()), applied))
     }
 
-    /// Read where an order stands
+    /// Read the state of an order
     #[oai(
         path = "/orders/:id/status",
         method = "get",
@@ -226,7 +227,7 @@ impl Orders {
         Ok(Json(StatusBody::at(&order, order.stage())))
     }
 
-    /// Cancel an order: the stock it holds goes back. One cancelled already stays so
+    /// Cancel an order and return its stock. An order that is cancelled already stays so
     #[oai(
         path = "/orders/:id/cancel",
         method = "post",

@@ -17,15 +17,16 @@ pub(super) struct CreateProduct {
     pub(super) name: String,
     /// Below 100000000.00, with at most two decimals; a number or a string.
     pub(super) price: Amount,
-    /// Pieces to sell.
+    /// Pieces in stock.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     pub(super) stock: i64,
-    /// Your own code for it, unique among living products; 1 to 64 characters.
+    /// Your own code for the product, unique among products that are not archived; 1 to 64
+    /// characters.
     #[oai(validator(min_length = 1, max_length = 64))]
     pub(super) sku: Option<String>,
 }
 
-/// A product with all of its fields; without `stock`, its stock stays.
+/// All fields of a product; without `stock`, its stock stays as it is.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
@@ -35,12 +36,12 @@ pub(super) struct ReplaceProduct {
     pub(super) name: String,
     /// Below 100000000.00, with at most two decimals; a number or a string.
     pub(super) price: Amount,
-    /// The absolute count of pieces.
+    /// New number of pieces in stock.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     pub(super) stock: Option<i64>,
 }
 
-/// Some fields of a product; what is left out stays.
+/// Fields of a product to change; those left out stay as they are.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
@@ -52,11 +53,11 @@ pub(super) struct PatchProduct {
     /// Below 100000000.00, with at most two decimals; a number or a string.
     #[serde(default, deserialize_with = "given")]
     pub(super) price: Option<Amount>,
-    /// The absolute count of pieces.
+    /// New number of pieces in stock.
     #[serde(default, deserialize_with = "given")]
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     pub(super) stock: Option<i64>,
-    /// `null` removes it.
+    /// New sku; `null` removes it.
     #[serde(default, deserialize_with = "present")]
     #[oai(validator(min_length = 1, max_length = 64))]
     pub(super) sku: Option<Option<String>>,
@@ -67,10 +68,10 @@ pub(super) struct PatchProduct {
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
 pub(super) struct AdjustStock {
-    /// Pieces to add, or to take when negative; not 0.
+    /// Pieces to add; a negative number takes them away; not 0.
     #[oai(validator(minimum(value = "-1000000000000"), maximum(value = "1000000000000")))]
     pub(super) delta: i64,
-    /// Why; up to 255 characters.
+    /// Why the stock changes; up to 255 characters.
     #[oai(validator(min_length = 1, max_length = 255))]
     pub(super) reason: Option<String>,
 }
@@ -83,9 +84,9 @@ pub(super) struct ProductBody {
     sku: Option<String>,
     name: String,
     price: Amount,
-    /// Pieces left.
+    /// Pieces in stock.
     stock: i64,
-    /// Grows with every change, a sale included.
+    /// Increases with every change, sales included.
     version: i64,
     created_at: Time,
     updated_at: Time,
@@ -110,9 +111,9 @@ impl From<Product> for ProductBody {
 #[derive(Debug, Serialize, Object)]
 pub(super) struct ProductPage {
     pub(super) items: Vec<ProductBody>,
-    /// Gives the next page; `null` at the end.
+    /// Cursor of the next page; `null` on the last page.
     pub(super) next_cursor: Option<String>,
-    /// With `page`: how many there are, counted up to 10000.
+    /// Only with `page`: the total number, counted up to 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub(super) total: Option<u64>,

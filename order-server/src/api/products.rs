@@ -1,4 +1,4 @@
-//! Products: create, read, list, change, stock up, archive.
+//! Operations on products: create, read, list, change, adjust the stock, archive.
 
 use order_core::{
     OrderService,
@@ -27,7 +27,7 @@ use crate::{
 
 #[derive(ApiResponse)]
 enum Created {
-    /// The product, and where it is
+    /// The new product, with its `Location`
     #[oai(status = 201)]
     Product(
         Json<ProductBody>,
@@ -45,7 +45,7 @@ enum Found {
         #[oai(header = "ETag")] String,
         #[oai(header = "X-Cache")] String,
     ),
-    /// It is still what the client has
+    /// The client has the current version
     #[oai(status = 304)]
     NotModified(
         #[oai(header = "ETag")] String,
@@ -60,7 +60,7 @@ enum Adjusted {
     Product(
         Json<ProductBody>,
         #[oai(header = "ETag")] String,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -75,7 +75,7 @@ enum Changed {
 
 #[derive(ApiResponse)]
 enum Archived {
-    /// It is archived
+    /// The product is archived
     #[oai(status = 204)]
     Done,
 }
@@ -140,14 +140,14 @@ impl Products {
     async fn list(
         &self,
         _caller: ReadProducts,
-        /// Items on a page
+        /// Items per page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
-        /// The `next_cursor` of the page before
+        /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
-        /// A page number from 1, instead of a cursor; at most 10000 rows deep
+        /// Page number from 1, instead of a cursor; reaches the first 10000 rows
         page: Query<Option<u32>>,
-        /// A part of the name, whatever its case
+        /// Only products whose name contains this text, in any case
         search: Query<Option<String>>,
     ) -> Result<Json<ProductPage>, Problem> {
         let query = ProductQuery {
@@ -202,7 +202,7 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
-        /// The `ETag` that the change was made from
+        /// The `ETag` of the version to change
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
         body: Json<ReplaceProduct>,
@@ -227,7 +227,7 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
-        /// The `ETag` that the change was made from
+        /// The `ETag` of the version to change
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
         body: Json<PatchProduct>,

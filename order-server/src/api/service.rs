@@ -35,6 +35,6 @@ pub(crate) fn service(
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))
-        .description("Sells stock under heavy concurrency, and never what is not there.")
+        .description("Sells stock under heavy concurrency without overselling.")
         .url_prefix("/api/v1")
 }

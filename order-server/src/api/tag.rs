@@ -5,12 +5,12 @@ use poem_openapi::Tags;
 /// The groups of the operations.
 #[derive(Tags)]
 pub(super) enum Tag {
-    /// What is for sale.
+    /// Products and their stock.
     Products,
-    /// What was bought, at once or in the background.
+    /// Orders, placed in the background or bought at once.
     Orders,
-    /// What operators look at and do.
+    /// The queue, workers and figures, for operators.
     Operations,
-    /// Whether the server is well.
+    /// The health of the server.
     Health,
 }

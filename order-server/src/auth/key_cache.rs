@@ -111,9 +111,11 @@ impl KeyCache {
                 self.snapshot.store(Arc::new(snapshot));
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "keys cannot be read; the known ones stay in force");
+                tracing::warn!(%error, "cannot read the API keys; the known ones stay in force");
             }
-            Err(_) => tracing::warn!("keys cannot be read in time; the known ones stay in force"),
+            Err(_) => {
+                tracing::warn!("cannot read the API keys in time; the known ones stay in force")
+            }
         }
     }
 }

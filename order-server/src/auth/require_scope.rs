@@ -84,9 +84,10 @@ impl<'a, const ANY_OF: u8> ApiExtractor<'a> for RequireScope<ANY_OF> {
             MetaSecurityScheme {
                 ty: "http",
                 description: Some(
-                    "A key that `order-cli key create` made. Its scopes say what it allows: \
-                     `read` reading; `orders` orders, also reading them; `products` products, \
-                     also reading them; `admin` everything. A server without keys asks for none.",
+                    "A key from `order-cli key create`. Its scopes say what it allows: `read` reading \
+                     everything; `orders` placing, cancelling and reading orders; `products` \
+                     changing and reading products; `admin` everything. A server without keys \
+                     requires none.",
                 ),
                 name: None,
                 key_in: None,

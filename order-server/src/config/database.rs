@@ -14,7 +14,7 @@ use super::values::without_password;
 /// Settings of the database, for the server and the command line alike.
 #[derive(Clone, Args)]
 pub struct Database {
-    /// Where products and orders are: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME
+    /// Database of products and orders: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME
     #[arg(
         long,
         env,
@@ -24,7 +24,7 @@ pub struct Database {
     )]
     pub database_url: String,
 
-    /// Leave the schema as it is, instead of bringing it up to date at start
+    /// Do not migrate the schema at the start
     #[arg(long, env, global = true)]
     pub no_migrate: bool,
 }

@@ -16,7 +16,7 @@ pub(crate) fn check_exposure(
     if is_open && !address.ip().is_loopback() && !insecure_no_auth {
         bail!(
             "{address} is reachable from other machines and there are no API keys: \
-             make one (order-cli key create --name NAME --scope admin), listen on 127.0.0.1, \
+             create one (order-cli key create --name NAME --scope admin), listen on 127.0.0.1, \
              or give --insecure-no-auth"
         );
     }

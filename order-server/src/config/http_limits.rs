@@ -19,35 +19,35 @@ const MAX_RATE: i64 = 1_000_000_000;
 /// The limits that clients meet, and the pages and names that the server accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct HttpLimits {
-    /// Requests a second that each key may send, and where there is none, each address; 0 for
-    /// any number. Each server process counts for itself
+    /// Requests per second that each API key may send, or each address without a key; 0 for no
+    /// limit. Each server process counts for itself
     #[arg(long, env, default_value_t = 0, value_name = "REQUESTS",
           value_parser = clap::value_parser!(u32).range(..=MAX_RATE))]
     pub rate_limit: u32,
 
-    /// How many of them may come at once; as many as in a second unless said otherwise
+    /// Requests that may come at once; as many as per second unless given
     #[arg(long, env, value_name = "REQUESTS")]
     pub rate_limit_burst: Option<NonZeroU32>,
 
-    /// Connections that may be open; one more is answered 503 and closed
+    /// Maximum number of open connections; a further one gets 503 and is closed
     #[arg(long, env, default_value_t = MAX_CONNECTIONS, value_parser = positive())]
     pub max_connections: u64,
 
-    /// How long a new connection may take until its first request is there, without the body
+    /// Milliseconds that a new connection may take to send the head of its first request
     #[arg(long, env, default_value_t = HEADER_TIMEOUT_MS, value_parser = positive())]
     pub header_timeout_ms: u64,
 
-    /// How long a request may take until its answer begins: 408 when its body is late, else 503
+    /// Milliseconds that a request may take until its answer begins; then it gets 408 if its body
+    /// is late, otherwise 503
     #[arg(long, env, default_value_t = REQUEST_TIMEOUT_MS, value_parser = positive())]
     pub request_timeout_ms: u64,
 
-    /// Origins whose pages may use the API from a browser, with commas between; none unless
-    /// said otherwise
+    /// Origins whose pages may use the API from a browser, separated by commas; none unless given
     #[arg(long, env, value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origins: Vec<Origin>,
 
-    /// Names by which a server without API keys may be called (Host), besides those of the
-    /// loopback, with commas between
+    /// Host names that a server without API keys answers to, besides localhost and loopback
+    /// addresses, separated by commas
     #[arg(long, env, value_delimiter = ',', value_name = "HOST")]
     pub allowed_hosts: Vec<AllowedHost>,
 }

@@ -16,12 +16,12 @@ use super::values::{millis, without_password};
 /// Settings of Redis, for the server and the command line alike.
 #[derive(Clone, Args)]
 pub struct Redis {
-    /// Redis for the queue and the cache, such as redis://HOST:6379; of a cluster, any node.
-    /// Without it, the database is the queue and the cache is in the process
+    /// Redis for the queue and the cache, such as redis://HOST:6379; for a cluster, any of its
+    /// nodes. Without it, the queue is in the database and the cache in the process
     #[arg(long, env, hide_env_values = true, global = true)]
     pub redis_url: Option<String>,
 
-    /// How long a product may stay in the cache, in seconds; 0 turns the cache off
+    /// Seconds for which a product may stay in the cache; 0 turns the cache off
     #[arg(
         long,
         env,

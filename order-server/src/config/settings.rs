@@ -16,7 +16,7 @@ use crate::telemetry::LogFormat;
 #[command(
     name = "order-server",
     version,
-    about = "Sells stock over HTTP, exactly"
+    about = "HTTP server that sells stock and never oversells"
 )]
 pub struct Settings {
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
     pub bind_addr: SocketAddr,
 
-    /// Whether this process also decides what was accepted, and does what follows a sale
+    /// Where accepted orders are decided and sold orders processed
     #[arg(long, env, default_value = "embedded")]
     pub worker: WorkerMode,
 
@@ -43,12 +43,12 @@ pub struct Settings {
     #[allow(missing_docs)]
     pub tasks: TaskOptions,
 
-    /// Requests that may wait for their turn, each way, before more are answered 503
+    /// Purchases that may wait at once, and likewise orders to accept; further requests get
+    /// 503
     #[arg(long, env, default_value_t = 10_000)]
     pub max_waiting: usize,
 
-    /// How long a request may look to have to wait for the end of its turn before it is
-    /// answered 503 at once
+    /// Longest estimated wait of a request in milliseconds; above it the request gets 503 at once
     #[arg(long, env, default_value_t = 500, value_parser = positive())]
     pub max_wait_ms: u64,
 
@@ -60,12 +60,12 @@ pub struct Settings {
     #[allow(missing_docs)]
     pub tls: Tls,
 
-    /// How to write the log, whose levels RUST_LOG sets
+    /// Format of the log on standard error; the variable RUST_LOG sets its levels
     #[arg(long, env, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Listen beyond this machine although there are no API keys, and nobody has to prove who
-    /// they are; the first key that is made ends that
+    /// Listen on an address that other machines can reach although there are no API keys, so that
+    /// anybody can do everything; the first key that is created ends that
     #[arg(long)]
     pub insecure_no_auth: bool,
 }

@@ -17,8 +17,8 @@ use super::values::{millis, positive};
 /// Settings of post-sale tasks, for the worker in the server and for worker processes alike.
 #[derive(Clone, Debug, Args)]
 pub struct TaskOptions {
-    /// What is done for each sold order: log, simulate:DURATION (such as 250ms), webhook:URL,
-    /// or off: nothing by this process; log unless said otherwise
+    /// What to do for each sold order: log (the default), simulate:DURATION (such as
+    /// simulate:250ms), webhook:URL, or off, which leaves it to other processes
     #[arg(
         long,
         env,
@@ -28,28 +28,30 @@ pub struct TaskOptions {
     )]
     pub processor: Hidden,
 
-    /// How many attempts a task has before it is given up
+    /// Attempts to process a sold order before it becomes a dead letter
     #[arg(long, env, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     pub process_max_attempts: u32,
 
-    /// How long a sold order can be cancelled before anything is done for it
+    /// Milliseconds between a sale and its processing, in which the order can still be cancelled
+    /// without any effect
     #[arg(long, env, default_value_t = 2_000)]
     pub process_delay_ms: u64,
 
-    /// How many tasks a worker does at once
+    /// Sold orders that a worker processes at the same time
     #[arg(long, env, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub process_concurrency: u32,
 
-    /// How long an attempt may take
+    /// Milliseconds that one attempt may take
     #[arg(long, env, default_value_t = 30_000, value_parser = positive())]
     pub process_timeout_ms: u64,
 
-    /// How long to wait after the first failed attempt; each further one doubles it, up to an hour
+    /// Milliseconds until the retry after the first failed attempt; each further failure doubles
+    /// them, up to an hour
     #[arg(long, env, default_value_t = 1_000, value_parser = positive())]
     pub process_retry_ms: u64,
 
-    /// What signs webhooks (whsec_…), with commas between: each signs, so that one can replace
-    /// another
+    /// Secrets that sign webhooks (whsec_…), separated by commas; each of them signs, so that one
+    /// can replace another
     #[arg(
         long,
         env,
@@ -60,7 +62,7 @@ pub struct TaskOptions {
     )]
     pub webhook_secrets: Vec<Hidden>,
 
-    /// Let webhooks go to addresses that only this machine or its network can reach
+    /// Allow webhooks to addresses that only this machine or its network can reach
     #[arg(long, env)]
     pub webhook_allow_private: bool,
 }

@@ -11,11 +11,12 @@ use crate::connections;
 /// Settings of TLS, which is on when both files are given.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Tls {
-    /// Certificates to speak TLS with, the server's own first, in a PEM file; with --tls-key
+    /// PEM file with the certificate for TLS, followed by its intermediate certificates; needs
+    /// --tls-key
     #[arg(long, env, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in a PEM file
+    /// PEM file with the private key of the certificate
     #[arg(long, env, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 }
@@ -29,7 +30,7 @@ impl Tls {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => Ok(Some(connections::tls::acceptor(cert, key)?)),
             (None, None) => Ok(None),
-            _ => bail!("tls-cert and tls-key need each other"),
+            _ => bail!("--tls-cert and --tls-key must be given together"),
         }
     }
 }

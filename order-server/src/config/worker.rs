@@ -9,19 +9,20 @@ use super::values::{millis, positive};
 /// alike.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct WorkerSettings {
-    /// How concurrent orders are kept apart: batch, row_lock or conditional_update
+    /// How concurrent orders are kept from overselling: batch, row_lock or conditional_update
     #[arg(long, env, default_value_t)]
     pub strategy: Strategy,
 
-    /// The most orders to decide in one transaction
+    /// Maximum number of orders to decide in one transaction
     #[arg(long, env = "WORKER_BATCH_ORDERS", default_value_t = 1_000, value_parser = positive())]
     pub batch_orders: u64,
 
-    /// How long a claim on Redis holds before other workers take it over; the same for all
+    /// Milliseconds after which other workers take over the orders that a worker claimed on Redis;
+    /// the same for all workers
     #[arg(long, env = "WORKER_LEASE_MS", default_value_t = 30_000, value_parser = positive())]
     pub lease_ms: u64,
 
-    /// How long to wait, when there was nothing to do, before looking again
+    /// Milliseconds to wait before looking for orders again when there were none
     #[arg(long, env = "WORKER_IDLE_POLL_MS", default_value_t = 50, value_parser = positive())]
     pub idle_poll_ms: u64,
 }

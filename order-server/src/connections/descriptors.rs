@@ -11,7 +11,7 @@ pub fn within_descriptor_limit(wanted: u64) -> u64 {
     let allowed = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(allowed) => allowed,
         Err(error) => {
-            tracing::warn!(%error, "the limit of open files is unknown");
+            tracing::warn!(%error, "cannot read the limit of open files");
             return wanted;
         }
     };

@@ -62,7 +62,7 @@ fn names(item: &BTreeMap<String, Value>) -> String {
     names.join(", ")
 }
 
-/// Whether a path is one of `pattern`, whose `{parameters}` stand for one segment each.
+/// Tells whether a path matches `pattern`, whose `{parameters}` stand for one segment each.
 fn matches(pattern: &str, path: &str) -> bool {
     let (pattern, path) = (pattern.split('/'), path.split('/'));
     pattern.clone().count() == path.clone().count()

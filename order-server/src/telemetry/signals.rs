@@ -17,7 +17,7 @@ pub fn stop_signal() -> CancellationToken {
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
         ) else {
-            tracing::error!("signals cannot be handled: only a hard stop will end this process");
+            tracing::error!("signals cannot be handled: only SIGKILL ends this process");
             return;
         };
         let mut next = async || {

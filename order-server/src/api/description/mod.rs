@@ -4,9 +4,9 @@
 //! - Problems: each operation names those that it may answer, by status and code, with an
 //!   example of each (`problems`).
 //! - Parameters: bounds, and an example of each (`parameters`).
-//! - Headers: each answer names those that it bears (`headers`).
-//! - Schemas: what may be `null`, what a text may not hold, that unknown fields are refused
-//!   (`schemas`).
+//! - Headers: each answer names its own (`headers`).
+//! - Schemas: fields that may be `null`, characters that a text may not hold, the refusal of unknown
+//!   fields (`schemas`).
 //! - The rest, examples above all, is written in `overlay.json`, which is laid over the
 //!   document (JSON merge patch, RFC 7396).
 //!

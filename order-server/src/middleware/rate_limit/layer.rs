@@ -57,8 +57,8 @@ impl<E: Endpoint> Endpoint for RateLimitEndpoint<E> {
     }
 }
 
-/// Whether a request counts. Who asks after our health does so on behalf of all, and a load
-/// balancer would take a refusal for an illness.
+/// Tells whether a request counts. Health checks do not: a load balancer would take a refusal for
+/// a failure of the server.
 fn is_counted(request: &Request) -> bool {
     let path = request.uri().path();
     let path = path.strip_prefix("/api/v1").unwrap_or(path);

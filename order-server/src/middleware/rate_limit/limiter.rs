@@ -36,7 +36,7 @@ impl<C: Clock> Limiter<C> {
         }
     }
 
-    /// How many requests are left after this one, or when to try again.
+    /// Counts a request. Returns the number of requests that are left, or the time to wait.
     pub(super) fn count(&self, subject: &Subject) -> Result<u32, Duration> {
         match self.rate.check_key(subject) {
             Ok(state) => Ok(state.remaining_burst_capacity()),
