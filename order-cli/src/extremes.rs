@@ -1,35 +1,26 @@
 //! Numbers at the ends of their ranges: each works, or is refused by its name. Nothing panics.
 
+#[path = "../../order-server/tests/numbers/mod.rs"]
+mod numbers;
+
 use std::{
-    any::TypeId,
     ffi::OsString,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Command, CommandFactory};
 use order_core::supervise::catch;
 use order_server::runtime::parse_from;
 use tokio::time::timeout;
 
+use self::numbers::is_a_number;
 use super::{Cli, dispatch};
 
 const VALUES: [u64; 5] = [0, 1, u32::MAX as u64, i64::MAX as u64, u64::MAX];
 /// The time limit of each command: some have a lot to do.
 const LIMIT: Duration = Duration::from_millis(500);
 const ID: &str = "019b0000-0000-7000-8000-000000000000";
-
-fn is_a_number(argument: &Arg) -> bool {
-    let kind = argument.get_value_parser().type_id();
-    let numbers = [
-        TypeId::of::<u16>(),
-        TypeId::of::<u32>(),
-        TypeId::of::<u64>(),
-        TypeId::of::<usize>(),
-        TypeId::of::<i64>(),
-    ];
-    numbers.iter().any(|number| kind == *number)
-}
 
 /// The arguments that a command needs besides the number that is tried.
 fn needs(command: &str) -> &'static [(&'static str, &'static str)] {

@@ -1,15 +1,15 @@
 //! Settings at the ends of their ranges: each works, or is refused by its name. Nothing panics.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod numbers;
+
 use std::{
-    any::TypeId,
     ffi::OsString,
-    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use clap::{Arg, CommandFactory};
+use clap::CommandFactory;
 use order_core::domain::{OrderRequest, OrderStatus, ProductRequest, Quantity};
 use order_server::{
     Server,
@@ -19,21 +19,10 @@ use order_server::{
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use numbers::is_a_number;
+
 const VALUES: [u64; 4] = [0, 1, u32::MAX as u64, u64::MAX];
 const LIMIT: Duration = Duration::from_secs(20);
-
-fn is_a_number(argument: &Arg) -> bool {
-    let kind = argument.get_value_parser().type_id();
-    let numbers = [
-        TypeId::of::<u16>(),
-        TypeId::of::<u32>(),
-        TypeId::of::<u64>(),
-        TypeId::of::<usize>(),
-        TypeId::of::<i64>(),
-        TypeId::of::<NonZeroU32>(),
-    ];
-    numbers.iter().any(|number| kind == *number)
-}
 
 /// Every setting that is a number, as the program knows it: a new one is tried by itself.
 fn numbers() -> Vec<String> {
