@@ -3,18 +3,14 @@
 #[path = "../../order-server/tests/numbers/mod.rs"]
 mod numbers;
 
-use std::{
-    ffi::OsString,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{ffi::OsString, time::Duration};
 
 use clap::{Command, CommandFactory};
 use order_core::supervise::catch;
 use order_server::runtime::parse_from;
 use tokio::time::timeout;
 
-use self::numbers::is_a_number;
+use self::numbers::{Panics, is_a_number};
 use super::{Cli, dispatch};
 
 const VALUES: [u64; 5] = [0, 1, u32::MAX as u64, i64::MAX as u64, u64::MAX];
@@ -86,13 +82,7 @@ fn call(database: &str, command: &str, number: &str, value: u64) -> Vec<OsString
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_makes_a_command_panic() {
-    let panics = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&panics);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        seen.lock().unwrap().push(panic.to_string());
-        before(panic);
-    }));
+    let panics = Panics::record();
     let dir = tempfile::tempdir().unwrap();
     let mut all = numbers(&Cli::command(), &[]);
     for (command, _) in &mut all {
@@ -119,9 +109,8 @@ async fn no_number_makes_a_command_panic() {
                     }
                 }
             }
-            let panics = panics.lock().unwrap().drain(..).collect::<Vec<String>>();
             let of = |panic| format!("{command} {number}={value}: {panic}");
-            wrong.extend(panics.into_iter().map(of));
+            wrong.extend(panics.take().into_iter().map(of));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

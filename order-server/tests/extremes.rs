@@ -3,11 +3,7 @@
 
 mod numbers;
 
-use std::{
-    ffi::OsString,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{ffi::OsString, time::Duration};
 
 use clap::CommandFactory;
 use order_core::domain::{OrderRequest, OrderStatus, ProductRequest, Quantity};
@@ -19,7 +15,7 @@ use order_server::{
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use numbers::is_a_number;
+use numbers::{Panics, is_a_number};
 
 const VALUES: [u64; 4] = [0, 1, u32::MAX as u64, u64::MAX];
 const LIMIT: Duration = Duration::from_secs(20);
@@ -61,13 +57,7 @@ async fn sell(settings: Settings, client: reqwest::Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_makes_the_server_panic() {
-    let panics = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&panics);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        seen.lock().unwrap().push(panic.to_string());
-        before(panic);
-    }));
+    let panics = Panics::record();
     let numbers = numbers();
     for known in [
         "max_waiting",
@@ -103,8 +93,12 @@ async fn no_number_makes_the_server_panic() {
             wrong.extend(by_file.err().and_then(|error| unnamed(name, value, &error)));
         }
         while selling.join_next().await.is_some() {}
-        let panics = panics.lock().unwrap().drain(..).collect::<Vec<String>>();
-        wrong.extend(panics.into_iter().map(|panic| format!("{name}: {panic}")));
+        wrong.extend(
+            panics
+                .take()
+                .into_iter()
+                .map(|panic| format!("{name}: {panic}")),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
