@@ -1,4 +1,4 @@
-//! What is measured, and how it is told.
+//! The cases of the report, and their tables.
 
 pub mod burst;
 pub mod dashboard;
@@ -15,7 +15,7 @@ use std::fmt;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use order_core::bench::{Figures, Sample};
 
-/// A case: the figures of its contestants, and what is claimed about them.
+/// A case: the figures of its contestants, and the claims about them.
 pub struct Measured {
     pub name: String,
     pub rows: Vec<(String, Figures)>,
@@ -57,7 +57,7 @@ impl Measured {
         }
     }
 
-    /// Whether every bar is reached.
+    /// Tells whether every bar is reached.
     pub fn holds(&self) -> bool {
         self.claims.iter().all(Claim::holds)
     }
