@@ -160,10 +160,25 @@ mod extremes;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
 
     #[test]
     fn the_flags_are_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    fn check_help(command: &Command) {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name} has no help");
+        for argument in command.get_arguments() {
+            let help = argument.get_help();
+            assert!(help.is_some(), "{name}: {} has no help", argument.get_id());
+        }
+        command.get_subcommands().for_each(check_help);
+    }
+
+    #[test]
+    fn every_command_and_flag_has_help() {
+        check_help(&super::Cli::command());
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{bulk, follow, health, operate, orders, products, stats};
 
 /// All operations.
-pub type Operations = (
+pub type AllOperations = (
     products::Products,
     orders::Orders,
     follow::Follow,
@@ -23,7 +23,7 @@ pub(crate) fn service(
     service: OrderService,
     health: health::Health,
     stop: CancellationToken,
-) -> OpenApiService<Operations, ()> {
+) -> OpenApiService<AllOperations, ()> {
     let follow = follow::Follow::new(service.clone(), stop);
     let operations = (
         products::Products::new(service.clone()),
