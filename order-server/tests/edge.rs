@@ -24,12 +24,6 @@ use tokio::{
 
 use shop::Shop;
 
-async fn open(limits: HttpLimits) -> (Shop, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    (Shop::open_with(&url, None, limits).await, dir)
-}
-
 async fn connect(shop: &Shop) -> TcpStream {
     let address = shop.origin.strip_prefix("http://").unwrap();
     TcpStream::connect(address).await.unwrap()
@@ -77,7 +71,7 @@ const SLOW: usize = 500;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_heads_keep_nobody_out_and_are_cut_off() {
-    let (shop, _dir) = open(HttpLimits {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         header_timeout_ms: 3_000,
         ..HttpLimits::default()
     })
@@ -108,7 +102,7 @@ async fn slow_heads_keep_nobody_out_and_are_cut_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_too_many_is_told_so_and_room_comes_back() {
-    let (shop, _dir) = open(HttpLimits {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         max_connections: 10,
         header_timeout_ms: 1_000,
         ..HttpLimits::default()
@@ -142,7 +136,7 @@ async fn a_connection_too_many_is_told_so_and_room_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_body_is_cut_off() {
-    let (shop, _dir) = open(HttpLimits {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         request_timeout_ms: 700,
         ..HttpLimits::default()
     })
@@ -216,7 +210,7 @@ async fn a_slow_answer_is_given_up_and_the_work_is_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_heads_are_refused() {
-    let (shop, _dir) = open(HttpLimits::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let ask = async |bytes: usize| {
         let padding = "x".repeat(bytes);
         let headers = [("x-padding", padding.as_str())];
@@ -287,7 +281,7 @@ fn connections_leave_descriptors_for_the_rest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_serves_many_requests_in_both_versions() {
-    let (shop, _dir) = open(HttpLimits {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         max_connections: 2,
         ..HttpLimits::default()
     })

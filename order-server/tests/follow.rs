@@ -150,7 +150,7 @@ async fn waiting_runs_out_and_others_may_decide() {
         ..HttpLimits::default()
     };
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     let shop = Shop::open_without_worker(&url, limits).await;
     let product = shop.product("p", 5).await;
     let early = order(&shop, &product).await;
@@ -230,7 +230,7 @@ async fn a_stream_that_breaks_is_taken_up_without_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_stream_tells_each_state_and_ends_with_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     let shop = Shop::open_without_worker(&url, HttpLimits::default()).await;
     let product = shop.product("p", 5).await;
     let sold = order(&shop, &product).await;
@@ -350,7 +350,7 @@ async fn a_crowd_follows(shop: &Shop, who: &OrderService) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_follows_live_at_the_cost_of_a_few() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     for url in [url, PostgresServer::shared().database().await] {
         let shop = Shop::open_without_worker(&url, HttpLimits::default()).await;
         a_crowd_follows(&shop, &shop.service).await;

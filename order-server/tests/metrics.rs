@@ -20,6 +20,7 @@ use order_core::{
     supervise::catch,
     testing::{PostgresServer, RedisServer},
 };
+use order_server::config::HttpLimits;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -145,7 +146,7 @@ const TOLD: &[(&str, Labels, f64)] = &[
 async fn every_metric_is_documented_and_tells_what_happened() {
     let redis = RedisServer::start();
     let dir = tempfile::tempdir().unwrap();
-    let sqlite = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let sqlite = shop::sqlite_url(dir.path());
     let small = Shop::open(&sqlite).await;
     let postgres = PostgresServer::shared().database().await;
     let large = Shop::open_with_redis(&postgres, Some(&redis.url())).await;
@@ -192,9 +193,7 @@ async fn every_metric_is_documented_and_tells_what_happened() {
 /// What `promtool check metrics` finds fault with, and a bound on the number of series.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_names_follow_the_conventions() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    let shop = Shop::open(&url).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     Scrape::of(&shop).await;
     let scrape = Scrape::of(&shop).await;
     let is_snake = |name: &str| {
@@ -337,7 +336,7 @@ async fn a_database_that_hangs_does_not_hang_the_scrape() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_for_those_who_may_read() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     let service = OrderService::builder(store::connect(&url).await.unwrap()).build();
     service.store().migrate().await.unwrap();
     let mut keys = Vec::new();
@@ -364,9 +363,7 @@ async fn metrics_are_for_those_who_may_read() {
 /// What panics is counted by the part that it is of.
 #[tokio::test(flavor = "multi_thread")]
 async fn panics_are_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    let shop = Shop::open(&url).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let panics = async || {
         let label = [("part", "offer")];
         Scrape::of(&shop).await.value("orders_panics_total", &label)

@@ -1,7 +1,7 @@
 //! A running server and a client for it.
 #![allow(dead_code)] // Each test file uses its part.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, WorkerOptions,
@@ -16,14 +16,22 @@ use order_server::{
     serve,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+/// The URL of an SQLite database in `dir`.
+pub fn sqlite_url(dir: &Path) -> String {
+    format!("sqlite://{}", dir.join("orders.db").display())
+}
 
 /// Runs a test against a server on each store.
 pub async fn on_each_store(test: impl AsyncFn(&Shop)) {
     let dir = tempfile::tempdir().unwrap();
-    let sqlite = format!("sqlite://{}", dir.path().join("orders.db").display());
-    for url in [sqlite, PostgresServer::shared().database().await] {
+    for url in [
+        sqlite_url(dir.path()),
+        PostgresServer::shared().database().await,
+    ] {
         let shop = Shop::open(&url).await;
         test(&shop).await;
         assert_eq!(shop.verify().await, [], "the books balance");
@@ -90,6 +98,13 @@ impl Shop {
     ) -> Self {
         let options = Some(WorkerOptions::default());
         Self::open_staffed(database_url, redis_url, limits, options).await
+    }
+
+    /// A server on an SQLite database, which is removed with its directory.
+    pub async fn open_on_sqlite(limits: HttpLimits) -> (Self, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let shop = Self::open_with(&sqlite_url(dir.path()), None, limits).await;
+        (shop, dir)
     }
 
     /// A server that leaves deciding to others.
