@@ -24,6 +24,9 @@ struct File {
 /// Edges between names, each with an import that makes it.
 type Edges<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a (File, File)>>;
 
+/// The module of a crate that is there for tests only, and imports whatever it likes.
+const TEST_SUPPORT: &str = "testing";
+
 /// The name of a folder's own file among its neighbours.
 const OWN: &str = "mod.rs";
 
@@ -35,6 +38,13 @@ impl Graph {
         };
         let mut edges = BTreeSet::new();
         for (at, module) in tree.modules.iter().enumerate() {
+            if module
+                .file_path
+                .first()
+                .is_some_and(|top| top == TEST_SUPPORT)
+            {
+                continue;
+            }
             let imports = module.imports.iter().map(|(_, path)| path);
             let names = imports.chain(&module.mentions).map(|path| (path, false));
             let globs = module.globs.iter().map(|path| (path, true));

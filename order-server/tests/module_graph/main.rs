@@ -22,6 +22,23 @@ use tree::Tree;
 /// The layers of a crate from bottom to top. Each line names modules of the crate's root.
 type Layers = &'static [&'static [&'static str]];
 
+const ORDER_CORE: Layers = &[
+    &["domain", "sync"],
+    &["clock"],
+    &["error"],
+    &["decide", "decision", "trace", "redis_client"],
+    &["keys", "stats", "heartbeat", "queue", "process"],
+    &["metrics"],
+    &["supervise"],
+    &["store"],
+    &["cache"],
+    &["watch"],
+    &["worker"],
+    &["service"],
+    &["bench"],
+    &["testing"],
+];
+
 const ORDER_SERVER: Layers = &[
     &["metrics", "telemetry", "http"],
     &["auth", "connections"],
@@ -49,6 +66,11 @@ fn check(tree: &Tree, layers: Layers) {
     assert!(graph.import_count() > 20, "the imports are not found");
     let violations = graph.violations(layers);
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
+}
+
+#[test]
+fn order_core_imports_downward_and_without_circles() {
+    check(&read("order-core", "lib.rs"), ORDER_CORE);
 }
 
 #[test]
