@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How long to wait for any answer.
+/// The time limit for an answer.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A request, as bytes.
@@ -168,7 +168,7 @@ fn head(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize, usize)>> {
     Ok(Some((response.code.unwrap_or_default(), head, length)))
 }
 
-/// How much load.
+/// The amount of load.
 #[derive(Clone, Copy, Debug)]
 pub enum Amount {
     /// So many requests in all.

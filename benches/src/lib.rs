@@ -1,4 +1,4 @@
-//! What the benchmarks and the report share: servers of their own, and load over HTTP.
+//! Parts that the benchmarks and the report share: private servers, and load over HTTP.
 
 pub mod http;
 pub mod open_loop;

@@ -14,16 +14,16 @@ use self::report::{
     Measured, burst, dashboard, database, follow, over_http, overload, pages, plot,
 };
 
-/// Measures what the documentation claims.
+/// Measures the figures of docs/PERFORMANCE.md on this machine
 #[derive(Debug, Parser)]
 struct Args {
     /// Runs of each contestant
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Only the cases whose name contains this
+    /// Measure only the cases whose name contains this text
     #[arg(long, default_value = "")]
     only: String,
-    /// Where to draw how the rate grows with the batch
+    /// SVG file to draw the rate by the size of the batch into
     #[arg(long)]
     plot: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! Load that does not wait: each request is sent when its time has come, whatever became of
-//! those before it, as strangers do who know nothing of each other.
+//! Load in an open loop: each request is sent when its time has come, whether or not the ones
+//! before it are answered, as independent clients do.
 
 use std::{
     net::SocketAddr,
@@ -17,10 +17,10 @@ use tokio::{
 
 use crate::http::{Connection, Request};
 
-/// How long to wait for any answer.
+/// The time limit for an answer.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What became of a request.
+/// The answer to a request, with its times.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     /// When it was due, from the start.
@@ -33,7 +33,7 @@ pub struct Answer {
 
 /// Sends `request` so many times a second over `connections`, which have to be more than are
 /// ever under way: waiting for a free one counts as waiting for the answer.
-/// What became of them is given in the order in which they were due.
+/// Returns the answers in the order in which their requests were due.
 ///
 /// # Errors
 /// When a connection fails.

@@ -1,37 +1,24 @@
 //! Numbers at the ends of their ranges: each works, or is refused by its name. Nothing panics.
 
-use std::{
-    any::TypeId,
-    ffi::OsString,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+#[path = "../../order-server/tests/numbers/mod.rs"]
+mod numbers;
 
-use clap::{Arg, Command, CommandFactory};
+use std::{ffi::OsString, time::Duration};
+
+use clap::{Command, CommandFactory};
 use order_core::supervise::catch;
-use order_server::config::parse_from;
+use order_server::runtime::parse_from;
 use tokio::time::timeout;
 
+use self::numbers::{Panics, is_a_number};
 use super::{Cli, dispatch};
 
 const VALUES: [u64; 5] = [0, 1, u32::MAX as u64, i64::MAX as u64, u64::MAX];
-/// How long each may go on: some have a lot to do, and do it.
+/// The time limit of each command: some have a lot to do.
 const LIMIT: Duration = Duration::from_millis(500);
 const ID: &str = "019b0000-0000-7000-8000-000000000000";
 
-fn is_a_number(argument: &Arg) -> bool {
-    let kind = argument.get_value_parser().type_id();
-    let numbers = [
-        TypeId::of::<u16>(),
-        TypeId::of::<u32>(),
-        TypeId::of::<u64>(),
-        TypeId::of::<usize>(),
-        TypeId::of::<i64>(),
-    ];
-    numbers.iter().any(|number| kind == *number)
-}
-
-/// What a command needs besides the number that is tried.
+/// The arguments that a command needs besides the number that is tried.
 fn needs(command: &str) -> &'static [(&'static str, &'static str)] {
     match command {
         "product create" => &[("name", "p"), ("price", "1"), ("stock", "1")],
@@ -95,13 +82,7 @@ fn call(database: &str, command: &str, number: &str, value: u64) -> Vec<OsString
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_makes_a_command_panic() {
-    let panics = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&panics);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        seen.lock().unwrap().push(panic.to_string());
-        before(panic);
-    }));
+    let panics = Panics::record();
     let dir = tempfile::tempdir().unwrap();
     let mut all = numbers(&Cli::command(), &[]);
     for (command, _) in &mut all {
@@ -128,9 +109,8 @@ async fn no_number_makes_a_command_panic() {
                     }
                 }
             }
-            let panics = panics.lock().unwrap().drain(..).collect::<Vec<String>>();
             let of = |panic| format!("{command} {number}={value}: {panic}");
-            wrong.extend(panics.into_iter().map(of));
+            wrong.extend(panics.take().into_iter().map(of));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

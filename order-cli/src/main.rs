@@ -1,11 +1,11 @@
 //! The operator's command line: works on the database directly, through the same library as
 //! the server.
-// What every request meets is one type, whose layers optimized builds go through by recursion.
+// The middleware of the server is one nested type, through which optimized builds go by recursion.
 #![recursion_limit = "256"]
 
 mod commands;
 mod output;
-mod pinned;
+mod pinned_tls;
 mod progress;
 
 use std::{
@@ -15,15 +15,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use order_server::{
-    config::{self, Database, LogFormat, Redis},
-    metrics::collector,
-    telemetry,
+use order_server::runtime::{
+    Database, LogFormat, Redis, collector, init_telemetry, openapi_document, parse,
 };
 
 use self::output::Output;
 
-/// Runs the order system from the command line.
+/// Manages products, orders, workers and API keys of the order system.
 #[derive(Debug, Parser)]
 #[command(name = "order-cli", version)]
 struct Cli {
@@ -33,11 +31,11 @@ struct Cli {
     #[command(flatten)]
     redis: Redis,
 
-    /// How to print results; a table on a terminal and JSON elsewhere unless said otherwise
+    /// Format of the results; unless given, a table on a terminal and JSON elsewhere
     #[arg(long, short, global = true)]
     output: Option<output::Format>,
 
-    /// How to write the log, whose levels RUST_LOG sets
+    /// Format of the log on standard error; the variable RUST_LOG sets its levels
     #[arg(long, env, default_value = "text", global = true)]
     log_format: LogFormat,
 
@@ -47,37 +45,38 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What is for sale
+    /// Manage products
     #[command(subcommand)]
     Product(commands::product::Product),
-    /// What was bought
+    /// Place, show, list, cancel and watch orders
     #[command(subcommand)]
     Order(commands::order::Order),
-    /// Decides what was accepted, and does what follows a sale
+    /// Decide accepted orders and process sold ones
     #[command(subcommand)]
     Worker(commands::worker::Worker),
-    /// What waits, what was given up, and pauses
+    /// Show queues and dead letters; pause and resume work
     #[command(subcommand)]
     Queue(commands::queue::Queue),
-    /// Who may call the server
+    /// Manage the API keys of the server
     #[command(subcommand)]
     Key(commands::key::Key),
-    /// What the ways to sell do on this database
+    /// Measure the strategies on this database
     Bench(commands::bench::BenchArgs),
-    /// Brings the schema up to date, and does nothing else
+    /// Migrate the database schema, and do nothing else
     Migrate,
-    /// Asks the server on this machine whether it can serve
+    /// Check whether the server on this machine is ready
     Health(commands::health::Health),
-    /// Writes the description of the server's API (OpenAPI, JSON)
+    /// Print the OpenAPI description of the API as JSON
     Openapi,
-    /// Writes what a shell needs to complete these commands
+    /// Print a completion script for a shell
     Completions(commands::completions::Completions),
-    /// Proves that the books balance; exits with 1 and names what does not
+    /// Check that the books balance; exit with 1 and list the products whose stock does not match
+    /// their adjustments and orders
     Verify,
 }
 
 impl Command {
-    /// Whether it changes nothing, so that it makes no database either.
+    /// Tells whether the command changes nothing, so that it creates no database either.
     const fn only_reads(&self) -> bool {
         use commands::{key::Key, order::Order, product::Product, queue::Queue};
         matches!(
@@ -91,12 +90,12 @@ impl Command {
     }
 }
 
-/// How long to wait for Redis, when it has to be told something before we end.
+/// The time limit for updates of the cache before the process ends.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli: Cli = config::parse();
+    let cli: Cli = parse();
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
@@ -107,7 +106,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let _traces = telemetry::init(cli.log_format)?;
+    let _traces = init_telemetry(cli.log_format)?;
     if matches!(cli.command, Command::Worker(_)) {
         collector();
     }
@@ -122,7 +121,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Openapi => {
-            writeln!(io::stdout(), "{}", order_server::api::document().await?)?;
+            writeln!(io::stdout(), "{}", openapi_document().await?)?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
@@ -148,7 +147,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Queue(command) => commands::queue::run(command, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Verify => commands::verify::run(&service, &output).await,
-        // The others did without a service.
+        // The other commands needed no service.
         _ => Ok(ExitCode::SUCCESS),
     };
     service.settle(SETTLE_LIMIT).await;
@@ -161,10 +160,25 @@ mod extremes;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
 
     #[test]
     fn the_flags_are_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    fn check_help(command: &Command) {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name} has no help");
+        for argument in command.get_arguments() {
+            let help = argument.get_help();
+            assert!(help.is_some(), "{name}: {} has no help", argument.get_id());
+        }
+        command.get_subcommands().for_each(check_help);
+    }
+
+    #[test]
+    fn every_command_and_flag_has_help() {
+        check_help(&super::Cli::command());
     }
 }

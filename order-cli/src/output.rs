@@ -7,14 +7,14 @@ use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
 use serde_json::Value;
 
-/// How to print results.
+/// The format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// A table for people
     Table,
-    /// A JSON object a line.
+    /// One JSON object per line
     Json,
-    /// With a line of headings.
+    /// CSV with a line of headings
     Csv,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Output {
     asked: Option<Format>,
 }
 
-/// The name of a column, and where its value is in a row's JSON (RFC 6901 pointer).
+/// The name of a column, and the pointer to its value in the JSON of a row (RFC 6901).
 pub(crate) type Column = (&'static str, &'static str);
 
 impl Output {
@@ -42,7 +42,7 @@ impl Output {
         }
     }
 
-    /// Prints rows; tables and CSV show the given columns of them, JSON all there is.
+    /// Prints rows: their given columns in tables and CSV, the whole rows as JSON.
     pub(crate) fn rows<T: Serialize>(&self, columns: &[Column], rows: &[T]) -> anyhow::Result<()> {
         unless_closed(self.print(columns, rows))
     }
@@ -88,7 +88,7 @@ impl Output {
         self.asked
     }
 
-    /// Prints rows that come one by one, each at once: a table has no borders then.
+    /// Prints rows one by one, each at once. A table has no borders then.
     pub(crate) fn live(&self, columns: &'static [Column]) -> Live {
         Live {
             format: self.format,
@@ -103,7 +103,7 @@ impl Output {
     }
 }
 
-/// Prints rows as they come.
+/// Prints rows one by one.
 pub(crate) struct Live {
     format: Format,
     columns: &'static [Column],
@@ -111,7 +111,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Prints a row; whether anybody still reads.
+    /// Prints a row. Returns false when the output is closed.
     pub(crate) fn row<T: Serialize>(&mut self, row: &T) -> anyhow::Result<bool> {
         unless_closed(self.print(row).map(|()| true))
     }
@@ -155,8 +155,8 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-/// An output that was closed is no failure: whoever read it had enough, as `head` does. What
-/// the command has done, and its exit code, stand.
+/// Treats a closed output as success, as a reader such as `head` expects. The changes of the command
+/// and its exit code stand.
 pub(crate) fn unless_closed<T: Default>(result: anyhow::Result<T>) -> anyhow::Result<T> {
     let is_closed = |error: &anyhow::Error| {
         error.chain().any(|cause| {

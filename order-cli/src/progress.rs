@@ -1,4 +1,4 @@
-//! How far long work has come.
+//! Progress bars.
 
 use std::{
     fs::File,
@@ -9,8 +9,8 @@ use std::{
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shown on a terminal, in the form of `template`; silent in a pipe. Where nobody knows how
-/// much there is to do, it only shows that something is done.
+/// A bar of the form `template` on a terminal, nothing elsewhere. Without a `length` it only shows
+/// that work goes on.
 pub(crate) fn bar(length: Option<u64>, template: &str) -> anyhow::Result<ProgressBar> {
     if !io::stderr().is_terminal() {
         return Ok(ProgressBar::hidden());
@@ -23,7 +23,7 @@ pub(crate) fn bar(length: Option<u64>, template: &str) -> anyhow::Result<Progres
     })
 }
 
-/// Opens `file`, `-` for standard input, with a bar that shows how much of it was read.
+/// Opens `file` (`-` for standard input), with a bar that shows how much of it was read.
 pub(crate) fn open(file: &Path) -> anyhow::Result<(Box<dyn Read>, ProgressBar)> {
     let template = "{bar:40} {bytes} of {total_bytes}, {eta} left";
     if file == Path::new("-") {

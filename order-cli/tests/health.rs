@@ -6,8 +6,8 @@ use std::{path::Path, process::Command, sync::Arc};
 use order_core::{OrderService, store};
 use order_server::{
     Server,
-    auth::KeyRing,
-    config::{Edge, Tls},
+    auth::KeyCache,
+    config::{HttpLimits, Tls},
     serve,
 };
 use tokio::net::TcpListener;
@@ -36,10 +36,10 @@ async fn the_server_is_asked_with_its_own_certificate() {
     let store = store::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
     let server = Server {
-        keys: Arc::new(KeyRing::load(store.clone()).await.unwrap()),
+        keys: Arc::new(KeyCache::load(store.clone()).await.unwrap()),
         service: OrderService::builder(store).build(),
         worker: None,
-        edge: Edge::default(),
+        http: HttpLimits::default(),
         tls: ours.acceptor().unwrap(),
         redis: None,
     };

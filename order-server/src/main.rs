@@ -1,19 +1,24 @@
-//! Starts the server: reads the settings, opens the database, serves until told to stop.
-// What every request meets is one type, whose layers optimized builds go through by recursion.
+//! Starts the server: reads the settings, opens the database, serves until it is stopped.
+// The middleware is one nested type, through which optimized builds go by recursion.
 #![recursion_limit = "256"]
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
-use order_server::{Server, config::Settings, metrics::collector, serve, telemetry};
+use order_server::{
+    Server,
+    config::Settings,
+    runtime::{collector, init_telemetry, parse, stop_signal},
+    serve,
+};
 use tokio::net::TcpListener;
 
-/// A third of what the server does is to allocate and free: requests are many and short.
+/// A third of the server's work is to allocate and free: requests are many and short.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings: Settings = order_server::config::parse();
+    let settings: Settings = parse();
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -24,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let _traces = telemetry::init(settings.log_format)?;
+    let _traces = init_telemetry(settings.log_format)?;
     collector();
     let server = Server::open(&settings).await?;
     let listener = TcpListener::bind(settings.bind_addr)
@@ -37,14 +42,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     announce(&format!("{scheme}://{}", listener.local_addr()?), &settings);
     let store = Arc::clone(server.service.store());
-    let served = serve(listener, server, telemetry::stop_signal()).await;
+    let served = serve(listener, server, stop_signal()).await;
     store.close().await;
     Ok(served?)
 }
 
-/// Says where everything is.
+/// Prints where everything is.
 fn announce(origin: &str, settings: &Settings) {
-    // Whoever started it may not read this.
+    // Nobody may be reading the output.
     let _ = writeln!(
         std::io::stdout(),
         "API        {origin}/api/v1\n\
@@ -62,6 +67,6 @@ mod tests {
 
     #[test]
     fn the_flags_are_consistent() {
-        order_server::config::Settings::command().debug_assert();
+        super::Settings::command().debug_assert();
     }
 }

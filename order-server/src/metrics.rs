@@ -1,4 +1,4 @@
-//! What collects the metrics of this process, and writes them as Prometheus reads them.
+//! Collects the metrics of this process, and writes them in the format of Prometheus.
 //!
 //! A process has one collector, as the facade of the crate `metrics` wants it: several servers
 //! in one process share their series.
@@ -18,14 +18,14 @@ pub(crate) const CONNECTIONS: &str = "orders_http_connections";
 pub(crate) const CONNECTIONS_REFUSED: &str = "orders_http_connections_refused_total";
 const BUILD_INFO: &str = "orders_build_info";
 
-/// From half a millisecond, which a read from the cache takes less than, to the limit of a
-/// request by default.
+/// From half a millisecond, within which the cache answers, to the default time limit of a
+/// request.
 const HTTP_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// Samples of histograms are kept one by one until they are sorted into buckets: this often,
-/// so that they do not pile up while nobody reads.
+/// Samples of histograms are kept one by one until they are sorted into buckets. This happens at
+/// this interval, so that they do not pile up while nobody reads.
 const SORT_EVERY: Duration = Duration::from_secs(1);
 
 /// The collector of this process.
@@ -36,12 +36,12 @@ pub struct Metrics {
 
 static COLLECTOR: OnceLock<Metrics> = OnceLock::new();
 
-/// The collector of this process, put in place by the first call. Where the program around this
-/// server has one of its own already, that one gets what is measured, and this one nothing.
+/// The collector of this process, installed by the first call. Where the program has a recorder of
+/// its own already, that one gets the metrics, and this one stays empty.
 pub fn collector() -> &'static Metrics {
     COLLECTOR.get_or_init(|| {
         let handle = install().unwrap_or_else(|error| {
-            tracing::warn!(%error, "metrics go elsewhere");
+            tracing::warn!(%error, "this process has another metrics recorder: /metrics stays empty");
             PrometheusBuilder::new().build_recorder().handle()
         });
         let process = Collector::default();
@@ -86,15 +86,15 @@ fn describe() {
 }
 
 impl Metrics {
-    /// Everything, as Prometheus reads it.
+    /// All metrics, in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
         self.process.collect();
         self.handle.render()
     }
 
-    /// Keeps what was recorded small, until `stop` is cancelled.
-    pub async fn keep_small(&self, stop: CancellationToken) {
+    /// Sorts samples into buckets again and again, until `stop` is cancelled.
+    pub async fn run_upkeep(&self, stop: CancellationToken) {
         let mut ticks = interval(SORT_EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.handle.run_upkeep();

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use order_server::connections::{Limits, serve};
+use order_server::connections::{ConnectionLimits, serve};
 use poem::{Body, Response, endpoint::make_sync};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -38,7 +38,7 @@ struct Running {
 }
 
 /// Serves endless bodies at `/endless`, and short ones elsewhere.
-async fn run(limits: Limits) -> Running {
+async fn run(limits: ConnectionLimits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let sending = Arc::new(AtomicUsize::new(0));
@@ -107,7 +107,7 @@ async fn until(what: &str, limit: Duration, holds: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
-    let mut limits = Limits::new(10, SECOND * 10);
+    let mut limits = ConnectionLimits::new(10, SECOND * 10);
     limits.idle_timeout = SECOND;
     let running = run(limits).await;
     let mut stream = running.connect().await;
@@ -129,7 +129,7 @@ async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_of_the_newer_version_is_closed() {
-    let mut limits = Limits::new(10, SECOND * 10);
+    let mut limits = ConnectionLimits::new(10, SECOND * 10);
     limits.idle_timeout = SECOND / 2;
     let running = run(limits).await;
     let mut stream = running.connect().await;
@@ -144,7 +144,7 @@ async fn an_idle_connection_of_the_newer_version_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_takes_nothing_is_given_up() {
-    let mut limits = Limits::new(10, SECOND * 10);
+    let mut limits = ConnectionLimits::new(10, SECOND * 10);
     limits.write_timeout = SECOND;
     limits.idle_timeout = SECOND;
     let running = run(limits).await;
@@ -168,7 +168,7 @@ async fn a_peer_that_takes_nothing_is_given_up() {
 /// What is still being sent when the time for it is over is cut off, and the server ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_answer_does_not_keep_the_server_from_stopping() {
-    let mut limits = Limits::new(10, SECOND * 10);
+    let mut limits = ConnectionLimits::new(10, SECOND * 10);
     limits.shutdown_timeout = SECOND / 2;
     let running = run(limits).await;
     let mut stream = running.connect().await;

@@ -21,6 +21,7 @@ use order_core::{
     process::{OrderProcessor, ProcessError, Task},
     testing::PostgresServer,
 };
+use order_server::config::HttpLimits;
 use serde_json::json;
 use shop::{Shop, Staff};
 
@@ -45,12 +46,6 @@ impl OrderProcessor for Mailer {
         }
         Ok(())
     }
-}
-
-async fn on_sqlite() -> (Shop, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    (Shop::open(&url).await, dir)
 }
 
 async fn buy(shop: &Shop, product: &str, quantity: u32) -> String {
@@ -107,7 +102,7 @@ async fn looks_good_everywhere(tab: &Tab, name: &str) {
 /// Sells, and watches it on the page; follows an order; lets things fail and mends them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_is_run_from_one_page() {
-    let (shop, _dir) = on_sqlite().await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let mailer = Arc::new(Mailer::default());
     let staff = Staff::hire(&shop, Arc::clone(&mailer) as _);
     let browser = Browser::start().await;
@@ -315,7 +310,7 @@ async fn a_key_opens_what_it_allows() {
 /// Follows the system unless told otherwise, and says so when nobody answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_follows_the_system_and_tells_when_nobody_answers() {
-    let (shop, _dir) = on_sqlite().await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let browser = Browser::start().await;
     let tab = browser.open(&format!("{}/dashboard", shop.origin)).await;
     tab.shows("#connection", "Live").await;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use order_server::connections::{Limits, serve};
+use order_server::connections::{ConnectionLimits, serve};
 use poem::{Response, endpoint::make_sync};
 use rlimit::Resource;
 use tokio::{
@@ -58,7 +58,7 @@ async fn without_descriptors_the_server_waits_and_goes_on() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let endpoint = make_sync(|_| Response::from("done"));
-    let limits = Limits::new(1_000, Duration::from_secs(60));
+    let limits = ConnectionLimits::new(1_000, Duration::from_secs(60));
     let served = tokio::spawn(serve(listener, endpoint, limits, None, stop.clone()));
     let mut first = TcpStream::connect(address).await.unwrap();
     ask(&mut first).await.unwrap();

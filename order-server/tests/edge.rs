@@ -13,7 +13,7 @@ use order_core::{
     store::{PostgresOptions, PostgresStore},
     testing::PostgresServer,
 };
-use order_server::config::Edge;
+use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,12 +23,6 @@ use tokio::{
 };
 
 use shop::Shop;
-
-async fn open(edge: Edge) -> (Shop, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    (Shop::open_with(&url, None, edge).await, dir)
-}
 
 async fn connect(shop: &Shop) -> TcpStream {
     let address = shop.origin.strip_prefix("http://").unwrap();
@@ -77,9 +71,9 @@ const SLOW: usize = 500;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_heads_keep_nobody_out_and_are_cut_off() {
-    let (shop, _dir) = open(Edge {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         header_timeout_ms: 3_000,
-        ..Edge::default()
+        ..HttpLimits::default()
     })
     .await;
     let mut slow = Vec::new();
@@ -108,10 +102,10 @@ async fn slow_heads_keep_nobody_out_and_are_cut_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_too_many_is_told_so_and_room_comes_back() {
-    let (shop, _dir) = open(Edge {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         max_connections: 10,
         header_timeout_ms: 1_000,
-        ..Edge::default()
+        ..HttpLimits::default()
     })
     .await;
     let mut silent = Vec::new();
@@ -142,9 +136,9 @@ async fn a_connection_too_many_is_told_so_and_room_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_body_is_cut_off() {
-    let (shop, _dir) = open(Edge {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         request_timeout_ms: 700,
-        ..Edge::default()
+        ..HttpLimits::default()
     })
     .await;
     for framing in ["content-length: 100000", "transfer-encoding: chunked"] {
@@ -175,11 +169,11 @@ async fn a_slow_body_is_cut_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_answer_is_given_up_and_the_work_is_done() {
     let url = PostgresServer::shared().database().await;
-    let edge = Edge {
+    let limits = HttpLimits {
         request_timeout_ms: 500,
-        ..Edge::default()
+        ..HttpLimits::default()
     };
-    let shop = Shop::open_with(&url, None, edge).await;
+    let shop = Shop::open_with(&url, None, limits).await;
     let id = shop.product("p", 5).await;
     let store = PostgresStore::connect(&url, PostgresOptions::default())
         .await
@@ -216,7 +210,7 @@ async fn a_slow_answer_is_given_up_and_the_work_is_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_heads_are_refused() {
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let ask = async |bytes: usize| {
         let padding = "x".repeat(bytes);
         let headers = [("x-padding", padding.as_str())];
@@ -287,9 +281,9 @@ fn connections_leave_descriptors_for_the_rest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_serves_many_requests_in_both_versions() {
-    let (shop, _dir) = open(Edge {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         max_connections: 2,
-        ..Edge::default()
+        ..HttpLimits::default()
     })
     .await;
     let newer = reqwest::Client::builder()

@@ -1,15 +1,11 @@
 //! Settings at the ends of their ranges: each works, or is refused by its name. Nothing panics.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use std::{
-    any::TypeId,
-    ffi::OsString,
-    num::NonZeroU32,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod numbers;
 
-use clap::{Arg, CommandFactory};
+use std::{ffi::OsString, time::Duration};
+
+use clap::CommandFactory;
 use order_core::domain::{OrderRequest, OrderStatus, ProductRequest, Quantity};
 use order_server::{
     Server,
@@ -19,21 +15,10 @@ use order_server::{
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use numbers::{Panics, is_a_number};
+
 const VALUES: [u64; 4] = [0, 1, u32::MAX as u64, u64::MAX];
 const LIMIT: Duration = Duration::from_secs(20);
-
-fn is_a_number(argument: &Arg) -> bool {
-    let kind = argument.get_value_parser().type_id();
-    let numbers = [
-        TypeId::of::<u16>(),
-        TypeId::of::<u32>(),
-        TypeId::of::<u64>(),
-        TypeId::of::<usize>(),
-        TypeId::of::<i64>(),
-        TypeId::of::<NonZeroU32>(),
-    ];
-    numbers.iter().any(|number| kind == *number)
-}
 
 /// Every setting that is a number, as the program knows it: a new one is tried by itself.
 fn numbers() -> Vec<String> {
@@ -72,13 +57,7 @@ async fn sell(settings: Settings, client: reqwest::Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_makes_the_server_panic() {
-    let panics = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&panics);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        seen.lock().unwrap().push(panic.to_string());
-        before(panic);
-    }));
+    let panics = Panics::record();
     let numbers = numbers();
     for known in [
         "max_waiting",
@@ -114,8 +93,12 @@ async fn no_number_makes_the_server_panic() {
             wrong.extend(by_file.err().and_then(|error| unnamed(name, value, &error)));
         }
         while selling.join_next().await.is_some() {}
-        let panics = panics.lock().unwrap().drain(..).collect::<Vec<String>>();
-        wrong.extend(panics.into_iter().map(|panic| format!("{name}: {panic}")));
+        wrong.extend(
+            panics
+                .take()
+                .into_iter()
+                .map(|panic| format!("{name}: {panic}")),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -13,7 +13,7 @@ use order_core::{
     domain::{OrderRequest, ProductId, Quantity},
     testing::PostgresServer,
 };
-use order_server::config::Edge;
+use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -145,13 +145,13 @@ async fn who_waits_is_answered_with_the_decision() {
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_runs_out_and_others_may_decide() {
     // Neither who waits nor a stream is cut off when a request should be over.
-    let edge = Edge {
+    let limits = HttpLimits {
         request_timeout_ms: 500,
-        ..Edge::default()
+        ..HttpLimits::default()
     };
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    let shop = Shop::open_without_worker(&url, edge).await;
+    let url = shop::sqlite_url(dir.path());
+    let shop = Shop::open_without_worker(&url, limits).await;
     let product = shop.product("p", 5).await;
     let early = order(&shop, &product).await;
     let mut events = Events::open(&shop, &early, None).await;
@@ -230,8 +230,8 @@ async fn a_stream_that_breaks_is_taken_up_without_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_stream_tells_each_state_and_ends_with_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    let shop = Shop::open_without_worker(&url, Edge::default()).await;
+    let url = shop::sqlite_url(dir.path());
+    let shop = Shop::open_without_worker(&url, HttpLimits::default()).await;
     let product = shop.product("p", 5).await;
     let sold = order(&shop, &product).await;
     let mut events = Events::open(&shop, &sold, None).await;
@@ -350,9 +350,9 @@ async fn a_crowd_follows(shop: &Shop, who: &OrderService) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_follows_live_at_the_cost_of_a_few() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     for url in [url, PostgresServer::shared().database().await] {
-        let shop = Shop::open_without_worker(&url, Edge::default()).await;
+        let shop = Shop::open_without_worker(&url, HttpLimits::default()).await;
         a_crowd_follows(&shop, &shop.service).await;
         a_crowd_follows(&shop, &another(&shop).await).await;
         shop.close().await;

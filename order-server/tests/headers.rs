@@ -3,16 +3,10 @@
 
 mod shop;
 
-use order_server::config::Edge;
+use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 
 use shop::{Answer, Shop};
-
-async fn open(edge: Edge) -> (Shop, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    (Shop::open_with(&url, None, edge).await, dir)
-}
 
 /// Sends a request to any path, and follows no redirect.
 async fn send(shop: &Shop, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -30,7 +24,7 @@ async fn send(shop: &Shop, method: &str, path: &str, headers: &[(&str, &str)]) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_tells_browsers_to_be_careful() {
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let id = shop.product("p", 1).await;
     let product = format!("/api/v1/products/{id}");
     for (method, path, status, keep) in [
@@ -62,7 +56,7 @@ async fn every_answer_tells_browsers_to_be_careful() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_run_what_is_in_them_and_load_nothing() {
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     for path in ["/docs", "/redoc"] {
         let page = send(&shop, "GET", path, &[]).await;
         let policy = page.header("content-security-policy");
@@ -93,7 +87,7 @@ async fn pages_run_what_is_in_them_and_load_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_is_not_answered_names_those_that_are() {
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let document = send(&shop, "GET", "/openapi.json", &[]).await.body;
     let mut refused = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -128,16 +122,16 @@ async fn a_method_that_is_not_answered_names_those_that_are() {
 
 const FRIEND: &str = "https://shop.example";
 
-fn friendly() -> Edge {
-    Edge {
+fn friendly() -> HttpLimits {
+    HttpLimits {
         cors_origins: vec![FRIEND.parse().unwrap()],
-        ..Edge::default()
+        ..HttpLimits::default()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_origins_are_let_in_by_name_only() {
-    let (shop, _dir) = open(friendly()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(friendly()).await;
     let asks = |origin: &'static str| {
         [
             ("origin", origin),
@@ -179,7 +173,7 @@ async fn pages_of_other_origins_are_let_in_by_name_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unless_said_otherwise_no_other_origin_is_let_in() {
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let asks = [("origin", FRIEND), ("access-control-request-method", "GET")];
     let refused = send(&shop, "OPTIONS", "/api/v1/products", &asks).await;
     let read = send(&shop, "GET", "/api/v1/products", &asks).await;

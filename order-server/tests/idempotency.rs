@@ -305,6 +305,6 @@ async fn postgres_sells_once_for_a_key_through_two_deaths() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_sells_once_for_a_key_through_two_deaths() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     purchases_through_two_deaths(&url).await;
 }

@@ -238,7 +238,7 @@ async fn without_keys_a_server_does_not_listen_beyond_its_machine() {
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(told.contains("there are no API keys"), "{told}");
 
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     let (_, key) = key(&url, "read").await;
     let mut process = Process(server(dir.path(), &everywhere).spawn().unwrap());
     let out = BufReader::new(process.0.stdout.take().unwrap());

@@ -1,18 +1,17 @@
 //! `/metrics`: what it tells, in a form that Prometheus reads, as it is documented.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod scrape;
 mod shop;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use openmetrics_parser::{
-    MetricFamily, PrometheusType, PrometheusValue, prometheus::parse_prometheus,
-};
+use openmetrics_parser::{PrometheusType, PrometheusValue};
 use order_core::{
     OrderService, WorkerOptions,
     keys::KeyRequest,
@@ -21,90 +20,15 @@ use order_core::{
     supervise::catch,
     testing::{PostgresServer, RedisServer},
 };
+use order_server::config::HttpLimits;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 
+use scrape::{OPERATIONS, Scrape, documented};
 use shop::Shop;
 
 const SOON: Duration = Duration::from_secs(5);
-const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
-
-type Family = MetricFamily<PrometheusType, PrometheusValue>;
-
-/// What a scrape told, by the names of the metrics.
-struct Scrape(BTreeMap<String, Family>);
-
-impl Scrape {
-    async fn of(shop: &Shop) -> Self {
-        let url = format!("{}/metrics", shop.origin);
-        let answer = shop.client.get(url).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let content_type = answer.headers()["content-type"].to_str().unwrap();
-        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-        let text = answer.text().await.unwrap();
-        for line in text.lines() {
-            // The parser takes what has no description, too.
-            if let Some(name) = line.strip_prefix("# TYPE ") {
-                let name = name.split(' ').next().unwrap();
-                assert!(text.contains(&format!("# HELP {name} ")), "{name}");
-            }
-        }
-        let parsed = parse_prometheus(&text).unwrap_or_else(|error| panic!("{error}:\n{text}"));
-        Self(parsed.families.into_iter().collect())
-    }
-
-    /// The value of a series; none, when it is not there.
-    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let family = self.0.get(name)?;
-        let of_sample = |sample: &openmetrics_parser::Sample<PrometheusValue>| {
-            let known: BTreeMap<String, String> = sample
-                .get_labelset()
-                .unwrap()
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            let wanted =
-                |(name, value): &(&str, &str)| known.get(*name).is_some_and(|v| v == value);
-            labels.iter().all(wanted).then(|| match &sample.value {
-                PrometheusValue::Counter(counter) => counter.value.as_f64(),
-                PrometheusValue::Gauge(gauge) => gauge.as_f64(),
-                PrometheusValue::Histogram(histogram) => histogram.count.unwrap() as f64,
-                other => panic!("{name} is {other:?}"),
-            })
-        };
-        family.iter_samples().find_map(of_sample)
-    }
-
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let found = self.find(name, labels);
-        found.unwrap_or_else(|| panic!("{name}{labels:?} is not in {}", self.0[name]))
-    }
-
-    /// What each metric is, as the documentation tells it: its type and its labels.
-    fn kinds(&self) -> BTreeMap<String, (String, BTreeSet<String>)> {
-        let kind = |(name, family): (&String, &Family)| {
-            let labels = family.get_label_names().iter().cloned().collect();
-            (name.clone(), (family.family_type.to_string(), labels))
-        };
-        self.0.iter().map(kind).collect()
-    }
-}
-
-/// What the documentation says that there is: rows of name, type, labels, unit and meaning.
-fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let row = |line: &str| {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [_, name, kind, labels, _, _, _] = cells[..] else {
-            return None;
-        };
-        let name = name.strip_prefix('`')?.strip_suffix('`')?;
-        let labels = labels.split(", ").map(|label| label.trim_matches('`'));
-        let labels = labels.filter(|label| !label.is_empty()).map(str::to_owned);
-        Some((name.to_owned(), (kind.to_owned(), labels.collect())))
-    };
-    OPERATIONS.lines().filter_map(row).collect()
-}
 
 /// Does something of everything.
 async fn trade(shop: &Shop) {
@@ -222,7 +146,7 @@ const TOLD: &[(&str, Labels, f64)] = &[
 async fn every_metric_is_documented_and_tells_what_happened() {
     let redis = RedisServer::start();
     let dir = tempfile::tempdir().unwrap();
-    let sqlite = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let sqlite = shop::sqlite_url(dir.path());
     let small = Shop::open(&sqlite).await;
     let postgres = PostgresServer::shared().database().await;
     let large = Shop::open_with_redis(&postgres, Some(&redis.url())).await;
@@ -269,9 +193,7 @@ async fn every_metric_is_documented_and_tells_what_happened() {
 /// What `promtool check metrics` finds fault with, and a bound on the number of series.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_names_follow_the_conventions() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    let shop = Shop::open(&url).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     Scrape::of(&shop).await;
     let scrape = Scrape::of(&shop).await;
     let is_snake = |name: &str| {
@@ -414,7 +336,7 @@ async fn a_database_that_hangs_does_not_hang_the_scrape() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_for_those_who_may_read() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let url = shop::sqlite_url(dir.path());
     let service = OrderService::builder(store::connect(&url).await.unwrap()).build();
     service.store().migrate().await.unwrap();
     let mut keys = Vec::new();
@@ -441,9 +363,7 @@ async fn metrics_are_for_those_who_may_read() {
 /// What panics is counted by the part that it is of.
 #[tokio::test(flavor = "multi_thread")]
 async fn panics_are_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    let shop = Shop::open(&url).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let panics = async || {
         let label = [("part", "offer")];
         Scrape::of(&shop).await.value("orders_panics_total", &label)

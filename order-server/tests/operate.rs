@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use order_core::process::{OrderProcessor, ProcessError, Task};
-use order_server::config::Edge;
+use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 use shop::{Shop, Staff, on_each_store};
 
@@ -170,7 +170,7 @@ async fn a_pause_is_in_force(shop: &Shop) {
     processor.is_mended.store(true, Ordering::SeqCst);
     let staff = Staff::hire(shop, processor);
     let product = shop.product("lamp", 500).await;
-    let other = Shop::open_without_worker(&shop.database_url, Edge::default()).await;
+    let other = Shop::open_without_worker(&shop.database_url, HttpLimits::default()).await;
     for (at, topic) in ["validate", "process"].into_iter().enumerate() {
         let paused = other
             .post(&format!("/queue/{topic}/pause"), &Value::Null)

@@ -5,6 +5,7 @@ mod shop;
 
 use std::collections::BTreeSet;
 
+use order_server::config::HttpLimits;
 use reqwest::{Response, redirect::Policy};
 use shop::Shop;
 
@@ -19,12 +20,6 @@ const FILES: [&str; 8] = [
     "timeline.js",
 ];
 
-async fn open() -> (Shop, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    (Shop::open(&url).await, dir)
-}
-
 async fn get(shop: &Shop, path: &str, known: &str) -> Response {
     let client = reqwest::Client::builder().redirect(Policy::none()).build();
     let request = client.unwrap().get(format!("{}{path}", shop.origin));
@@ -38,7 +33,7 @@ fn header(response: &Response, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_leads_to_the_dashboard() {
-    let (shop, _dir) = open().await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let root = get(&shop, "/", "").await;
     assert_eq!(root.status(), 307);
     assert_eq!(header(&root, "location"), "/dashboard");
@@ -52,7 +47,7 @@ async fn the_root_leads_to_the_dashboard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_browser_has_it_is_not_sent_again() {
-    let (shop, _dir) = open().await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let paths = FILES.map(|file| format!("/dashboard/{file}"));
     let mut tags = BTreeSet::new();
     for path in paths.iter().map(String::as_str).chain(["/dashboard"]) {
@@ -79,7 +74,7 @@ async fn what_a_browser_has_it_is_not_sent_again() {
 /// Nothing of the page names another place, and the policy would not let it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_names_no_other_origin() {
-    let (shop, _dir) = open().await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let page = get(&shop, "/dashboard", "").await;
     let policy = header(&page, "content-security-policy");
     for directive in policy.split("; ") {

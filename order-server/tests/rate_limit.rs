@@ -9,7 +9,7 @@ use std::{
 };
 
 use order_core::{OrderService, keys::KeyRequest, store};
-use order_server::config::Edge;
+use order_server::config::HttpLimits;
 use serde_json::Value;
 
 use shop::{Answer, Shop};
@@ -18,12 +18,12 @@ const BURST: u32 = 4;
 
 /// A server that takes one request a second, and a few at once.
 async fn strict(database_url: &str) -> Shop {
-    let edge = Edge {
+    let limits = HttpLimits {
         rate_limit: 1,
         rate_limit_burst: NonZeroU32::new(BURST),
-        ..Edge::default()
+        ..HttpLimits::default()
     };
-    Shop::open_with(database_url, None, edge).await
+    Shop::open_with(database_url, None, limits).await
 }
 
 /// Asks until it is refused: how many were answered, and the refusal.
@@ -49,14 +49,10 @@ fn is_refused_well(answer: &Answer) {
     assert_eq!(answer.header("ratelimit-policy"), "\"default\";q=4;w=4");
 }
 
-fn sqlite(dir: &tempfile::TempDir) -> String {
-    format!("sqlite://{}", dir.path().join("orders.db").display())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_refused_and_served_again() {
     let dir = tempfile::tempdir().unwrap();
-    let shop = strict(&sqlite(&dir)).await;
+    let shop = strict(&shop::sqlite_url(dir.path())).await;
     let start = Instant::now();
     let (answered, refused) = exhaust(&shop, "").await;
     let refilled = u32::try_from(start.elapsed().as_secs()).unwrap() + 1;
@@ -88,7 +84,7 @@ async fn an_address_is_refused_and_served_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_key_has_a_rate_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let url = sqlite(&dir);
+    let url = shop::sqlite_url(dir.path());
     let store = store::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
     let service = OrderService::builder(store).build();
@@ -114,7 +110,7 @@ async fn each_key_has_a_rate_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_setting_nobody_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let shop = Shop::open(&sqlite(&dir)).await;
+    let shop = Shop::open(&shop::sqlite_url(dir.path())).await;
     for _ in 0..200 {
         let answer = shop.get("/products").await;
         assert_eq!(answer.status, 200);

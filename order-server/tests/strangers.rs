@@ -6,7 +6,7 @@ mod shop;
 
 use browser::Browser;
 use order_core::keys::KeyRequest;
-use order_server::config::Edge;
+use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,12 +14,6 @@ use tokio::{
 };
 
 use shop::{Answer, Shop};
-
-async fn open(edge: Edge) -> (Shop, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    (Shop::open_with(&url, None, edge).await, dir)
-}
 
 /// Sends a head as it stands, and gives the status and the `code` of the answer.
 async fn ask(shop: &Shop, head: &str) -> (u16, Value) {
@@ -42,11 +36,11 @@ async fn called(shop: &Shop, host: &str) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_server_answers_to_its_own_names_only() {
-    let edge = Edge {
+    let limits = HttpLimits {
         allowed_hosts: vec!["shop.internal".parse().unwrap()],
-        ..Edge::default()
+        ..HttpLimits::default()
     };
-    let (shop, _dir) = open(edge).await;
+    let (shop, _dir) = Shop::open_on_sqlite(limits).await;
     let own = shop.origin.strip_prefix("http://").unwrap();
     for name in [own, "localhost:1", "[::1]:8000", "Shop.Internal:9"] {
         assert_eq!(called(&shop, name).await, (200, Value::Null), "{name}");
@@ -72,7 +66,7 @@ async fn an_open_server_answers_to_its_own_names_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_says_once_what_it_calls_the_server() {
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let malformed = (400, json!("malformed"));
     for hosts in [
         "",
@@ -92,7 +86,7 @@ async fn a_request_says_once_what_it_calls_the_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_keys_the_key_counts_and_not_the_name() {
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let request = KeyRequest::new("k", "read".parse().unwrap()).unwrap();
     shop.service.create_key(request).await.unwrap();
     let unauthorized = (401, json!("unauthorized"));
@@ -111,11 +105,11 @@ async fn with_keys_the_key_counts_and_not_the_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unsafe_requests_of_foreign_pages_are_refused() {
     const FRIEND: &str = "https://shop.example";
-    let edge = Edge {
+    let limits = HttpLimits {
         cors_origins: vec![FRIEND.parse().unwrap()],
-        ..Edge::default()
+        ..HttpLimits::default()
     };
-    let (shop, _dir) = open(edge).await;
+    let (shop, _dir) = Shop::open_on_sqlite(limits).await;
     let own = shop.origin.clone();
     let buys = async |headers: &[(&str, &str)]| -> Answer {
         let product = json!({"name": "p", "price": 1, "stock": 1});
@@ -219,7 +213,7 @@ async fn attacked(shop: &Shop, browser: &Browser, page: &str) -> (Vec<Value>, Va
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_changes_nothing() {
     let browser = Browser::start_with(&["host-resolver-rules=MAP evil.example 127.0.0.1"]).await;
-    let (shop, _dir) = open(Edge::default()).await;
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let (listener, port) = place().await;
     serve_page(listener, &shop.origin);
     let unchanged = (vec![json!(false), json!(false)], json!("success"));
@@ -241,11 +235,11 @@ async fn a_page_of_another_origin_changes_nothing() {
     // The requests were refused for their origin: the page of a friend does all that.
     let (listener, port) = place().await;
     let friend = format!("http://localhost:{port}");
-    let edge = Edge {
+    let limits = HttpLimits {
         cors_origins: vec![friend.parse().unwrap()],
-        ..Edge::default()
+        ..HttpLimits::default()
     };
-    let (shop, _dir) = open(edge).await;
+    let (shop, _dir) = Shop::open_on_sqlite(limits).await;
     serve_page(listener, &shop.origin);
     let changed = (vec![json!(true), json!(true)], json!("cancelled"));
     assert_eq!(attacked(&shop, &browser, &friend).await, changed);

@@ -11,7 +11,7 @@ use std::{
 
 use order_server::{
     config::Tls,
-    connections::{Limits, serve},
+    connections::{ConnectionLimits, serve},
 };
 use poem::{Request, Response, endpoint::make_sync};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
@@ -82,7 +82,7 @@ async fn run(files: &Files) -> (SocketAddr, CancellationToken) {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let endpoint = make_sync(|request: Request| Response::from(request.scheme().to_string()));
-    let limits = Limits::new(2, HEADER_TIMEOUT);
+    let limits = ConnectionLimits::new(2, HEADER_TIMEOUT);
     let tls = files.settings().acceptor().unwrap();
     tokio::spawn(serve(listener, endpoint, limits, tls, stop.clone()));
     (address, stop)

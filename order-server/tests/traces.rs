@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use order_core::testing::Process;
-use order_server::connections::{Limits, serve};
+use order_server::connections::{ConnectionLimits, serve};
 use poem::{Request, Response, endpoint::make};
 use prost::Message;
 use serde_json::json;
@@ -52,7 +52,7 @@ impl Collector {
             }
         });
         let stop = CancellationToken::new();
-        let limits = Limits::new(10, SOON);
+        let limits = ConnectionLimits::new(10, SOON);
         tokio::spawn(serve(listener, collect, limits, None, stop.clone()));
         Self {
             endpoint,
@@ -94,7 +94,7 @@ async fn receiver() -> (String, mpsc::UnboundedReceiver<String>) {
         let _ = sender.send(parent.to_owned());
         async { Response::builder().finish() }
     });
-    let limits = Limits::new(10, SOON);
+    let limits = ConnectionLimits::new(10, SOON);
     let stop = CancellationToken::new();
     tokio::spawn(serve(listener, receive, limits, None, stop));
     (webhook, called)

@@ -25,14 +25,14 @@ const BURST: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 512;
 /// A run takes up to two minutes.
 const MOST_RUNS: usize = 3;
-/// How long to wait for the tasks to be done.
+/// The time limit for the tasks.
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 /// Figures are made anew at most once a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// What the time to do the tasks is told for.
+/// The number of tasks that the reported time is for.
 const TASKS: f64 = 40_000.0;
 
-/// What one client and many see, and what is done for them.
+/// The answers that one client and many get, and the tasks that follow.
 struct Run {
     idle: Sample,
     burst: Sample,
@@ -42,7 +42,7 @@ struct Run {
     left: u64,
 }
 
-/// How far the tasks are, `at` after the burst.
+/// The tasks that were completed `at` this time after the burst.
 struct Progress {
     at: Duration,
     completed: u64,

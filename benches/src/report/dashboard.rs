@@ -1,4 +1,4 @@
-//! What the dashboard asks, in a shop with five million orders.
+//! The queries of the dashboard, in a shop with five million orders.
 
 use std::{
     sync::Arc,

@@ -11,9 +11,9 @@ use order_core::{
 use super::{Bar, Measured, pgbench::Pgbench, take_turns};
 
 const BACKLOG: usize = 200_000;
-/// What one order at a time decides of it.
+/// The orders of a sample that decides one at a time.
 const SAMPLE: usize = 2_000;
-/// As a service has them.
+/// The connections of a service.
 const CONNECTIONS: usize = 10;
 const OLD_ORDERS: i64 = 5_000_000;
 
@@ -49,7 +49,7 @@ async fn bench(url: &str, shape: Shape) -> anyhow::Result<Bench> {
     Ok(bench)
 }
 
-/// Who is measured next.
+/// The next contestant to measure.
 #[derive(Clone, Copy)]
 enum Turn {
     Ours(Contestant),
@@ -68,8 +68,8 @@ impl fmt::Display for Turn {
 
 /// The library, the bare driver, the classical strategies, and the row lock by `pgbench`.
 ///
-/// Who decides one order at a time does so in a database of its own, which stays small: it
-/// need not pay for what the backlogs of the others leave to clean up.
+/// Contestants that decide one order at a time have a database of their own, which stays small:
+/// they need not pay for the garbage that the backlogs of the others leave.
 pub async fn decide(name: &str, shape: Shape, runs: usize) -> anyhow::Result<Measured> {
     let postgres = PostgresServer::start(true);
     let batches = bench(&postgres.database().await, shape).await?;
@@ -196,7 +196,7 @@ pub(super) async fn fill_with_old_orders(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the rate grows with the batch.
+/// The rate by the size of the batch.
 pub async fn decide_by_batch_size(runs: usize) -> anyhow::Result<Measured> {
     let postgres = PostgresServer::start(true);
     let bench = bench(&postgres.database().await, Shape::Hot).await?;

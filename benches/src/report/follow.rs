@@ -124,9 +124,9 @@ async fn decide(store: &PostgresStore) -> anyhow::Result<HashMap<OrderId, Instan
     Ok(decided)
 }
 
-/// How many transactions the database ends while nothing but following goes on.
+/// The transactions per second of the database while orders are followed and nothing else happens.
 async fn queries_per_second(pool: &PgPool) -> anyhow::Result<f64> {
-    // What sessions did is counted when they say so, once a second.
+    // Sessions report their transactions once a second.
     sleep(Duration::from_secs(2)).await;
     let before = transactions(pool).await?;
     sleep(WATCHED).await;

@@ -1,4 +1,4 @@
-//! How the rate grows with the batch, drawn.
+//! Draws the rate by the size of the batch.
 
 use std::path::Path;
 

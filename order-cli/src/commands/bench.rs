@@ -1,4 +1,4 @@
-//! `order-cli bench`: what the ways to sell do on this database and this machine.
+//! `order-cli bench`: measures the strategies on this database and this machine.
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
@@ -14,7 +14,8 @@ use crate::{
     progress,
 };
 
-/// What one order at a time serves of `--orders`: it is that much slower.
+/// A contestant that takes one order at a time gets this part of `--orders`: it is that much
+/// slower.
 const SINGLE_SHARE: usize = 100;
 
 const COLUMNS: &[Column] = &[
@@ -28,8 +29,8 @@ const COLUMNS: &[Column] = &[
     ("times row_lock", "/rounded/ratio"),
 ];
 
-/// Measures the strategies against each other, in a schema (or, on SQLite, a file) of its own
-/// that is removed afterwards. They take turns; medians are compared.
+/// Measure the strategies against each other, in a schema (on SQLite, a file) of its own that is
+/// removed afterwards. The contestants run in turn, and their medians are compared
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// What to measure
@@ -40,16 +41,16 @@ pub(crate) struct BenchArgs {
         default_value = "decide,accept,purchase"
     )]
     case: Vec<CaseArg>,
-    /// How demand spreads over products
+    /// How demand is spread over products
     #[arg(long, value_enum, default_value = "hot")]
     shape: ShapeArg,
-    /// How many products there are, unless one is hot
+    /// Number of products, unless all demand is for one
     #[arg(long, default_value_t = 1_000, value_parser = up_to(1_000_000))]
     products: usize,
-    /// How many orders batch serves in a run; one at a time serve a hundredth of them
+    /// Orders per run for batch; contestants that take one order at a time get a hundredth of them
     #[arg(long, default_value_t = 200_000, value_parser = up_to(10_000_000))]
     orders: usize,
-    /// How many runs each contestant has
+    /// Runs of each contestant
     #[arg(long, default_value_t = 5, value_parser = up_to(1_000))]
     runs: usize,
 }
@@ -61,8 +62,11 @@ fn up_to(most: u64) -> impl clap::builder::TypedValueParser<Value = usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum CaseArg {
+    /// Decide orders that are stored
     Decide,
+    /// Store orders to decide later
     Accept,
+    /// Decide and store orders at once
     Purchase,
 }
 
@@ -70,7 +74,7 @@ enum CaseArg {
 enum ShapeArg {
     /// All orders are for one product
     Hot,
-    /// All products are in the same demand
+    /// All products are in equal demand
     Spread,
     /// Demand falls with a product's rank
     Zipf,
@@ -85,7 +89,8 @@ impl CaseArg {
         }
     }
 
-    /// Who can do it. Accepting takes no lock: there, one at a time is one kind.
+    /// The contestants of this case. Accepting takes no lock, so that there is one way to do it one
+    /// at a time.
     fn contestants(self, on_postgres: bool) -> Vec<Contestant> {
         let strategies = match self {
             Self::Accept => &[Strategy::RowLock][..],
@@ -117,7 +122,7 @@ struct Row {
     contestant: String,
     #[serde(flatten)]
     figures: Figures,
-    /// To the best of `row_lock`.
+    /// The ratio to the best of `row_lock`.
     ratio: f64,
     rounded: BTreeMap<&'static str, String>,
 }
@@ -134,7 +139,7 @@ pub(crate) async fn run(
     };
     sandbox.remove().await?;
     let Some(samples) = measured? else {
-        anyhow::bail!("interrupted; what was made for the measurement is removed");
+        anyhow::bail!("interrupted; the data of the measurement was removed");
     };
     output.rows(COLUMNS, &rows(&samples))?;
     Ok(ExitCode::SUCCESS)

@@ -1,14 +1,14 @@
-//! `order-cli completions`: what a shell needs to complete our commands.
+//! `order-cli completions`: the completion script for a shell.
 
 use std::io;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-/// Writes a completion script to standard output.
+/// Print a completion script for a shell
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// The shell that is to read it
+    /// Shell that reads the script
     shell: Shell,
 }
 

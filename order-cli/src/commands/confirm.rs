@@ -1,21 +1,21 @@
-//! Asking before something is done that cannot be undone.
+//! Asks before an action that cannot be undone.
 
 use std::io::{IsTerminal, Write, stdin, stdout};
 
 use anyhow::{bail, ensure};
 
-/// Asks on a terminal; elsewhere nobody could answer, and `--yes` is needed.
+/// Asks on a terminal. Elsewhere nobody could answer, so that `--yes` is required.
 pub(super) fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());
     }
-    ensure!(stdin().is_terminal(), "{question} give --yes to do it");
+    ensure!(stdin().is_terminal(), "{question} confirm with --yes");
     print!("{question} [y/N] ");
     stdout().flush()?;
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     if !answer.trim().eq_ignore_ascii_case("y") {
-        bail!("not done");
+        bail!("cancelled; nothing was changed");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `order-cli health`: whether the server on this machine can serve. For health checks of
-//! containers, whose image has no HTTP client.
+//! `order-cli health`: checks whether the server on this machine is ready. It serves health checks
+//! of containers, whose image has no HTTP client.
 
 use std::{
     io::{Read, Write},
@@ -12,18 +12,18 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use crate::pinned;
+use crate::pinned_tls;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Asks the server whether it is ready; exits with 1 when it is not.
+/// Check whether the server is ready; exit with 1 when it is not
 #[derive(Debug, Args)]
 pub(crate) struct Health {
-    /// Where the server listens
+    /// Address of the server
     #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
     bind_addr: SocketAddr,
 
-    /// The certificate that the server speaks TLS with, when it does, in a PEM file
+    /// PEM file with the certificate of the server, if it uses TLS
     #[arg(long, env, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
 }
@@ -40,7 +40,7 @@ pub(crate) fn run(health: &Health) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A server that listens everywhere is asked here.
+/// The address by which a server that listens everywhere is reached from this machine.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -55,7 +55,7 @@ fn ask(address: SocketAddr, tls_cert: Option<&Path>) -> anyhow::Result<String> {
     let stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     match tls_cert {
-        Some(cert) => get(pinned::speak(stream, cert)?),
+        Some(cert) => get(pinned_tls::connect(stream, cert)?),
         None => get(stream),
     }
 }

@@ -1,4 +1,4 @@
-//! `order-cli key`: who may call the server, and what for.
+//! `order-cli key`: the API keys of the server.
 
 use std::process::ExitCode;
 
@@ -30,27 +30,29 @@ const CREATED: &[Column] = &[
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
-    /// Makes a key, and shows it once. The first one closes servers that ran without keys
+    /// Create an API key and print it once. The first key ends open access to servers that ran
+    /// without keys
     Create {
-        /// Whose it is, or what for
+        /// Whose key it is, or what it is for
         #[arg(long)]
         name: String,
-        /// What it allows: read, orders, products or admin; may be given more than once
+        /// What the key allows: read, orders, products or admin; may be repeated
         #[arg(long = "scope", required = true)]
         scopes: Vec<Scope>,
     },
-    /// Lists all keys, the revoked ones included, newest first
+    /// List all keys, revoked ones included, newest first
     List,
-    /// Revokes a key for good; servers refuse it within five seconds
+    /// Revoke a key for good; servers refuse it within five seconds
     Revoke {
+        /// Id of the key
         id: KeyId,
-        /// Does not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// A key with what its holder needs.
+/// A new key with its secret.
 #[derive(Serialize)]
 struct Created {
     #[serde(flatten)]
@@ -69,7 +71,7 @@ pub(crate) async fn run(
             let (record, secret) = service.create_key(request).await?;
             let key = secret.expose().to_owned();
             output.row(CREATED, Created { record, key })?;
-            eprintln!("the key is shown this once: keep it");
+            eprintln!("keep the key: it is not shown again");
         }
         Key::List => output.rows(COLUMNS, &service.keys().await?)?,
         Key::Revoke { id, yes } => {

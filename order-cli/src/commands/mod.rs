@@ -1,18 +1,19 @@
-//! One file a command.
+//! One file per command.
 
 pub(crate) mod bench;
-pub(crate) mod bulk;
 pub(crate) mod completions;
 mod confirm;
-pub(crate) mod export;
+mod csv_rows;
 pub(crate) mod health;
-pub(crate) mod import;
 pub(crate) mod key;
-mod list;
 pub(crate) mod order;
+mod order_args;
+mod order_bulk;
+mod order_watch;
+mod pages;
 pub(crate) mod product;
+mod product_export;
+mod product_import;
 pub(crate) mod queue;
-mod rows;
 pub(crate) mod verify;
-pub(crate) mod watch;
 pub(crate) mod worker;

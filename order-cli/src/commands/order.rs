@@ -1,21 +1,21 @@
-//! `order-cli order`: what was bought.
+//! `order-cli order`: places, shows and changes orders.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
-    domain::{
-        IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, Quantity, RequestedLine,
-    },
+    domain::{OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
     store::OrderQuery,
 };
-use uuid::Uuid;
 
-use super::{bulk, list, watch};
+use super::{
+    order_args::{idempotency_key, quantity},
+    order_bulk, order_watch, pages,
+};
 use crate::output::{Column, Output};
 
-pub(super) const COLUMNS: &[Column] = &[
+const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("status", "/status"),
     ("total_price", "/total_price"),
@@ -26,15 +26,18 @@ pub(super) const COLUMNS: &[Column] = &[
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Order {
-    /// Orders in the background: stored now, decided by a worker
+    /// Place an order in the background: it is stored now and decided by a worker
     Place(Buy),
-    /// Buys at once: sold, or refused and nothing is stored
+    /// Buy at once: the order is sold, or refused and not stored
     Purchase(Buy),
-    /// Places many orders
-    Bulk(bulk::Bulk),
-    /// Shows an order
-    Get { id: OrderId },
-    /// Lists orders, newest first
+    /// Place many orders in the background
+    Bulk(order_bulk::Bulk),
+    /// Show an order
+    Get {
+        /// Id of the order
+        id: OrderId,
+    },
+    /// List orders, newest first
     List {
         /// Only orders in this state
         #[arg(long)]
@@ -45,50 +48,44 @@ pub(crate) enum Order {
         /// Only orders with exactly this reference
         #[arg(long)]
         reference: Option<String>,
-        /// How many at most
+        /// Maximum number of orders to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Cancels an order: the stock it holds goes back
-    Cancel { id: OrderId },
-    /// Prints each state that an order comes to, as it comes, until the final one
-    Watch { id: OrderId },
+    /// Cancel an order, and return its stock
+    Cancel {
+        /// Id of the order
+        id: OrderId,
+    },
+    /// Print each state of an order as it is reached, until the final one
+    Watch {
+        /// Id of the order
+        id: OrderId,
+    },
 }
 
-/// What to buy.
+/// The order to place.
 #[derive(Debug, Args)]
 pub(crate) struct Buy {
-    /// A product, and how many pieces of it; may be repeated
+    /// Product and number of pieces; may be repeated
     #[arg(long = "line", required = true, value_name = "PRODUCT:QUANTITY", value_parser = line)]
     lines: Vec<RequestedLine>,
-    /// A note of your own
+    /// Your own note
     #[arg(long)]
     reference: Option<String>,
-    /// Makes the command safe to repeat: the order is placed once for a key
+    /// Key that makes the command safe to repeat: one order is placed for a key
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
 
-/// The key of what is asked for here, past every server and its API keys.
-pub(super) fn key_of(text: &str) -> Result<IdempotencyKey, Error> {
-    IdempotencyKey::new(Uuid::nil(), text)
-}
-
 fn line(text: &str) -> Result<RequestedLine, Error> {
-    let (product, quantity) = text
+    let (product, pieces) = text
         .split_once(':')
         .ok_or_else(|| Error::invalid("line", "must be PRODUCT:QUANTITY"))?;
     Ok(RequestedLine {
         product_id: product.parse()?,
-        quantity: quantity_of(quantity)?,
+        quantity: quantity(pieces)?,
     })
-}
-
-pub(super) fn quantity_of(text: &str) -> Result<Quantity, Error> {
-    let count = text
-        .parse()
-        .map_err(|_| Error::invalid("quantity", "must be a whole number from 1 to 1000000"))?;
-    Quantity::new(count)
 }
 
 pub(crate) async fn run(
@@ -99,7 +96,7 @@ pub(crate) async fn run(
     let order = match command {
         Order::Place(buy) => service.accept(buy.try_into()?).await?,
         Order::Purchase(buy) => service.purchase(buy.try_into()?).await?,
-        Order::Bulk(bulk) => return bulk::run(bulk, service, output).await,
+        Order::Bulk(bulk) => return order_bulk::run(bulk, service, output).await,
         Order::Get { id } => found(service.order(id).await?, id)?,
         Order::List {
             status,
@@ -107,7 +104,7 @@ pub(crate) async fn run(
             reference,
             limit,
         } => {
-            let orders = list::newest(limit, async |page| {
+            let orders = pages::newest(limit, async |page| {
                 let query = OrderQuery {
                     status,
                     product_id: product,
@@ -123,7 +120,7 @@ pub(crate) async fn run(
         Order::Cancel { id } => found(service.cancel(id).await?, id)?,
         Order::Watch { id } => {
             let order = found(service.order(id).await?, id)?;
-            return watch::run(&order, service, output).await;
+            return order_watch::run(&order, service, output).await;
         }
     };
     output.row(COLUMNS, order)?;
@@ -136,7 +133,7 @@ impl TryFrom<Buy> for OrderRequest {
     fn try_from(buy: Buy) -> Result<Self, Error> {
         let request = Self::new(buy.lines, buy.reference)?;
         Ok(match buy.idempotency_key {
-            Some(key) => request.with_key(key_of(&key)?),
+            Some(key) => request.with_key(idempotency_key(&key)?),
             None => request,
         })
     }

@@ -1,4 +1,4 @@
-//! `order-cli product`: what is for sale.
+//! `order-cli product`: manages products.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use order_core::{
     store::ProductQuery,
 };
 
-use super::{confirm::confirm, export, import, list};
+use super::{confirm::confirm, pages, product_export, product_import};
 use crate::output::{Column, Output};
 
 const COLUMNS: &[Column] = &[
@@ -24,63 +24,75 @@ const COLUMNS: &[Column] = &[
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Product {
-    /// Creates a product
+    /// Create a product
     Create {
+        /// Name of the product, 1 to 255 characters
         #[arg(long)]
         name: String,
-        /// With at most two decimals, such as 999.99
+        /// Price with at most two decimals, such as 999.99
         #[arg(long, value_parser = Money::price)]
         price: Money,
+        /// Pieces in stock
         #[arg(long)]
         stock: i64,
-        /// Your own code for it, unique among living products
+        /// Your own code for the product, unique among products that are not archived
         #[arg(long)]
         sku: Option<String>,
     },
-    /// Shows a product
-    Get { id: ProductId },
-    /// Lists products, newest first
+    /// Show a product
+    Get {
+        /// Id of the product
+        id: ProductId,
+    },
+    /// List products, newest first
     List {
-        /// A part of the name, whatever its case
+        /// Only products whose name contains this text, in any case
         #[arg(long)]
         search: Option<String>,
-        /// How many at most
+        /// Maximum number of products to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Changes some fields of a product
+    /// Change some fields of a product
     Update {
+        /// Id of the product
         id: ProductId,
+        /// New name
         #[arg(long)]
         name: Option<String>,
+        /// New price
         #[arg(long, value_parser = Money::price)]
         price: Option<Money>,
-        /// The absolute count of pieces
+        /// New number of pieces in stock
         #[arg(long)]
         stock: Option<i64>,
+        /// New sku
         #[arg(long, conflicts_with = "no_sku")]
         sku: Option<String>,
-        /// Removes the sku
+        /// Remove the sku
         #[arg(long)]
         no_sku: bool,
     },
-    /// Adds to or takes from a product's stock
+    /// Add pieces to the stock of a product, or take some away
     Adjust {
+        /// Id of the product
         id: ProductId,
-        /// Pieces to add, or to take when negative
+        /// Pieces to add; a negative number takes them away
         #[arg(allow_negative_numbers = true)]
         delta: i64,
+        /// Why the stock changes
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Creates and updates products from a CSV file
-    Import(import::Import),
-    /// Writes all products, to be read by import
-    Export(export::Export),
-    /// Archives a product: its history stays
+    /// Create and update products from a CSV file
+    Import(product_import::Import),
+    /// Write all products as CSV that import reads
+    Export(product_export::Export),
+    /// Archive a product; its orders stay
     Delete {
+        /// Id of the product
         id: ProductId,
-        /// Does not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -103,7 +115,7 @@ pub(crate) async fn run(
         }
         Product::Get { id } => found(service.product(id).await?, id)?,
         Product::List { search, limit } => {
-            let products = list::newest(limit, async |page| {
+            let products = pages::newest(limit, async |page| {
                 let search = search.clone();
                 service.products(&ProductQuery { search, page }).await
             })
@@ -126,8 +138,8 @@ pub(crate) async fn run(
             let request = StockRequest::new(delta, reason)?;
             found(service.adjust_stock(id, request).await?, id)?
         }
-        Product::Import(import) => return import::run(import, service, output).await,
-        Product::Export(export) => return export::run(export, service, output).await,
+        Product::Import(import) => return product_import::run(import, service, output).await,
+        Product::Export(export) => return product_export::run(export, service, output).await,
         Product::Delete { id, yes } => {
             let product = found(service.product(id).await?, id)?;
             confirm(&format!("archive {} ({id})?", product.name), yes)?;

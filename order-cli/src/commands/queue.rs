@@ -1,4 +1,4 @@
-//! `order-cli queue`: what waits, what was given up, and pauses.
+//! `order-cli queue`: queues, dead letters, and pauses.
 
 use std::process::ExitCode;
 
@@ -27,33 +27,44 @@ const REDRIVEN: &[Column] = &[("redriven", "/redriven")];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
-    /// How much each topic holds
+    /// Show how much waits on each topic
     Stats,
-    /// What was given up, the latest first
+    /// List dead letters, the latest first
     Dead {
+        /// Topic of the dead letters
         #[arg(long, default_value = "process")]
         topic: TopicName,
-        /// How many at most
+        /// Maximum number of dead letters to print
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Offers orders again that were given up
+    /// Put dead letters back on the queue, as if they had never been tried
     Redrive {
+        /// Topic of the dead letters
         #[arg(long, default_value = "process")]
         topic: TopicName,
+        /// Ids of their orders
         #[arg(required = true)]
         orders: Vec<OrderId>,
     },
-    /// Stops the work on a topic, in all processes, within two seconds
-    Pause { topic: TopicName },
-    /// Lets the work on a paused topic go on
-    Resume { topic: TopicName },
+    /// Stop the work on a topic in all processes, within two seconds
+    Pause {
+        /// The topic
+        topic: TopicName,
+    },
+    /// Continue the work on a paused topic
+    Resume {
+        /// The topic
+        topic: TopicName,
+    },
 }
 
 /// A topic by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum TopicName {
+    /// Deciding accepted orders
     Validate,
+    /// Processing sold orders
     Process,
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn run(service: &OrderService, output: &Output) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!(
-        "{} products do not balance: stock is not adjusted - held",
+        "the books do not balance: the stock of {} products is not adjusted - held",
         imbalances.len()
     );
     output.rows(COLUMNS, &imbalances)?;

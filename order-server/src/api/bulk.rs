@@ -9,38 +9,38 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Tag,
+    idempotency_header::replayed,
     order_body::{Buy, BuyLine, Status},
+    tag::Tag,
 };
 use crate::{
     auth::WriteOrders,
     http::{
-        idempotency::replayed,
         json::{Item, Json},
         problem::{Problem, ProblemBody},
     },
 };
 
 const MAX_ORDERS: usize = 10_000;
-/// The largest body that is read here.
+/// The largest body of a bulk request.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
-/// One of many orders: what to buy, and a key.
+/// One of many orders, with a key of its own.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
 struct BulkOrder {
     product_id: Option<Uuid>,
-    /// How many pieces.
+    /// Number of pieces.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     quantity: Option<i64>,
-    /// All of them or none are sold. The same product may be named more than once.
+    /// Sold all or none. The same product may be in several lines.
     #[oai(validator(min_items = 1, max_items = 100))]
     lines: Option<Vec<BuyLine>>,
-    /// A note of your own, up to 255 characters.
+    /// Your own note, up to 255 characters.
     #[oai(validator(max_length = 255))]
     reference: Option<String>,
-    /// Makes the order safe to repeat: it is stored once for a key, as by `Idempotency-Key`.
+    /// Makes the order safe to repeat: one order is stored for a key, as with `Idempotency-Key`.
     #[oai(validator(min_length = 1, max_length = 255, pattern = "^[!-~]+$"))]
     idempotency_key: Option<String>,
 }
@@ -66,46 +66,46 @@ impl BulkOrder {
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
 struct Bulk {
-    /// Each is judged by itself: a bad one does not touch the others.
+    /// Each order is checked by itself: an invalid one does not affect the others.
     #[oai(validator(min_items = 1, max_items = 10000))]
     orders: Vec<Item<BulkOrder>>,
 }
 
-/// What became of one order.
+/// The result for one order.
 #[derive(Debug, Serialize, Object)]
 struct BulkResult {
-    /// Where it stands among the `orders` of the request, from 0.
+    /// Position in the `orders` of the request, from 0.
     index: u64,
-    /// The order, when it was accepted.
+    /// Id of the order, if it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     order_id: Option<Uuid>,
-    /// `true` when an earlier order with this key is meant.
+    /// `true` if this is an earlier order with the same key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     replayed: Option<bool>,
-    /// Its state when it was accepted.
+    /// State of the order when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     status: Option<Status>,
-    /// Why it was not.
+    /// The reason, if it was not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     error: Option<ProblemBody>,
 }
 
-/// What became of the orders.
+/// The results of all orders.
 #[derive(Debug, Serialize, Object)]
 struct BulkResults {
     accepted: u64,
     rejected: u64,
-    /// One for each order, in the order of the request.
+    /// One result per order, in the order of the request.
     results: Vec<BulkResult>,
 }
 
 #[derive(ApiResponse)]
 enum BulkAnswer {
-    /// Judged one by one: the accepted ones are stored, and will be decided soon
+    /// Each order was checked by itself; accepted ones are stored and will be decided soon
     #[oai(status = 202)]
     Results(Json<BulkResults>),
 }
@@ -123,7 +123,7 @@ impl BulkOrders {
 
 #[OpenApi(tag = "Tag::Orders")]
 impl BulkOrders {
-    /// Order many times in the background: up to 10000 orders, each judged by itself
+    /// Place up to 10000 orders in the background, each checked by itself
     #[oai(path = "/orders/bulk", method = "post", operation_id = "acceptOrders")]
     async fn accept(
         &self,
@@ -142,8 +142,8 @@ impl BulkOrders {
             results.push(request.map(|request| good.push(request)));
         }
         let accepted = self.service.accept_all_or_replay(good).await;
-        if let Some(away) = nothing_stored(&accepted) {
-            return Err(away.into());
+        if let Some(error) = nothing_stored(&accepted) {
+            return Err(error.into());
         }
         let mut accepted = accepted.into_iter();
         let results: Vec<BulkResult> = (0..)
@@ -175,7 +175,7 @@ impl BulkOrders {
     }
 }
 
-/// The reason why none of the orders was stored, when that is the database's.
+/// The error of the database that kept all orders from being stored, if that is the reason.
 fn nothing_stored<T>(accepted: &[Result<T, Error>]) -> Option<Error> {
     let all_transient = accepted
         .iter()

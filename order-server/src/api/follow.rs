@@ -1,7 +1,7 @@
-//! Following an order: waiting for its decision, and the stream of its states.
+//! Follows an order: waits for its decision, and streams its states.
 //!
-//! An event is named by its state: an order comes to each at most once, so that the last one
-//! that a client saw says which are still to be told, whatever happened in between.
+//! The id of an event is its state. An order reaches each state at most once, so that the last one
+//! that a client saw determines the events that it still has to get.
 
 use std::time::Duration;
 
@@ -20,25 +20,23 @@ use poem_openapi::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Tag, order_body::StatusBody};
+use super::{order_body::StatusBody, tag::Tag};
 use crate::{
     auth::ReadOrders,
     http::{prefer::Wait, problem::Problem},
 };
 
-/// How often a comment is sent when nothing happens, so that whoever stands between does not
-/// take the connection for dead.
+/// The interval of comments while nothing happens, so that no proxy takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 type Events = EventStream<BoxStream<'static, StatusBody>>;
 
 #[derive(ApiResponse)]
 enum Followed {
-    /// The states of the order, from the one that it is in, or from the one after
-    /// `Last-Event-ID`
+    /// The states of the order, from the current one, or from the one after `Last-Event-ID`
     #[oai(status = 200)]
     Events(Events),
-    /// Its final state is what the client saw last: there is no need to come again
+    /// The client has seen the final state, and need not come again
     #[oai(status = 204)]
     Nothing,
 }
@@ -55,8 +53,9 @@ impl Follow {
         Self { service, stop }
     }
 
-    /// The order as it is when it is decided, or else as given, and what was granted. Waiting
-    /// is a favour: an order that was accepted stays so, whatever goes wrong meanwhile.
+    /// Waits for the decision as long as the client asked for. Returns the order as it is then, or as
+    /// given if it is still pending, and the preference that was applied. Waiting cannot fail: an
+    /// accepted order stays accepted, whatever goes wrong meanwhile.
     pub(super) async fn decided(&self, order: Order, wait: Wait) -> (Order, Option<String>) {
         let Some(limit) = wait.limit() else {
             return (order, None);
@@ -67,7 +66,7 @@ impl Follow {
             Some(Err(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "nobody is waited for"
+                    "cannot wait for the decision"
                 );
                 (order, None)
             }
@@ -75,7 +74,7 @@ impl Follow {
         }
     }
 
-    /// What is still to be told, until a final state, or until the server stops.
+    /// Streams the states that follow, until a final one, or until the server stops.
     fn stream(&self, states: States) -> Events {
         let states = stream::unfold(states, States::next);
         let states = states.take_until(self.stop.clone().cancelled_owned());
@@ -87,7 +86,7 @@ impl Follow {
 
 #[OpenApi(tag = "Tag::Orders")]
 impl Follow {
-    /// Follow an order: an event for each state that it comes to, until a final one
+    /// Follow an order: an event for each state that it reaches, until a final one
     #[oai(
         path = "/orders/:id/events",
         method = "get",
@@ -97,71 +96,72 @@ impl Follow {
         &self,
         _caller: ReadOrders,
         id: Path<Uuid>,
-        /// The state that the client was told last: those after it follow
+        /// The last state that the client saw: the stream begins after it
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Result<Followed, Problem> {
         let id = OrderId(id.0);
-        // The watch begins first: what the order comes to after it is read is seen by it.
+        // The watch begins first, so that it sees every state after the one that is read.
         let watch = self.service.watch(id)?;
         let order = self.service.order(id).await?;
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
-        let told = last_event_id.0.and_then(|told| told.parse().ok());
-        let states = States::of(Progress::from(&order), told, watch);
-        if states.are_told() {
+        let last_sent = last_event_id.0.and_then(|state| state.parse().ok());
+        let states = States::new(Progress::from(&order), last_sent, watch);
+        if states.are_complete() {
             return Ok(Followed::Nothing);
         }
         Ok(Followed::Events(self.stream(states)))
     }
 }
 
-/// The states of an order that are still to be told.
+/// The states of an order that a client still has to get.
 struct States {
     order: Progress,
-    told: Option<OrderStatus>,
-    untold: Vec<Stage>,
+    last_sent: Option<OrderStatus>,
+    unsent: Vec<Stage>,
     watch: Watch,
 }
 
 impl States {
-    fn of(order: Progress, told: Option<OrderStatus>, watch: Watch) -> Self {
-        let told = told.filter(|told| order.stages().iter().any(|stage| stage.status == *told));
-        let untold = told.map_or_else(|| vec![order.stage()], |told| order.since(told));
+    fn new(order: Progress, last_sent: Option<OrderStatus>, watch: Watch) -> Self {
+        let last_sent =
+            last_sent.filter(|last| order.stages().iter().any(|stage| stage.status == *last));
+        let unsent = last_sent.map_or_else(|| vec![order.stage()], |last| order.since(last));
         Self {
             order,
-            told,
-            untold,
+            last_sent,
+            unsent,
             watch,
         }
     }
 
-    fn are_told(&self) -> bool {
-        self.untold.is_empty() && self.told.is_some_and(OrderStatus::is_final)
+    fn are_complete(&self) -> bool {
+        self.unsent.is_empty() && self.last_sent.is_some_and(OrderStatus::is_final)
     }
 
     /// The next state; ends after a final one.
     async fn next(mut self) -> Option<(StatusBody, Self)> {
-        if self.are_told() {
+        if self.are_complete() {
             return None;
         }
-        if self.untold.is_empty() {
-            (self.order, self.untold) = self.more().await.ok()?;
+        if self.unsent.is_empty() {
+            (self.order, self.unsent) = self.more().await.ok()?;
         }
-        let stage = self.untold.remove(0);
-        self.told = Some(stage.status);
+        let stage = self.unsent.remove(0);
+        self.last_sent = Some(stage.status);
         Some((StatusBody::at(&self.order, stage), self))
     }
 
     async fn more(&mut self) -> Result<(Progress, Vec<Stage>), Error> {
         self.watch
-            .since(self.told.unwrap_or(self.order.status))
+            .since(self.last_sent.unwrap_or(self.order.status))
             .await
     }
 }
 
 fn event(state: StatusBody) -> Event {
     let id = OrderStatus::from(state.status);
-    // Ids, names and times are all there is in it: JSON has words for these.
+    // It has only ids, names and times, which JSON can always express.
     let data = serde_json::to_string(&state).unwrap_or_default();
     Event::message(data).id(id.as_str())
 }
@@ -205,8 +205,8 @@ mod tests {
             let order = accepted(&service).await;
             let follow = Follow::new(service, CancellationToken::new());
             let start = Instant::now();
-            let (same, told) = follow.decided(order.clone(), wait).await;
-            assert_eq!((same, told.as_deref()), (order, applied));
+            let (same, applied_as) = follow.decided(order.clone(), wait).await;
+            assert_eq!((same, applied_as.as_deref()), (order, applied));
             assert_eq!(start.elapsed().as_secs(), waited_secs);
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         let follow = Follow::new(service.clone(), CancellationToken::new());
         let watch = service.watch(order.id).unwrap();
         let start = Instant::now();
-        let events = follow.stream(States::of(Progress::from(&order), None, watch));
+        let events = follow.stream(States::new(Progress::from(&order), None, watch));
         let body = events.into_response().into_body().into_async_read();
         let mut lines = Box::pin(BufReader::new(body)).lines();
         let mut line = async || {

@@ -1,4 +1,4 @@
-//! Whether the server is well. Also answered outside the prefix, where load balancers look.
+//! The health of the server, also outside of the prefix, where load balancers look.
 
 use std::sync::Arc;
 
@@ -7,29 +7,28 @@ use poem::Route;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 use serde::Serialize;
 
-use super::Tag;
+use super::tag::Tag;
 use crate::http::{json::Json, problem::Problem};
 
-/// Whether the process is alive.
+/// The answer of a process that is alive.
 #[derive(Serialize, Object)]
 struct Alive {
     /// `ok`.
     status: String,
 }
 
-/// What the server can do.
+/// The readiness of the server.
 #[derive(Serialize, Object)]
 struct Ready {
-    /// `ready`, or `degraded` when it does without Redis: slower, and as right as ever.
+    /// `ready`, or `degraded` without Redis: slower, and still correct.
     status: String,
     /// `up`.
     database: String,
-    /// `up`, or `down` when it does not answer or refuses what is asked of it; `null` when there
-    /// is none.
+    /// `up`, or `down` if it does not answer or refuses commands; `null` if there is none.
     redis: Option<String>,
 }
 
-/// How the cache of products did since the process started.
+/// Figures of the product cache since the process started.
 #[derive(Serialize, Object)]
 struct CacheBody {
     /// Reads that the cache answered.
@@ -40,7 +39,7 @@ struct CacheBody {
     ratio: f64,
     /// Calls that failed.
     errors: u64,
-    /// Products that are kept; `null` where that is not known, as in Redis.
+    /// Products in the cache; `null` if unknown, as with Redis.
     entries: Option<u64>,
 }
 
@@ -57,7 +56,7 @@ impl Health {
     }
 
     async fn readiness(&self) -> Result<Json<Ready>, Problem> {
-        // Whatever the cause: it is not well, and may be later.
+        // Every cause counts as unavailable: the server may be ready later.
         self.service
             .store()
             .check_writable()
@@ -102,19 +101,19 @@ fn is_alive() -> Json<Alive> {
 
 #[OpenApi(tag = "Tag::Health")]
 impl Health {
-    /// Whether the process is alive
+    /// Check whether the process is alive
     #[oai(path = "/health", method = "get", operation_id = "health")]
     async fn alive(&self) -> Json<Alive> {
         is_alive()
     }
 
-    /// Whether it can sell: 503 when the database takes no writes
+    /// Check whether the server can sell: 503 if the database takes no writes
     #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
     async fn ready(&self) -> Result<Json<Ready>, Problem> {
         self.readiness().await
     }
 
-    /// How the cache does
+    /// Read figures of the product cache
     #[oai(
         path = "/health/cache/stats",
         method = "get",

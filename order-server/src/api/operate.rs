@@ -1,4 +1,4 @@
-//! What operators look at and do: the queue, what was given up, who works.
+//! Operations for operators: the queue, dead letters, workers.
 
 use order_core::{OrderService, domain::OrderId, queue::Topic, service::TopicStats};
 use poem_openapi::{
@@ -8,10 +8,10 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use super::{
-    Tag,
     operate_body::{
         AttemptList, DeadList, QueueBody, TaskBody, TopicBody, TopicName, WorkerBody, WorkerList,
     },
+    tag::Tag,
 };
 use crate::{
     auth::{Inspect, Operate},
@@ -20,7 +20,7 @@ use crate::{
 
 #[derive(ApiResponse)]
 enum Put {
-    /// On the queue
+    /// The task is on the queue
     #[oai(status = 202)]
     Task(Json<TaskBody>),
 }
@@ -42,7 +42,7 @@ fn topic(name: &str) -> Result<Topic, Problem> {
 
 #[OpenApi(tag = "Tag::Operations")]
 impl Operations {
-    /// How much waits, on each topic
+    /// Read how much waits on each topic
     #[oai(path = "/queue", method = "get", operation_id = "getQueue")]
     async fn queue(&self, _caller: Inspect) -> Result<Json<QueueBody>, Problem> {
         let topics = self.service.queue_stats().await?;
@@ -51,14 +51,14 @@ impl Operations {
         }))
     }
 
-    /// What was given up, the latest first
+    /// List dead letters, the latest first
     #[oai(path = "/queue/dead", method = "get", operation_id = "listDeadLetters")]
     async fn dead(
         &self,
         _caller: Inspect,
-        /// Of which topic; `process` unless said otherwise
+        /// Topic of the dead letters; `process` unless given
         topic: Query<Option<TopicName>>,
-        /// How many at most; 100 unless said otherwise
+        /// Maximum number of items to return; 100 unless given
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u16>>,
     ) -> Result<Json<DeadList>, Problem> {
@@ -70,7 +70,7 @@ impl Operations {
         }))
     }
 
-    /// Offer again what was given up, as if it had never been tried
+    /// Put a dead letter back on the queue, as if it had never been tried
     #[oai(
         path = "/queue/dead/:id/redrive",
         method = "post",
@@ -81,7 +81,7 @@ impl Operations {
         _caller: Operate,
         /// The order
         id: Path<Uuid>,
-        /// Of which topic; `process` unless said otherwise
+        /// Topic of the dead letters; `process` unless given
         topic: Query<Option<TopicName>>,
     ) -> Result<Json<TopicBody>, Problem> {
         let topic = topic.0.unwrap_or(TopicName::Process).into();
@@ -108,7 +108,7 @@ impl Operations {
         Ok(Json(stats.into()))
     }
 
-    /// Let the work on a paused topic go on
+    /// Continue the work on a paused topic
     #[oai(
         path = "/queue/:topic/resume",
         method = "post",
@@ -125,7 +125,7 @@ impl Operations {
         Ok(Json(stats.into()))
     }
 
-    /// Who works, or did so within a day
+    /// List workers, those that ended within a day included
     #[oai(path = "/workers", method = "get", operation_id = "listWorkers")]
     async fn workers(&self, _caller: Inspect) -> Result<Json<WorkerList>, Problem> {
         let workers = self.service.workers().await?.into_iter();
@@ -134,8 +134,8 @@ impl Operations {
         }))
     }
 
-    /// Put the task of a sold order on the queue, at once: again, when it is done or was given
-    /// up. The id that its handler deduplicates by stays the same
+    /// Put the task of a sold order on the queue, due at once, also if it was done or is a dead
+    /// letter. Its id, by which its handler deduplicates, stays the same
     #[oai(
         path = "/orders/:id/process",
         method = "post",
@@ -147,7 +147,7 @@ impl Operations {
         Ok(Put::Task(Json(task.into())))
     }
 
-    /// The task of an order, and its attempts that failed
+    /// Read the task of an order, and its failed attempts
     #[oai(
         path = "/orders/:id/attempts",
         method = "get",

@@ -10,9 +10,9 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::order_body::Time;
+use super::wire::Time;
 
-/// What is to be done with orders: `validate` decides them, `process` does what follows.
+/// The work on orders: `validate` decides them, `process` processes sold ones.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case", rename = "Topic")]
@@ -39,24 +39,25 @@ impl From<TopicName> for Topic {
     }
 }
 
-/// How much a topic holds.
+/// The entries on a topic.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "TopicStats")]
 pub(super) struct TopicBody {
     topic: TopicName,
-    /// Entries that somebody may take on now.
+    /// Entries that a worker may take now.
     waiting: u64,
-    /// Entries that somebody is at.
+    /// Entries that a worker has taken.
     in_flight: u64,
     /// Entries that wait for their retry.
     delayed: u64,
-    /// Entries that were given up.
+    /// Dead letters.
     dead: u64,
-    /// How long the oldest waiting entry has waited.
+    /// Age of the oldest waiting entry.
     oldest_age_seconds: f64,
-    /// Whether nobody takes on any.
+    /// `true` while the topic is paused.
     paused: bool,
-    /// Whether there may be more of something than was counted: a database counts to 100000.
+    /// `true` if a count stopped at its limit, so that there may be more: a database counts to
+    /// 100000.
     capped: bool,
 }
 
@@ -75,7 +76,7 @@ impl From<TopicStats> for TopicBody {
     }
 }
 
-/// How much waits.
+/// The entries on each topic.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Queue")]
 pub(super) struct QueueBody {
@@ -88,9 +89,9 @@ pub(super) struct QueueBody {
 pub(super) struct DeadBody {
     topic: TopicName,
     order_id: Uuid,
-    /// Why it was given up.
+    /// The reason for giving up.
     reason: String,
-    /// How often it was attempted.
+    /// Number of attempts.
     attempts: u32,
     dead_at: Time,
 }
@@ -107,14 +108,14 @@ impl From<DeadEntry> for DeadBody {
     }
 }
 
-/// Entries that were given up, the latest first.
+/// Dead letters, the latest first.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "DeadLetters")]
 pub(super) struct DeadList {
     pub(super) items: Vec<DeadBody>,
 }
 
-/// Whether a worker works: `dead` is one that told nothing for ten seconds.
+/// The state of a worker: a `dead` one sent no heartbeat for ten seconds.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case", rename = "WorkerState")]
@@ -124,7 +125,7 @@ pub(super) enum WorkerStateName {
     Stopped,
 }
 
-/// A worker, and what it did since it started.
+/// A worker, with its counts since it started.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Worker")]
 pub(super) struct WorkerBody {
@@ -139,13 +140,13 @@ pub(super) struct WorkerBody {
     stopped_at: Option<Time>,
     /// Orders that it decided.
     decided: u64,
-    /// Those of them that got their stock.
+    /// Those of them that were sold.
     sold: u64,
     /// Those of them that failed.
     failed: u64,
-    /// Tasks that it did.
+    /// Tasks that it completed.
     processed: u64,
-    /// Tasks that it is doing.
+    /// Tasks in progress.
     in_flight: u64,
 }
 
@@ -177,15 +178,15 @@ impl From<KnownWorker> for WorkerBody {
     }
 }
 
-/// Workers, those that started last first.
+/// Workers, the latest started first.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Workers")]
 pub(super) struct WorkerList {
     pub(super) workers: Vec<WorkerBody>,
 }
 
-/// What is to be done for an order: `process`, or `compensate` when it was cancelled after
-/// somebody had begun.
+/// The kind of a task: `process`, or `compensate` if the order was cancelled after processing had
+/// begun.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case", rename = "TaskKind")]
@@ -194,7 +195,7 @@ enum KindName {
     Compensate,
 }
 
-/// Where a task is.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case", rename = "TaskState")]
@@ -209,16 +210,16 @@ enum StateName {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Task")]
 pub(super) struct TaskBody {
-    /// What its handler deduplicates by: the same for each attempt.
+    /// Id by which its handler deduplicates: the same for each attempt.
     id: String,
     order_id: Uuid,
     kind: KindName,
     state: StateName,
-    /// How often it was attempted since it was put on the queue or redriven.
+    /// Attempts since it was put on the queue or redriven.
     attempts: u32,
-    /// When it may be attempted, or its lease ends; of a dead one, when it was given up.
+    /// Time at which it may be attempted, or its lease ends; for a dead letter, when it was given up.
     at: Time,
-    /// Why it was given up.
+    /// The reason for giving up.
     reason: Option<String>,
 }
 
@@ -252,13 +253,13 @@ impl From<TaskStatus> for TaskBody {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Attempt")]
 pub(super) struct AttemptBody {
-    /// Which one of the order, from 1.
+    /// Number of the attempt, from 1.
     attempt: u32,
     started_at: Time,
     ended_at: Time,
-    /// What went wrong.
+    /// The error.
     error: String,
-    /// Who made it, where that is known.
+    /// Worker that made it, if known.
     worker_id: Option<Uuid>,
 }
 
@@ -274,13 +275,13 @@ impl From<Attempt> for AttemptBody {
     }
 }
 
-/// What became of an order's task so far.
+/// The history of an order's task.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Attempts")]
 pub(super) struct AttemptList {
-    /// The attempts that failed, the first one first.
+    /// Failed attempts, the oldest first.
     items: Vec<AttemptBody>,
-    /// The task; `null` when there is none (any more).
+    /// The task; `null` if there is none, or it is done.
     task: Option<TaskBody>,
 }
 

@@ -11,9 +11,7 @@ use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::Amount;
-
-pub(super) type Time = chrono::DateTime<chrono::Utc>;
+use super::wire::{Amount, Time};
 
 /// One line to buy.
 #[derive(Debug, Deserialize, Object)]
@@ -21,24 +19,24 @@ pub(super) type Time = chrono::DateTime<chrono::Utc>;
 #[oai(deny_unknown_fields)]
 pub(super) struct BuyLine {
     product_id: Uuid,
-    /// How many pieces.
+    /// Number of pieces.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     quantity: i64,
 }
 
-/// What to buy: `product_id` and `quantity`, or `lines`.
+/// An order to place: `product_id` and `quantity`, or `lines`.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
 pub(super) struct Buy {
     pub(super) product_id: Option<Uuid>,
-    /// How many pieces.
+    /// Number of pieces.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     pub(super) quantity: Option<i64>,
-    /// All of them or none are sold. The same product may be named more than once.
+    /// Sold all or none. The same product may be in several lines.
     #[oai(validator(min_items = 1, max_items = 100))]
     pub(super) lines: Option<Vec<BuyLine>>,
-    /// A note of your own, up to 255 characters.
+    /// Your own note, up to 255 characters.
     #[oai(validator(max_length = 255))]
     pub(super) reference: Option<String>,
 }
@@ -83,7 +81,7 @@ fn within(path: &str, error: Error) -> Error {
     }
 }
 
-/// Where an order stands.
+/// The state of an order.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case", rename = "OrderStatus")]
@@ -119,7 +117,7 @@ impl From<Status> for OrderStatus {
     }
 }
 
-/// Where an order stands, in short.
+/// The state of an order, in short.
 #[derive(Debug, Serialize, Object)]
 pub(super) struct StatusBody {
     order_id: Uuid,
@@ -160,16 +158,16 @@ impl From<OrderLine> for LineBody {
     }
 }
 
-/// Why an order failed.
+/// The reason why an order failed.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Failure")]
 pub(super) struct FailureBody {
     /// `insufficient_stock` or `product_unavailable`.
     code: String,
     product_id: Uuid,
-    /// Pieces that the whole order asks of this product.
+    /// Pieces of this product in the whole order.
     requested: i64,
-    /// Pieces that were left at the order's turn.
+    /// Pieces that were left when the order was decided.
     available: i64,
 }
 

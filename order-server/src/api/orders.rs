@@ -1,4 +1,4 @@
-//! Orders: buy at once or in the background, read, list, cancel.
+//! Operations on orders: place in the background, buy at once, read, list, cancel.
 
 use order_core::{
     OrderService,
@@ -13,28 +13,24 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    Tag,
     cursor::{encode, page_request},
     follow::Follow,
+    idempotency_header::{IdempotencyHeader, replayed},
     order_body::{Buy, OrderBody, Status, StatusBody},
+    tag::Tag,
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
-    http::{
-        idempotency::{Once, replayed},
-        json::Json,
-        prefer::Wait,
-        problem::Problem,
-    },
+    http::{json::Json, prefer::Wait, problem::Problem},
 };
 
 /// A page of orders, newest first.
 #[derive(Debug, Serialize, Object)]
 struct OrderPage {
     items: Vec<OrderBody>,
-    /// Gives the next page; `null` at the end.
+    /// Cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
-    /// With `page`: how many there are, counted up to 10000.
+    /// Only with `page`: the total number, counted up to 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
@@ -48,7 +44,7 @@ enum Accepted {
         Json<OrderBody>,
         #[oai(header = "Location")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -58,7 +54,7 @@ enum Accepted {
         Json<OrderBody>,
         #[oai(header = "Location")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -81,7 +77,7 @@ enum Bought {
     Order(
         Json<OrderBody>,
         #[oai(header = "Location")] String,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -93,7 +89,7 @@ enum Cancelled {
     #[oai(status = 200)]
     Order(
         Json<OrderBody>,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -118,20 +114,24 @@ impl Orders {
 
 #[OpenApi(tag = "Tag::Orders")]
 impl Orders {
-    /// Order in the background: stored now, decided soon. A decided order is answered 200
+    /// Place an order in the background: it is stored now and decided soon. One that is decided while
+    /// the client waits is answered 200
     #[oai(path = "/orders", method = "post", operation_id = "acceptOrder")]
     async fn accept(
         &self,
         _caller: WriteOrders,
-        /// `wait=N`: waits up to so many seconds, at most 30, for the decision
+        /// `wait=N` waits up to N seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
-        /// Makes the request safe to repeat: an order is stored once for a key
+        /// Makes the request safe to repeat: one order is stored for a key
         #[oai(name = "Idempotency-Key")]
-        once: Once,
+        idempotency: IdempotencyHeader,
         body: Json<Buy>,
     ) -> Result<Accepted, Problem> {
-        let accepted = self.service.accept_or_replay(request(body, once)?).await?;
+        let accepted = self
+            .service
+            .accept_or_replay(request(body, idempotency)?)
+            .await?;
         let replayed = replayed(accepted.replayed);
         let (order, applied) = self.follow.decided(accepted.value, wait).await;
         let location = location(&order);
@@ -143,20 +143,20 @@ impl Orders {
         })
     }
 
-    /// Buy at once: sold, or 409 and nothing is stored
+    /// Buy at once: the order is sold, or answered 409 and not stored
     #[oai(path = "/orders/purchase", method = "post", operation_id = "purchase")]
     async fn purchase(
         &self,
         _caller: WriteOrders,
-        /// Makes the request safe to repeat: an order is sold once for a key. A refused one
-        /// leaves no key, and is decided anew
+        /// Makes the request safe to repeat: one order is sold for a key. The key of a refused
+        /// request is not kept, and a repetition is decided again
         #[oai(name = "Idempotency-Key")]
-        once: Once,
+        idempotency: IdempotencyHeader,
         body: Json<Buy>,
     ) -> Result<Bought, Problem> {
         let bought = self
             .service
-            .purchase_or_replay(request(body, once)?)
+            .purchase_or_replay(request(body, idempotency)?)
             .await?;
         let location = location(&bought.value);
         let replayed = replayed(bought.replayed);
@@ -169,12 +169,12 @@ impl Orders {
     async fn list(
         &self,
         _caller: ReadOrders,
-        /// Items on a page
+        /// Items per page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
-        /// The `next_cursor` of the page before
+        /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
-        /// A page number from 1, instead of a cursor; at most 10000 rows deep
+        /// Page number from 1, instead of a cursor; reaches the first 10000 rows
         page: Query<Option<u32>>,
         /// Only orders in this state
         status: Query<Option<Status>>,
@@ -203,7 +203,7 @@ impl Orders {
         &self,
         _caller: ReadOrders,
         id: Path<Uuid>,
-        /// `wait=N`: waits up to so many seconds, at most 30, for the decision
+        /// `wait=N` waits up to N seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
     ) -> Result<Found, Problem> {
@@ -212,7 +212,7 @@ impl Orders {
         Ok(Found::Order(Json(order.into()), applied))
     }
 
-    /// Read where an order stands
+    /// Read the state of an order
     #[oai(
         path = "/orders/:id/status",
         method = "get",
@@ -227,7 +227,7 @@ impl Orders {
         Ok(Json(StatusBody::at(&order, order.stage())))
     }
 
-    /// Cancel an order: the stock it holds goes back. One cancelled already stays so
+    /// Cancel an order and return its stock. An order that is cancelled already stays so
     #[oai(
         path = "/orders/:id/cancel",
         method = "post",
@@ -239,18 +239,21 @@ impl Orders {
         id: Path<Uuid>,
         /// Makes the request safe to repeat
         #[oai(name = "Idempotency-Key")]
-        once: Once,
+        idempotency: IdempotencyHeader,
     ) -> Result<Cancelled, Problem> {
-        let cancelled = self.service.cancel_or_replay(OrderId(id.0), once.0).await?;
+        let cancelled = self
+            .service
+            .cancel_or_replay(OrderId(id.0), idempotency.0)
+            .await?;
         let cancelled = cancelled.ok_or_else(|| Problem::order_not_found(id.0))?;
         let replayed = replayed(cancelled.replayed);
         Ok(Cancelled::Order(Json(cancelled.value.into()), replayed))
     }
 }
 
-fn request(body: Json<Buy>, once: Once) -> Result<OrderRequest, Problem> {
+fn request(body: Json<Buy>, idempotency: IdempotencyHeader) -> Result<OrderRequest, Problem> {
     let request = OrderRequest::try_from(body.0)?;
-    Ok(match once.0 {
+    Ok(match idempotency.0 {
         Some(key) => request.with_key(key),
         None => request,
     })

@@ -1,4 +1,4 @@
-//! Products: create, read, list, change, stock up, archive.
+//! Operations on products: create, read, list, change, adjust the stock, archive.
 
 use order_core::{
     OrderService,
@@ -6,142 +6,28 @@ use order_core::{
     store::ProductQuery,
 };
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    ApiResponse, OpenApi,
     param::{Header, Path, Query},
 };
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Tag,
     cursor::{encode, page_request},
-    wire::{Amount, given, present},
+    etag::{etag, matches, version_of},
+    idempotency_header::{IdempotencyHeader, replayed},
+    product_body::{
+        AdjustStock, CreateProduct, PatchProduct, ProductBody, ProductPage, ReplaceProduct,
+    },
+    tag::Tag,
 };
 use crate::{
     auth::{ReadProducts, WriteProducts},
-    http::{
-        idempotency::{Once, replayed},
-        json::Json,
-        problem::Problem,
-    },
+    http::{json::Json, problem::Problem},
 };
-
-type Time = chrono::DateTime<chrono::Utc>;
-
-/// A product to create.
-#[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
-struct CreateProduct {
-    /// 1 to 255 characters.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    name: String,
-    /// Below 100000000.00, with at most two decimals; a number or a string.
-    price: Amount,
-    /// Pieces to sell.
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
-    stock: i64,
-    /// Your own code for it, unique among living products; 1 to 64 characters.
-    #[oai(validator(min_length = 1, max_length = 64))]
-    sku: Option<String>,
-}
-
-/// A product with all of its fields; without `stock`, its stock stays.
-#[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
-struct ReplaceProduct {
-    /// 1 to 255 characters.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    name: String,
-    /// Below 100000000.00, with at most two decimals; a number or a string.
-    price: Amount,
-    /// The absolute count of pieces.
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
-    stock: Option<i64>,
-}
-
-/// Some fields of a product; what is left out stays.
-#[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
-struct PatchProduct {
-    /// 1 to 255 characters.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    #[serde(default, deserialize_with = "given")]
-    name: Option<String>,
-    /// Below 100000000.00, with at most two decimals; a number or a string.
-    #[serde(default, deserialize_with = "given")]
-    price: Option<Amount>,
-    /// The absolute count of pieces.
-    #[serde(default, deserialize_with = "given")]
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
-    stock: Option<i64>,
-    /// `null` removes it.
-    #[serde(default, deserialize_with = "present")]
-    #[oai(validator(min_length = 1, max_length = 64))]
-    sku: Option<Option<String>>,
-}
-
-/// A relative change of stock.
-#[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
-struct AdjustStock {
-    /// Pieces to add, or to take when negative; not 0.
-    #[oai(validator(minimum(value = "-1000000000000"), maximum(value = "1000000000000")))]
-    delta: i64,
-    /// Why; up to 255 characters.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    reason: Option<String>,
-}
-
-/// A product.
-#[derive(Debug, Serialize, Object)]
-#[oai(rename = "Product")]
-struct ProductBody {
-    id: Uuid,
-    sku: Option<String>,
-    name: String,
-    price: Amount,
-    /// Pieces left.
-    stock: i64,
-    /// Grows with every change, a sale included.
-    version: i64,
-    created_at: Time,
-    updated_at: Time,
-}
-
-impl From<Product> for ProductBody {
-    fn from(product: Product) -> Self {
-        Self {
-            id: product.id.0,
-            sku: product.sku,
-            name: product.name,
-            price: Amount(product.price),
-            stock: product.stock,
-            version: product.version,
-            created_at: product.created_at,
-            updated_at: product.updated_at,
-        }
-    }
-}
-
-/// A page of products, newest first.
-#[derive(Debug, Serialize, Object)]
-struct ProductPage {
-    items: Vec<ProductBody>,
-    /// Gives the next page; `null` at the end.
-    next_cursor: Option<String>,
-    /// With `page`: how many there are, counted up to 10000.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[oai(skip_serializing_if_is_none)]
-    total: Option<u64>,
-}
 
 #[derive(ApiResponse)]
 enum Created {
-    /// The product, and where it is
+    /// The new product, with its `Location`
     #[oai(status = 201)]
     Product(
         Json<ProductBody>,
@@ -159,7 +45,7 @@ enum Found {
         #[oai(header = "ETag")] String,
         #[oai(header = "X-Cache")] String,
     ),
-    /// It is still what the client has
+    /// The client has the current version
     #[oai(status = 304)]
     NotModified(
         #[oai(header = "ETag")] String,
@@ -174,7 +60,7 @@ enum Adjusted {
     Product(
         Json<ProductBody>,
         #[oai(header = "ETag")] String,
-        /// `true` when an earlier request with this key did it
+        /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
     ),
@@ -189,7 +75,7 @@ enum Changed {
 
 #[derive(ApiResponse)]
 enum Archived {
-    /// It is archived
+    /// The product is archived
     #[oai(status = 204)]
     Done,
 }
@@ -254,14 +140,14 @@ impl Products {
     async fn list(
         &self,
         _caller: ReadProducts,
-        /// Items on a page
+        /// Items per page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
-        /// The `next_cursor` of the page before
+        /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
-        /// A page number from 1, instead of a cursor; at most 10000 rows deep
+        /// Page number from 1, instead of a cursor; reaches the first 10000 rows
         page: Query<Option<u32>>,
-        /// A part of the name, whatever its case
+        /// Only products whose name contains this text, in any case
         search: Query<Option<String>>,
     ) -> Result<Json<ProductPage>, Problem> {
         let query = ProductQuery {
@@ -316,7 +202,7 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
-        /// The `ETag` that the change was made from
+        /// The `ETag` of the version to change
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
         body: Json<ReplaceProduct>,
@@ -341,7 +227,7 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
-        /// The `ETag` that the change was made from
+        /// The `ETag` of the version to change
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
         body: Json<PatchProduct>,
@@ -378,12 +264,12 @@ impl Products {
         id: Path<Uuid>,
         /// Makes the request safe to repeat: stock changes once for a key
         #[oai(name = "Idempotency-Key")]
-        once: Once,
+        idempotency: IdempotencyHeader,
         body: Json<AdjustStock>,
     ) -> Result<Adjusted, Problem> {
         let Json(body) = body;
         let mut request = StockRequest::new(body.delta, body.reason)?;
-        if let Some(key) = once.0 {
+        if let Some(key) = idempotency.0 {
             request = request.with_key(key);
         }
         let service = &self.service;
@@ -418,18 +304,4 @@ fn changed(product: Option<Product>, id: Uuid) -> Result<Changed, Problem> {
     let product = product.ok_or_else(|| Problem::product_not_found(id))?;
     let etag = etag(&product);
     Ok(Changed::Product(Json(product.into()), etag))
-}
-
-/// The version, which grows with every change, names what a client has seen.
-fn etag(product: &Product) -> String {
-    format!("\"{}\"", product.version)
-}
-
-fn version_of(etag: &str) -> Option<i64> {
-    etag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
-}
-
-/// Weak comparison (RFC 9110 §8.8.3.2), as `If-None-Match` wants it.
-fn matches(tag: &str, etag: &str) -> bool {
-    tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
 }

@@ -1,4 +1,4 @@
-//! Figures for operators, and what a caller may do: what the dashboard shows.
+//! Figures for operators, and the scopes of a caller, for the dashboard.
 
 use std::time::Duration;
 
@@ -14,13 +14,16 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Tag, order_body::Time, wire::Amount};
+use super::{
+    tag::Tag,
+    wire::{Amount, Time},
+};
 use crate::{
     auth::{AnyKey, Caller, Inspect},
     http::{json::Json, problem::Problem},
 };
 
-/// How many orders there are, by state, and how many there ever were.
+/// Numbers of orders by state, and since the beginning.
 #[derive(Serialize, Object)]
 struct Totals {
     pending: u64,
@@ -28,9 +31,9 @@ struct Totals {
     failed: u64,
     cancelled: u64,
     completed: u64,
-    /// All orders, whatever became of them.
+    /// All orders ever accepted.
     accepted: u64,
-    /// All that ever got their stock.
+    /// All orders ever sold.
     sold: u64,
 }
 
@@ -48,7 +51,7 @@ impl From<Counts> for Totals {
     }
 }
 
-/// What happened in each second, oldest first; the last one is complete.
+/// Events per second, the oldest first; the last second is complete.
 #[derive(Serialize, Object)]
 struct Series {
     /// The first second.
@@ -56,9 +59,9 @@ struct Series {
     accepted: Vec<u64>,
     sold: Vec<u64>,
     failed: Vec<u64>,
-    /// How long orders decided in the second had waited on average; `null` when none had.
+    /// Average wait of the orders decided in each second; `null` if there were none.
     mean_wait_seconds: Vec<Option<f64>>,
-    /// The longest that one of them had waited; `null` when none had.
+    /// Longest wait of one of them; `null` if there were none.
     longest_wait_seconds: Vec<Option<f64>>,
 }
 
@@ -74,11 +77,11 @@ impl From<&Tallies> for Series {
             mean_wait_seconds: Vec::new(),
             longest_wait_seconds: Vec::new(),
         };
-        let mut told = tallies.seconds.iter().peekable();
+        let mut known = tallies.seconds.iter().peekable();
         for number in 0..seconds {
             let at = from + TimeDelta::seconds(number.cast_signed());
-            while told.next_if(|second| second.at < at).is_some() {}
-            series.push(told.next_if(|second| second.at == at));
+            while known.next_if(|second| second.at < at).is_some() {}
+            series.push(known.next_if(|second| second.at == at));
         }
         series
     }
@@ -98,10 +101,10 @@ impl Series {
     }
 }
 
-/// How long orders had waited for their decision.
+/// Waits of orders for their decision.
 #[derive(Serialize, Object)]
 struct Waits {
-    /// The orders that were looked at.
+    /// Number of orders that the figures are from.
     orders: u64,
     p50_seconds: f64,
     p95_seconds: f64,
@@ -119,7 +122,7 @@ impl From<WaitFigures> for Waits {
     }
 }
 
-/// A product that the newest orders ask for.
+/// A product in the newest orders.
 #[derive(Serialize, Object)]
 struct Hot {
     id: Uuid,
@@ -127,7 +130,7 @@ struct Hot {
     name: String,
     price: Amount,
     stock: i64,
-    /// Pieces that the last 1000 orders ask for.
+    /// Pieces in the last 1000 orders.
     wanted: u64,
 }
 
@@ -144,20 +147,20 @@ impl From<&HotProduct> for Hot {
     }
 }
 
-/// How the shop does.
+/// Figures of the shop.
 #[derive(Serialize, Object)]
 #[oai(rename = "Stats")]
 struct StatsBody {
-    /// When this was so; it is told again for up to a second.
+    /// Time of the figures, which are reused for up to a second.
     at: Time,
     totals: Totals,
-    /// How long the oldest pending order has waited; `null` when none is pending.
+    /// Age of the oldest pending order; `null` if none is pending.
     oldest_pending_age_seconds: Option<f64>,
-    /// Of the last 1000 orders; `null` when none of them had waited in the last five minutes.
+    /// Waits of the last 1000 orders; `null` if none of them was decided in the last five minutes.
     wait: Option<Waits>,
     /// The last five minutes.
     series: Series,
-    /// The most wanted first, at most ten.
+    /// At most ten products, the most wanted first.
     hot_products: Vec<Hot>,
 }
 
@@ -174,7 +177,7 @@ impl From<&Figures> for StatsBody {
     }
 }
 
-/// What a caller may do.
+/// The scopes of a caller.
 #[derive(Serialize, Object)]
 struct Access {
     /// The name of the key; `null` on a server without keys.
@@ -188,9 +191,9 @@ impl From<&Caller> for Access {
             scopes.map(|scope| scope.as_str().to_owned()).collect()
         };
         match caller {
-            Caller::Holder(holder) => Self {
-                key: Some(holder.key.name.clone()),
-                scopes: names(&mut holder.key.scopes.iter()),
+            Caller::Key(key) => Self {
+                key: Some(key.key.name.clone()),
+                scopes: names(&mut key.key.scopes.iter()),
             },
             _ => Self {
                 key: None,
@@ -200,7 +203,7 @@ impl From<&Caller> for Access {
     }
 }
 
-/// The operations for operators who look.
+/// The operations that give figures.
 pub struct Stats {
     service: OrderService,
 }
@@ -213,14 +216,14 @@ impl Stats {
 
 #[OpenApi(tag = "Tag::Operations")]
 impl Stats {
-    /// How the shop does: totals, the last five minutes, waits, hot products
+    /// Read figures of the shop: totals, the last five minutes, waits, hot products
     #[oai(path = "/stats", method = "get", operation_id = "stats")]
     async fn stats(&self, _caller: Inspect) -> Result<Json<StatsBody>, Problem> {
         let stats = self.service.stats().await?;
         Ok(Json(stats.as_ref().into()))
     }
 
-    /// What the caller's key allows
+    /// Read the scopes of the caller's key
     #[oai(path = "/access", method = "get", operation_id = "access")]
     async fn access(&self, _caller: AnyKey, caller: Data<&Caller>) -> Json<Access> {
         Json(caller.0.into())

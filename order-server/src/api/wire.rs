@@ -1,7 +1,8 @@
-//! Values that look different on the wire than inside.
+//! Values as they look on the wire.
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use order_core::domain::Money;
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
@@ -9,6 +10,9 @@ use poem_openapi::{
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::{Value, value::RawValue};
+
+/// A point in time: RFC 3339, in UTC.
+pub(super) type Time = DateTime<Utc>;
 
 /// An amount of money: a decimal string out; a JSON number or a string in, read digit by
 /// digit, so that no float ever stands between the client and us.

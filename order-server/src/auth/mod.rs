@@ -1,10 +1,10 @@
-//! Who calls, and what they may do.
+//! API keys: the callers that they identify, and the scopes that operations require.
 //!
-//! Every request is looked up in a [`KeyRing`] in memory, so that asking costs no query, and
-//! carries its [`Caller`] from there on. Each operation names what it needs with a parameter
-//! of a type like [`WriteOrders`], which is also what describes it to OpenAPI.
+//! Every request is looked up in a [`KeyCache`] in memory, so that authentication costs no query,
+//! and carries its [`Caller`] from there on. Each operation names the scope that it requires with
+//! a parameter of a type like [`WriteOrders`], which also describes it to OpenAPI.
 //!
-//! | | needs one of |
+//! | | requires one of |
 //! |---|---|
 //! | reading products | `read`, `products`, `admin` |
 //! | changing products | `products`, `admin` |
@@ -14,14 +14,14 @@
 //! | what operators do | `admin` |
 //! | health, documents | nothing, not even a key |
 
-mod holder;
-mod identify;
-mod needs;
-mod ring;
+mod authenticated_key;
+mod caller;
+mod key_cache;
+mod require_scope;
 
-pub use holder::Holder;
-pub(crate) use identify::Identify;
-pub use needs::{
-    AnyKey, Inspect, Needs, Operate, ReadOrders, ReadProducts, WriteOrders, WriteProducts,
+pub use authenticated_key::AuthenticatedKey;
+pub use caller::Caller;
+pub use key_cache::KeyCache;
+pub use require_scope::{
+    AnyKey, Inspect, Operate, ReadOrders, ReadProducts, RequireScope, WriteOrders, WriteProducts,
 };
-pub use ring::{Caller, KeyRing};

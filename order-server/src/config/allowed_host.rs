@@ -1,4 +1,4 @@
-//! What an open server may be called.
+//! The names of a server that has no API keys.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -11,7 +11,7 @@ use poem::http::uri::Authority;
 pub struct AllowedHost(Authority);
 
 impl AllowedHost {
-    /// Whether a client that calls the server `name` uses this name.
+    /// Tells whether a client that calls the server `name` uses this name.
     #[must_use]
     pub fn includes(&self, name: &Authority) -> bool {
         let has_port = self.0.port_u16();
@@ -19,8 +19,8 @@ impl AllowedHost {
             && (has_port.is_none() || has_port == name.port_u16())
     }
 
-    /// Whether `name` is one that leads nowhere but to the machine that uses it: an address of the
-    /// loopback, `localhost` or a name below it (RFC 6761 §6.3).
+    /// Tells whether `name` always leads to the machine that uses it: an address of the loopback,
+    /// `localhost` or a name below it (RFC 6761 §6.3).
     #[must_use]
     pub fn is_loopback(name: &Authority) -> bool {
         let host = name.host();

@@ -1,4 +1,4 @@
-//! An origin: where a page comes from.
+//! The origin of a page: its scheme, host and port.
 
 use std::str::FromStr;
 

@@ -1,15 +1,15 @@
-//! Reading settings from where they may be.
+//! Reads settings from flags, the environment and `orders.toml`.
 
 use std::{ffi::OsString, io, path::Path};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use super::Settings;
+use super::settings::Settings;
 
-/// Where settings are read from when neither a flag nor the environment gives them.
+/// The file with the settings that neither a flag nor the environment gives.
 pub const FILE: &str = "orders.toml";
 
-/// Reads the settings of this process; what is wrong ends it with one clear line.
+/// Reads the settings of this process. A wrong one ends the process with one clear line.
 #[must_use]
 pub fn parse<P: Parser>() -> P {
     let file = match std::fs::read_to_string(Path::new(FILE)) {
@@ -23,8 +23,8 @@ pub fn parse<P: Parser>() -> P {
 /// Reads settings from `arguments`, the environment and the text of `orders.toml`.
 ///
 /// The file's values become the defaults, so that flags and environment win over them and
-/// each is checked like any other. One file serves all programs: what another program of
-/// this project knows is passed over.
+/// each is checked like any other. One file serves all programs: a program ignores the settings
+/// that only another one has.
 ///
 /// # Errors
 /// [`clap::Error`], which names the setting; also for `--help`.
@@ -55,7 +55,7 @@ pub fn parse_from<P: Parser>(
     P::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
-/// What is wrong, and with which setting: not its value, which may be a secret.
+/// The error with the name of its setting, but not its value, which may be a secret.
 fn describe(file: &str, error: &toml::de::Error) -> String {
     let line = error.span().and_then(|span| {
         let before = file.get(..span.start)?;

@@ -1,4 +1,4 @@
-//! Where the certificate and its key are.
+//! Settings of TLS.
 
 use std::path::PathBuf;
 
@@ -8,28 +8,29 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::connections;
 
-/// TLS, when both are given.
+/// Settings of TLS, which is on when both files are given.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Tls {
-    /// Certificates to speak TLS with, the server's own first, in a PEM file; with --tls-key
+    /// PEM file with the certificate for TLS, followed by its intermediate certificates; needs
+    /// --tls-key
     #[arg(long, env, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in a PEM file
+    /// PEM file with the private key of the certificate
     #[arg(long, env, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 }
 
 impl Tls {
-    /// What speaks TLS, when these settings ask for it.
+    /// The acceptor of TLS connections, if these settings turn TLS on.
     ///
     /// # Errors
-    /// When only one of the two is given, or they cannot be used.
+    /// When only one of the two files is given, or they cannot be used.
     pub fn acceptor(&self) -> anyhow::Result<Option<TlsAcceptor>> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => Ok(Some(connections::tls::acceptor(cert, key)?)),
             (None, None) => Ok(None),
-            _ => bail!("tls-cert and tls-key need each other"),
+            _ => bail!("--tls-cert and --tls-key must be given together"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Taking connections, and turning them away.
+//! Accepts connections, and refuses those over the limit.
 
 use std::{
     io::{self, Write},
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long to wait when the machine cannot take a connection: long enough for others to end.
+/// The pause when the machine cannot accept a connection: long enough for others to end.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The next connection. Sends without delay: an answer leaves at once, instead of waiting for
@@ -18,11 +18,11 @@ pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // A peer that is gone already refuses the option; the connection will tell.
+                // A peer that is gone already refuses the option; the connection fails later.
                 let _ = stream.set_nodelay(true);
                 return (stream, peer);
             }
-            Err(error) if is_the_peers(&error) => {}
+            Err(error) if is_of_the_peer(&error) => {}
             // Most likely no descriptors are left, and the next attempt would fail as well.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -32,8 +32,8 @@ pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Whether an error is about the one connection that was to be accepted.
-fn is_the_peers(error: &io::Error) -> bool {
+/// Tells whether an error concerns only the connection that was to be accepted.
+fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused
@@ -42,7 +42,7 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-/// What is said to a connection that is one too many.
+/// The answer to a connection over the limit.
 static REFUSAL: LazyLock<String> = LazyLock::new(|| {
     let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"overloaded","detail":"too many connections are open"}"#;
     format!(
@@ -59,8 +59,8 @@ static REFUSAL: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Tells a connection that it is one too many: one write that does not wait, and no task.
-/// Whoever has sent much already may see no more of it than that the connection is closed.
+/// Refuses a connection over the limit with one write that does not wait, and without a task.
+/// A client that has sent much already may only see that the connection is closed.
 pub(super) fn refuse(stream: TcpStream) {
     if let Ok(mut stream) = stream.into_std() {
         let _ = stream.write_all(REFUSAL.as_bytes());

@@ -27,41 +27,40 @@ use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::{Limits, accept::refuse, counted::Counted, pulse::Pulse};
+use super::{ConnectionLimits, accept::refuse, activity::Activity, tracked_body::TrackedBody};
 
 /// More than the largest head that is served, so that one that is somewhat too large gets a
-/// proper answer ([`http`](crate::http)), and one that is much too large a bare one.
+/// proper answer from the application, and one that is much too large a bare one.
 const MAX_HEAD_BYTES: usize = 1 << 16;
 const MAX_STREAMS: u32 = 100;
 /// Resets of streams that are not yet accepted, before the peer is taken for an attacker
 /// ("Rapid Reset", CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
-/// How often a peer that speaks HTTP/2 is asked whether it is still there, and how long it
-/// may take to say so.
+/// The interval of pings to a peer that speaks HTTP/2, and the time limit for its answer.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long an idle connection may take to end.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The time limit for an idle connection to end.
+const IDLE_CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 type Plain = Pin<Box<TimeoutWriter<TcpStream>>>;
 
-/// What all connections share.
-pub(super) struct Host<E> {
+/// The parts that all connections share.
+pub(super) struct ConnectionHandler<E> {
     endpoint: E,
     address: LocalAddr,
-    limits: Limits,
+    limits: ConnectionLimits,
     http: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
-    hang_up: CancellationToken,
+    abort: CancellationToken,
 }
 
-impl<E: Endpoint<Output = Response> + 'static> Host<E> {
+impl<E: Endpoint<Output = Response> + 'static> ConnectionHandler<E> {
     pub(super) fn new(
         endpoint: E,
         address: SocketAddr,
-        limits: Limits,
+        limits: ConnectionLimits,
         tls: Option<TlsAcceptor>,
         stop: CancellationToken,
     ) -> Self {
@@ -72,59 +71,60 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
             http: protocols(limits),
             tls,
             stop,
-            hang_up: CancellationToken::new(),
+            abort: CancellationToken::new(),
         }
     }
 
-    /// Ends all connections, whatever is in flight on them.
-    pub(super) fn hang_up(&self) {
-        self.hang_up.cancel();
+    /// Ends all connections with their requests in flight.
+    pub(super) fn abort(&self) {
+        self.abort.cancel();
     }
 
-    /// Turns a connection away. Without a handshake nothing can be said over TLS.
+    /// Refuses a connection over the limit. Over TLS it is only closed: an answer would need a
+    /// handshake.
     pub(super) fn refuse(&self, stream: TcpStream) {
-        tracing::debug!("a connection too many was refused");
+        tracing::debug!("a connection over the limit was refused");
         if self.tls.is_none() {
             refuse(stream);
         }
     }
 
-    /// Serves a connection to its end, or until the host stops.
-    pub(super) async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        // A token of its own: asking one that all share would take its lock for every request.
+    /// Serves a connection to its end, or until the server stops.
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // A token of its own: checking one that all share would take its lock for every request.
         let stop = self.stop.child_token();
         let first_head_by = Instant::now() + self.limits.header_timeout;
-        let greeting = timeout_at(first_head_by, self.greet(stream));
-        let Some(Ok(Ok(stream))) = stop.run_until_cancelled(greeting).await else {
+        let handshake = timeout_at(first_head_by, self.handshake(stream));
+        let Some(Ok(Ok(stream))) = stop.run_until_cancelled(handshake).await else {
             return;
         };
-        let pulse = Arc::new(Pulse::default());
+        let activity = Arc::new(Activity::default());
         let service = service_fn(|request: http::Request<Incoming>| {
-            let (host, beat) = (Arc::clone(&self), pulse.beat());
+            let (handler, active) = (Arc::clone(&self), activity.begin());
             async move {
-                let answer: http::Response<_> = host.answer(request, peer).await.into();
-                Ok::<_, Infallible>(answer.map(|body| Counted::new(body, beat)))
+                let answer: http::Response<_> = handler.answer(request, peer).await.into();
+                Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, active)))
             }
         });
         let io = TokioIo::new(stream);
         let mut connection = pin!(self.http.serve_connection(io, service));
         let is_idle = tokio::select! {
             _ = connection.as_mut() => return,
-            () = pulse.never_begins(first_head_by) => return,
-            () = pulse.pauses(self.limits.idle_timeout) => true,
+            () = activity.no_request_by(first_head_by) => return,
+            () = activity.idle_for(self.limits.idle_timeout) => true,
             () = stop.cancelled() => false,
         };
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
-            () = self.hang_up.cancelled() => {}
-            // Not all peers answer a goodbye.
-            () = pulse.pauses(FAREWELL), if is_idle => {}
+            () = self.abort.cancelled() => {}
+            // Not all peers close in return.
+            () = activity.idle_for(IDLE_CLOSE_LIMIT), if is_idle => {}
         }
     }
 
-    /// What speaks HTTP, after the handshake where there is one.
-    async fn greet(&self, stream: TcpStream) -> io::Result<Either<Plain, TlsStream<Plain>>> {
+    /// Shakes hands over TLS, where it is on.
+    async fn handshake(&self, stream: TcpStream) -> io::Result<Either<Plain, TlsStream<Plain>>> {
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.limits.write_timeout));
         let stream = Box::pin(stream);
@@ -146,13 +146,13 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
     }
 }
 
-/// HTTP/1.1 and HTTP/2, whichever the client begins with.
-fn protocols(limits: Limits) -> auto::Builder<TokioExecutor> {
+/// HTTP/1.1 and HTTP/2: the client chooses with its first bytes.
+fn protocols(limits: ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        // Counts from the end of the answer before.
+        // Counts from the end of the previous answer.
         .header_read_timeout(limits.idle_timeout)
         .max_buf_size(MAX_HEAD_BYTES);
     builder

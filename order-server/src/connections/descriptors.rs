@@ -1,17 +1,17 @@
-//! How many connections this process can have.
+//! The limit of open files, and of connections with it.
 
-/// Descriptors for everything that is not a connection: the database, Redis, the log.
+/// Descriptors for everything but connections of clients: the database, Redis, the log.
 const RESERVED: u64 = 256;
 
-/// As many connections as are `wanted`, or as the operating system allows when it allows
-/// less. Asks it for as many descriptors as it gives: the usual limit is made for programs
+/// Returns `wanted`, or the number of connections that the operating system allows when it allows
+/// fewer. Raises the limit of open files as far as it goes: the usual one is made for programs
 /// that use `select`, and a process that runs out of them cannot reach its database either.
 #[must_use]
-pub fn affordable(wanted: u64) -> u64 {
+pub fn within_descriptor_limit(wanted: u64) -> u64 {
     let allowed = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(allowed) => allowed,
         Err(error) => {
-            tracing::warn!(%error, "the limit of open files is unknown");
+            tracing::warn!(%error, "cannot read the limit of open files");
             return wanted;
         }
     };

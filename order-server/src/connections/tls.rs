@@ -1,4 +1,4 @@
-//! TLS, by rustls: versions 1.2 and 1.3, and HTTP/2 for those who ask for it.
+//! TLS, by rustls: versions 1.2 and 1.3, and HTTP/2 for clients that ask for it.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,8 +12,8 @@ use tokio_rustls::{
     },
 };
 
-/// What shows the certificates in the file `cert`, ours first, and proves with the key in the
-/// file `key` that they are ours. Both are PEM.
+/// The acceptor with the certificates in the file `cert`, the server's own first, and their private
+/// key in the file `key`. Both are PEM.
 ///
 /// # Errors
 /// When a file cannot be read, or the two do not belong together.

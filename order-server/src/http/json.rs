@@ -20,7 +20,7 @@ use serde_json::{Value, error::Category, value::RawValue};
 
 use super::{deadline::in_time, problem::Problem};
 
-/// The largest body that is read, where nothing else is said.
+/// The largest body that an operation reads unless it names another limit.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// A JSON body of at most `LIMIT` bytes.
@@ -156,7 +156,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Item<T> {
     }
 }
 
-/// To the description of the API, it is the value.
+/// The description of the API shows the value.
 impl<T: Type> Type for Item<T> {
     const IS_REQUIRED: bool = T::IS_REQUIRED;
 
@@ -197,7 +197,7 @@ impl<T: ToJSON> ToJSON for Item<T> {
     }
 }
 
-/// Reads a value; only when that fails, reads again to find out what to say.
+/// Reads a value. When that fails, reads again to find the field that is wrong.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let error = match serde_json::from_slice::<T>(bytes) {
         Ok(value) => return Ok(value),
@@ -225,7 +225,7 @@ fn field_and_reason(error: &serde_path_to_error::Error<serde_json::Error>) -> (S
     let path = error.path().to_string();
     let path = if path == "." { String::new() } else { path };
     let message = error.inner().to_string();
-    // Positions help nobody who does not see the bytes.
+    // A position helps nobody who does not see the bytes.
     let message = message.split(" at line ").next().unwrap_or_default();
     for (start, reason) in [
         ("missing field `", "is missing"),

@@ -1,6 +1,6 @@
-//! How long a client is ready to wait for an answer (`Prefer: wait=N`, RFC 7240 §4.3).
+//! The time that a client is ready to wait for an answer (`Prefer: wait=N`, RFC 7240 §4.3).
 //!
-//! A preference is no demand: one that is unknown, or that we cannot read, is passed over.
+//! A preference is no demand: one that is unknown or cannot be read is ignored.
 
 use std::time::Duration;
 
@@ -17,29 +17,29 @@ use poem_openapi::{
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const MAX_WAIT_SECS: u64 = 30;
 
-/// How long the client is ready to wait, as a parameter of an operation.
+/// The time that the client is ready to wait, as a parameter of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(Option<u64>);
 
 impl Wait {
-    /// What is asked for; `None` when nothing is.
+    /// The time that the client asked for, if it did.
     pub fn limit(self) -> Option<Duration> {
         self.0.map(Duration::from_secs)
     }
 
-    /// What to tell the client that was waited for (`Preference-Applied`).
+    /// The value of `Preference-Applied`.
     pub fn applied(self) -> Option<String> {
         self.0.map(|wait_secs| format!("wait={wait_secs}"))
     }
 
-    /// The preference of these headers, cut to what is granted.
+    /// The preference in these headers, cut to the longest time that is granted.
     pub fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(PREFER).iter();
         let mut wait = values
             .filter_map(|value| value.to_str().ok())
             .flat_map(preferences)
             .filter_map(|(name, value)| name.eq_ignore_ascii_case("wait").then_some(value));
-        // Said more than once, the first counts (RFC 7240 §2).
+        // The first of several counts (RFC 7240 §2).
         let wait_secs = wait.next().and_then(|value| value.parse::<u64>().ok());
         Self(wait_secs.map(|wait_secs| wait_secs.min(MAX_WAIT_SECS)))
     }

@@ -16,7 +16,7 @@ use poem_openapi::{
 use serde::Serialize;
 use uuid::Uuid;
 
-/// What went wrong, for programs (`code`) and for people (`detail`).
+/// An error, for programs (`code`) and for people (`detail`).
 #[derive(Clone, Debug, Serialize, Object)]
 #[oai(rename = "Problem")]
 pub struct ProblemBody {
@@ -28,13 +28,13 @@ pub struct ProblemBody {
     status: u16,
     /// A stable name of the problem.
     code: String,
-    /// What is wrong with this request.
+    /// The error of this request, for people.
     detail: String,
     /// The field that is wrong, as a path into the body or the name of a parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     field: Option<String>,
-    /// The product that has too little.
+    /// The product that the problem is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     product_id: Option<Uuid>,
@@ -86,7 +86,7 @@ impl Problem {
         &self.body.code
     }
 
-    /// What it says, to stand inside of an answer.
+    /// Its body, to stand inside of an answer.
     #[must_use]
     pub fn into_body(self) -> ProblemBody {
         *self.body
@@ -106,13 +106,13 @@ impl Problem {
         problem
     }
 
-    /// 401: nobody that we know.
+    /// 401: there is no key in the request, or it is not in force.
     #[must_use]
     pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "a key that is in force is needed, as `Authorization: Bearer KEY`",
+            "a valid API key is required, as `Authorization: Bearer KEY`",
         )
     }
 
@@ -126,7 +126,7 @@ impl Problem {
     /// 403: a page of another origin sent it.
     #[must_use]
     pub fn foreign_origin() -> Self {
-        let detail = "a page of another origin sent this; CORS_ORIGINS names those that may";
+        let detail = "a page of another origin sent this request; only those in CORS_ORIGINS may";
         Self::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
     }
 
@@ -134,23 +134,23 @@ impl Problem {
     #[must_use]
     pub fn misdirected() -> Self {
         let status = StatusCode::MISDIRECTED_REQUEST;
-        let detail = "without API keys, this server answers to names of the loopback and to those \
-                      in ALLOWED_HOSTS only";
+        let detail = "a server without API keys answers only to localhost, loopback addresses and \
+                      the names in ALLOWED_HOSTS";
         Self::new(status, "misdirected_request", detail)
     }
 
     /// 408: the body takes too long.
     #[must_use]
-    pub fn late_body() -> Self {
+    pub fn body_timeout() -> Self {
         let status = StatusCode::REQUEST_TIMEOUT;
-        Self::new(status, "request_timeout", "the body did not come in time")
+        Self::new(status, "request_timeout", "the body did not arrive in time")
     }
 
     /// 503: the answer takes too long.
     #[must_use]
-    pub fn late() -> Self {
+    pub fn timeout() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let detail = "not done in time; it may still be done";
+        let detail = "the request took too long; it may still be carried out";
         Self::new(status, "timeout", detail)
     }
 
@@ -170,17 +170,17 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "order_not_found", detail)
     }
 
-    /// 404 for something that was given up.
+    /// 404 for a dead letter.
     #[must_use]
     pub fn dead_letter_not_found(id: Uuid) -> Self {
-        let detail = format!("order {id} was not given up on this topic");
+        let detail = format!("order {id} has no dead letter on this topic");
         Self::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)
     }
 
     /// 404 for a topic.
     #[must_use]
     pub fn topic_not_found(name: &str) -> Self {
-        let detail = format!("there is no topic {name:?}: only validate and process");
+        let detail = format!("unknown topic {name:?}: the topics are validate and process");
         Self::new(StatusCode::NOT_FOUND, "topic_not_found", detail)
     }
 
@@ -198,17 +198,17 @@ impl Problem {
         Self::new(status, "queue_unavailable", "the queue does not answer")
     }
 
-    /// 500: our fault, and what it is stays in the log.
+    /// 500: a fault of the server, whose cause stays in the log.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "something went wrong on our side; the log tells more under the X-Request-Id",
+            "internal error; the log has its cause under the X-Request-Id",
         )
     }
 
-    /// What the framework has to say, in our words.
+    /// The answer for an error of the framework.
     #[must_use]
     pub fn from_poem(error: poem::Error) -> Response {
         if error.is_from_response() {
@@ -297,11 +297,17 @@ impl From<Error> for Problem {
                 Self::new(status, "locked", error.to_string())
             }
             Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "database is away");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the database does not answer"
+                );
                 Self::unavailable()
             }
             Error::QueueUnavailable { .. } => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "queue is away");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the queue does not answer"
+                );
                 Self::queue_unavailable()
             }
             _ => {
@@ -349,7 +355,7 @@ impl Payload for ProblemPayload {
     }
 }
 
-/// Which problems an operation may answer is told by [`describe`](crate::api::description::describe).
+/// The problems of each operation are described in `api::description`.
 impl ApiResponse for Problem {
     fn meta() -> MetaResponses {
         MetaResponses { responses: vec![] }

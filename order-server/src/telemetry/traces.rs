@@ -25,27 +25,27 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
-/// How long the last spans may take when the process ends.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// The time limit for sending the last spans when the process ends.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 
 static IS_ON: AtomicBool = AtomicBool::new(false);
 
-/// Whether spans go anywhere.
+/// Tells whether spans are sent to a collector.
 #[must_use]
 pub fn is_on() -> bool {
     IS_ON.load(Ordering::Relaxed)
 }
 
-/// Sends spans to where the environment says, until it is dropped.
+/// Sends spans to the collector that the environment names, until it is dropped.
 pub struct Traces {
     provider: SdkTracerProvider,
 }
 
 impl Traces {
-    /// None, when the environment names no endpoint.
+    /// Connects to the collector that the environment names, if it names one.
     ///
     /// # Errors
-    /// When it cannot be spoken to as it is named.
+    /// When the name is not a URL that starts with `http://`.
     pub(super) fn from_environment() -> anyhow::Result<Option<Self>> {
         let named = ENDPOINTS.iter().find_map(|name| {
             let endpoint = std::env::var(name).ok().filter(|text| !text.is_empty());
@@ -63,14 +63,14 @@ impl Traces {
             .build()
             .with_context(|| format!("{name}: cannot send traces to {endpoint:?}"))?;
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(Busy(BatchSpanProcessor::builder(exporter).build()))
+            .with_span_processor(SkipIdle(BatchSpanProcessor::builder(exporter).build()))
             .with_resource(resource())
             .build();
         IS_ON.store(true, Ordering::Relaxed);
         Ok(Some(Self { provider }))
     }
 
-    /// What hands the spans of this project on.
+    /// The layer that takes the spans of this project.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -87,19 +87,19 @@ impl Traces {
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(FAREWELL) {
+        if let Err(error) = self.provider.shutdown_with_timeout(SHUTDOWN_LIMIT) {
             tracing::warn!(%error, "the last traces were not sent");
         }
     }
 }
 
-/// Spans, and what went wrong within them.
+/// Selects the spans of this project, and warnings and errors within them.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let is_ours = metadata.target().starts_with("order_");
     is_ours && (metadata.is_span() || *metadata.level() <= Level::WARN)
 }
 
-/// What the spans come from: the name of the program, unless the environment has one.
+/// The source of the spans: the name of the program, unless the environment has one.
 fn resource() -> Resource {
     let builder = Resource::builder();
     if std::env::var_os(SERVICE_NAME).is_some() {
@@ -111,15 +111,15 @@ fn resource() -> Resource {
     builder.with_service_name(name.into_owned()).build()
 }
 
-/// Sends what something happened in. A worker without work looks for some twenty times a
-/// second, which nobody wants to read.
+/// Skips the spans of batches without orders: a worker without work looks for some twenty times
+/// a second, which nobody wants to read.
 #[derive(Debug)]
-struct Busy(BatchSpanProcessor);
+struct SkipIdle(BatchSpanProcessor);
 
-/// The field of a span that says how many orders it was about.
+/// The field of a span for the number of its orders.
 const ORDERS: &str = "orders";
 
-impl SpanProcessor for Busy {
+impl SpanProcessor for SkipIdle {
     fn on_start(&self, span: &mut Span, context: &Context) {
         self.0.on_start(span, context);
     }

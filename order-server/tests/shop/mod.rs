@@ -1,7 +1,7 @@
 //! A running server and a client for it.
 #![allow(dead_code)] // Each test file uses its part.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use order_core::{
     OrderService, WorkerOptions,
@@ -11,19 +11,27 @@ use order_core::{
 };
 use order_server::{
     Server,
-    auth::KeyRing,
-    config::{Edge, Redis},
+    auth::KeyCache,
+    config::{HttpLimits, Redis},
     serve,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+/// The URL of an SQLite database in `dir`.
+pub fn sqlite_url(dir: &Path) -> String {
+    format!("sqlite://{}", dir.join("orders.db").display())
+}
 
 /// Runs a test against a server on each store.
 pub async fn on_each_store(test: impl AsyncFn(&Shop)) {
     let dir = tempfile::tempdir().unwrap();
-    let sqlite = format!("sqlite://{}", dir.path().join("orders.db").display());
-    for url in [sqlite, PostgresServer::shared().database().await] {
+    for url in [
+        sqlite_url(dir.path()),
+        PostgresServer::shared().database().await,
+    ] {
         let shop = Shop::open(&url).await;
         test(&shop).await;
         assert_eq!(shop.verify().await, [], "the books balance");
@@ -75,28 +83,39 @@ impl Answer {
 
 impl Shop {
     pub async fn open(database_url: &str) -> Self {
-        Self::open_with(database_url, None, Edge::default()).await
+        Self::open_with(database_url, None, HttpLimits::default()).await
     }
 
     pub async fn open_with_redis(database_url: &str, redis_url: Option<&str>) -> Self {
-        Self::open_with(database_url, redis_url, Edge::default()).await
+        Self::open_with(database_url, redis_url, HttpLimits::default()).await
     }
 
     /// A server as its settings make it.
-    pub async fn open_with(database_url: &str, redis_url: Option<&str>, edge: Edge) -> Self {
+    pub async fn open_with(
+        database_url: &str,
+        redis_url: Option<&str>,
+        limits: HttpLimits,
+    ) -> Self {
         let options = Some(WorkerOptions::default());
-        Self::open_staffed(database_url, redis_url, edge, options).await
+        Self::open_staffed(database_url, redis_url, limits, options).await
+    }
+
+    /// A server on an SQLite database, which is removed with its directory.
+    pub async fn open_on_sqlite(limits: HttpLimits) -> (Self, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let shop = Self::open_with(&sqlite_url(dir.path()), None, limits).await;
+        (shop, dir)
     }
 
     /// A server that leaves deciding to others.
-    pub async fn open_without_worker(database_url: &str, edge: Edge) -> Self {
-        Self::open_staffed(database_url, None, edge, None).await
+    pub async fn open_without_worker(database_url: &str, limits: HttpLimits) -> Self {
+        Self::open_staffed(database_url, None, limits, None).await
     }
 
     async fn open_staffed(
         database_url: &str,
         redis_url: Option<&str>,
-        edge: Edge,
+        limits: HttpLimits,
         worker: Option<WorkerOptions>,
     ) -> Self {
         let store = store::connect(database_url).await.unwrap();
@@ -106,7 +125,7 @@ impl Shop {
             cache_ttl: 300,
         };
         let redis = settings.client().unwrap();
-        let keys = Arc::new(KeyRing::load(store.clone()).await.unwrap());
+        let keys = Arc::new(KeyCache::load(store.clone()).await.unwrap());
         let service = settings.builder(store, redis.clone()).build();
         let worker = worker.map(|options| service.worker(options));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -116,7 +135,7 @@ impl Shop {
             service: service.clone(),
             worker,
             keys,
-            edge,
+            http: limits,
             tls: None,
             redis,
         };

@@ -1,60 +1,64 @@
-//! Which headers an answer bears.
+//! Describes the headers of each answer.
 
 use serde_json::{Map, Value, json};
 
 use super::operation::Operation;
 
-/// What each header says, with an example.
+/// The name, description and example of each header.
 const HEADERS: [(&str, &str, &str); 11] = [
     (
         "Location",
-        "Where the thing is that was made",
+        "URL of what was created",
         "/api/v1/products/019a9d3c-4b1e-7c52-9f0a-6b1f7d2e8a41",
     ),
     (
         "ETag",
-        "Names this version of the product: for `If-Match` and `If-None-Match`",
+        "Version of the product, for `If-Match` and `If-None-Match`",
         "\"1\"",
     ),
     (
         "X-Cache",
-        "Whether the cache had it: `hit`, `miss`, or `bypass` when the cache was passed by",
+        "Whether the cache had the product: `hit`, `miss`, or `bypass` if it was not asked",
         "hit",
     ),
     (
         "Preference-Applied",
-        "How long was waited for at most, when `Prefer` asked for it",
+        "The longest wait, if `Prefer` asked for one",
         "wait=5",
     ),
     (
         "Idempotent-Replayed",
-        "`true` when an earlier request with the same `Idempotency-Key` did it, and nothing was \
-         done now",
+        "`true` if an earlier request with the same `Idempotency-Key` did it, and this one \
+         changed nothing",
         "true",
     ),
     (
         "X-Request-Id",
-        "Names the request in the log; the client's own where it gave one",
+        "Id of the request in the log; the client's own if it sent one",
         "019a9d3c-6f00-7b3a-a1d4-0c5e8b7f9a26",
     ),
-    ("Retry-After", "Seconds after which to come back", "1"),
-    ("WWW-Authenticate", "How to show a key", "Bearer"),
+    ("Retry-After", "Seconds after which to try again", "1"),
+    ("WWW-Authenticate", "The scheme for API keys", "Bearer"),
     (
         "RateLimit",
-        "How many requests are left (`r`), and seconds until there is one more (`t`); only \
-         where rates are limited",
+        "Requests that are left (`r`), and seconds until there is one more (`t`); only with a \
+         rate limit",
         "\"default\";r=99;t=1",
     ),
     (
         "RateLimit-Policy",
-        "How many requests may come at once (`q`), and after how many seconds as many again \
-         (`w`); only where rates are limited",
+        "Requests that may come at once (`q`), and seconds until as many may come again (`w`); \
+         only with a rate limit",
         "\"default\";q=100;w=1",
     ),
-    ("Cache-Control", "Who may keep the answer", "no-store"),
+    (
+        "Cache-Control",
+        "Whether caches may keep the answer",
+        "no-store",
+    ),
 ];
 
-/// Names the headers of each answer as they are written, and adds those that are of all.
+/// Describes the headers of each answer, those that all answers have included.
 pub(super) fn complete(operation: &mut Operation<'_>) {
     let is_counted = !operation.path.contains("/health");
     for (status, response) in operation.responses.iter_mut() {
@@ -76,7 +80,7 @@ pub(super) fn complete(operation: &mut Operation<'_>) {
     }
 }
 
-/// Those that the operation's code names, and whether they are always there.
+/// The headers that the code of the operation names, and whether they are always there.
 fn named(response: &Value) -> Vec<(&'static str, bool)> {
     let named = response["headers"].as_object();
     let known = |name: &String| {

@@ -1,4 +1,4 @@
-//! An operation of the document, and what the rules ask about it.
+//! An operation of the document, with the facts that the rules need.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ pub(super) struct Operation<'a> {
     pub(super) method: &'a str,
     /// Its name.
     pub(super) id: String,
-    /// Whether a key may be needed for it.
+    /// Tells whether it may require a key.
     pub(super) is_secured: bool,
     pub(super) has_body: bool,
     parameters: Vec<Parameter>,
@@ -45,7 +45,7 @@ pub(super) fn parameters(document: &mut Value) -> impl Iterator<Item = &mut Valu
         .flatten()
 }
 
-/// What each operation takes as its body.
+/// The request bodies of all operations.
 pub(super) fn bodies(document: &Value) -> impl Iterator<Item = Value> {
     let paths = document["paths"].as_object().into_iter().flatten();
     let operations = paths.flat_map(|(_, methods)| methods.as_object().into_iter().flatten());

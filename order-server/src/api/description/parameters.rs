@@ -1,4 +1,4 @@
-//! What the parameters may hold, with an example of each.
+//! Describes the bounds of parameters, with an example of each.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,5 +1,5 @@
-//! Which problems an operation may answer: by the rules of this table, each with an example
-//! that is made like the real one.
+//! Describes the problems that each operation may answer, by the rules of a table. Examples are made
+//! by the code that makes the real ones.
 
 use std::collections::BTreeMap;
 
@@ -20,31 +20,32 @@ const PRODUCT: Uuid = Uuid::from_u128(0x019a_9d3c_4b1e_7c52_9f0a_6b1f_7d2e_8a41)
 /// The order of all examples.
 const ORDER: Uuid = Uuid::from_u128(0x019a_9d3c_5a77_7e10_8c3b_2f4d_9e6a_1b05);
 
-/// The operations that a problem is of.
+/// The operations that may answer a problem.
 #[derive(Clone, Copy)]
-enum Of {
+enum AppliesTo {
     All,
-    /// Those that change something.
+    /// Operations that change something.
     Unsafe,
-    /// Those that count against the rate.
+    /// Operations that count against the rate.
     Counted,
-    /// Those that may need a key.
+    /// Operations that may require a key.
     Secured,
+    /// Operations with a body.
     Body,
-    /// What is read before it is checked.
+    /// Operations whose input may be unreadable.
     Input,
-    /// What has bounds.
+    /// Operations whose input has bounds.
     Bounded,
-    /// What may have an idempotency key.
-    Once,
-    /// What names a product.
+    /// Operations that take an idempotency key.
+    Idempotent,
+    /// Operations on a product.
     Product,
-    /// What names an order.
+    /// Operations on an order.
     Order,
     Named(&'static [&'static str]),
 }
 
-impl Of {
+impl AppliesTo {
     fn includes(self, operation: &Operation<'_>) -> bool {
         let is_below = |path| operation.path.contains(path);
         match self {
@@ -61,9 +62,9 @@ impl Of {
             Self::Bounded => {
                 operation.has_body
                     || operation.has_parameter_in("query")
-                    || Self::Once.includes(operation)
+                    || Self::Idempotent.includes(operation)
             }
-            Self::Once => operation.has_parameter("Idempotency-Key"),
+            Self::Idempotent => operation.has_parameter("Idempotency-Key"),
             Self::Product => is_below("/products/{id}") || is_one(&operation.id, BUYING),
             Self::Order => is_below("/orders/{id}"),
             Self::Named(ids) => is_one(&operation.id, ids),
@@ -73,7 +74,7 @@ impl Of {
 
 const BUYING: &[&str] = &["acceptOrder", "purchase"];
 
-/// What locks products.
+/// The operations that lock products.
 const LOCKING: &[&str] = &[
     "purchase",
     "cancelOrder",
@@ -88,33 +89,28 @@ fn is_one(id: &str, ids: &[&str]) -> bool {
 }
 
 /// Every problem that an operation may answer.
-fn table() -> impl Iterator<Item = (Of, Problem)> {
-    let all = [
-        to_callers(),
-        of_the_database(),
-        to_requests(),
-        at_the_edge(),
-    ];
+fn table() -> impl Iterator<Item = (AppliesTo, Problem)> {
+    let all = [authorization(), state(), input(), everywhere()];
     all.into_iter().flatten()
 }
 
-type Table = Vec<(Of, Problem)>;
+type Table = Vec<(AppliesTo, Problem)>;
 
-fn to_callers() -> Table {
+fn authorization() -> Table {
     let too_many = Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "rate_limited",
         "more requests than allowed; try again in 1 s",
     );
     vec![
-        (Of::Secured, Problem::unauthorized()),
-        (Of::Secured, Problem::forbidden("products")),
-        (Of::Counted, too_many),
+        (AppliesTo::Secured, Problem::unauthorized()),
+        (AppliesTo::Secured, Problem::forbidden("products")),
+        (AppliesTo::Counted, too_many),
     ]
 }
 
-/// What there is, and in which state.
-fn of_the_database() -> Table {
+/// Problems with the state of products, orders and queues.
+fn state() -> Table {
     let product_id = ProductId(PRODUCT);
     let too_little = Error::InsufficientStock {
         product_id,
@@ -129,44 +125,50 @@ fn of_the_database() -> Table {
         actual: 4,
     };
     vec![
-        (Of::Product, Problem::product_not_found(PRODUCT)),
-        (Of::Order, Problem::order_not_found(ORDER)),
+        (AppliesTo::Product, Problem::product_not_found(PRODUCT)),
+        (AppliesTo::Order, Problem::order_not_found(ORDER)),
         (
-            Of::Named(&["redriveDeadLetter"]),
+            AppliesTo::Named(&["redriveDeadLetter"]),
             Problem::dead_letter_not_found(ORDER),
         ),
         (
-            Of::Named(&["pauseTopic", "resumeTopic"]),
+            AppliesTo::Named(&["pauseTopic", "resumeTopic"]),
             Problem::topic_not_found("decide"),
         ),
         (
-            Of::Named(&["listDeadLetters", "redriveDeadLetter", "resumeTopic"]),
+            AppliesTo::Named(&["listDeadLetters", "redriveDeadLetter", "resumeTopic"]),
             Problem::queue_unavailable(),
         ),
-        (Of::Named(&["purchase", "adjustStock"]), too_little.into()),
         (
-            Of::Named(&["createProduct", "patchProduct"]),
+            AppliesTo::Named(&["purchase", "adjustStock"]),
+            too_little.into(),
+        ),
+        (
+            AppliesTo::Named(&["createProduct", "patchProduct"]),
             Error::SkuTaken.into(),
         ),
         (
-            Of::Named(&["adjustStock", "cancelOrder"]),
+            AppliesTo::Named(&["adjustStock", "cancelOrder"]),
             Error::StockLimit { product_id }.into(),
         ),
-        (Of::Named(&["cancelOrder", "processOrder"]), is_final.into()),
         (
-            Of::Named(&["replaceProduct", "patchProduct"]),
+            AppliesTo::Named(&["cancelOrder", "processOrder"]),
+            is_final.into(),
+        ),
+        (
+            AppliesTo::Named(&["replaceProduct", "patchProduct"]),
             changed.into(),
         ),
         (
-            Of::Named(LOCKING),
+            AppliesTo::Named(LOCKING),
             Error::ProductContended { product_id }.into(),
         ),
-        (Of::Named(BUYING), Error::Locked.into()),
+        (AppliesTo::Named(BUYING), Error::Locked.into()),
     ]
 }
 
-/// What cannot be read, or is out of bounds.
-fn to_requests() -> Table {
+/// Problems with input that cannot be read or is out of bounds.
+fn input() -> Table {
     let too_large = Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "payload_too_large",
@@ -180,75 +182,78 @@ fn to_requests() -> Table {
     let out_of_bounds = Problem::invalid("quantity", "must be from 1 to 1000000");
     vec![
         (
-            Of::Input,
+            AppliesTo::Input,
             Problem::malformed("id in the path is not a UUID"),
         ),
-        (Of::Body, Problem::late_body()),
-        (Of::Body, too_large),
-        (Of::Body, no_json),
-        (Of::Bounded, out_of_bounds),
-        (Of::Once, Error::IdempotencyKeyReused.into()),
+        (AppliesTo::Body, Problem::body_timeout()),
+        (AppliesTo::Body, too_large),
+        (AppliesTo::Body, no_json),
+        (AppliesTo::Bounded, out_of_bounds),
+        (AppliesTo::Idempotent, Error::IdempotencyKeyReused.into()),
     ]
 }
 
-/// What any request may meet.
-fn at_the_edge() -> Table {
+/// Problems of any request.
+fn everywhere() -> Table {
     let large_head = Problem::new(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "request_header_fields_too_large",
         "path and headers are larger than 16384 bytes",
     );
     vec![
-        (Of::All, Problem::malformed("Host is missing")),
-        (Of::All, Problem::misdirected()),
-        (Of::Unsafe, Problem::foreign_origin()),
-        (Of::All, large_head),
-        (Of::All, Problem::internal()),
-        (Of::All, Error::Overloaded.into()),
-        (Of::All, Problem::late()),
-        (Of::All, Problem::unavailable()),
+        (AppliesTo::All, Problem::malformed("Host is missing")),
+        (AppliesTo::All, Problem::misdirected()),
+        (AppliesTo::Unsafe, Problem::foreign_origin()),
+        (AppliesTo::All, large_head),
+        (AppliesTo::All, Problem::internal()),
+        (AppliesTo::All, Error::Overloaded.into()),
+        (AppliesTo::All, Problem::timeout()),
+        (AppliesTo::All, Problem::unavailable()),
     ]
 }
 
-/// What each status of a problem says.
+/// The description of each status of a problem.
 const STATUSES: [(u16, &str); 15] = [
     (400, "Malformed: the request cannot be read"),
-    (401, "No key that is in force"),
+    (401, "No valid API key"),
     (
         403,
-        "The key lacks the scope; or a page of another origin sent it",
+        "The key lacks the scope, or a page of another origin sent the request",
     ),
     (404, "Unknown product, order, topic or dead letter"),
-    (408, "The body did not come in time"),
-    (409, "Conflict with the state of things"),
+    (408, "The body did not arrive in time"),
+    (409, "Conflict with the current state"),
     (412, "The product changed since it was read"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (
         422,
-        "Well-formed, and out of bounds: names the field; or a key of another request",
+        "Well-formed but invalid: `field` names the field; or an idempotency key of another request",
     ),
     (
         421,
-        "There are no keys, and the server does not answer to this name",
+        "The server has no API keys, and does not answer to this name",
     ),
-    (429, "Too many requests; Retry-After says when to come back"),
+    (
+        429,
+        "Too many requests; `Retry-After` says when to try again",
+    ),
     (431, "Path and headers are too large"),
-    (500, "Our fault"),
+    (500, "Internal error"),
     (
         503,
-        "Overloaded, the database is away or slow, or a product is locked",
+        "Overloaded, the database does not answer in time, or a product is locked",
     ),
 ];
 
-/// What an unknown path, or method of a path, is answered: of no operation.
+/// The problems of an unknown path or method, which belong to no operation.
 const ELSEWHERE: [&str; 2] = ["not_found", "method_not_allowed"];
 
 /// Describes the problems that `operation` may answer.
 pub(super) fn complete(operation: &mut Operation<'_>) {
     let mut by_status: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
-    for (of, problem) in table() {
-        if of.includes(operation) {
+    for (operations, problem) in table() {
+        if operations.includes(operation) {
             by_status.entry(problem.status()).or_default().push(problem);
         }
     }

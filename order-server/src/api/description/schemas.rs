@@ -1,4 +1,4 @@
-//! What the schemas of bodies allow.
+//! Completes the schemas of bodies.
 //!
 //! - Requests: unknown fields are refused, and no text holds a NUL, which no database keeps.
 //! - A field that need not be there may as well be `null`.

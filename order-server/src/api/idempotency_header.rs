@@ -1,0 +1,102 @@
+//! The key that makes a request safe to repeat (`Idempotency-Key`,
+//! draft-ietf-httpapi-idempotency-key-header), and the mark of a replayed answer.
+
+use order_core::domain::IdempotencyKey;
+use poem::{
+    Request, RequestBody,
+    http::{HeaderMap, HeaderName},
+};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchema, MetaSchemaRef},
+};
+use uuid::Uuid;
+
+use crate::{auth::Caller, http::problem::Problem};
+
+const NAME: &str = "Idempotency-Key";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The key of a request, if it has one, as a parameter of an operation. Keys of different
+/// API keys never meet.
+#[derive(Clone, Debug)]
+pub(super) struct IdempotencyHeader(pub(super) Option<IdempotencyKey>);
+
+fn of(headers: &HeaderMap, scope: Uuid) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::invalid(NAME, "must be given once"));
+    }
+    let key = value.to_str().unwrap_or_default();
+    let key = IdempotencyKey::new(scope, key);
+    Ok(Some(key.map_err(|error| match error {
+        order_core::Error::Invalid { reason, .. } => Problem::invalid(NAME, &reason),
+        other => other.into(),
+    })?))
+}
+
+/// The value of `Idempotent-Replayed`, which only a replay has.
+pub(super) fn replayed(is_replay: bool) -> Option<bool> {
+    is_replay.then_some(true)
+}
+
+impl<'a> ApiExtractor<'a> for IdempotencyHeader {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
+            min_length: Some(1),
+            max_length: Some(IdempotencyKey::MAX_LENGTH),
+            pattern: Some("^[!-~]+$".to_owned()),
+            example: Some("8e03978e-40d5-43dd-bc93-6894a57f9324".into()),
+            ..MetaSchema::new("string")
+        })))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<String>,
+    ) -> poem::Result<Self> {
+        let caller = request.extensions().get();
+        let scope = caller.map_or(Uuid::nil(), Caller::scope);
+        Ok(Self(of(request.headers(), scope)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn one_key_or_none() {
+        let read = |values: &[&'static [u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                headers.append(IDEMPOTENCY_KEY, value);
+            }
+            of(&headers, Uuid::nil())
+        };
+        assert_eq!(read(&[]).unwrap(), None);
+        let key = IdempotencyKey::new(Uuid::nil(), "\"a-b\"").unwrap();
+        assert_eq!(read(&[b"\"a-b\""]).unwrap(), Some(key));
+        for bad in [&[&b""[..]][..], &[b"a b"], &[b"\xc3\xbc"], &[b"a", b"a"]] {
+            let problem = read(bad).unwrap_err().into_body();
+            let problem = serde_json::to_value(problem).unwrap();
+            assert_eq!(problem["field"], "Idempotency-Key", "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Products as they look on the wire.
+
+use order_core::domain::Product;
+use poem_openapi::Object;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::wire::{Amount, Time, given, present};
+
+/// A product to create.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+pub(super) struct CreateProduct {
+    /// 1 to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    pub(super) name: String,
+    /// Below 100000000.00, with at most two decimals; a number or a string.
+    pub(super) price: Amount,
+    /// Pieces in stock.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
+    pub(super) stock: i64,
+    /// Your own code for the product, unique among products that are not archived; 1 to 64
+    /// characters.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    pub(super) sku: Option<String>,
+}
+
+/// All fields of a product; without `stock`, its stock stays as it is.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+pub(super) struct ReplaceProduct {
+    /// 1 to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    pub(super) name: String,
+    /// Below 100000000.00, with at most two decimals; a number or a string.
+    pub(super) price: Amount,
+    /// New number of pieces in stock.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
+    pub(super) stock: Option<i64>,
+}
+
+/// Fields of a product to change; those left out stay as they are.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+pub(super) struct PatchProduct {
+    /// 1 to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    #[serde(default, deserialize_with = "given")]
+    pub(super) name: Option<String>,
+    /// Below 100000000.00, with at most two decimals; a number or a string.
+    #[serde(default, deserialize_with = "given")]
+    pub(super) price: Option<Amount>,
+    /// New number of pieces in stock.
+    #[serde(default, deserialize_with = "given")]
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
+    pub(super) stock: Option<i64>,
+    /// New sku; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    #[oai(validator(min_length = 1, max_length = 64))]
+    pub(super) sku: Option<Option<String>>,
+}
+
+/// A relative change of stock.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+pub(super) struct AdjustStock {
+    /// Pieces to add; a negative number takes them away; not 0.
+    #[oai(validator(minimum(value = "-1000000000000"), maximum(value = "1000000000000")))]
+    pub(super) delta: i64,
+    /// Why the stock changes; up to 255 characters.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    pub(super) reason: Option<String>,
+}
+
+/// A product.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Product")]
+pub(super) struct ProductBody {
+    id: Uuid,
+    sku: Option<String>,
+    name: String,
+    price: Amount,
+    /// Pieces in stock.
+    stock: i64,
+    /// Increases with every change, sales included.
+    version: i64,
+    created_at: Time,
+    updated_at: Time,
+}
+
+impl From<Product> for ProductBody {
+    fn from(product: Product) -> Self {
+        Self {
+            id: product.id.0,
+            sku: product.sku,
+            name: product.name,
+            price: Amount(product.price),
+            stock: product.stock,
+            version: product.version,
+            created_at: product.created_at,
+            updated_at: product.updated_at,
+        }
+    }
+}
+
+/// A page of products, newest first.
+#[derive(Debug, Serialize, Object)]
+pub(super) struct ProductPage {
+    pub(super) items: Vec<ProductBody>,
+    /// Cursor of the next page; `null` on the last page.
+    pub(super) next_cursor: Option<String>,
+    /// Only with `page`: the total number, counted up to 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub(super) total: Option<u64>,
+}

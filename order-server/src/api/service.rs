@@ -1,0 +1,40 @@
+//! All operations together.
+
+use order_core::OrderService;
+use poem_openapi::OpenApiService;
+use tokio_util::sync::CancellationToken;
+
+use super::{bulk, follow, health, operate, orders, products, stats};
+
+/// All operations.
+pub type AllOperations = (
+    products::Products,
+    orders::Orders,
+    follow::Follow,
+    bulk::BulkOrders,
+    operate::Operations,
+    stats::Stats,
+    health::Health,
+);
+
+/// The operations over `service`, with their description. Requests that wait for a decision are
+/// answered when `stop` is cancelled.
+pub(crate) fn service(
+    service: OrderService,
+    health: health::Health,
+    stop: CancellationToken,
+) -> OpenApiService<AllOperations, ()> {
+    let follow = follow::Follow::new(service.clone(), stop);
+    let operations = (
+        products::Products::new(service.clone()),
+        orders::Orders::new(service.clone(), follow.clone()),
+        follow,
+        bulk::BulkOrders::new(service.clone()),
+        operate::Operations::new(service.clone()),
+        stats::Stats::new(service),
+        health,
+    );
+    OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))
+        .description("Sells stock under heavy concurrency without overselling.")
+        .url_prefix("/api/v1")
+}

@@ -1,0 +1,31 @@
+//! The sender of a request.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::AuthenticatedKey;
+
+/// The sender of a request, as far as its key tells.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Anybody, on a server that has no keys.
+    AuthDisabled,
+    /// A sender with a key that is in force.
+    Key(Arc<AuthenticatedKey>),
+    /// A sender without a key, or with one that is not in force.
+    Unauthenticated,
+    /// The keys could not be read for too long, so that no key can be checked.
+    KeysUnavailable,
+}
+
+impl Caller {
+    /// The namespace of the caller's idempotency keys: callers with different API keys may choose
+    /// the same ones.
+    pub(crate) fn scope(&self) -> Uuid {
+        match self {
+            Self::Key(key) => key.key.id.0,
+            Self::AuthDisabled | Self::Unauthenticated | Self::KeysUnavailable => Uuid::nil(),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Settings: flags over environment over `orders.toml` over defaults.
+
+mod allowed_host;
+mod database;
+mod exposure;
+mod http_limits;
+mod origin;
+mod parse;
+mod redis;
+mod settings;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod values;
+mod worker;
+
+pub use allowed_host::AllowedHost;
+pub use database::Database;
+pub(crate) use exposure::check_exposure;
+pub use http_limits::HttpLimits;
+pub use origin::Origin;
+pub use parse::{FILE, parse, parse_from};
+pub use redis::Redis;
+pub use settings::{Settings, WorkerMode};
+pub use tasks::TaskOptions;
+pub use tls::Tls;
+pub use worker::WorkerSettings;

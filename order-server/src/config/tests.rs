@@ -1,0 +1,82 @@
+//! Settings from each of their sources.
+
+use std::ffi::OsString;
+
+use order_core::store::Strategy;
+
+use super::*;
+
+fn read(arguments: &[&str], file: &str) -> Result<Settings, String> {
+    let arguments = ["order-server"].iter().chain(arguments).map(OsString::from);
+    parse_from(arguments, file).map_err(|error| error.to_string())
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let file = "bind_addr = \"127.0.0.1:1\"\nworker = \"off\"\nmax_waiting = 5";
+    let settings = read(&["--bind-addr", "127.0.0.1:2"], file).unwrap();
+    assert_eq!(settings.bind_addr.port(), 2);
+    assert_eq!(settings.worker, WorkerMode::Off);
+    assert_eq!(settings.max_waiting, 5);
+    assert_eq!(settings.worker_settings.strategy, Strategy::Batch);
+}
+
+#[test]
+fn several_origins_stand_in_one_setting() {
+    let both = "https://shop.example,http://localhost:3000";
+    let by_flag = read(&["--cors-origins", both], "").unwrap();
+    assert_eq!(by_flag.http.cors_origins.len(), 2);
+    let by_file = read(&[], &format!("cors_origins = \"{both}\"")).unwrap();
+    assert_eq!(by_file.http, by_flag.http);
+    let refused = read(&["--cors-origins", "*"], "").unwrap_err();
+    assert!(refused.contains("--cors-origins"), "{refused}");
+}
+
+#[test]
+fn a_wrong_value_is_named() {
+    for (file, named) in [
+        ("bind_adr = \"x\"", "unknown setting `bind_adr`"),
+        ("bind_addr = \"x\"", "--bind-addr"),
+        ("max_waiting = 1.5", "`max_waiting` cannot be float"),
+        ("strategy = \"fast\"", "--strategy"),
+    ] {
+        let refused = read(&[], file).unwrap_err();
+        assert!(refused.contains(named), "{file}: {refused}");
+    }
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let url = "postgres://shop:s3cr3t@db/orders?password=s3cr3t";
+    let settings = read(&["--database-url", url], "").unwrap();
+    assert_eq!(settings.database.to_string(), "postgres://shop@db/orders");
+    for url in [
+        "postgres://db/o?user=shop&password=s3cr3t@x",
+        "postgres://shop:s3cr3t?@db/orders",
+        "postgres://shop:s3cr3t@db:port/orders",
+    ] {
+        let settings = read(&["--database-url", url], "").unwrap();
+        assert!(!settings.database.to_string().contains("s3cr3t"), "{url}");
+    }
+    let settings = read(&["--redis-url", "redis://:s3cr3t@cache:6379/0"], "").unwrap();
+    assert!(!format!("{settings:?}").contains("s3cr3t"));
+}
+
+#[test]
+fn the_default_limits_are_those_without_flags() {
+    let settings = read(&[], "").unwrap();
+    assert_eq!(settings.http, HttpLimits::default());
+}
+
+#[test]
+fn an_open_server_stays_on_this_machine() {
+    let check = |flags: &[&str], is_open| read(flags, "").unwrap().check(is_open);
+    assert!(check(&[], true).is_ok());
+    for everywhere in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+        let flags = ["--bind-addr", everywhere];
+        assert!(check(&flags, true).is_err(), "{everywhere}");
+        assert!(check(&flags, false).is_ok(), "{everywhere}");
+        let flags = ["--bind-addr", everywhere, "--insecure-no-auth"];
+        assert!(check(&flags, true).is_ok(), "{everywhere}");
+    }
+}

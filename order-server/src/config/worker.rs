@@ -1,0 +1,42 @@
+//! Settings of the loop that decides orders.
+
+use clap::Args;
+use order_core::{WorkerOptions, store::Strategy};
+
+use super::values::{millis, positive};
+
+/// Settings of the loop that decides orders, for the worker in the server and for worker processes
+/// alike.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WorkerSettings {
+    /// How concurrent orders are kept from overselling: batch, row_lock or conditional_update
+    #[arg(long, env, default_value_t)]
+    pub strategy: Strategy,
+
+    /// Maximum number of orders to decide in one transaction
+    #[arg(long, env = "WORKER_BATCH_ORDERS", default_value_t = 1_000, value_parser = positive())]
+    pub batch_orders: u64,
+
+    /// Milliseconds after which other workers take over the orders that a worker claimed on Redis;
+    /// the same for all workers
+    #[arg(long, env = "WORKER_LEASE_MS", default_value_t = 30_000, value_parser = positive())]
+    pub lease_ms: u64,
+
+    /// Milliseconds to wait before looking for orders again when there were none
+    #[arg(long, env = "WORKER_IDLE_POLL_MS", default_value_t = 50, value_parser = positive())]
+    pub idle_poll_ms: u64,
+}
+
+impl WorkerSettings {
+    /// The options of a worker with these settings.
+    #[must_use]
+    pub fn options(&self) -> WorkerOptions {
+        WorkerOptions {
+            strategy: self.strategy,
+            batch_orders: usize::try_from(self.batch_orders).unwrap_or(usize::MAX),
+            lease: millis(self.lease_ms),
+            idle_poll: millis(self.idle_poll_ms),
+            ..WorkerOptions::default()
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The pages for people and for Prometheus: the dashboard, the API's documentation, the metrics.
+
+pub(crate) mod dashboard;
+pub(crate) mod documents;
+pub(crate) mod metrics;

@@ -1,0 +1,10 @@
+//! The parts of the server that the other programs of this project run with: settings, the log,
+//! metrics, and the description of the API.
+
+pub use crate::{
+    api::openapi_document,
+    config::{Database, Redis, TaskOptions, WorkerSettings, parse, parse_from},
+    metrics::{Metrics, collector},
+    metrics_server::MetricsServer,
+    telemetry::{LogFormat, init as init_telemetry, stop_signal},
+};

@@ -1,0 +1,93 @@
+//! The modules of each crate import each other without circles, and only downward.
+//!
+//! - Files form no circle.
+//! - Neighbours in a folder form none either, each taken with everything below it. A `mod.rs`
+//!   (or `lib.rs`) counts as a neighbour of the modules that it declares.
+//! - The modules at the top of a crate lie in layers; none imports one of a layer above its own.
+//!
+//! An import of a name that another module re-exports counts as an import of the file that
+//! defines it. Tests import whatever they like.
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+mod graph;
+mod planted;
+mod resolve;
+mod tree;
+
+use std::{fs, path::Path};
+
+use graph::Graph;
+use tree::Tree;
+
+/// The layers of a crate from bottom to top. Each line names modules of the crate's root.
+type Layers = &'static [&'static [&'static str]];
+
+const ORDER_CORE: Layers = &[
+    &["domain", "sync"],
+    &["clock"],
+    &["error"],
+    &["decide", "decision", "trace", "redis_client"],
+    &["keys", "stats", "heartbeat", "queue", "process"],
+    &["metrics"],
+    &["supervise"],
+    &["store"],
+    &["cache"],
+    &["watch"],
+    &["worker"],
+    &["service"],
+    &["bench"],
+    &["testing"],
+];
+
+const ORDER_SERVER: Layers = &[
+    &["metrics", "telemetry", "http"],
+    &["auth", "connections"],
+    &["config"],
+    &["api", "middleware", "pages"],
+    &["app"],
+    &["upkeep"],
+    &["serve", "metrics_server"],
+    &["runtime"],
+];
+
+const ORDER_CLI: Layers = &[&["output", "pinned_tls", "progress"], &["commands"]];
+
+/// Reads a crate of this workspace, whose root module is in `root`.
+fn read(name: &str, root: &str) -> Tree {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(name)
+        .join("src");
+    Tree::read(root, &|file| fs::read_to_string(src.join(file)).ok())
+}
+
+fn check(tree: &Tree, layers: Layers) {
+    let graph = Graph::of(tree);
+    assert!(graph.import_count() > 20, "the imports are not found");
+    let violations = graph.violations(layers);
+    assert!(violations.is_empty(), "\n{}", violations.join("\n"));
+}
+
+#[test]
+fn order_core_imports_downward_and_without_circles() {
+    check(&read("order-core", "lib.rs"), ORDER_CORE);
+}
+
+#[test]
+fn order_server_imports_downward_and_without_circles() {
+    check(&read("order-server", "lib.rs"), ORDER_SERVER);
+}
+
+#[test]
+fn order_cli_imports_downward_and_without_circles() {
+    check(&read("order-cli", "main.rs"), ORDER_CLI);
+}
+
+#[test]
+fn order_cli_takes_from_the_server_its_runtime_only() {
+    for (file, path) in read("order-cli", "main.rs").paths() {
+        if path[0] == "order_server" {
+            assert_eq!(path[1], "runtime", "{file} imports {}", path.join("::"));
+        }
+    }
+}
