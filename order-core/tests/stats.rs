@@ -1,4 +1,4 @@
-//! Tallies: exact in every snapshot, and few after years.
+//! OrderCounters: exact in every snapshot, and few after years.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
@@ -9,11 +9,11 @@ use std::{
 use order_core::{
     OrderService, WorkerOptions,
     clock::{Clock, SystemClock},
-    stats::{Counts, StatsStore},
+    stats::{OrderCounts, StatsStore},
     store::{SqliteStore, Store, Strategy},
     testing::{
         PostgresServer,
-        load::{Crowd, Shop, let_in, stock_up, wait_until_decided},
+        load::{Load, Shop, create_products, place_orders, wait_until_decided},
     },
 };
 use sqlx::{PgPool, SqlitePool};
@@ -55,11 +55,11 @@ async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
             .max_wait(Duration::MAX);
         services.push(service.build());
     }
-    let crowd = Crowd {
+    let load = Load {
         orders: 3_000,
-        ..Crowd::STANDARD
+        ..Load::STANDARD
     };
-    let products = stock_up(&services[0], crowd).await;
+    let products = create_products(&services[0], load).await;
     let stop = CancellationToken::new();
     let mut others = Vec::new();
     for service in &services {
@@ -88,7 +88,7 @@ async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
         .iter()
         .map(|service| Arc::new(service.clone()) as Arc<dyn Shop>)
         .collect();
-    let_in(&shops, &products, crowd).await;
+    place_orders(&shops, &products, load).await;
     wait_until_decided(services[0].store(), Duration::from_secs(30)).await;
     stop.cancel();
     let looks = looker.await.unwrap();
@@ -96,7 +96,8 @@ async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
     for other in others {
         other.await.unwrap();
     }
-    let totals = services[0].store().tallies(WINDOW).await.unwrap().totals;
+    let stats = services[0].store().clone().stats_store().unwrap();
+    let totals = stats.counters(WINDOW).await.unwrap().totals;
     assert!(totals.returned > 0 && totals.failed > 0, "{totals:?}");
 }
 
@@ -112,10 +113,11 @@ async fn cancel_some(service: OrderService, stop: CancellationToken) {
 
 /// As it will be folded now, and in an hour, and in a month.
 async fn fold(store: Arc<dyn Store>, stop: CancellationToken) {
+    let stats = store.stats_store().unwrap();
     while !stop.is_cancelled() {
         for hours in [0, 1, 31 * 24] {
-            store
-                .fold_tallies(Duration::from_hours(hours))
+            stats
+                .compact_counters(Duration::from_hours(hours))
                 .await
                 .unwrap();
         }
@@ -131,12 +133,12 @@ const SECOND: &str = "
     INSERT INTO order_tallies SELECT CAST($1 AS bigint) - 60, 1, 1, 0, 0, 0, 0, 0, 0, 0
     FROM generate_series(1, 1000)";
 
-fn all(statements: u64, alone: u64) -> Counts {
-    Counts {
+fn all(statements: u64, alone: u64) -> OrderCounts {
+    OrderCounts {
         accepted: 3 * statements + alone,
         sold: 2 * statements + alone,
         failed: statements,
-        ..Counts::default()
+        ..OrderCounts::default()
     }
 }
 
@@ -151,14 +153,14 @@ async fn years_of_tallies_are_few_rows_on_postgres() {
             .await
             .unwrap();
     }
-    let before = store.tallies(WINDOW).await.unwrap();
+    let before = store.counters(WINDOW).await.unwrap();
     assert_eq!(before.totals, all(100_000, 1_000));
     house_is_kept(Arc::new(store.clone()), async || {
         let rows = sqlx::query_scalar(ROWS).fetch_one(store.pool());
         rows.await.is_ok_and(|rows: i64| rows < FEW)
     })
     .await;
-    assert_eq!(store.tallies(WINDOW).await.unwrap().totals, before.totals);
+    assert_eq!(store.counters(WINDOW).await.unwrap().totals, before.totals);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,14 +175,14 @@ async fn years_of_tallies_are_few_rows_on_sqlite() {
         .execute(&pool)
         .await
         .unwrap();
-    let before = store.tallies(WINDOW).await.unwrap();
+    let before = store.counters(WINDOW).await.unwrap();
     assert_eq!(before.totals, all(100_000, 0));
     house_is_kept(Arc::new(store.clone()), async || {
         let rows = sqlx::query_scalar(ROWS).fetch_one(&pool);
         rows.await.is_ok_and(|rows: i64| rows < FEW)
     })
     .await;
-    assert_eq!(store.tallies(WINDOW).await.unwrap().totals, before.totals);
+    assert_eq!(store.counters(WINDOW).await.unwrap().totals, before.totals);
 }
 
 /// A worker that has nothing to decide keeps the house all the same.

@@ -71,7 +71,7 @@ pub(crate) struct Buy {
 
 /// The key of what is asked for here, past every server and its API keys.
 pub(super) fn key_of(text: &str) -> Result<IdempotencyKey, Error> {
-    IdempotencyKey::new(Uuid::nil(), text)
+    Ok(IdempotencyKey::new(Uuid::nil(), text)?)
 }
 
 fn line(text: &str) -> Result<RequestedLine, Error> {
@@ -88,7 +88,7 @@ pub(super) fn quantity_of(text: &str) -> Result<Quantity, Error> {
     let count = text
         .parse()
         .map_err(|_| Error::invalid("quantity", "must be a whole number from 1 to 1000000"))?;
-    Quantity::new(count)
+    Ok(Quantity::new(count)?)
 }
 
 pub(crate) async fn run(

@@ -1,4 +1,4 @@
-//! What the database can give: the statements of a batch in a bare loop over the driver.
+//! The limit of the database: the statements of a batch in a bare loop over the driver.
 //!
 //! Nothing of the library is around them: no retries, no frontier, no checked types. The
 //! share of this rate that `batch` reaches is what the library costs.
@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool, types::Json};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{Countdown, Sample};
+use super::{countdown::Countdown, figures::Sample};
 use crate::{
     clock::{Clock, SystemClock},
     domain::ProductId,

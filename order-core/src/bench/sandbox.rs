@@ -6,9 +6,9 @@ use std::{path::PathBuf, sync::Arc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
+use super::limit::Limit;
 #[cfg(doc)]
-use super::Bench;
-use super::Limit;
+use super::runner::Bench;
 use crate::{
     clock::{Clock, SystemClock},
     domain::IdGenerator,

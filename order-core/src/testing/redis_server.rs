@@ -123,7 +123,7 @@ impl RedisServer {
         server
     }
 
-    /// Where it is.
+    /// The URL of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

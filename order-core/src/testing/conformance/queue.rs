@@ -1,11 +1,11 @@
-//! What a queue must do.
+//! Checks of a queue.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::task::JoinSet;
 
-use super::{Time, start};
+use super::{fixture::start, time::Time};
 use crate::{
     domain::{IdGenerator, OrderId},
     queue::{Lease, OrderQueue, Topic},
