@@ -36,6 +36,8 @@
 //! # }
 //! ```
 
+#![warn(missing_debug_implementations)]
+
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod cache;

@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Sessions are ended all the time while a crowd buys: every request is answered rightly.
+/// Sessions are ended all the time under a load: every request is answered rightly.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
     let url = PostgresServer::shared().database().await;
@@ -38,7 +38,7 @@ async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
         .await
         .unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
-    // Every one of the crowd is served, however long that takes.
+    // Every order is served, however long that takes.
     let service = OrderService::builder(Arc::clone(&store))
         .max_wait(Duration::MAX)
         .build();

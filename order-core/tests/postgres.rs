@@ -86,7 +86,7 @@ async fn decide(store: &PostgresStore, orders: usize) -> Vec<Decided> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lanes_sell_in_the_order_in_which_orders_came() {
+async fn concurrent_batches_sell_in_the_order_in_which_orders_came() {
     let shop = shop(1_000).await;
     shop.accept(2_000).await;
     let options = WorkerOptions::default()

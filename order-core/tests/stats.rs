@@ -24,7 +24,7 @@ const ROWS: &str = "SELECT count(*) FROM order_tallies";
 /// A day of minutes, a month of hours, and two years of days, of which not all are there.
 const FEW: i64 = 2_000;
 
-/// Of each milestone: what the tallies say less what the orders say, in one statement, which
+/// Of each milestone: the counters less the orders, in one statement, which
 /// sees one snapshot.
 const DIFFERENCES: &str = "
     SELECT tallied.accepted - counted.accepted, tallied.sold - counted.sold,
@@ -42,7 +42,7 @@ const DIFFERENCES: &str = "
                  count(*) FILTER (WHERE status = 'cancelled' AND decided_at IS NOT NULL) AS returned
           FROM orders) counted";
 
-/// While a crowd buys both ways from two services, cancels, and others fold.
+/// While a load buys both ways from two services, cancels, and others compact.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
     let url = PostgresServer::shared().database().await;
@@ -51,7 +51,7 @@ async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
         let store = order_core::store::connect(&url).await.unwrap();
         let service = OrderService::builder(store)
             .strategy(strategy)
-            // Every one of the crowd is served, however long that takes.
+            // Every order is served, however long that takes.
             .max_wait(Duration::MAX);
         services.push(service.build());
     }

@@ -75,14 +75,14 @@ fn postgres_plays_like_its_twin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_is_served_exactly_by_sqlite() {
+async fn a_load_is_served_exactly_by_sqlite() {
     for strategy in Strategy::ALL {
-        serve_a_crowd(&[sqlite().await], strategy).await;
+        serve_a_load(&[sqlite().await], strategy).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_is_served_exactly_by_postgres() {
+async fn a_load_is_served_exactly_by_postgres() {
     let server = PostgresServer::shared();
     for strategy in Strategy::ALL {
         // Two services with connections of their own: as two processes would.
@@ -91,18 +91,18 @@ async fn a_crowd_is_served_exactly_by_postgres() {
             order_core::store::connect(&url).await.unwrap(),
             order_core::store::connect(&url).await.unwrap(),
         ];
-        serve_a_crowd(&stores, strategy).await;
+        serve_a_load(&stores, strategy).await;
     }
 }
 
-async fn serve_a_crowd(stores: &[Arc<dyn Store>], strategy: Strategy) {
+async fn serve_a_load(stores: &[Arc<dyn Store>], strategy: Strategy) {
     let load = Load::STANDARD;
     let services: Vec<OrderService> = stores
         .iter()
         .map(|store| {
             OrderService::builder(Arc::clone(store))
                 .strategy(strategy)
-                // Every one of the crowd is served, however long that takes.
+                // Every order is served, however long that takes.
                 .max_wait(Duration::MAX)
                 .build()
         })

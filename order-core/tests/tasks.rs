@@ -1,4 +1,4 @@
-//! Workers that do what follows a sale.
+//! Workers that do post-sale tasks.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{

@@ -34,7 +34,7 @@ async fn decide(service: &OrderService) {
     worker.drain(&CancellationToken::new()).await.unwrap();
 }
 
-fn twin() -> OrderService {
+fn reference_shop() -> OrderService {
     OrderService::builder(Arc::new(ReferenceStore::default())).build()
 }
 
@@ -107,7 +107,7 @@ async fn what_cannot_be_read_now_is_read_later() {
 /// wait for news.
 #[tokio::test]
 async fn who_comes_late_is_told_what_is_known() {
-    let service = twin();
+    let service = reference_shop();
     let order = accept(&service, stock(&service).await).await;
     let mut first = service.watch(order.id).unwrap();
     decide(&service).await;
@@ -144,7 +144,7 @@ async fn states_between_two_looks_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_ends_in_time_and_is_forgotten() {
-    let service = twin();
+    let service = reference_shop();
     let order = accept(&service, stock(&service).await).await;
     let start = tokio::time::Instant::now();
     let waited = service.wait_for_decision(&order, LIMIT).await.unwrap();
@@ -181,7 +181,7 @@ async fn one_order_too_many_is_refused_and_room_comes_back() {
 async fn many_cost_no_more_queries_than_one() {
     let mut asked = Vec::new();
     for count in [1, 1_000] {
-        let service = twin();
+        let service = reference_shop();
         let product = stock(&service).await;
         let mut watches = Vec::new();
         for _ in 0..count {

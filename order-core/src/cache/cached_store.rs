@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -59,6 +60,14 @@ struct State {
 pub struct CachedStore {
     pub(super) inner: Arc<dyn Store>,
     state: Arc<State>,
+}
+
+impl fmt::Debug for CachedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStore")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
 }
 
 impl CachedStore {

@@ -168,15 +168,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_forgotten_and_what_came_in_between_is_not() {
+    fn what_was_delivered_is_forgotten_and_what_came_in_between_is_not() {
         let pending = PendingInvalidations::default();
-        assert!(add(&pending, 0..3, Some(5)), "somebody has to tell");
-        assert!(!add(&pending, 2..4, Some(4)), "somebody does");
-        let told = products(&pending);
-        assert_eq!(told.len(), 4);
-        assert!(told.contains(&(id(2), Change::Outdated(5))), "the newest");
+        assert!(add(&pending, 0..3, Some(5)), "a task has to begin");
+        assert!(!add(&pending, 2..4, Some(4)), "one is at work");
+        let delivered = products(&pending);
+        assert_eq!(delivered.len(), 4);
+        assert!(
+            delivered.contains(&(id(2), Change::Outdated(5))),
+            "the newest"
+        );
         add(&pending, 0..1, Some(6));
-        pending.delivered(&told);
+        pending.delivered(&delivered);
         assert_eq!(products(&pending), [(id(0), Change::Outdated(6))]);
         assert!(pending.contains(id(0)) && !pending.contains(id(1)));
         pending.delivered(&products(&pending));

@@ -123,12 +123,12 @@ async fn seventy_thousand_changes_do_not_put_a_healthy_redis_out_of_use() {
         (read.as_ref(), status),
         (Some(&products[1]), CacheStatus::Hit)
     );
-    eprintln!("70 000 changes were told in {took:?}");
+    eprintln!("70 000 changes were delivered in {took:?}");
 }
 
 /// Products that change while Redis is away are remembered by id, and handed over in slices.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_in_an_outage_is_told_after_it() {
+async fn what_changed_in_an_outage_is_delivered_after_it() {
     let shop = shop();
     let before = products(50_000, 1);
     shop.change(&before).await;
@@ -146,7 +146,7 @@ async fn what_changed_in_an_outage_is_told_after_it() {
         (0, 0),
         "nothing is served that is old"
     );
-    eprintln!("50 000 were told in {took:?}");
+    eprintln!("50 000 were delivered in {took:?}");
 }
 
 /// Past the bound, the cache forgets everything; and memory does not grow with what changes.

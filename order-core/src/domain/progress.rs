@@ -147,8 +147,8 @@ mod tests {
                 .collect();
             assert_eq!(order.stages(), way);
             assert_eq!(Some(&order.stage()), way.last());
-            for (told, stage) in way.iter().enumerate() {
-                assert_eq!(order.since(stage.status), way[told + 1..]);
+            for (at, stage) in way.iter().enumerate() {
+                assert_eq!(order.since(stage.status), way[at + 1..]);
             }
         }
         assert_eq!(progress(Failed, [Some(1), None, None]).since(Success), []);

@@ -41,7 +41,7 @@ fn describe_orders() {
 }
 
 fn describe_tasks() {
-    describe_counter!(TASKS, "Attempts at what follows a sale, by outcome.");
+    describe_counter!(TASKS, "Attempts at post-sale tasks, by outcome.");
     describe_histogram!(TASK_SECONDS, Unit::Seconds, "Time of such an attempt.");
     describe_gauge!(TASKS_IN_FLIGHT, "Attempts whose end is not written yet.");
 }

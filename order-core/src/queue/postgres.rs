@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// A queue in a Postgres database.
+#[derive(Debug)]
 pub struct PostgresQueue {
     connections: Connections,
     claim_ids: IdGenerator,

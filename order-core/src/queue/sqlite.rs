@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// A queue in a `SQLite` file.
+#[derive(Debug)]
 pub struct SqliteQueue {
     writer: SqliteWriter,
     readers: SqliteReaders,

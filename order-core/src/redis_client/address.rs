@@ -104,10 +104,10 @@ impl Address {
     }
 
     async fn connect_to_cluster(&self, limit: Duration) -> Result<Connection, RedisError> {
-        let told = self.client.get_connection_info();
+        let given = self.client.get_connection_info();
         let mut seeds = lock(&self.nodes).clone();
-        if !seeds.iter().any(|node| node.addr() == told.addr()) {
-            seeds.push(told.clone());
+        if !seeds.iter().any(|node| node.addr() == given.addr()) {
+            seeds.push(given.clone());
         }
         let cluster = ClusterClientBuilder::new(seeds)
             .retries(1)
@@ -124,7 +124,7 @@ impl Address {
         if let Ok(nodes) = nodes {
             *lock(&self.nodes) = nodes
                 .lines()
-                .filter_map(|line| node(line, told))
+                .filter_map(|line| node(line, given))
                 .take(MAX_NODES)
                 .collect();
         }

@@ -96,7 +96,7 @@ impl Groups {
             let (requests, waiting): (Vec<OrderRequest>, Vec<Waiting>) =
                 members.into_iter().map(Member::split).unzip();
             let group = async {
-                let orders = self.inner.into_new_orders(requests);
+                let orders = self.inner.new_orders(requests);
                 let results = run_group(&self.inner, self.mode, &orders).await;
                 let results: Vec<_> = responses(&orders, results).collect();
                 orders.into_iter().zip(results).collect::<Vec<_>>()

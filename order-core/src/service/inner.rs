@@ -43,7 +43,7 @@ pub(super) struct ServiceInner {
 
 impl ServiceInner {
     /// Gives requests their ids and their time. They are decided in this order.
-    pub(super) fn into_new_orders(&self, requests: Vec<OrderRequest>) -> Vec<NewOrder> {
+    pub(super) fn new_orders(&self, requests: Vec<OrderRequest>) -> Vec<NewOrder> {
         let now = self.clock.now();
         requests
             .into_iter()

@@ -71,7 +71,7 @@ impl OrderService {
         let requests = requests.into_iter().map(|request| request.in_trace(trace));
         let requests = requests.collect();
         let accepted = spawn_detached(async move {
-            let orders = inner.into_new_orders(requests);
+            let orders = inner.new_orders(requests);
             let groups = orders.chunks(GROUP_ORDERS).map(<[NewOrder]>::to_vec);
             let results = stream::iter(groups)
                 .map(|group| {
@@ -173,7 +173,7 @@ impl OrderService {
         let (inner, permit) = (Arc::clone(&self.inner), self.admission.admit()?);
         let request = request.in_trace(trace::current());
         spawn_detached(async move {
-            let orders = inner.into_new_orders(vec![request]);
+            let orders = inner.new_orders(vec![request]);
             let results = run_group(&inner, mode, &orders).await;
             permit.batch_ended();
             only(responses(&orders, results))

@@ -225,6 +225,7 @@ fn run(port: u16, options: &[String]) -> Running {
 }
 
 /// Makes what the queue in a server remembers older: the server's own clock cannot be moved.
+#[derive(Debug)]
 pub struct RedisTime {
     client: RedisClient,
 }

@@ -71,6 +71,18 @@ pub struct WebhookOptions {
     pub allow_private: bool,
 }
 
+/// Without what may be secret: path, query and password of the URL, and the keys.
+impl fmt::Debug for WebhookOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url: Option<Url> = self.url.parse().ok();
+        f.debug_struct("WebhookOptions")
+            .field("origin", &url.map(|url| url.origin().ascii_serialization()))
+            .field("secrets", &self.secrets)
+            .field("allow_private", &self.allow_private)
+            .finish()
+    }
+}
+
 /// The message that is sent.
 #[derive(Serialize)]
 struct Message<'a> {
@@ -149,7 +161,7 @@ impl WebhookProcessor {
             .body(Full::from(body))
             .map_err(|error| ProcessError::give_up(error.to_string()))?;
         let answer = self.client.request(request).await;
-        let answer = answer.map_err(|error| ProcessError::retry(told(&error)))?;
+        let answer = answer.map_err(|error| ProcessError::retry(reason_of(&error)))?;
         let result = verdict(answer.status(), answer.headers(), now);
         read_some(answer.into_body()).await;
         result
@@ -211,7 +223,7 @@ async fn read_some(mut answer: Incoming) {
 }
 
 /// The reason of a failure: the innermost cause says the most.
-fn told(error: &ClientError) -> String {
+fn reason_of(error: &ClientError) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;

@@ -70,15 +70,15 @@ impl Checks {
             if holds == expected || holds == "none" {
                 continue;
             }
-            let mut told = lock(&self.wrong_key);
-            if told.as_ref() != Some(&key) {
+            let mut warned = lock(&self.wrong_key);
+            if warned.as_ref() != Some(&key) {
                 tracing::warn!(
                     key,
                     holds,
                     expected,
                     "a key of the queue holds something else: move it away"
                 );
-                *told = Some(key);
+                *warned = Some(key);
             }
             return;
         }

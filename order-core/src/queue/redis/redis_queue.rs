@@ -253,9 +253,10 @@ impl OrderQueue for RedisQueue {
                 break;
             }
             let reasons = self.reasons(topic, &dead).await?;
-            let told = dead.iter().zip(reasons);
-            letters
-                .extend(told.map(|((order, at_ms), reason)| dead_letter(order, *at_ms, &reason)));
+            let with_reasons = dead.iter().zip(reasons);
+            letters.extend(
+                with_reasons.map(|((order, at_ms), reason)| dead_letter(order, *at_ms, &reason)),
+            );
         }
         Ok(letters.into_iter().flatten().collect())
     }

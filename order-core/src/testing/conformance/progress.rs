@@ -25,17 +25,17 @@ pub(super) async fn where_orders_stand_is_what_they_say(fixture: &Fixture) {
 
     let mut asked = vec![OrderId(Uuid::nil())];
     asked.extend(&ids);
-    let mut told = store.progress(&asked).await.unwrap();
-    told.sort_unstable_by_key(|progress| progress.id);
+    let mut found = store.progress(&asked).await.unwrap();
+    found.sort_unstable_by_key(|progress| progress.id);
     let mut known = Vec::new();
     for id in &ids {
         known.push(Progress::from(&store.order(*id).await.unwrap().unwrap()));
     }
-    assert_eq!(told, known);
+    assert_eq!(found, known);
     use OrderStatus::{Cancelled, Failed, Pending, Success};
-    let states: Vec<OrderStatus> = told.iter().map(|progress| progress.status).collect();
+    let states: Vec<OrderStatus> = found.iter().map(|progress| progress.status).collect();
     assert_eq!(states, [Pending, Success, Cancelled, Cancelled, Failed]);
-    for progress in &told {
+    for progress in &found {
         assert_eq!(progress.stages().last(), Some(&progress.stage()));
     }
     assert_eq!(store.progress(&[]).await.unwrap(), []);

@@ -43,8 +43,8 @@ pub(super) async fn counters_are_exact(store: &Arc<dyn Store>) -> OrderCounts {
     }
     let stats = Arc::clone(store).stats_store().unwrap();
     let totals = stats.counters(WINDOW).await.unwrap().totals;
-    let told = (totals.pending(), totals.success(), totals.failed);
-    assert_eq!(told, (pending, success, failed), "{totals:?}");
+    let counted = (totals.pending(), totals.success(), totals.failed);
+    assert_eq!(counted, (pending, success, failed), "{totals:?}");
     assert_eq!((totals.cancelled, totals.completed), (cancelled, completed));
     let all = pending + success + failed + cancelled + completed;
     assert_eq!(totals.accepted, all);
@@ -197,8 +197,9 @@ pub(super) async fn the_newest_orders_are_told_about(fixture: &Fixture) {
     let decided = store.decide(Pick::Oldest(2), Strategy::Batch, later);
     assert_eq!(decided.await.unwrap().results.len(), 2);
     let waits = async || -> Vec<_> {
-        let told = stats.counters(WINDOW).await.unwrap().seconds.into_iter();
-        told.filter_map(|second| Some((second.mean_wait?, second.longest_wait?)))
+        let seconds = stats.counters(WINDOW).await.unwrap().seconds.into_iter();
+        seconds
+            .filter_map(|second| Some((second.mean_wait?, second.longest_wait?)))
             .collect()
     };
     let wait = Duration::from_millis(40);
@@ -219,23 +220,23 @@ pub(super) async fn the_newest_orders_are_told_about(fixture: &Fixture) {
     let longer = fixture.at + TimeDelta::milliseconds(100);
     let decided = store.decide(Pick::Oldest(1), Strategy::Batch, longer);
     assert_eq!(decided.await.unwrap().results.len(), 1);
-    let told = waits().await;
-    let mean = if told.len() == 1 { 60 } else { 100 }; // They may be in one second.
+    let seen = waits().await;
+    let mean = if seen.len() == 1 { 60 } else { 100 }; // They may be in one second.
     let expected = [mean, 100].map(Duration::from_millis).into();
-    assert_eq!(told.last().copied(), Some(expected));
+    assert_eq!(seen.last().copied(), Some(expected));
     stats
         .compact_counters(Duration::from_secs(2))
         .await
         .unwrap();
-    assert_eq!(waits().await, told);
+    assert_eq!(waits().await, seen);
 
-    let told = async |orders, limit| -> Vec<_> {
+    let hottest = async |orders, limit| -> Vec<_> {
         let hot = stats.hot_products(orders, limit).await.unwrap();
         hot.into_iter()
             .map(|hot| (hot.product.id, hot.product.stock, hot.wanted))
             .collect()
     };
-    assert_eq!(told(10, 10).await, [(a, 18, 32), (b, 46, 8)]);
-    assert_eq!(told(10, 1).await, [(a, 18, 32)]);
-    assert_eq!(told(3, 10).await, [(b, 46, 8), (a, 18, 2)]);
+    assert_eq!(hottest(10, 10).await, [(a, 18, 32), (b, 46, 8)]);
+    assert_eq!(hottest(10, 1).await, [(a, 18, 32)]);
+    assert_eq!(hottest(3, 10).await, [(b, 46, 8), (a, 18, 2)]);
 }

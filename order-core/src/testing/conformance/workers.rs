@@ -23,8 +23,8 @@ pub(super) fn beat(number: u128) -> Heartbeat {
 pub(super) async fn workers_are_judged_by_the_clock_of_the_store(fixture: &Fixture) {
     let known = async || fixture.workers().workers().await.unwrap();
     let states = async || -> Vec<_> {
-        let told = |one: KnownWorker| (one.heartbeat.clone(), one.state());
-        known().await.into_iter().map(told).collect()
+        let report = |one: KnownWorker| (one.heartbeat.clone(), one.state());
+        known().await.into_iter().map(report).collect()
     };
     let (mut first, mut second) = (beat(2), beat(3));
     fixture.workers().heartbeat(&first).await.unwrap();
@@ -34,10 +34,10 @@ pub(super) async fn workers_are_judged_by_the_clock_of_the_store(fixture: &Fixtu
     first.counts.processed = 3;
     fixture.workers().heartbeat(&first).await.unwrap();
     assert_eq!(states().await, [(first.clone(), WorkerState::Alive)]);
-    let told = known().await.remove(0);
-    let life = told.heartbeat_at - told.started_at;
-    assert!((60..90).contains(&life.num_seconds()), "{told:?}");
-    assert!((told.started_at - started_at).num_seconds().abs() <= 60);
+    let worker = known().await.remove(0);
+    let life = worker.heartbeat_at - worker.started_at;
+    assert!((60..90).contains(&life.num_seconds()), "{worker:?}");
+    assert!((worker.started_at - started_at).num_seconds().abs() <= 60);
 
     second.has_stopped = true;
     fixture.workers().heartbeat(&second).await.unwrap();

@@ -70,20 +70,7 @@ impl Play {
                 product,
                 delta,
                 key,
-            } => {
-                let Ok(mut request) = StockRequest::new(*delta, None) else {
-                    return Ok(());
-                };
-                if let Some(key) = key {
-                    request = request.with_key(key_named(*key));
-                }
-                let id = AdjustmentId(self.ids.next(at));
-                let adjustment = request.into_adjustment(id, self.product(*product), at);
-                same(
-                    self.store.adjust_stock(&adjustment).await,
-                    self.reference.adjust_stock(&adjustment).await,
-                )
-            }
+            } => self.adjust(*product, *delta, *key, at).await,
             Step::Archive { product } => {
                 let id = self.product(*product);
                 same(
@@ -146,6 +133,27 @@ impl Play {
         request
             .unwrap()
             .into_new_product(id, AdjustmentId(self.ids.next(at)), at)
+    }
+
+    async fn adjust(
+        &self,
+        product: usize,
+        delta: i64,
+        key: Option<u8>,
+        at: DateTime<Utc>,
+    ) -> Result<(), String> {
+        let Ok(mut request) = StockRequest::new(delta, None) else {
+            return Ok(());
+        };
+        if let Some(key) = key {
+            request = request.with_key(key_named(key));
+        }
+        let id = AdjustmentId(self.ids.next(at));
+        let adjustment = request.into_adjustment(id, self.product(product), at);
+        same(
+            self.store.adjust_stock(&adjustment).await,
+            self.reference.adjust_stock(&adjustment).await,
+        )
     }
 
     async fn update(&self, update: &Update, at: DateTime<Utc>) -> Result<(), String> {
