@@ -11,7 +11,7 @@ use order_core::{
     domain::{OrderRequest, OrderStatus, ProductRequest, Quantity},
     keys::KeyRequest,
     queue::Topic,
-    store::Store,
+    store::{Store, Strategy},
     testing::conformance::{self, Time},
 };
 
@@ -70,6 +70,18 @@ async fn a_store_that_only_sells_sells_behind_the_service() {
     assert_eq!(status(last.id).await, OrderStatus::Success);
     assert_eq!(status(late.id).await, OrderStatus::Failed);
     assert_eq!(shop.verify().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_worker_has_the_strategy_of_its_service_unless_it_is_given_another() {
+    let shop = OrderService::builder(Arc::new(MemoryStore::default()))
+        .strategy(Strategy::RowLock)
+        .build();
+    let shown = |options| format!("{:?}", shop.worker(options));
+    let inherited = shown(WorkerOptions::default());
+    assert!(inherited.contains("RowLock"), "{inherited}");
+    let other = WorkerOptions::default().with_strategy(Strategy::ConditionalUpdate);
+    assert!(shown(other).contains("ConditionalUpdate"));
 }
 
 /// Each by an error that says so.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use order_core::{
-    OrderService, WorkerOptions,
+    OrderService, Worker, WorkerOptions,
     clock::{Clock, SystemClock},
     stats::{OrderCounts, StatsStore},
     store::{SqliteStore, Store, Strategy},
@@ -44,7 +44,7 @@ const DIFFERENCES: &str = "
 
 /// While a load buys both ways from two services, cancels, and others compact.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
+async fn in_every_snapshot_the_counters_say_what_the_orders_say() {
     let url = PostgresServer::shared().database().await;
     let mut services = Vec::new();
     for strategy in [Strategy::Batch, Strategy::RowLock] {
@@ -68,7 +68,7 @@ async fn in_every_snapshot_the_tallies_say_what_the_orders_say() {
             worker.run(token).await;
         }));
         others.push(tokio::spawn(cancel_some(service.clone(), stop.clone())));
-        others.push(tokio::spawn(fold(
+        others.push(tokio::spawn(compact(
             Arc::clone(service.store()),
             stop.clone(),
         )));
@@ -111,8 +111,8 @@ async fn cancel_some(service: OrderService, stop: CancellationToken) {
     }
 }
 
-/// As it will be folded now, and in an hour, and in a month.
-async fn fold(store: Arc<dyn Store>, stop: CancellationToken) {
+/// As it will be compacted now, and in an hour, and in a month.
+async fn compact(store: Arc<dyn Store>, stop: CancellationToken) {
     let stats = store.stats_store().unwrap();
     while !stop.is_cancelled() {
         for hours in [0, 1, 31 * 24] {
@@ -143,7 +143,7 @@ fn all(statements: u64, alone: u64) -> OrderCounts {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn years_of_tallies_are_few_rows_on_postgres() {
+async fn years_of_counters_are_few_rows_on_postgres() {
     let store = PostgresServer::shared().store().await;
     let now = SystemClock.now();
     for statement in [YEARS, SECOND] {
@@ -155,7 +155,7 @@ async fn years_of_tallies_are_few_rows_on_postgres() {
     }
     let before = store.counters(WINDOW).await.unwrap();
     assert_eq!(before.totals, all(100_000, 1_000));
-    house_is_kept(Arc::new(store.clone()), async || {
+    counters_are_compacted(Arc::new(store.clone()), async || {
         let rows = sqlx::query_scalar(ROWS).fetch_one(store.pool());
         rows.await.is_ok_and(|rows: i64| rows < FEW)
     })
@@ -163,10 +163,12 @@ async fn years_of_tallies_are_few_rows_on_postgres() {
     assert_eq!(store.counters(WINDOW).await.unwrap().totals, before.totals);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn years_of_tallies_are_few_rows_on_sqlite() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+/// A store in a file that has counted for years, and its pool.
+async fn years_on_sqlite() -> (SqliteStore, SqlitePool) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
+        .keep();
+    let url = format!("sqlite://{}", dir.join("orders.db").display());
     let store = SqliteStore::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
     let pool = SqlitePool::connect(&url).await.unwrap();
@@ -175,27 +177,61 @@ async fn years_of_tallies_are_few_rows_on_sqlite() {
         .execute(&pool)
         .await
         .unwrap();
+    (store, pool)
+}
+
+async fn are_few(pool: &SqlitePool) -> bool {
+    let rows = sqlx::query_scalar(ROWS).fetch_one(pool);
+    rows.await.is_ok_and(|rows: i64| rows < FEW)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn years_of_counters_are_few_rows_on_sqlite() {
+    let (store, pool) = years_on_sqlite().await;
     let before = store.counters(WINDOW).await.unwrap();
     assert_eq!(before.totals, all(100_000, 0));
-    house_is_kept(Arc::new(store.clone()), async || {
-        let rows = sqlx::query_scalar(ROWS).fetch_one(&pool);
-        rows.await.is_ok_and(|rows: i64| rows < FEW)
-    })
-    .await;
+    counters_are_compacted(Arc::new(store.clone()), async || are_few(&pool).await).await;
     assert_eq!(store.counters(WINDOW).await.unwrap().totals, before.totals);
 }
 
-/// A worker that has nothing to decide keeps the house all the same.
-async fn house_is_kept(store: Arc<dyn Store>, few: impl AsyncFn() -> bool) {
-    let service = OrderService::builder(store).build();
-    let worker = service.worker(WorkerOptions::default());
-    let (stop, start) = (CancellationToken::new(), Instant::now());
+/// Whoever embeds a service has nothing more to think of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_a_worker_compacts_counters() {
+    let (store, pool) = years_on_sqlite().await;
+    let service = OrderService::builder(Arc::new(store)).build();
+    until_few(async || are_few(&pool).await).await;
+    drop(service);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_a_service_compacts_counters() {
+    let (store, pool) = years_on_sqlite().await;
+    let options = WorkerOptions::default();
+    let worker = Worker::new(Arc::new(store), None, Arc::new(SystemClock), options);
+    let stop = CancellationToken::new();
     let token = stop.clone();
     let works = tokio::spawn(async move { worker.run(token).await });
-    while !few().await {
-        assert!(start.elapsed() < Duration::from_secs(10), "nobody folds");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_few(async || are_few(&pool).await).await;
     stop.cancel();
     works.await.unwrap();
+}
+
+/// A worker that has nothing to decide does not stop that.
+async fn counters_are_compacted(store: Arc<dyn Store>, few: impl AsyncFn() -> bool) {
+    let service = OrderService::builder(store).build();
+    let worker = service.worker(WorkerOptions::default());
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let works = tokio::spawn(async move { worker.run(token).await });
+    until_few(few).await;
+    stop.cancel();
+    works.await.unwrap();
+}
+
+async fn until_few(few: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !few().await {
+        assert!(start.elapsed() < Duration::from_secs(10), "nobody compacts");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
