@@ -128,8 +128,8 @@ pub trait StatsStore: Send + Sync {
     /// The oldest order that is not decided.
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error>;
 
-    /// The waits of those of the last `orders` before `before` that are decided; purchases, which do
-    /// not wait, are left out.
+    /// The waits of those of the last `orders` before `before` that are decided; purchases, which
+    /// do not wait, are left out.
     async fn waits(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error>;
 
     /// Up to `limit` active products that the last `orders` ask for, the most wanted first.

@@ -1,5 +1,5 @@
-//! Features that only Postgres has: claims that begin where the last one ended, batches that keep the
-//! order, and references that are checked once per statement.
+//! Features that only Postgres has: claims that begin where the last one ended, batches that keep
+//! the order, and references that are checked once per statement.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 mod shop;

@@ -1,4 +1,5 @@
-//! Measurements of the ways to sell against each other, on a database of one's own (feature `bench`).
+//! Measurements of the ways to sell against each other, on a database of one's own (feature
+//! `bench`).
 //!
 //! A [`Bench`] is a shop on an empty database that nobody else uses. It measures one
 //! [`Contestant`] at a time; whoever compares lets the contestants take turns, several times,

@@ -38,8 +38,8 @@ pub trait ProductCache: Send + Sync {
     /// The entry that is kept for a product and may be served.
     async fn get(&self, id: ProductId) -> Result<Option<Entry>, Error>;
 
-    /// Keeps entries; one that is there at the same version or a newer one stays. They come from
-    /// a read or a change that began at `mark`. An entry that is put after [`clear`](Self::clear) and
+    /// Keeps entries; one that is there at the same version or a newer one stays. They come from a
+    /// read or a change that began at `mark`. An entry that is put after [`clear`](Self::clear) and
     /// whose mark is older is not served.
     async fn put(&self, entries: &[Entry], mark: CacheMark) -> Result<(), Error>;
 

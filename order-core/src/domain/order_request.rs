@@ -23,7 +23,8 @@ impl OrderRequest {
     /// An order of several lines. The same product may be named more than once.
     ///
     /// # Errors
-    /// [`ValidationError`] that names `lines` (not 1..=100 of them) or `reference` (over 255 characters).
+    /// [`ValidationError`] that names `lines` (not 1..=100 of them) or `reference` (over 255
+    /// characters).
     pub fn new(
         lines: Vec<RequestedLine>,
         reference: Option<String>,
@@ -141,8 +142,8 @@ impl NewOrder {
         }
     }
 
-    /// True when `stored`, which the store answered for this order, was placed by an earlier request
-    /// with the same key: then it has another id.
+    /// True when `stored`, which the store answered for this order, was placed by an earlier
+    /// request with the same key: then it has another id.
     pub(crate) fn is_replayed_by(&self, stored: &Order) -> bool {
         stored.id != self.id
     }

@@ -105,7 +105,8 @@ pub struct Page<T, Id> {
     pub items: Vec<T>,
     /// The id after which the next page starts; `None` at the end.
     pub next: Option<Id>,
-    /// The number of items of the whole list, at most [`MAX_OFFSET_ROWS`]; given for page numbers only.
+    /// The number of items of the whole list, at most [`MAX_OFFSET_ROWS`]; given for page numbers
+    /// only.
     pub total: Option<u64>,
 }
 

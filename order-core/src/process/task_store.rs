@@ -102,8 +102,8 @@ impl AttemptResult {
     }
 }
 
-/// A store that keeps the tasks of sold orders: the entries of the topic `process`. They come with the
-/// sale, and go or turn with the cancelling, without a call of their own.
+/// A store that keeps the tasks of sold orders: the entries of the topic `process`. They come with
+/// the sale, and go or turn with the cancelling, without a call of their own.
 ///
 /// Tasks are due and leases run out by the clock of the store, which is the same for all who
 /// share it: callers give durations. Times that callers give are only for people to read.

@@ -13,7 +13,8 @@ use redis::{
 
 use crate::sync::lock;
 
-/// The longest that connecting to a node of a cluster may take. Several are tried one after the other.
+/// The longest that connecting to a node of a cluster may take. Several are tried one after the
+/// other.
 const NODE_LIMIT: Duration = Duration::from_millis(400);
 /// The silence after which the system closes a connection.
 const DEAD_AFTER: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
 //! Admission of requests that wait for a batch.
 //!
-//! When more requests come than the database can do, each waits for all before it: a queue
-//! that is bounded by its length alone is as long as the database is slow, and then everybody
-//! waits in it, for nothing when they give up. So the bound is a time: estimated wait = recent batch
-//! time × batches ahead. A request whose estimate is above the limit is refused at once, when it
-//! can still go elsewhere or come back.
+//! When more requests come than the database can do, each waits for all before it: a queue that is
+//! bounded by its length alone is as long as the database is slow, and then everybody waits in it,
+//! for nothing when they give up. So the bound is a time: estimated wait = recent batch time ×
+//! batches ahead. A request whose estimate is above the limit is refused at once, when it can still
+//! go elsewhere or come back.
 //!
 //! Two batches are admitted whatever they take: one that is under way and one that fills. Without
 //! them, a database that is slow for everybody would be left idle.

@@ -18,8 +18,9 @@ use crate::{
 };
 
 impl OrderService {
-    /// Sets all gauges that have to be asked for, to be called before they are read. Gauges that the
-    /// backends do not answer within `limit` are set to NaN, and [`describe`] says which those are.
+    /// Sets all gauges that have to be asked for, to be called before they are read. Gauges that
+    /// the backends do not answer within `limit` are set to NaN, and [`describe`] says which those
+    /// are.
     ///
     /// [`describe`]: crate::metrics::describe
     pub async fn observe(&self, limit: Duration) {

@@ -47,8 +47,8 @@ impl OrderService {
         Ok(all)
     }
 
-    /// The entries that a topic holds. Orders that wait to be decided are counted in the queue, where
-    /// there is one and it answers, and else in the database, which gives them out without a
+    /// The entries that a topic holds. Orders that wait to be decided are counted in the queue,
+    /// where there is one and it answers, and else in the database, which gives them out without a
     /// lease.
     ///
     /// # Errors

@@ -33,7 +33,8 @@ impl OrderService {
         Ok(accepted.value)
     }
 
-    /// As [`accept`](Self::accept), and says if an earlier request with the same key did it. The order comes as it was then: pending.
+    /// As [`accept`](Self::accept), and says if an earlier request with the same key did it. The
+    /// order comes as it was then: pending.
     ///
     /// # Errors
     /// The same.

@@ -2,9 +2,9 @@
 //!
 //! They wait here, in the order in which they came, and hold up nobody else. When their product can
 //! be locked again they have their turns before later requests; a request that wants that product
-//! meanwhile waits behind them. They do not count for admission, since nobody's turn comes later for
-//! them, but have a bound of their own. Each waits for a limited time, and is forgotten when nobody
-//! waits for its response any more.
+//! meanwhile waits behind them. They do not count for admission, since nobody's turn comes later
+//! for them, but have a bound of their own. Each waits for a limited time, and is forgotten when
+//! nobody waits for its response any more.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -34,8 +34,8 @@ use crate::{
 
 /// The longest that a worker that empties the queue waits for a product that somebody holds locked.
 const CONTENTION_LIMIT: Duration = Duration::from_secs(10);
-/// The longest that a step may take once the worker is told to stop: an attempt at the database, and
-/// a little more.
+/// The longest that a step may take once the worker is told to stop: an attempt at the database,
+/// and a little more.
 const LAST_STEP: Duration = Duration::from_secs(8);
 
 /// Decides pending orders, and does tasks if it has a processor.

@@ -1,5 +1,5 @@
-//! The addresses that may be connected to. Whoever names the receiver is not allowed to reach, through us,
-//! what only we can reach: this machine, its network, the metadata of its cloud.
+//! The addresses that may be connected to. Whoever names the receiver is not allowed to reach,
+//! through us, what only we can reach: this machine, its network, the metadata of its cloud.
 //!
 //! A name is looked up here, and the connection goes to the very addresses that were checked:
 //! a name that means something else a moment later changes nothing.

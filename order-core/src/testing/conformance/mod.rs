@@ -1,9 +1,9 @@
 //! The conformance suite: the checks that every store and every queue must pass, whatever it is
 //! made of.
 //!
-//! A store that only sells passes [`products_and_orders`]; each further part that it has has a suite
-//! of its own, and [`store`] is all of them. Each check gets a new, empty backend from `fresh`, and a
-//! handle that moves its clock.
+//! A store that only sells passes [`products_and_orders`]; each further part that it has has a
+//! suite of its own, and [`store`] is all of them. Each check gets a new, empty backend from
+//! `fresh`, and a handle that moves its clock.
 //!
 //! Orders are made with times that lie far from those of the backend, as servers do whose
 //! clocks are wrong: nothing but what people read may go by them.

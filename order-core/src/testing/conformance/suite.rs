@@ -25,8 +25,8 @@ where
     workers(&fresh).await;
 }
 
-/// Checks the products and orders of a store, which are all that it takes to sell; `fresh` makes a new,
-/// empty store with its time.
+/// Checks the products and orders of a store, which are all that it takes to sell; `fresh` makes a
+/// new, empty store with its time.
 ///
 /// # Panics
 /// At the first check that fails.
