@@ -93,7 +93,7 @@ async fn silent_connections_are_closed_and_replaced() {
             },
             async { queue.stats(Topic::Process).await.is_ok() },
             async { store.product(shop.product).await.is_ok() },
-            async { store.tallies(Duration::from_secs(1)).await.is_ok() },
+            async { store.counters(Duration::from_secs(1)).await.is_ok() },
         )
     };
     let all = (true, true, true, true, true, true, true, true);
@@ -200,7 +200,7 @@ async fn nothing_is_refused_on_what_a_standby_says() {
     let order = |quantity| {
         let at = SystemClock.now();
         let quantity = Quantity::new(quantity).unwrap();
-        OrderRequest::one(product.id, quantity).stamp(OrderId(ids.next(at)), at)
+        OrderRequest::one(product.id, quantity).into_new_order(OrderId(ids.next(at)), at)
     };
     proxy.lead_to(pair.standby_port());
     proxy.cut();
@@ -257,7 +257,7 @@ async fn what_is_found_stored_is_told_when_the_standby_has_it() {
     for is_accepted in [false, true] {
         let at = SystemClock.now();
         let order = OrderRequest::one(product.id, Quantity::new(1).unwrap())
-            .stamp(OrderId(ids.next(at)), at);
+            .into_new_order(OrderId(ids.next(at)), at);
         pair.hold_standby(true);
         let asked = tokio::spawn({
             let store = store.clone();

@@ -58,7 +58,11 @@ impl Shop {
         let now = SystemClock.now();
         let order = OrderRequest::one(self.product, Quantity::new(1).unwrap());
         (0..count)
-            .map(|_| order.clone().stamp(OrderId(self.ids.next(now)), now))
+            .map(|_| {
+                order
+                    .clone()
+                    .into_new_order(OrderId(self.ids.next(now)), now)
+            })
             .collect()
     }
 

@@ -228,7 +228,7 @@ async fn a_server_that_ends_tells_the_cache_what_changed() {
             let elsewhere = RedisCache::new(client, Duration::from_secs(300));
             let id = ProductId(product.parse().unwrap());
             let kept = elsewhere.get(id).await.unwrap();
-            let is_old = matches!(kept, Some(Entry::Living(product)) if product.stock == 100);
+            let is_old = matches!(kept, Some(Entry::Active(product)) if product.stock == 100);
             assert!(!is_old, "the cache was not told");
         } else {
             redis.thaw();

@@ -102,7 +102,7 @@ impl Shop {
         {
             result?;
         }
-        let at = store.tallies(Duration::ZERO).await?.at;
+        let at = store.counters(Duration::ZERO).await?.at;
         for _ in 0..DECIDED / 1_000 {
             let decided = store
                 .decide(Pick::Oldest(1_000), Strategy::Batch, at)
@@ -130,7 +130,7 @@ impl Shop {
 
     async fn ask(&self, question: usize) -> Result<(), Error> {
         match question {
-            0 => drop(self.store.tallies(Duration::from_secs(300)).await?),
+            0 => drop(self.store.counters(Duration::from_secs(300)).await?),
             1 => {
                 self.store.oldest_pending().await?;
             }

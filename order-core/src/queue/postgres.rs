@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{DeadLetter, Lease, MAX_COUNTED, OrderQueue, QueueStats, Topic};
+use super::{COUNT_LIMIT, DeadLetter, Lease, OrderQueue, QueueStats, Topic};
 use crate::{
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// A queue in a Postgres database.
+#[derive(Debug)]
 pub struct PostgresQueue {
     connections: Connections,
     claim_ids: IdGenerator,
@@ -271,7 +272,7 @@ impl OrderQueue for PostgresQueue {
                        WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $2) e) dead",
                 )
                 .bind(topic.as_str())
-                .bind(i64::from(MAX_COUNTED))
+                .bind(i64::from(COUNT_LIMIT))
                 .fetch_one(&mut *self.connections.acquire().await?)
                 .await?;
                 Ok(QueueStats {

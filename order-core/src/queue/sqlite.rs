@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use uuid::Uuid;
 
-use super::{DeadLetter, Lease, MAX_COUNTED, OrderQueue, QueueStats, Topic};
+use super::{COUNT_LIMIT, DeadLetter, Lease, OrderQueue, QueueStats, Topic};
 use crate::{
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// A queue in a `SQLite` file.
+#[derive(Debug)]
 pub struct SqliteQueue {
     writer: SqliteWriter,
     readers: SqliteReaders,
@@ -256,7 +257,7 @@ impl OrderQueue for SqliteQueue {
         )
         .bind(topic.as_str())
         .bind(now)
-        .bind(i64::from(MAX_COUNTED))
+        .bind(i64::from(COUNT_LIMIT))
         .fetch_one(&mut *self.readers.acquire().await?)
         .await?;
         Ok(QueueStats {

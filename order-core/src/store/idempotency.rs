@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::retry::Retry;
 use crate::{
     domain::{
-        Fingerprint, IdempotencyKey, NewOrder, Order, OrderId, Placing, RequestedLine,
+        Fingerprint, IdempotencyKey, NewOrder, Order, OrderId, OrderMode, RequestedLine,
         StockAdjustment,
     },
     error::Error,
@@ -85,7 +85,7 @@ enum Known {
 /// A batch of orders, and what is known of each.
 pub(super) struct Batch<'a> {
     orders: &'a [NewOrder],
-    placing: Placing,
+    mode: OrderMode,
     known: Vec<Known>,
 }
 
@@ -110,7 +110,7 @@ impl Settled {
 
 impl<'a> Batch<'a> {
     /// `used` are those of the orders' keys that were used before.
-    pub(super) fn new(orders: &'a [NewOrder], placing: Placing, used: Vec<UsedRow>) -> Self {
+    pub(super) fn new(orders: &'a [NewOrder], mode: OrderMode, used: Vec<UsedRow>) -> Self {
         let used: HashMap<IdempotencyKey, Used> = used
             .into_iter()
             .map(|(scope, key, fingerprint, target)| {
@@ -121,7 +121,7 @@ impl<'a> Batch<'a> {
             let Some(key) = &order.key else {
                 return Known::Nothing;
             };
-            match earlier(used.get(key), order.fingerprint(placing)) {
+            match earlier(used.get(key), order.fingerprint(mode)) {
                 Ok(None) => Known::Nothing,
                 Ok(Some(target)) => Known::Stored(OrderId(target)),
                 Err(_) => Known::Refused,
@@ -129,7 +129,7 @@ impl<'a> Batch<'a> {
         });
         Self {
             orders,
-            placing,
+            mode,
             known: known.collect(),
         }
     }
@@ -182,12 +182,12 @@ impl<'a> Batch<'a> {
             let result = match (known, twin, stored.get(&order.id)) {
                 (Known::Refused, ..) => Err(Error::IdempotencyKeyReused),
                 (Known::Stored(id), ..) => match stored.get(&id) {
-                    Some(first) => Ok(first.clone().when_placed(self.placing)),
+                    Some(first) => Ok(first.clone().when_placed(self.mode)),
                     None => Err(missing()),
                 },
                 (Known::Nothing, _, Some(stored)) => Ok(stored.clone()),
                 (Known::Nothing, Some((twin, fingerprint)), None) => {
-                    if *fingerprint == order.fingerprint(self.placing) {
+                    if *fingerprint == order.fingerprint(self.mode) {
                         results[*twin].clone()
                     } else {
                         Err(Error::IdempotencyKeyReused)
@@ -198,7 +198,7 @@ impl<'a> Batch<'a> {
                     if result.is_ok() {
                         made.push(at);
                         if let Some(key) = &order.key {
-                            ahead.insert(key, (at, order.fingerprint(self.placing)));
+                            ahead.insert(key, (at, order.fingerprint(self.mode)));
                         }
                     }
                     result

@@ -25,20 +25,20 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    decide::Decision,
     domain::{
         AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderStatus, Page,
         PageRequest, Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
         folded,
     },
     error::Error,
+    heartbeat::WorkerStore,
     keys::KeyStore,
     process::TaskStore,
     queue::OrderQueue,
     stats::StatsStore,
-    worker::WorkerStore,
 };
 
+pub use crate::decision::Decided;
 pub use contention::Contention;
 #[cfg(feature = "bench")]
 pub(crate) use postgres::steps as postgres_statements;
@@ -96,7 +96,7 @@ impl<T> Outcome<T> {
 /// How much is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many orders, counted up to [`MAX_COUNTED`](crate::queue::MAX_COUNTED).
+    /// How many orders, counted up to [`COUNT_LIMIT`](crate::queue::COUNT_LIMIT).
     pub orders: u64,
     /// How long the oldest of them has been pending, by the clock of the store.
     pub oldest_age: Option<Duration>,
@@ -126,9 +126,6 @@ impl Cancelled {
 
 /// What became of one purchase.
 pub type Purchase = Result<Order, Error>;
-
-/// An order, and what was decided.
-pub type Decided = (OrderId, Decision);
 
 /// Which products to list.
 #[derive(Clone, Debug, Default)]
@@ -255,7 +252,9 @@ pub trait ProductStore: Send + Sync {
     /// Makes the names that somebody wrote past this version as easy to find as all others: an
     /// older version that is still running, or a person. How many those were. What is locked is
     /// left for the next time.
-    async fn fold_names(&self) -> Result<u64, Error>;
+    async fn fold_names(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
 }
 
 /// Keeps orders, and decides them under the locks of their products.
@@ -336,17 +335,43 @@ pub trait OrderStore: Send + Sync {
     async fn backlog(&self) -> Result<Backlog, Error>;
 }
 
-/// A database that keeps everything.
+/// A database: products and orders, and whatever else it keeps.
+///
+/// [`ProductStore`], [`OrderStore`] and [`verify`](Self::verify) are all that it takes to sell and to
+/// pass the conformance suite. Each further trait is a handle of its own; where a database has none,
+/// the service answers [`Error::Unsupported`] to calls that need it.
 #[async_trait]
-pub trait Store:
-    ProductStore + OrderStore + KeyStore + TaskStore + WorkerStore + StatsStore
-{
+pub trait Store: ProductStore + OrderStore {
+    /// The keys of an API.
+    fn key_store(self: Arc<Self>) -> Option<Arc<dyn KeyStore>> {
+        None
+    }
+
+    /// The post-sale tasks.
+    fn task_store(self: Arc<Self>) -> Option<Arc<dyn TaskStore>> {
+        None
+    }
+
+    /// The heartbeats of workers, which learn from it what is paused.
+    fn worker_store(self: Arc<Self>) -> Option<Arc<dyn WorkerStore>> {
+        None
+    }
+
+    /// The figures for operators.
+    fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        None
+    }
+
     /// The queue with leases that this database can be. Its topic `process` holds the tasks,
-    /// and whether a topic is paused is what it says.
-    fn queue(&self) -> Arc<dyn OrderQueue>;
+    /// and it says which topics are paused.
+    fn queue(&self) -> Option<Arc<dyn OrderQueue>> {
+        None
+    }
 
     /// Answers when the database does.
-    async fn ping(&self) -> Result<(), Error>;
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Fails when the database does not take writes now: what a purchase needs.
     async fn check_writable(&self) -> Result<(), Error> {
@@ -363,14 +388,18 @@ pub trait Store:
     async fn close(&self) {}
 
     /// Brings the schema up to date; safe when several processes start at once.
-    async fn migrate(&self) -> Result<(), Error>;
+    async fn migrate(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Every product whose books do not balance, from one consistent view, also under load:
     /// `stock = Σ adjustments − Σ lines of orders that hold stock`.
     async fn verify(&self) -> Result<Vec<Imbalance>, Error>;
 
     /// The connections that it keeps open.
-    fn pools(&self) -> Vec<PoolStats>;
+    fn pools(&self) -> Vec<PoolStats> {
+        Vec::new()
+    }
 }
 
 /// Connects to the database that `url` names: `postgres://…` or `sqlite://path`, a file that is

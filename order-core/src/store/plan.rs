@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::Decided;
 use crate::{
-    decide::{Shelves, requested_of},
+    decision::{BatchStock, requested_of},
     domain::{MAX_STOCK, Money, NewOrder, Order, OrderId, Product, ProductId, RequestedLine},
     error::Error,
 };
@@ -31,12 +31,12 @@ pub(super) struct LockedProduct {
 }
 
 /// Fills the shelves from locked products.
-pub(super) fn shelves(products: &[LockedProduct]) -> Shelves {
-    let mut shelves = Shelves::with_capacity(products.len());
+pub(super) fn batch_stock(products: &[LockedProduct]) -> BatchStock {
+    let mut batch_stock = BatchStock::with_capacity(products.len());
     for product in products {
-        shelves.stock(product.id, product.stock, !product.archived);
+        batch_stock.insert(product.id, product.stock, !product.archived);
     }
-    shelves
+    batch_stock
 }
 
 /// The prices of the products that are still on sale.
@@ -53,10 +53,10 @@ pub(super) fn prices(products: &[LockedProduct]) -> HashMap<ProductId, Money> {
 pub(super) fn sell(
     order: &NewOrder,
     prices: &HashMap<ProductId, Money>,
-    shelves: &mut Shelves,
+    batch_stock: &mut BatchStock,
 ) -> Result<Order, Error> {
     let priced = order.priced(|id| prices.get(&id).copied())?;
-    shelves.decide(&order.lines)?;
+    batch_stock.decide(&order.lines)?;
     Ok(priced.sold(order.created_at))
 }
 
@@ -68,10 +68,10 @@ pub(super) struct PendingOrder {
 }
 
 /// Gives each pending order its turn, in the order given.
-pub(super) fn decide(pending: &[PendingOrder], shelves: &mut Shelves) -> Vec<Decided> {
+pub(super) fn decide(pending: &[PendingOrder], batch_stock: &mut BatchStock) -> Vec<Decided> {
     pending
         .iter()
-        .map(|order| (order.id, shelves.decide(&order.lines)))
+        .map(|order| (order.id, batch_stock.decide(&order.lines)))
         .collect()
 }
 

@@ -10,7 +10,7 @@ use super::rows::{StoredTime, age, span_micros};
 use crate::{
     domain::OrderId,
     error::Error,
-    stats::{Counts, DETAILED, Second, Tallies, Wait, Waiting},
+    stats::{FULL_RESOLUTION, OrderCounters, OrderCounts, Second, Wait, Waiting},
 };
 
 /// The most lines of the newest orders that are looked at.
@@ -19,7 +19,7 @@ pub(super) const HOT_LINES: i64 = 5_000;
 /// How far back each kind of row reaches, and the span of the next: details, then minutes for
 /// a day, then hours for a month, then days.
 const REACHES_SECS: [(i64, i64); 3] = [
-    (DETAILED.as_secs().cast_signed(), 60),
+    (FULL_RESOLUTION.as_secs().cast_signed(), 60),
     (86_400, 3_600),
     (30 * 86_400, 86_400),
 ];
@@ -85,9 +85,9 @@ pub(super) struct TallyRow {
 }
 
 impl TallyRow {
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> OrderCounts {
         let count = |sum: Option<i64>| sum.unwrap_or_default().unsigned_abs();
-        Counts {
+        OrderCounts {
             accepted: count(self.accepted),
             sold: count(self.sold),
             failed: count(self.failed),
@@ -115,16 +115,16 @@ impl TallyRow {
 }
 
 /// Puts the rows together; the database gives at least one.
-pub(super) fn tallies(rows: &[TallyRow]) -> Result<Tallies, Error> {
+pub(super) fn counters(rows: &[TallyRow]) -> Result<OrderCounters, Error> {
     let now = rows.first().map(|row| row.now);
-    let mut totals = Counts::default();
+    let mut totals = OrderCounts::default();
     let mut seconds = Vec::with_capacity(rows.len());
     for row in rows {
         totals += row.counts();
         seconds.extend(row.second()?);
     }
     seconds.sort_unstable_by_key(|second| second.at);
-    Ok(Tallies {
+    Ok(OrderCounters {
         at: time(now.ok_or_else(|| Error::corrupt("the database told no time"))?)?,
         totals,
         seconds,
@@ -137,7 +137,7 @@ fn time(second: i64) -> Result<DateTime<Utc>, Error> {
 
 /// A window in whole seconds, as far as there are any.
 pub(super) fn window_secs(window: Duration) -> i64 {
-    window.min(DETAILED).as_secs().cast_signed()
+    window.min(FULL_RESOLUTION).as_secs().cast_signed()
 }
 
 /// An order that has been pending for so many microseconds.

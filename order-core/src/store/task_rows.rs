@@ -9,9 +9,9 @@ use super::rows::StoredTime;
 use crate::{
     domain::{Order, OrderId, OrderStatus},
     error::Error,
+    heartbeat::{Heartbeat, KnownWorker, WorkerCounts},
     process::{Attempt, Claimed, TaskKind, TaskState, TaskStatus},
     queue::{Lease, Topic},
-    worker::{Counts, Heartbeat, KnownWorker},
 };
 
 /// What is kept of an attempt whose lease ran out.
@@ -216,7 +216,7 @@ impl<T: StoredTime> TryFrom<WorkerRow<T>> for KnownWorker {
             version: row.version,
             topics: topics(row.topics.split_whitespace())?,
             has_stopped: stopped_at.is_some(),
-            counts: Counts {
+            counts: WorkerCounts {
                 sold: row.sold.unsigned_abs(),
                 failed: row.failed.unsigned_abs(),
                 processed: row.processed.unsigned_abs(),

@@ -37,7 +37,7 @@ impl SqliteTime {
     }
 }
 
-/// What goes by the clock of the database, made older by `$span`, or by `$secs`.
+/// The rows that go by the clock of the database, made older by `$span`, or by `$secs`.
 macro_rules! age {
     ($span:literal, $secs:literal) => {
         [

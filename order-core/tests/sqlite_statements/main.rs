@@ -64,7 +64,7 @@ async fn every_statement_finds_its_rows_by_a_key_and_costs_the_same_whatever_wai
     .await;
     conformance::queue(async || {
         let (store, time) = fresh().await;
-        (Store::queue(&store), time)
+        (Store::queue(&store).unwrap(), time)
     })
     .await;
     let said = said::taken();

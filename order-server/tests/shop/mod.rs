@@ -246,11 +246,9 @@ pub struct Staff {
 
 impl Staff {
     pub fn hire(shop: &Shop, processor: Arc<dyn OrderProcessor>) -> Self {
-        let options = ProcessOptions {
+        let options = ProcessOptions::default()
             // Whoever waits for a task in a test waits little longer than it takes.
-            idle_poll: Duration::from_millis(20),
-            ..ProcessOptions::default()
-        };
+            .with_idle_poll(Duration::from_millis(20));
         let worker = shop.service.worker(WorkerOptions::default());
         let worker = worker.processing(Processing { processor, options });
         let stop = CancellationToken::new();

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{PostgresStore, idempotency::keys_of, read::by_id, session};
 use crate::{
-    domain::{Money, NewOrder, Order, OrderStatus, Placing, ProductId},
+    domain::{Money, NewOrder, Order, OrderMode, OrderStatus, ProductId},
     error::Error,
     store::{
         error::on_commit,
@@ -67,11 +67,14 @@ impl PostgresStore {
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let mut connection = self.connections.acquire().await?;
         let used = keys_of(&mut connection, orders).await?;
-        let batch = Batch::new(orders, Placing::Accept, used);
+        let batch = Batch::new(orders, OrderMode::Accept, used);
         let stored = by_id(&mut connection, batch.to_read(retry)).await?;
         let products = plan::products_of(batch.lines());
         let prices = prices(&mut connection, &products).await?;
-        let settled = batch.settle(&stored, |order| order.priced(|id| prices.get(&id).copied()));
+        let settled = batch.settle(&stored, |order| {
+            let priced = order.priced(|id| prices.get(&id).copied());
+            priced.map_err(Error::from)
+        });
         let columns = Columns::of(settled.made(), &settled.kept);
         if !columns.is_empty() {
             let arguments = columns.into_arguments(OrderStatus::Pending)?;

@@ -11,7 +11,7 @@ use super::{
     turn::Claimed,
 };
 use crate::{
-    decide::requested_of,
+    decision::requested_of,
     domain::{NewOrder, Product, RequestedLine},
     error::Error,
     store::{

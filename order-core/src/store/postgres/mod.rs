@@ -44,7 +44,11 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{IdGenerator, ProductId},
     error::Error,
+    heartbeat::WorkerStore,
+    keys::KeyStore,
+    process::TaskStore,
     queue::{OrderQueue, PostgresQueue},
+    stats::StatsStore,
 };
 
 /// How to use the database.
@@ -130,8 +134,24 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    fn queue(&self) -> Arc<dyn OrderQueue> {
-        Arc::new(self.queue())
+    fn key_store(self: Arc<Self>) -> Option<Arc<dyn KeyStore>> {
+        Some(self)
+    }
+
+    fn task_store(self: Arc<Self>) -> Option<Arc<dyn TaskStore>> {
+        Some(self)
+    }
+
+    fn worker_store(self: Arc<Self>) -> Option<Arc<dyn WorkerStore>> {
+        Some(self)
+    }
+
+    fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn queue(&self) -> Option<Arc<dyn OrderQueue>> {
+        Some(Arc::new(self.queue()))
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use crate::{
         PageStart, Product, ProductId, Progress,
     },
     error::Error,
-    queue::MAX_COUNTED,
+    queue::COUNT_LIMIT,
     store::{
         Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase,
         Strategy,
@@ -216,7 +216,7 @@ impl PostgresStore {
             pending_for_us!(),
             " FROM orders WHERE status <= 'pending' ORDER BY status, id LIMIT 1)"
         ))
-        .bind(i64::from(MAX_COUNTED))
+        .bind(i64::from(COUNT_LIMIT))
         .fetch_one(&mut *self.connections.acquire().await?)
         .await?;
         Ok(Backlog {

@@ -11,7 +11,7 @@ use super::{PostgresStore, orders::pending_for_us};
 use crate::{
     domain::{OrderId, Product},
     error::Error,
-    stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
+    stats::{HotProduct, OrderCounters, StatsStore, Wait, Waiting},
     store::{
         retry::with_retry,
         rows::{self, product_columns},
@@ -79,11 +79,11 @@ const HOT_PRODUCTS: &str = concat!(
 
 #[async_trait]
 impl StatsStore for PostgresStore {
-    async fn tallies(&self, window: Duration) -> Result<Tallies, Error> {
+    async fn counters(&self, window: Duration) -> Result<OrderCounters, Error> {
         with_retry!(_retry => self.connections.attempt(self.tallies_once(window)))
     }
 
-    async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error> {
+    async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error> {
         with_retry!(_retry => self.connections.attempt(self.fold_tallies_once(ahead)))
     }
 
@@ -101,12 +101,12 @@ impl StatsStore for PostgresStore {
 }
 
 impl PostgresStore {
-    async fn tallies_once(&self, window: Duration) -> Result<Tallies, Error> {
+    async fn tallies_once(&self, window: Duration) -> Result<OrderCounters, Error> {
         let rows: Vec<TallyRow> = sqlx::query_as(TALLIES)
             .bind(window_secs(window))
             .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
-        stats_rows::tallies(&rows)
+        stats_rows::counters(&rows)
     }
 
     async fn fold_tallies_once(&self, ahead: Duration) -> Result<u64, Error> {

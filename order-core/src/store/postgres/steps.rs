@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::accept::{Columns, insert_orders};
 use crate::{
-    decide::Decision,
+    decision::Decision,
     domain::{Failure, OrderId, OrderStatus, Product, ProductId, RequestedLine},
     error::Error,
     store::{
@@ -40,9 +40,15 @@ pub(super) async fn decide_claimed(
     products: &[LockedProduct],
     at: DateTime<Utc>,
 ) -> Result<Outcome<Decided>, Error> {
-    let mut shelves = plan::shelves(products);
-    let decisions = plan::decide(pending, &mut shelves);
-    let changed = write_decisions(connection, &decisions, shelves.taken().collect(), at).await?;
+    let mut batch_stock = plan::batch_stock(products);
+    let decisions = plan::decide(pending, &mut batch_stock);
+    let changed = write_decisions(
+        connection,
+        &decisions,
+        batch_stock.deductions().collect(),
+        at,
+    )
+    .await?;
     Ok(Outcome {
         results: decisions,
         changed,

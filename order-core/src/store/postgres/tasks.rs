@@ -17,7 +17,9 @@ use super::{PostgresStore, due::Due, read::load, task_batches::take_out};
 use crate::{
     domain::{Order, OrderId},
     error::Error,
-    process::{Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskStatus, TaskStore},
+    process::{
+        Attempt, AttemptOutcome, AttemptResult, Claim, Claimed, TaskHistory, TaskStatus, TaskStore,
+    },
     store::{
         error::{on_commit, waits_for_row},
         retry::{Retry, with_retry},
@@ -140,7 +142,7 @@ impl TaskStore for PostgresStore {
         self.connections.attempt(self.claim_tasks_once(claim)).await
     }
 
-    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+    async fn end_tasks(&self, ended: &[AttemptResult], at: DateTime<Utc>) -> Result<u64, Error> {
         let mut retry = Retry::told_of_rows();
         let completed = with_retry!(
             retry,
@@ -211,11 +213,15 @@ impl PostgresStore {
         Ok(rows.into_iter().map(|row| row.claimed).collect())
     }
 
-    async fn end_tasks_once(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+    async fn end_tasks_once(
+        &self,
+        ended: &[AttemptResult],
+        at: DateTime<Utc>,
+    ) -> Result<u64, Error> {
         let mut connection = self.connections.acquire().await?;
         let mut tx = connection.begin().await?;
-        let done = |ended: &&Ended| ended.ending == Ending::Done;
-        let ids = |ended: &Ended| ended.lease.order_id.0;
+        let done = |ended: &&AttemptResult| ended.outcome == AttemptOutcome::Done;
+        let ids = |ended: &AttemptResult| ended.lease.order_id.0;
         let sold: Vec<Uuid> = ended
             .iter()
             .filter(done)
@@ -343,27 +349,32 @@ async fn leave(
 /// What the statements want to know of each attempt, by order.
 type Endings = Json<HashMap<Uuid, serde_json::Value>>;
 
-fn endings(ended: &[Ended]) -> Endings {
-    let ending = |ended: &Ended| {
-        let (retry_us, reason) = match &ended.ending {
-            Ending::Done => (None, None),
-            Ending::Retry(delay, _) => (Some(span_micros(*delay)), None),
-            Ending::Dead(reason) | Ending::Exhausted(reason) => (None, Some(storable(reason))),
+fn endings(ended: &[AttemptResult]) -> Endings {
+    let ending = |ended: &AttemptResult| {
+        let (retry_us, reason) = match &ended.outcome {
+            AttemptOutcome::Done => (None, None),
+            AttemptOutcome::Retry(delay, _) => (Some(span_micros(*delay)), None),
+            AttemptOutcome::Dead(reason) | AttemptOutcome::Exhausted(reason) => {
+                (None, Some(storable(reason)))
+            }
         };
         let ending = json!({
             "claim_id": ended.lease.claim_id,
             "compensates": ended.kind.compensates(),
             "retry_us": retry_us,
             "reason": reason,
-            "not_made": matches!(ended.ending, Ending::Exhausted(_)),
+            "not_made": matches!(ended.outcome, AttemptOutcome::Exhausted(_)),
         });
         (ended.lease.order_id.0, ending)
     };
     Json(ended.iter().map(ending).collect())
 }
 
-async fn keep_attempts(connection: &mut PgConnection, ended: &[Ended]) -> Result<(), Error> {
-    let failed: Vec<(&Ended, &str)> = ended
+async fn keep_attempts(
+    connection: &mut PgConnection,
+    ended: &[AttemptResult],
+) -> Result<(), Error> {
+    let failed: Vec<(&AttemptResult, &str)> = ended
         .iter()
         .filter_map(|ended| Some((ended, ended.error()?)))
         .collect();

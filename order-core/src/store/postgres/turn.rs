@@ -22,7 +22,7 @@ use super::{
     },
 };
 use crate::{
-    domain::{NewOrder, OrderId, Placing, Product, ProductId},
+    domain::{NewOrder, OrderId, OrderMode, Product, ProductId},
     error::Error,
     store::{
         Decided, Outcome, Pick, Purchase,
@@ -206,11 +206,13 @@ async fn settle(
     retry: &Retry,
 ) -> Result<(Settled, Taken), Error> {
     let used = keys_of(connection, orders).await?;
-    let batch = Batch::new(orders, Placing::Purchase, used);
+    let batch = Batch::new(orders, OrderMode::Purchase, used);
     let stored = by_id(connection, batch.to_read(retry)).await?;
-    let (prices, mut shelves) = (plan::prices(products), plan::shelves(products));
-    let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
-    Ok((settled, shelves.taken().collect()))
+    let (prices, mut batch_stock) = (plan::prices(products), plan::batch_stock(products));
+    let settled = batch.settle(&stored, |order| {
+        plan::sell(order, &prices, &mut batch_stock)
+    });
+    Ok((settled, batch_stock.deductions().collect()))
 }
 
 impl PostgresStore {

@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use super::PostgresStore;
 use crate::{
     error::Error,
+    heartbeat::{Heartbeat, KnownWorker, RETENTION, WorkerStore},
     queue::Topic,
     store::{
         retry::with_retry,
         rows::span_micros,
         task_rows::{self, names, select_worker, stored, topics},
     },
-    worker::{Heartbeat, KnownWorker, REMEMBERED, WorkerStore},
 };
 
 type WorkerRow = task_rows::WorkerRow<DateTime<Utc>>;
@@ -59,7 +59,7 @@ impl PostgresStore {
         .bind(stored(beat.counts.failed))
         .bind(stored(beat.counts.processed))
         .bind(stored(beat.counts.in_flight))
-        .bind(span_micros(REMEMBERED))
+        .bind(span_micros(RETENTION))
         .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         topics(paused)

@@ -13,7 +13,7 @@ use super::{
     read::by_id,
 };
 use crate::{
-    domain::{Money, NewOrder, Order, OrderStatus, Placing, ProductId},
+    domain::{Money, NewOrder, Order, OrderMode, OrderStatus, ProductId},
     error::Error,
     store::{
         idempotency::Batch,
@@ -31,10 +31,13 @@ impl SqliteStore {
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         let mut tx = self.writer.begin().await?;
         let used = keys_of(&mut tx, orders).await?;
-        let batch = Batch::new(orders, Placing::Accept, used);
+        let batch = Batch::new(orders, OrderMode::Accept, used);
         let stored = by_id(&mut tx, batch.to_read(retry)).await?;
         let prices = prices(&mut tx, &plan::products_of(batch.lines())).await?;
-        let settled = batch.settle(&stored, |order| order.priced(|id| prices.get(&id).copied()));
+        let settled = batch.settle(&stored, |order| {
+            let priced = order.priced(|id| prices.get(&id).copied());
+            priced.map_err(Error::from)
+        });
         let accepted: Vec<&Order> = settled.made().collect();
         insert(&mut tx, &accepted).await?;
         keep(&mut tx, &settled.kept).await?;

@@ -10,7 +10,7 @@ use super::{
     steps::{claim, decide_claimed, write_decisions},
 };
 use crate::{
-    decide::requested_of,
+    decision::requested_of,
     domain::{NewOrder, Product, RequestedLine},
     error::Error,
     store::{

@@ -43,7 +43,11 @@ use super::{Imbalance, PoolStats, Store};
 use crate::{
     domain::ProductId,
     error::Error,
+    heartbeat::WorkerStore,
+    keys::KeyStore,
+    process::TaskStore,
     queue::{OrderQueue, SqliteQueue},
+    stats::StatsStore,
 };
 
 const MIGRATION_RACES: u32 = 5;
@@ -177,8 +181,24 @@ fn parsed(url: &str) -> Result<SqliteConnectOptions, Error> {
 
 #[async_trait]
 impl Store for SqliteStore {
-    fn queue(&self) -> Arc<dyn OrderQueue> {
-        Arc::new(self.queue())
+    fn key_store(self: Arc<Self>) -> Option<Arc<dyn KeyStore>> {
+        Some(self)
+    }
+
+    fn task_store(self: Arc<Self>) -> Option<Arc<dyn TaskStore>> {
+        Some(self)
+    }
+
+    fn worker_store(self: Arc<Self>) -> Option<Arc<dyn WorkerStore>> {
+        Some(self)
+    }
+
+    fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn queue(&self) -> Option<Arc<dyn OrderQueue>> {
+        Some(Arc::new(self.queue()))
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use crate::{
         PageStart, ProductId, Progress,
     },
     error::Error,
-    queue::MAX_COUNTED,
+    queue::COUNT_LIMIT,
     store::{
         Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy,
         idempotency::Kept,
@@ -129,7 +129,7 @@ impl OrderStore for SqliteStore {
                     (SELECT coalesce(stored_at, created_at) FROM orders WHERE status = 'pending'
                      ORDER BY id LIMIT 1)",
         )
-        .bind(i64::from(MAX_COUNTED))
+        .bind(i64::from(COUNT_LIMIT))
         .fetch_one(&mut *self.readers.acquire().await?)
         .await?;
         Ok(Backlog {

@@ -11,7 +11,7 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{OrderId, Product},
     error::Error,
-    stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
+    stats::{HotProduct, OrderCounters, StatsStore, Wait, Waiting},
     store::{
         retry::with_retry,
         rows::{self, Micros, product_columns},
@@ -69,15 +69,15 @@ const HOT_PRODUCTS: &str = concat!(
 
 #[async_trait]
 impl StatsStore for SqliteStore {
-    async fn tallies(&self, window: Duration) -> Result<Tallies, Error> {
+    async fn counters(&self, window: Duration) -> Result<OrderCounters, Error> {
         let rows: Vec<TallyRow> = sqlx::query_as(TALLIES)
             .bind(window_secs(window))
             .fetch_all(&mut *self.readers.acquire().await?)
             .await?;
-        stats_rows::tallies(&rows)
+        stats_rows::counters(&rows)
     }
 
-    async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error> {
+    async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error> {
         with_retry!(_retry => self.fold_tallies_once(ahead))
     }
 

@@ -7,7 +7,7 @@ use sqlx::{SqliteConnection, types::Json};
 
 use super::{hex, json_ids};
 use crate::{
-    decide::Decision,
+    decision::Decision,
     domain::{OrderId, Product, ProductId, RequestedLine},
     error::Error,
     store::{
@@ -23,10 +23,10 @@ pub(super) async fn decide_claimed(
     at: DateTime<Utc>,
 ) -> Result<Outcome<Decided>, Error> {
     let products = read(connection, pending.iter().flat_map(|order| &order.lines)).await?;
-    let mut shelves = plan::shelves(&products);
-    let decisions = plan::decide(pending, &mut shelves);
+    let mut batch_stock = plan::batch_stock(&products);
+    let decisions = plan::decide(pending, &mut batch_stock);
     write_decisions(connection, &decisions, at).await?;
-    let changed = take(connection, shelves.taken(), at).await?;
+    let changed = take(connection, batch_stock.deductions(), at).await?;
     Ok(Outcome {
         results: decisions,
         changed,

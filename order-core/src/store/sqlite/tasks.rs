@@ -11,7 +11,9 @@ use super::{SqliteStore, hex, json_ids, read::load};
 use crate::{
     domain::{OrderId, OrderStatus},
     error::Error,
-    process::{Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskStatus, TaskStore},
+    process::{
+        Attempt, AttemptOutcome, AttemptResult, Claim, Claimed, TaskHistory, TaskStatus, TaskStore,
+    },
     store::{
         retry::with_retry,
         rows::Micros,
@@ -154,7 +156,7 @@ impl TaskStore for SqliteStore {
         Ok(claimed(rows, claim.id, orders))
     }
 
-    async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+    async fn end_tasks(&self, ended: &[AttemptResult], at: DateTime<Utc>) -> Result<u64, Error> {
         with_retry!(_retry => self.end_tasks_once(ended, at))
     }
 
@@ -187,11 +189,16 @@ impl TaskStore for SqliteStore {
 
 impl SqliteStore {
     /// Asks for nothing that nobody needs: mostly, all went well.
-    async fn end_tasks_once(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
+    async fn end_tasks_once(
+        &self,
+        ended: &[AttemptResult],
+        at: DateTime<Utc>,
+    ) -> Result<u64, Error> {
         let mut tx = self.writer.begin_for_tasks().await?;
         let now = Micros::now();
-        let (done, not_done): (Vec<&Ended>, Vec<&Ended>) =
-            ended.iter().partition(|ended| ended.ending == Ending::Done);
+        let (done, not_done): (Vec<&AttemptResult>, Vec<&AttemptResult>) = ended
+            .iter()
+            .partition(|ended| ended.outcome == AttemptOutcome::Done);
         let completed = complete(&mut tx, &done, at).await?;
         let gone = remove(&mut tx, &done, now).await?;
         // What was done and is still there was cancelled meanwhile, or is another's.
@@ -236,7 +243,7 @@ impl SqliteStore {
 /// Completes the orders whose tasks are done; how many.
 async fn complete(
     connection: &mut SqliteConnection,
-    done: &[&Ended],
+    done: &[&AttemptResult],
     at: DateTime<Utc>,
 ) -> Result<u64, Error> {
     let sold: Vec<Uuid> = done
@@ -256,7 +263,7 @@ async fn complete(
 /// Takes what is done off the queue; how many entries.
 async fn remove(
     connection: &mut SqliteConnection,
-    done: &[&Ended],
+    done: &[&AttemptResult],
     now: Micros,
 ) -> Result<u64, Error> {
     if done.is_empty() {
@@ -293,11 +300,13 @@ async fn task(connection: &mut SqliteConnection, id: OrderId) -> Result<Option<T
 }
 
 /// An attempt as the statements want it.
-fn ending(ended: &Ended, now: Micros) -> serde_json::Value {
-    let (retry_at, reason) = match &ended.ending {
-        Ending::Done => (None, None),
-        Ending::Retry(delay, _) => (Some(now.after(*delay)), None),
-        Ending::Dead(reason) | Ending::Exhausted(reason) => (None, Some(storable(reason))),
+fn ending(ended: &AttemptResult, now: Micros) -> serde_json::Value {
+    let (retry_at, reason) = match &ended.outcome {
+        AttemptOutcome::Done => (None, None),
+        AttemptOutcome::Retry(delay, _) => (Some(now.after(*delay)), None),
+        AttemptOutcome::Dead(reason) | AttemptOutcome::Exhausted(reason) => {
+            (None, Some(storable(reason)))
+        }
     };
     json!([
         hex(ended.lease.order_id.0),
@@ -305,12 +314,12 @@ fn ending(ended: &Ended, now: Micros) -> serde_json::Value {
         i32::from(ended.kind.compensates()),
         retry_at,
         reason,
-        i32::from(matches!(ended.ending, Ending::Exhausted(_))),
+        i32::from(matches!(ended.outcome, AttemptOutcome::Exhausted(_))),
     ])
 }
 
 /// A failed attempt as it is kept.
-fn failure(ended: &Ended, now: Micros) -> Option<serde_json::Value> {
+fn failure(ended: &AttemptResult, now: Micros) -> Option<serde_json::Value> {
     Some(json!([
         hex(ended.lease.order_id.0),
         ended.run,

@@ -13,7 +13,7 @@ use super::{
     steps::{claim, decide_claimed, read, take},
 };
 use crate::{
-    domain::{NewOrder, Order, Placing, Product, ProductId},
+    domain::{NewOrder, Order, OrderMode, Product, ProductId},
     error::Error,
     store::{
         Decided, Outcome, Pick, Purchase,
@@ -43,17 +43,19 @@ impl Turns for SqliteStore {
         retry: &Retry,
     ) -> Result<Outcome<Purchase>, Error> {
         let mut tx = self.writer.begin().await?;
-        let batch = Batch::new(orders, Placing::Purchase, keys_of(&mut tx, orders).await?);
+        let batch = Batch::new(orders, OrderMode::Purchase, keys_of(&mut tx, orders).await?);
         let stored = by_id(&mut tx, batch.to_read(retry)).await?;
         let products = read(&mut tx, batch.lines()).await?;
-        let (prices, mut shelves) = (plan::prices(&products), plan::shelves(&products));
-        let settled = batch.settle(&stored, |order| plan::sell(order, &prices, &mut shelves));
+        let (prices, mut batch_stock) = (plan::prices(&products), plan::batch_stock(&products));
+        let settled = batch.settle(&stored, |order| {
+            plan::sell(order, &prices, &mut batch_stock)
+        });
         let sold: Vec<&Order> = settled.made().collect();
         let mut changed = Vec::new();
         if !sold.is_empty() {
             insert(&mut tx, &sold).await?;
             keep(&mut tx, &settled.kept).await?;
-            changed = take(&mut tx, shelves.taken(), plan::latest(orders)).await?;
+            changed = take(&mut tx, batch_stock.deductions(), plan::latest(orders)).await?;
             tx.commit().await?;
         }
         Ok(Outcome {

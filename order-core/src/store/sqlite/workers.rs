@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use super::SqliteStore;
 use crate::{
     error::Error,
+    heartbeat::{Heartbeat, KnownWorker, RETENTION, WorkerStore},
     queue::Topic,
     store::{
         retry::with_retry,
         rows::Micros,
         task_rows::{self, names, select_worker, stored, topics},
     },
-    worker::{Heartbeat, KnownWorker, REMEMBERED, WorkerStore},
 };
 
 type WorkerRow = task_rows::WorkerRow<Micros>;
@@ -36,7 +36,7 @@ impl SqliteStore {
         let mut tx = self.writer.begin_in_background().await?;
         let now = Micros::now();
         sqlx::query("DELETE FROM workers WHERE heartbeat_at < ?1 AND id <> ?2")
-            .bind(now.before(REMEMBERED))
+            .bind(now.before(RETENTION))
             .bind(beat.id)
             .execute(&mut *tx)
             .await?;
