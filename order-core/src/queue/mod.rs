@@ -12,9 +12,7 @@
 //!                             └─► dead_letter(reason) ─► dead ─► redrive ─► waiting
 //! ```
 
-mod postgres;
 mod redis;
-mod sqlite;
 
 use std::time::Duration;
 
@@ -26,8 +24,7 @@ use uuid::Uuid;
 use crate::{domain::OrderId, error::Error};
 
 pub use self::redis::RedisQueue;
-pub use postgres::PostgresQueue;
-pub use sqlite::SqliteQueue;
+pub use crate::store::{PostgresQueue, SqliteQueue};
 
 /// What is to be done with an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

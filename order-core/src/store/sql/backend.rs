@@ -1,0 +1,318 @@
+//! The seam between the transaction scripts, which are written once, and the databases.
+//!
+//! - [`SqlConnection`] executes statements. What differs between databases in their text alone is a
+//!   constant of it, and the script that executes it is shared.
+//! - [`SqlTransaction`] has the steps that differ in more than their text: what takes one statement
+//!   on Postgres takes several on `SQLite`.
+//! - [`SqlBackend`] begins transactions, tells what an error means, and has the ways around a
+//!   script that only one database has.
+
+use std::{future::Future, ops::DerefMut, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, SqlSafeStr, postgres::PgRow, sqlite::SqliteRow};
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
+
+use super::{
+    decide::ClaimedOrders,
+    idempotency::{IdempotencyRecord, UsedKey},
+    orders::OrderStatements,
+    products::ProductStatements,
+    retry::Attempt,
+    rows::ProductRow,
+    stats::StatsStatements,
+    tasks::TaskStatements,
+    value::Value,
+};
+use crate::{
+    domain::{IdempotencyKey, NewOrder, Order, OrderId, PageRequest, Product, ProductId},
+    error::Error,
+    process::{Claim, Claimed, Ended},
+    store::{Contention, Decided, Outcome, Pick, Purchase},
+    worker::Heartbeat,
+};
+
+/// Pieces of each product that change hands, in any order.
+pub(crate) type Pieces = Vec<(ProductId, i64)>;
+
+/// Who waits for a transaction. `SQLite` has one writer, and lets requests go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Somebody waits for the answer.
+    Request,
+    /// Nobody does.
+    Background,
+    /// Nobody does, and there may be very many of them.
+    Tasks,
+}
+
+/// The lock that a statement waited for in vain: nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockFailure {
+    /// The idempotency key of a request, which another transaction inserted and did not commit.
+    Key,
+    /// Another row.
+    Row,
+    /// Something else, such as a table.
+    Other,
+}
+
+/// What rows of either database can become.
+pub(crate) trait Readable:
+    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+impl<T> Readable for T where
+    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+/// A connection, in a transaction or not.
+#[async_trait]
+pub(crate) trait SqlConnection: Send {
+    const PRODUCTS: ProductStatements;
+    const ORDERS: OrderStatements;
+    const TASKS: TaskStatements;
+    const STATS: StatsStatements;
+
+    /// The current time as a parameter, where the clock of the database does not tell microseconds.
+    fn now() -> Value<'static>;
+
+    /// The time `span` ago as a parameter: the length of `span` where the statement subtracts it.
+    fn ago(span: Duration) -> Value<'static>;
+
+    /// The time after `span` as a parameter: the length of `span` where the statement adds it.
+    fn from_now(span: Duration) -> Value<'static>;
+
+    /// Executes a statement; gives the number of rows that it changed.
+    async fn execute(
+        &mut self,
+        statement: impl SqlSafeStr + Send,
+        values: &[Value<'_>],
+    ) -> Result<u64, Error>;
+
+    async fn fetch_all<T: Readable>(
+        &mut self,
+        statement: impl SqlSafeStr + Send,
+        values: &[Value<'_>],
+    ) -> Result<Vec<T>, Error>;
+
+    async fn fetch_optional<T: Readable>(
+        &mut self,
+        statement: impl SqlSafeStr + Send,
+        values: &[Value<'_>],
+    ) -> Result<Option<T>, Error>;
+
+    async fn fetch_one<T: Readable>(
+        &mut self,
+        statement: impl SqlSafeStr + Send,
+        values: &[Value<'_>],
+    ) -> Result<T, Error> {
+        let row = self.fetch_optional(statement, values).await?;
+        row.ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+
+    /// Looks up the `keys` that were used before; there is at least one.
+    async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error>;
+}
+
+/// A transaction, which is rolled back when it is dropped.
+#[async_trait]
+pub(crate) trait SqlTransaction: Send + Sized {
+    /// Inserts orders, which are all pending or all sold, their lines, tasks and keys, and takes
+    /// stock; gives the products that changed. On Postgres, this is one statement.
+    async fn insert_orders(
+        &mut self,
+        orders: &[&Order],
+        keys: &[IdempotencyRecord],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Product>, Error>;
+
+    /// Stores decisions on pending orders, gives tasks to those that are sold, and takes stock;
+    /// gives the products that changed. On Postgres, this is one statement.
+    ///
+    /// # Errors
+    /// When an order is not pending any more: it would be decided a second time.
+    async fn write_decisions(
+        &mut self,
+        decisions: &[Decided],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Product>, Error>;
+
+    /// Adds pieces to products, and gives these.
+    async fn return_stock(
+        &mut self,
+        returned: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Product>, Error>;
+
+    /// Takes the task of a sold order out of the batch that it lies in, where tasks lie in batches.
+    async fn remove_batched_task(&mut self, _order: &Order) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Completes those of the orders that are sold; gives their number.
+    async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error>;
+
+    /// Removes the tasks that are done from the queue, unless they were claimed by another or
+    /// turned into compensations meanwhile; gives their number.
+    async fn delete_done(&mut self, done: &[&Ended]) -> Result<u64, Error>;
+
+    /// Puts those tasks back that are still held: to be tried again, or dead. One that turned into
+    /// a compensation meanwhile is due at once.
+    async fn put_back(&mut self, ended: &[Ended]) -> Result<(), Error>;
+
+    /// Keeps failed attempts; there is at least one.
+    async fn insert_failed(&mut self, failed: &[&Ended]) -> Result<(), Error>;
+
+    /// Writes the case folds of the names that products have now.
+    async fn write_folds(&mut self, ids: &[Uuid], folds: Vec<String>) -> Result<(), Error>;
+
+    /// Makes durable what was written.
+    async fn commit(self) -> Result<(), Error>;
+
+    async fn rollback(self) -> Result<(), Error>;
+
+    /// Ends a transaction that wrote nothing, since it found that an earlier one did its work: that
+    /// is as durable as if it had been written now.
+    async fn confirm(self) -> Result<(), Error>;
+}
+
+/// A database that the transaction scripts run on.
+#[async_trait]
+pub(crate) trait SqlBackend: Send + Sync {
+    type Connection: SqlConnection;
+    type Reader: DerefMut<Target = Self::Connection> + Send;
+    type Transaction: SqlTransaction + DerefMut<Target = Self::Connection>;
+
+    /// Whether reading is tried again after a transient failure.
+    const RETRIES_READS: bool;
+
+    /// A connection to read by.
+    async fn read(&self) -> Result<Self::Reader, Error>;
+
+    /// Begins a transaction. Its statements wait for each lock up to `lock_wait`, if that is given.
+    async fn begin(
+        &self,
+        priority: Priority,
+        lock_wait: Option<Duration>,
+    ) -> Result<Self::Transaction, Error>;
+
+    /// Begins a transaction that writes by one statement, the last one. Postgres opens none, since
+    /// that statement commits by itself.
+    async fn begin_single(&self, priority: Priority) -> Result<Self::Transaction, Error> {
+        self.begin(priority, None).await
+    }
+
+    /// Executes the one statement of a transaction; gives the number of rows that it changed.
+    async fn execute_single(
+        &self,
+        priority: Priority,
+        statement: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<u64, Error>;
+
+    /// Executes the one statement of a transaction; gives the first row.
+    async fn fetch_single<T: Readable>(
+        &self,
+        priority: Priority,
+        statement: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Option<T>, Error>;
+
+    /// Makes one attempt at an operation, within the limit that this database has.
+    async fn attempt<T: Send>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        attempt.await
+    }
+
+    /// Makes one attempt at an operation whose statements may take long.
+    async fn attempt_long<T: Send>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.attempt(attempt).await
+    }
+
+    /// Tells whether an error says that a statement waited for a lock in vain.
+    fn lock_failure(_error: &Error) -> Option<LockFailure> {
+        None
+    }
+
+    /// Tells whether there is no use in trying again after a transient error: the attempt waited as
+    /// long as any caller should, or what is wrong does not pass by itself.
+    fn is_conclusive(error: &Error) -> bool;
+
+    /// The products that cannot be locked for now, where orders are set aside for them.
+    fn contention(&self) -> Option<&Arc<Contention>> {
+        None
+    }
+
+    /// Finds out which of `products` are contended, after somebody waited for one of them in vain.
+    async fn examine(&self, _products: &[ProductId]) {}
+
+    /// Sells orders as they are decided by what is read without a lock, if that is as good;
+    /// otherwise gives `None` and leaves no trace.
+    async fn purchase_optimistically(
+        &self,
+        _orders: &[NewOrder],
+        _attempt: Attempt,
+    ) -> Result<Option<Outcome<Purchase>>, Error> {
+        Ok(None)
+    }
+
+    /// Waits until the batches that were claimed before have locked their products, where batches
+    /// are claimed concurrently.
+    async fn lock_claim_mutex(&self, _pick: Pick<'_>) -> Option<OwnedMutexGuard<()>> {
+        None
+    }
+
+    /// Locks the pending orders to decide, and reads their lines.
+    async fn claim(
+        &self,
+        tx: &mut Self::Transaction,
+        pick: Pick<'_>,
+        attempt: Attempt,
+    ) -> Result<ClaimedOrders, Error>;
+
+    /// Notes that new orders are pending, `first` and later ones.
+    fn accepted(&self, _first: OrderId) {}
+
+    /// The id after which pending orders are claimed.
+    fn claimed_up_to(&self) -> Uuid {
+        Uuid::nil()
+    }
+
+    /// A page of living products, newest first, with `part` in their folded names if it is given.
+    async fn product_page(
+        &self,
+        part: Option<&str>,
+        page: &PageRequest<ProductId>,
+    ) -> Result<Vec<ProductRow>, Error>;
+
+    /// The number of those products, counted up to [`MAX_OFFSET_ROWS`](crate::domain::MAX_OFFSET_ROWS).
+    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error>;
+
+    /// Tells, without a lock, whether there may be names to fold.
+    async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    /// Makes few rows of counters out of many, as if it were `ahead` later; gives the number of rows
+    /// that were replaced.
+    async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error>;
+
+    /// Stores a heartbeat, and forgets workers that were silent for long; gives the names of the
+    /// topics that are paused.
+    async fn write_heartbeat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error>;
+
+    /// Claims tasks that are due.
+    async fn claim_due_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
+}

@@ -1,0 +1,126 @@
+//! Figures for operators, and heartbeats.
+
+use std::time::Duration;
+
+use super::{PostgresStore, orders::pending_for_us};
+use crate::{
+    error::Error,
+    store::sql::{
+        backend::SqlConnection,
+        rows::{Count, product_columns},
+        stats::{StatsStatements, ages, later, span, sums},
+        value::{StoredTime, Value, span_micros},
+        workers::{names, stored},
+    },
+    worker::{Heartbeat, REMEMBERED},
+};
+
+pub(super) const STATEMENTS: StatsStatements = StatsStatements {
+    counters: COUNTERS,
+    oldest_pending: concat!(
+        "SELECT id, ",
+        pending_for_us!(),
+        " FROM orders
+         WHERE status <= 'pending' AND (status, id) > ('pending', $1) ORDER BY status, id LIMIT 1"
+    ),
+    hot_products: HOT_PRODUCTS,
+};
+
+/// One row for each second of the window, and one for all that was before.
+const COUNTERS: &str = concat!(
+    "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at END AS second, ",
+    sums!(),
+    " FROM (SELECT CAST(floor(date_part('epoch', clock_timestamp())) AS bigint) AS now) AS clock
+     LEFT JOIN order_tallies ON true GROUP BY 1, 2"
+);
+
+/// Replaces the rows of each span that has more than one by their sum. What is deleted and
+/// what is inserted show at once; a row that somebody else replaces is gone, and counts for them.
+const COMPACT: &str = concat!(
+    "WITH crowded AS MATERIALIZED (
+         SELECT span FROM (SELECT ",
+    span!("$2", "$3", "$4"),
+    " AS span FROM order_tallies WHERE at < $1) spans
+         WHERE (SELECT pg_try_advisory_xact_lock('order_tallies'::regclass::oid::bigint))
+         GROUP BY span HAVING count(*) > 1),
+     gone AS (
+         DELETE FROM order_tallies
+         WHERE at < $1 AND (",
+    span!("$2", "$3", "$4"),
+    ") = ANY(ARRAY(SELECT span FROM crowded))
+         RETURNING *, ",
+    span!("$2", "$3", "$4"),
+    " AS span),
+     compacted AS (INSERT INTO order_tallies SELECT span, ",
+    sums!(),
+    " FROM gone GROUP BY span)
+     SELECT count(*) FROM gone"
+);
+
+/// `OFFSET 0` keeps the lookups a nested loop, whatever the statistics say.
+const HOT_PRODUCTS: &str = concat!(
+    "WITH newest AS MATERIALIZED (SELECT id FROM orders ORDER BY id DESC LIMIT $1),
+     lines AS MATERIALIZED (
+         SELECT line.product_id, line.quantity
+         FROM newest, LATERAL (SELECT product_id, quantity FROM order_lines
+                               WHERE order_id = newest.id OFFSET 0) line LIMIT $2),
+     wanted AS MATERIALIZED (
+         SELECT product_id, CAST(sum(quantity) AS bigint) AS pieces FROM lines GROUP BY product_id)
+     SELECT wanted.pieces, ",
+    product_columns!("product."),
+    " FROM wanted, LATERAL (SELECT * FROM products
+                            WHERE id = wanted.product_id AND archived_at IS NULL OFFSET 0) product
+     ORDER BY wanted.pieces DESC, product.id LIMIT $3"
+);
+
+/// A worker that forgets others skips what another is forgetting, and never itself.
+const HEARTBEAT: &str = "WITH forgotten AS (
+         DELETE FROM workers WHERE id = ANY(ARRAY(
+             SELECT id FROM workers
+             WHERE heartbeat_at < clock_timestamp() - $11::bigint * interval '1 microsecond'
+               AND id <> $1
+             FOR UPDATE SKIP LOCKED))),
+     told AS (
+         INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
+                              stopped_at, sold, failed, processed, in_flight)
+         SELECT $1, $2, $3, $4, $5, now, now, CASE WHEN $6 THEN now END, $7, $8, $9, $10
+         FROM (SELECT clock_timestamp() AS now) AS clock
+         ON CONFLICT (id) DO UPDATE
+         SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
+             sold = excluded.sold, failed = excluded.failed,
+             processed = excluded.processed, in_flight = excluded.in_flight)
+     SELECT topic FROM queue_pauses ORDER BY topic";
+
+impl PostgresStore {
+    pub(super) async fn compact(&self, ahead: Duration) -> Result<u64, Error> {
+        let mut connection = self.connections.acquire().await?;
+        let (now,): (StoredTime,) = connection
+            .fetch_one("SELECT clock_timestamp()", &[])
+            .await?;
+        let at = later(now.0, ahead);
+        let [detailed, minutes, hours] = ages(at);
+        let values = [at.timestamp(), detailed, minutes, hours].map(Value::Int);
+        let (replaced,): Count = connection.fetch_one(COMPACT, &values).await?;
+        Ok(replaced.unsigned_abs())
+    }
+
+    pub(super) async fn beat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error> {
+        let topics = names(&beat.topics);
+        let values = [
+            Value::Id(beat.id),
+            Value::text(&beat.host),
+            Value::Int(i64::from(beat.pid)),
+            Value::text(&beat.version),
+            Value::text(&topics),
+            Value::Bool(beat.has_stopped),
+            Value::Int(stored(beat.counts.sold)),
+            Value::Int(stored(beat.counts.failed)),
+            Value::Int(stored(beat.counts.processed)),
+            Value::Int(stored(beat.counts.in_flight)),
+            Value::Int(span_micros(REMEMBERED)),
+        ];
+        let mut connection = self.connections.acquire().await?;
+        let paused: Vec<(String,)> = connection.fetch_all(HEARTBEAT, &values).await?;
+        Ok(paused.into_iter().map(|(topic,)| topic).collect())
+    }
+}

@@ -1,0 +1,327 @@
+//! Statements and transactions on Postgres.
+//!
+//! Each statement that writes many rows finds them by `id = ANY(…)` and takes what belongs to each
+//! from a JSON object by that id. A join with the arrays would be the usual way, and the planner is
+//! free to run it from the wrong end: when its statistics say that nothing is pending, it walks
+//! all that is pending for each order of the batch. One table and one index leave no choice.
+//! For the same reason the state is compared as text, which no partial index offers.
+
+use std::{
+    collections::HashMap,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{Arguments, PgConnection, SqlSafeStr, postgres::PgArguments, types::Json};
+use uuid::Uuid;
+
+use super::{
+    claim_cursor::Claim,
+    connections::PooledConnection,
+    decide::{WRITE_DECISIONS, WrittenRow, outcomes},
+    error::on_commit,
+    orders::{self, INSERT_PENDING, INSERT_SOLD, OrderColumns, RETURN_STOCK},
+    products::{self, WRITE_FOLDS},
+    session, stats,
+    tasks::{
+        self, COMPLETE, DELETE_BATCH, DELETE_DONE, INSERT_FAILED, PUT_BACK, REMOVE_FROM_BATCH,
+        endings,
+    },
+};
+use crate::{
+    domain::{IdempotencyKey, Order, OrderStatus, Product},
+    error::Error,
+    process::Ended,
+    store::{
+        Decided,
+        sql::{
+            backend::{Pieces, Readable, SqlConnection, SqlTransaction},
+            idempotency::{IdempotencyRecord, UsedKey},
+            orders::OrderStatements,
+            plan,
+            products::ProductStatements,
+            rows::{self, ProductRow},
+            stats::StatsStatements,
+            tasks::{TaskStatements, storable},
+            value::{Value, span_micros},
+        },
+    },
+};
+
+/// `OFFSET 0` keeps it one lookup for each key, whatever the statistics say.
+const USED_KEYS: &str = "SELECT asked.scope, asked.key, used.fingerprint, used.target_id
+     FROM unnest($1::uuid[], $2::text[]) AS asked (scope, key),
+          LATERAL (SELECT fingerprint, target_id FROM idempotency_keys
+                   WHERE scope = asked.scope AND key = asked.key OFFSET 0) used";
+
+pub(super) fn arguments(values: &[Value<'_>]) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        let added = match value {
+            Value::Bool(flag) => arguments.add(flag),
+            Value::Bytes(bytes) => arguments.add(*bytes),
+            Value::Id(id) => arguments.add(id),
+            Value::Ids(ids) => arguments.add(ids),
+            Value::Int(number) => arguments.add(number),
+            Value::Leases(leases) => {
+                let pairs = leases.iter().map(|l| (l.order_id.0, l.claim_id));
+                let (orders, claims): (Vec<Uuid>, Vec<Uuid>) = pairs.unzip();
+                arguments.add(orders).and_then(|()| arguments.add(claims))
+            }
+            Value::Text(text) => arguments.add(text.as_deref()),
+            Value::Time(time) => arguments.add(time),
+            Value::Omitted => Ok(()),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+#[async_trait]
+impl SqlConnection for PgConnection {
+    const PRODUCTS: ProductStatements = products::STATEMENTS;
+    const ORDERS: OrderStatements = orders::STATEMENTS;
+    const TASKS: TaskStatements = tasks::STATEMENTS;
+    const STATS: StatsStatements = stats::STATEMENTS;
+
+    /// Statements ask the clock of the database.
+    fn now() -> Value<'static> {
+        Value::Omitted
+    }
+
+    fn ago(span: Duration) -> Value<'static> {
+        Value::Int(span_micros(span))
+    }
+
+    fn from_now(span: Duration) -> Value<'static> {
+        Value::Int(span_micros(span))
+    }
+
+    async fn execute(
+        &mut self,
+        statement: impl SqlSafeStr + Send,
+        values: &[Value<'_>],
+    ) -> Result<u64, Error> {
+        let query = sqlx::query_with(statement, arguments(values)?);
+        Ok(query.execute(self).await?.rows_affected())
+    }
+
+    async fn fetch_all<T: Readable>(
+        &mut self,
+        statement: impl SqlSafeStr + Send,
+        values: &[Value<'_>],
+    ) -> Result<Vec<T>, Error> {
+        let query = sqlx::query_as_with(statement, arguments(values)?);
+        Ok(query.fetch_all(self).await?)
+    }
+
+    async fn fetch_optional<T: Readable>(
+        &mut self,
+        statement: impl SqlSafeStr + Send,
+        values: &[Value<'_>],
+    ) -> Result<Option<T>, Error> {
+        let query = sqlx::query_as_with(statement, arguments(values)?);
+        Ok(query.fetch_optional(self).await?)
+    }
+
+    async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error> {
+        let keys = keys.iter().map(|key| (key.scope, key.key.as_str()));
+        let (scopes, keys): (Vec<Uuid>, Vec<&str>) = keys.unzip();
+        let query = sqlx::query_as(USED_KEYS).bind(scopes).bind(keys);
+        Ok(query.fetch_all(self).await?)
+    }
+}
+
+/// A transaction, or the connection of one statement that commits by itself.
+pub(crate) struct PostgresTransaction {
+    /// Dropped before it is committed, it gives its orders back: before they are unlocked.
+    pub(super) claim: Option<Claim>,
+    connection: PooledConnection,
+    commits_itself: bool,
+}
+
+impl PostgresTransaction {
+    pub(super) async fn begin(
+        mut connection: PooledConnection,
+        lock_wait: Option<Duration>,
+    ) -> Result<Self, Error> {
+        connection.begin(lock_wait).await?;
+        Ok(Self {
+            claim: None,
+            connection,
+            commits_itself: false,
+        })
+    }
+
+    pub(super) const fn single(connection: PooledConnection) -> Self {
+        Self {
+            claim: None,
+            connection,
+            commits_itself: true,
+        }
+    }
+}
+
+#[async_trait]
+impl SqlTransaction for PostgresTransaction {
+    async fn insert_orders(
+        &mut self,
+        orders: &[&Order],
+        keys: &[IdempotencyRecord],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Product>, Error> {
+        let status = orders.first().map_or(OrderStatus::Pending, |o| o.status);
+        let arguments = OrderColumns::of(orders, keys).into_arguments(status)?;
+        let connection = &mut *self.connection;
+        let rows: Result<Vec<ProductRow>, sqlx::Error> = if status == OrderStatus::Pending {
+            let query = sqlx::query_with(INSERT_PENDING, arguments);
+            query.execute(connection).await.map(|_| Vec::new())
+        } else {
+            let (ids, pieces) = by_id(taken);
+            let query = sqlx::query_as_with(INSERT_SOLD, arguments);
+            let query = query.bind(ids).bind(pieces).bind(at);
+            query.fetch_all(connection).await
+        };
+        if self.commits_itself {
+            return rows::products(rows.map_err(on_commit)?);
+        }
+        rows::products(rows?)
+    }
+
+    async fn write_decisions(
+        &mut self,
+        decisions: &[Decided],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Product>, Error> {
+        let (sold, failed, failures) = outcomes(decisions);
+        let (ids, pieces) = by_id(taken);
+        let rows: Vec<WrittenRow> = sqlx::query_as(WRITE_DECISIONS)
+            .bind(at)
+            .bind(ids)
+            .bind(pieces)
+            .bind(sold)
+            .bind(failed)
+            .bind(failures)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let written = rows.first().map_or(0, |row| row.written.unsigned_abs());
+        plan::expect_all_written(decisions.len(), written)?;
+        rows::products(rows.into_iter().filter_map(|row| row.product).collect())
+    }
+
+    async fn return_stock(
+        &mut self,
+        returned: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Product>, Error> {
+        let (ids, pieces): (Vec<Uuid>, Vec<i64>) =
+            returned.iter().map(|(id, pieces)| (id.0, *pieces)).unzip();
+        let query = sqlx::query_as(RETURN_STOCK).bind(ids).bind(pieces).bind(at);
+        rows::products(query.fetch_all(&mut *self.connection).await?)
+    }
+
+    /// Before its entry is looked for: a task that is unpacked meanwhile is an entry by then.
+    async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
+        let batch: Option<(i64, i32)> = sqlx::query_as(REMOVE_FROM_BATCH)
+            .bind(order.id.0)
+            .bind(order.decided_at)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        if let Some((batch, 0)) = batch {
+            self.execute(DELETE_BATCH, &[Value::Int(batch)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error> {
+        let values = [Value::Ids(ids), Value::Time(at)];
+        let (completed,): rows::Count = self.fetch_one(COMPLETE, &values).await?;
+        Ok(completed.unsigned_abs())
+    }
+
+    async fn delete_done(&mut self, done: &[&Ended]) -> Result<u64, Error> {
+        let (ids, endings) = endings(done.iter().copied());
+        let query = sqlx::query(DELETE_DONE).bind(ids).bind(endings);
+        Ok(query.execute(&mut *self.connection).await?.rows_affected())
+    }
+
+    async fn put_back(&mut self, ended: &[Ended]) -> Result<(), Error> {
+        let (ids, endings) = endings(ended.iter());
+        let query = sqlx::query(PUT_BACK).bind(ids).bind(endings);
+        query.execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn insert_failed(&mut self, failed: &[&Ended]) -> Result<(), Error> {
+        let runs = failed
+            .iter()
+            .map(|e| i32::try_from(e.run).unwrap_or(i32::MAX));
+        let ids = failed.iter().map(|e| e.lease.order_id.0);
+        let workers = failed.iter().map(|e| e.worker_id);
+        let took = failed.iter().map(|e| span_micros(e.took));
+        let errors = failed
+            .iter()
+            .map(|e| storable(e.error().unwrap_or_default()));
+        sqlx::query(INSERT_FAILED)
+            .bind(ids.collect::<Vec<Uuid>>())
+            .bind(runs.collect::<Vec<i32>>())
+            .bind(workers.collect::<Vec<Uuid>>())
+            .bind(took.collect::<Vec<i64>>())
+            .bind(errors.collect::<Vec<String>>())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_folds(&mut self, ids: &[Uuid], folds: Vec<String>) -> Result<(), Error> {
+        let query = sqlx::query(WRITE_FOLDS).bind(ids).bind(folds);
+        query.execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn commit(mut self) -> Result<(), Error> {
+        if !self.commits_itself {
+            self.connection.commit().await.map_err(on_commit)?;
+        }
+        if let Some(claim) = self.claim.take() {
+            claim.committed();
+        }
+        Ok(())
+    }
+
+    async fn rollback(mut self) -> Result<(), Error> {
+        Ok(self.connection.rollback().await?)
+    }
+
+    async fn confirm(mut self) -> Result<(), Error> {
+        session::assure(&mut self.connection).await?;
+        if !self.commits_itself {
+            self.connection.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for PostgresTransaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for PostgresTransaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+/// The ids, and the pieces by id as a JSON object.
+pub(super) fn by_id(pieces: &Pieces) -> (Vec<Uuid>, Json<HashMap<Uuid, i64>>) {
+    let pieces: HashMap<Uuid, i64> = pieces.iter().map(|(id, n)| (id.0, *n)).collect();
+    (pieces.keys().copied().collect(), Json(pieces))
+}

@@ -1,0 +1,126 @@
+//! Figures for operators, and heartbeats.
+
+use std::time::Duration;
+
+use super::{SqliteStore, time::before};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::Error,
+    store::sql::{
+        backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+        rows::product_columns,
+        stats::{StatsStatements, ages, later, span, sums},
+        value::Value,
+        workers::{names, stored},
+    },
+    worker::{Heartbeat, REMEMBERED},
+};
+
+pub(super) const STATEMENTS: StatsStatements = StatsStatements {
+    counters: COUNTERS,
+    oldest_pending: "SELECT id, $2 - coalesce(stored_at, created_at) FROM orders
+         WHERE status = 'pending' AND id > $1 ORDER BY id LIMIT 1",
+    hot_products: HOT_PRODUCTS,
+};
+
+/// One row for each second of the window, and one for all that was before.
+const COUNTERS: &str = concat!(
+    "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at END AS second, ",
+    sums!(),
+    " FROM (SELECT unixepoch() AS now) AS clock LEFT JOIN order_tallies ON true GROUP BY 1, 2"
+);
+
+const IS_CROWDED: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM order_tallies WHERE at < $1 AND at <> ",
+    span!("$1", "$2", "$3"),
+    ")"
+);
+
+/// Adds each row that is not the first of its span to the one that is.
+const ADD: &str = concat!(
+    "INSERT INTO order_tallies SELECT ",
+    span!("$1", "$2", "$3"),
+    " AS span, ",
+    sums!(),
+    " FROM order_tallies WHERE at < $1 AND at <> ",
+    span!("$1", "$2", "$3"),
+    " GROUP BY span
+     ON CONFLICT (at) DO UPDATE
+     SET accepted = accepted + excluded.accepted, sold = sold + excluded.sold,
+         failed = failed + excluded.failed, completed = completed + excluded.completed,
+         cancelled = cancelled + excluded.cancelled, returned = returned + excluded.returned,
+         max_wait_us = max(max_wait_us, excluded.max_wait_us), waited = waited + excluded.waited,
+         waited_us = waited_us + excluded.waited_us"
+);
+
+const REMOVE: &str = concat!(
+    "DELETE FROM order_tallies WHERE at < $1 AND at <> ",
+    span!("$1", "$2", "$3")
+);
+
+const HOT_PRODUCTS: &str = concat!(
+    "WITH lines AS MATERIALIZED (
+         SELECT line.product_id, line.quantity
+         FROM (SELECT id FROM orders ORDER BY id DESC LIMIT $1) newest
+         CROSS JOIN order_lines line ON line.order_id = newest.id LIMIT $2),
+     wanted AS MATERIALIZED (
+         SELECT product_id, sum(quantity) AS pieces FROM lines GROUP BY product_id)
+     SELECT wanted.pieces, ",
+    product_columns!("product."),
+    " FROM wanted CROSS JOIN products product ON product.id = wanted.product_id
+     WHERE product.archived_at IS NULL ORDER BY wanted.pieces DESC, product.id LIMIT $3"
+);
+
+const FORGET_WORKERS: &str = "DELETE FROM workers WHERE heartbeat_at < $1 AND id <> $2";
+
+const HEARTBEAT: &str =
+    "INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
+                          stopped_at, sold, failed, processed, in_flight)
+     VALUES ($1, $2, $3, $4, $5, $6, $6, CASE WHEN $7 THEN $6 END, $8, $9, $10, $11)
+     ON CONFLICT (id) DO UPDATE
+     SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
+         sold = excluded.sold, failed = excluded.failed,
+         processed = excluded.processed, in_flight = excluded.in_flight";
+
+const PAUSED_TOPICS: &str = "SELECT topic FROM queue_pauses ORDER BY topic";
+
+impl SqliteStore {
+    /// Takes the write lock only when there is something to do.
+    pub(super) async fn compact(&self, ahead: Duration) -> Result<u64, Error> {
+        let ages = ages(later(SystemClock.now(), ahead)).map(Value::Int);
+        let (is_crowded,): (bool,) = self.read().await?.fetch_one(IS_CROWDED, &ages).await?;
+        if !is_crowded {
+            return Ok(0);
+        }
+        let mut tx = self.begin(Priority::Background, None).await?;
+        tx.execute(ADD, &ages).await?;
+        let removed = tx.execute(REMOVE, &ages).await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+
+    pub(super) async fn beat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error> {
+        let mut tx = self.begin(Priority::Background, None).await?;
+        let now = SystemClock.now();
+        let silent = [Value::Time(before(now, REMEMBERED)), Value::Id(beat.id)];
+        tx.execute(FORGET_WORKERS, &silent).await?;
+        let topics = names(&beat.topics);
+        let values = [
+            Value::Id(beat.id),
+            Value::text(&beat.host),
+            Value::Int(i64::from(beat.pid)),
+            Value::text(&beat.version),
+            Value::text(&topics),
+            Value::Time(now),
+            Value::Bool(beat.has_stopped),
+            Value::Int(stored(beat.counts.sold)),
+            Value::Int(stored(beat.counts.failed)),
+            Value::Int(stored(beat.counts.processed)),
+            Value::Int(stored(beat.counts.in_flight)),
+        ];
+        tx.execute(HEARTBEAT, &values).await?;
+        let paused: Vec<(String,)> = tx.fetch_all(PAUSED_TOPICS, &[]).await?;
+        tx.commit().await?;
+        Ok(paused.into_iter().map(|(topic,)| topic).collect())
+    }
+}

@@ -1,0 +1,101 @@
+//! Workers: what they tell of themselves, and the topics that are paused.
+
+use async_trait::async_trait;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{
+    backend::{SqlBackend, SqlConnection},
+    retry::{reading, with_retry},
+    value::StoredTime,
+};
+use crate::{
+    error::Error,
+    queue::Topic,
+    worker::{Counts, Heartbeat, KnownWorker, WorkerStore},
+};
+
+#[async_trait]
+impl<B: SqlBackend> WorkerStore for B {
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+        let paused = with_retry(self, |_| self.write_heartbeat(beat)).await?;
+        topics(paused)
+    }
+
+    async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
+        reading(self, || workers(self)).await
+    }
+}
+
+async fn workers<B: SqlBackend>(backend: &B) -> Result<Vec<KnownWorker>, Error> {
+    let mut connection = backend.read().await?;
+    let rows: Vec<WorkerRow> = connection
+        .fetch_all(B::Connection::TASKS.workers, &[B::Connection::now()])
+        .await?;
+    rows.into_iter().map(KnownWorker::try_from).collect()
+}
+
+#[derive(FromRow)]
+pub(super) struct WorkerRow {
+    id: Uuid,
+    host: String,
+    pid: i64,
+    version: String,
+    topics: String,
+    started_at: StoredTime,
+    heartbeat_at: StoredTime,
+    stopped_at: Option<StoredTime>,
+    sold: i64,
+    failed: i64,
+    processed: i64,
+    in_flight: i64,
+    now: StoredTime,
+}
+
+impl TryFrom<WorkerRow> for KnownWorker {
+    type Error = Error;
+
+    fn try_from(row: WorkerRow) -> Result<Self, Error> {
+        let stopped_at = row.stopped_at.map(|at| at.0);
+        let heartbeat_at = row.heartbeat_at.0;
+        let heartbeat = Heartbeat {
+            id: row.id,
+            host: row.host,
+            pid: u32::try_from(row.pid).map_err(Error::corrupt)?,
+            version: row.version,
+            topics: topics(row.topics.split_whitespace())?,
+            has_stopped: stopped_at.is_some(),
+            counts: Counts {
+                sold: row.sold.unsigned_abs(),
+                failed: row.failed.unsigned_abs(),
+                processed: row.processed.unsigned_abs(),
+                in_flight: row.in_flight.unsigned_abs(),
+            },
+        };
+        let silent_for = row.now.0 - heartbeat_at;
+        Ok(Self {
+            heartbeat,
+            started_at: row.started_at.0,
+            heartbeat_at,
+            stopped_at,
+            silent_for: silent_for.to_std().unwrap_or_default(),
+        })
+    }
+}
+
+/// Topics by their names.
+fn topics(names: impl IntoIterator<Item: AsRef<str>>) -> Result<Vec<Topic>, Error> {
+    let topic = |name: &str| name.parse().map_err(Error::corrupt);
+    names.into_iter().map(|name| topic(name.as_ref())).collect()
+}
+
+/// The names of topics, with spaces between.
+pub(super) fn names(topics: &[Topic]) -> String {
+    let names: Vec<&str> = topics.iter().map(|topic| topic.as_str()).collect();
+    names.join(" ")
+}
+
+/// A count as a column holds it.
+pub(super) fn stored(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
