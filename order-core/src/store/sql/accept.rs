@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::{
-    backend::{LockFailure, Priority, SqlBackend, SqlConnection, SqlTransaction},
+    backend::{LockFailure, Priority, SqlConnection, SqlTransaction},
+    decide::ClaimSteps,
     idempotency::look_up,
     plan,
     retry::{Attempt, Retry},
@@ -17,7 +18,7 @@ use crate::{
     error::Error,
 };
 
-pub(super) async fn accept<B: SqlBackend>(
+pub(super) async fn accept<B: ClaimSteps>(
     backend: &B,
     orders: &[NewOrder],
 ) -> Result<Vec<Result<Order, Error>>, Error> {
@@ -31,7 +32,7 @@ pub(super) async fn accept<B: SqlBackend>(
         })
 }
 
-async fn accept_once<B: SqlBackend>(
+async fn accept_once<B: ClaimSteps>(
     backend: &B,
     orders: &[NewOrder],
     attempt: Attempt,

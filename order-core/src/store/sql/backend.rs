@@ -4,34 +4,30 @@
 //!   constant of it, and the script that executes it is shared.
 //! - [`SqlTransaction`] has the steps that differ in more than their text: what takes one statement
 //!   on Postgres takes several on `SQLite`.
-//! - [`SqlBackend`] begins transactions, tells what an error means, and has the ways around a
-//!   script that only one database has.
+//! - [`SqlBackend`] begins transactions, and tells what an error means. The scripts extend it by what
+//!   only one database does, or does in its own way.
 
-use std::{future::Future, ops::DerefMut, sync::Arc, time::Duration};
+use std::{future::Future, ops::DerefMut, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, SqlSafeStr, postgres::PgRow, sqlite::SqliteRow};
-use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::{
-    decide::ClaimedOrders,
     idempotency::{IdempotencyRecord, UsedKey},
     orders::OrderStatements,
     products::ProductStatements,
-    retry::Attempt,
-    rows::ProductRow,
+    queue::QueueStatements,
     stats::StatsStatements,
     tasks::TaskStatements,
     value::Value,
 };
 use crate::{
-    domain::{IdempotencyKey, NewOrder, Order, OrderId, PageRequest, Product, ProductId},
+    domain::{IdempotencyKey, Order, Product, ProductId},
     error::Error,
-    process::{Claim, Claimed, Ended},
-    store::{Contention, Decided, Outcome, Pick, Purchase},
-    worker::Heartbeat,
+    process::Ended,
+    store::Decided,
 };
 
 /// Pieces of each product that change hands, in any order.
@@ -70,6 +66,14 @@ impl<T> Readable for T where
 {
 }
 
+/// A statement: a constant, or one that is put together from constants.
+pub(crate) trait Sql: SqlSafeStr + Send {}
+
+impl<T: SqlSafeStr + Send> Sql for T {}
+
+/// The parameters of a statement, which may be more than it has.
+pub(crate) type Values<'a> = &'a [Value<'a>];
+
 /// A connection, in a transaction or not.
 #[async_trait]
 pub(crate) trait SqlConnection: Send {
@@ -77,6 +81,7 @@ pub(crate) trait SqlConnection: Send {
     const ORDERS: OrderStatements;
     const TASKS: TaskStatements;
     const STATS: StatsStatements;
+    const QUEUE: QueueStatements;
 
     /// The current time as a parameter, where the clock of the database does not tell microseconds.
     fn now() -> Value<'static>;
@@ -88,30 +93,29 @@ pub(crate) trait SqlConnection: Send {
     fn from_now(span: Duration) -> Value<'static>;
 
     /// Executes a statement; gives the number of rows that it changed.
-    async fn execute(
-        &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
-    ) -> Result<u64, Error>;
+    async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error>;
 
     async fn fetch_all<T: Readable>(
         &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
+        sql: impl Sql,
+        values: Values<'_>,
     ) -> Result<Vec<T>, Error>;
 
+    /// The row of a statement that gives one at most.
     async fn fetch_optional<T: Readable>(
         &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
-    ) -> Result<Option<T>, Error>;
+        sql: impl Sql,
+        values: Values<'_>,
+    ) -> Result<Option<T>, Error> {
+        Ok(self.fetch_all(sql, values).await?.pop())
+    }
 
     async fn fetch_one<T: Readable>(
         &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
+        sql: impl Sql,
+        values: Values<'_>,
     ) -> Result<T, Error> {
-        let row = self.fetch_optional(statement, values).await?;
+        let row = self.fetch_optional(sql, values).await?;
         row.ok_or_else(|| sqlx::Error::RowNotFound.into())
     }
 
@@ -209,21 +213,38 @@ pub(crate) trait SqlBackend: Send + Sync {
         self.begin(priority, None).await
     }
 
+    /// The error of the one statement of a transaction, which may have committed by itself.
+    fn on_single(error: Error) -> Error {
+        error
+    }
+
     /// Executes the one statement of a transaction; gives the number of rows that it changed.
     async fn execute_single(
         &self,
         priority: Priority,
         statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<u64, Error>;
+        values: Values<'_>,
+    ) -> Result<u64, Error> {
+        let mut tx = self.begin_single(priority).await?;
+        let changed = tx.execute(statement, values).await;
+        let changed = changed.map_err(Self::on_single)?;
+        tx.commit().await?;
+        Ok(changed)
+    }
 
-    /// Executes the one statement of a transaction; gives the first row.
+    /// Executes the one statement of a transaction; gives the rows.
     async fn fetch_single<T: Readable>(
         &self,
         priority: Priority,
         statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<Option<T>, Error>;
+        values: Values<'_>,
+    ) -> Result<Vec<T>, Error> {
+        let mut tx = self.begin_single(priority).await?;
+        let rows = tx.fetch_all(statement, values).await;
+        let rows = rows.map_err(Self::on_single)?;
+        tx.commit().await?;
+        Ok(rows)
+    }
 
     /// Makes one attempt at an operation, within the limit that this database has.
     async fn attempt<T: Send>(
@@ -249,70 +270,4 @@ pub(crate) trait SqlBackend: Send + Sync {
     /// Tells whether there is no use in trying again after a transient error: the attempt waited as
     /// long as any caller should, or what is wrong does not pass by itself.
     fn is_conclusive(error: &Error) -> bool;
-
-    /// The products that cannot be locked for now, where orders are set aside for them.
-    fn contention(&self) -> Option<&Arc<Contention>> {
-        None
-    }
-
-    /// Finds out which of `products` are contended, after somebody waited for one of them in vain.
-    async fn examine(&self, _products: &[ProductId]) {}
-
-    /// Sells orders as they are decided by what is read without a lock, if that is as good;
-    /// otherwise gives `None` and leaves no trace.
-    async fn purchase_optimistically(
-        &self,
-        _orders: &[NewOrder],
-        _attempt: Attempt,
-    ) -> Result<Option<Outcome<Purchase>>, Error> {
-        Ok(None)
-    }
-
-    /// Waits until the batches that were claimed before have locked their products, where batches
-    /// are claimed concurrently.
-    async fn lock_claim_mutex(&self, _pick: Pick<'_>) -> Option<OwnedMutexGuard<()>> {
-        None
-    }
-
-    /// Locks the pending orders to decide, and reads their lines.
-    async fn claim(
-        &self,
-        tx: &mut Self::Transaction,
-        pick: Pick<'_>,
-        attempt: Attempt,
-    ) -> Result<ClaimedOrders, Error>;
-
-    /// Notes that new orders are pending, `first` and later ones.
-    fn accepted(&self, _first: OrderId) {}
-
-    /// The id after which pending orders are claimed.
-    fn claimed_up_to(&self) -> Uuid {
-        Uuid::nil()
-    }
-
-    /// A page of living products, newest first, with `part` in their folded names if it is given.
-    async fn product_page(
-        &self,
-        part: Option<&str>,
-        page: &PageRequest<ProductId>,
-    ) -> Result<Vec<ProductRow>, Error>;
-
-    /// The number of those products, counted up to [`MAX_OFFSET_ROWS`](crate::domain::MAX_OFFSET_ROWS).
-    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error>;
-
-    /// Tells, without a lock, whether there may be names to fold.
-    async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
-        Ok(true)
-    }
-
-    /// Makes few rows of counters out of many, as if it were `ahead` later; gives the number of rows
-    /// that were replaced.
-    async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error>;
-
-    /// Stores a heartbeat, and forgets workers that were silent for long; gives the names of the
-    /// topics that are paused.
-    async fn write_heartbeat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error>;
-
-    /// Claims tasks that are due.
-    async fn claim_due_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     idempotency::{IdempotencyRecord, insert_key, is_replay},
-    lockable::when_lockable,
+    lockable::{ContentionSteps, when_lockable},
     orders::{order, with_lines},
     plan,
     purchase::lock_products,
@@ -20,7 +20,7 @@ use crate::{
     store::Cancelled,
 };
 
-pub(super) async fn cancel<B: SqlBackend>(
+pub(super) async fn cancel<B: ContentionSteps>(
     backend: &B,
     id: OrderId,
     at: DateTime<Utc>,

@@ -2,11 +2,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-    lockable::Waiting,
+    lockable::{ContentionSteps, Waiting},
     plan::{self, LockedProduct, PendingOrder},
     purchase::{lock_products, take_if_enough},
     retry::{Attempt, Retry, with_retry},
@@ -24,6 +27,32 @@ pub(crate) struct ClaimedOrders {
     pub(super) pending: Vec<PendingOrder>,
     /// Those that were named and cannot be decided now.
     pub(super) put_off: Vec<OrderId>,
+}
+
+/// How a database claims pending orders.
+#[async_trait]
+pub(crate) trait ClaimSteps: SqlBackend {
+    /// Waits until the batches that were claimed before have locked their products, where batches
+    /// are claimed concurrently.
+    async fn lock_claim_mutex(&self, _pick: Pick<'_>) -> Option<OwnedMutexGuard<()>> {
+        None
+    }
+
+    /// Locks the pending orders to decide, and reads their lines.
+    async fn claim(
+        &self,
+        tx: &mut Self::Transaction,
+        pick: Pick<'_>,
+        attempt: Attempt,
+    ) -> Result<ClaimedOrders, Error>;
+
+    /// Notes that new orders are pending, `first` and later ones.
+    fn accepted(&self, _first: OrderId) {}
+
+    /// The id after which pending orders are claimed.
+    fn claimed_up_to(&self) -> Uuid {
+        Uuid::nil()
+    }
 }
 
 /// Products that the attempts at a transaction lock and change.
@@ -55,7 +84,7 @@ fn lock(ids: &Mutex<Vec<ProductId>>) -> MutexGuard<'_, Vec<ProductId>> {
     ids.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) async fn decide<B: SqlBackend>(
+pub(super) async fn decide<B: ClaimSteps + ContentionSteps>(
     backend: &B,
     pick: Pick<'_>,
     strategy: Strategy,
@@ -87,7 +116,7 @@ fn singly<'a>(pick: Pick<'a>) -> impl Iterator<Item = Pick<'a>> + Send {
 }
 
 /// Decides orders together, but for those that contain a contended product: they stay pending.
-async fn decide_batch<B: SqlBackend>(
+async fn decide_batch<B: ClaimSteps + ContentionSteps>(
     backend: &B,
     pick: Pick<'_>,
     at: DateTime<Utc>,
@@ -107,7 +136,7 @@ async fn decide_batch<B: SqlBackend>(
 }
 
 /// Decides in one transaction, however many attempts it takes.
-async fn decide_retrying<B: SqlBackend>(
+async fn decide_retrying<B: ClaimSteps + ContentionSteps>(
     backend: &B,
     pick: Pick<'_>,
     strategy: Strategy,
@@ -148,7 +177,7 @@ async fn living<B: SqlBackend>(backend: &B, products: &[ProductId]) -> Result<Ve
 }
 
 /// Decides pending orders under the locks of their products.
-async fn decide_locked<B: SqlBackend>(
+async fn decide_locked<B: ClaimSteps + ContentionSteps>(
     backend: &B,
     pick: Pick<'_>,
     at: DateTime<Utc>,
@@ -203,7 +232,7 @@ async fn decide_claimed<T: SqlTransaction>(
 }
 
 /// Decides one pending order by conditional updates; when one of them refuses, under locks.
-async fn decide_conditional<B: SqlBackend>(
+async fn decide_conditional<B: ClaimSteps + ContentionSteps>(
     backend: &B,
     pick: Pick<'_>,
     at: DateTime<Utc>,

@@ -64,8 +64,8 @@ impl From<sqlx::migrate::MigrateError> for Error {
 
 /// What the failure of a commit means, or of a statement that commits by itself: it may have
 /// happened, unless `is_aborted` says that it did not.
-pub(super) fn on_commit(error: sqlx::Error, is_aborted: bool) -> Error {
-    match Error::from(error) {
+pub(super) fn on_commit(error: Error, is_aborted: bool) -> Error {
+    match error {
         Error::Unavailable { source } if !is_aborted => Error::OutcomeUnknown { source },
         other => other,
     }

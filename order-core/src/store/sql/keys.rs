@@ -82,8 +82,8 @@ async fn revoke_key<B: SqlBackend>(
 ) -> Result<Option<ApiKey>, Error> {
     let values = [Value::Id(id.0), Value::Time(at)];
     let revoked = backend.fetch_single(Priority::Request, REVOKE_KEY, &values);
-    let row: Option<KeyRow> = revoked.await?;
-    row.map(ApiKey::try_from).transpose()
+    let mut rows: Vec<KeyRow> = revoked.await?;
+    rows.pop().map(ApiKey::try_from).transpose()
 }
 
 async fn access<B: SqlBackend>(backend: &B) -> Result<Access, Error> {

@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
+
 use super::{
     backend::{LockFailure, SqlBackend},
     retry::{Attempt, LOCK_PATIENCE, Retry},
@@ -29,6 +31,18 @@ use crate::{
 const LOCK_WAIT: Duration = Duration::from_millis(250);
 /// The longest that a transaction waits for a product that is busy.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// What a database does about products that cannot be locked: nothing, where no statement waits.
+#[async_trait]
+pub(crate) trait ContentionSteps: SqlBackend {
+    /// The products that cannot be locked for now, where orders are set aside for them.
+    fn contention(&self) -> Option<&Arc<Contention>> {
+        None
+    }
+
+    /// Finds out which of `products` are contended, after somebody waited for one of them in vain.
+    async fn examine(&self, _products: &[ProductId]) {}
+}
 
 /// Waiting for locks, from the first attempt on.
 #[derive(Debug)]
@@ -87,7 +101,7 @@ pub(super) async fn when_lockable<B, T, P, F>(
     attempt: impl Fn(Attempt) -> F + Send + Sync,
 ) -> Result<T, Error>
 where
-    B: SqlBackend,
+    B: ContentionSteps,
     T: Send,
     P: Future<Output = Result<Vec<ProductId>, Error>> + Send,
     F: Future<Output = Result<T, Error>> + Send,

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    products::ProductSteps,
     retry::Retry,
     rows::folds,
     value::Value,
@@ -15,7 +16,7 @@ use crate::error::Error;
 const FOLDED_NAMES: i64 = 500;
 
 /// Folds names, in the order of their ids; gives their number.
-pub(super) async fn fold_names<B: SqlBackend>(backend: &B) -> Result<u64, Error> {
+pub(super) async fn fold_names<B: ProductSteps>(backend: &B) -> Result<u64, Error> {
     let (mut after, mut count) = (Uuid::nil(), 0);
     while backend.may_have_unfolded_names().await? {
         let mut retry = Retry::long();

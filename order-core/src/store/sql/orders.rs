@@ -10,7 +10,10 @@ use uuid::Uuid;
 use super::{
     accept,
     backend::{SqlBackend, SqlConnection},
-    cancel, decide, purchase,
+    cancel,
+    decide::{self, ClaimSteps},
+    lockable::ContentionSteps,
+    purchase::{self, PurchaseSteps},
     retry::reading,
     rows::{self, Count, LineRow, OrderRow, order_columns},
     value::{StoredTime, Value, age},
@@ -54,7 +57,7 @@ pub(crate) struct OrderStatements {
 }
 
 #[async_trait]
-impl<B: SqlBackend> OrderStore for B {
+impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
         accept::accept(self, orders).await
     }
@@ -68,7 +71,7 @@ impl<B: SqlBackend> OrderStore for B {
     }
 
     fn contention(&self) -> Option<Arc<Contention>> {
-        SqlBackend::contention(self).cloned()
+        ContentionSteps::contention(self).cloned()
     }
 
     async fn decide(

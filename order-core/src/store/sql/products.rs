@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     idempotency::{IdempotencyRecord, insert_key, is_replay},
-    lockable::when_lockable,
+    lockable::{ContentionSteps, when_lockable},
     names,
     retry::{Attempt, reading, with_retry},
     rows::{self, ProductRow, product_columns, stored_fold},
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        AdjustmentId, NewProduct, Page, PageStart, Product, ProductChange, ProductId, Replayable,
-        StockAdjustment,
+        AdjustmentId, NewProduct, Page, PageRequest, PageStart, Product, ProductChange, ProductId,
+        Replayable, StockAdjustment,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -34,6 +34,25 @@ pub(crate) struct ProductStatements {
     /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
     /// order. Those that are locked are skipped.
     pub(super) unfolded: &'static str,
+}
+
+/// How a database finds products.
+#[async_trait]
+pub(crate) trait ProductSteps: ContentionSteps {
+    /// A page of living products, newest first, with `part` in their folded names if it is given.
+    async fn product_page(
+        &self,
+        part: Option<&str>,
+        page: &PageRequest<ProductId>,
+    ) -> Result<Vec<ProductRow>, Error>;
+
+    /// The number of those products, counted up to [`MAX_OFFSET_ROWS`](crate::domain::MAX_OFFSET_ROWS).
+    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error>;
+
+    /// Tells, without a lock, whether there may be names to fold.
+    async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
 }
 
 const PRODUCT: &str = concat!(
@@ -71,7 +90,7 @@ const INSERT_ADJUSTMENT: &str =
 const IS_ADJUSTED: &str = "SELECT 1 FROM stock_adjustments WHERE id = $1";
 
 #[async_trait]
-impl<B: SqlBackend> ProductStore for B {
+impl<B: ProductSteps> ProductStore for B {
     async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
         with_retry(self, |attempt| create(self, product, attempt)).await
     }
@@ -139,7 +158,7 @@ async fn find<B: SqlBackend>(
     row.map(Product::try_from).transpose()
 }
 
-async fn list<B: SqlBackend>(
+async fn list<B: ProductSteps>(
     backend: &B,
     query: &ProductQuery,
 ) -> Result<Page<Product, ProductId>, Error> {

@@ -4,13 +4,14 @@
 //! differs is the size of the batch, and nothing else. The conditional update strategy has the
 //! database check the stock as it takes it.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
     accept::prices,
     backend::{LockFailure, Pieces, Priority, SqlBackend, SqlConnection, SqlTransaction},
     idempotency::{BatchResult, look_up},
-    lockable::{Split, Waiting},
+    lockable::{ContentionSteps, Split, Waiting},
     plan::{self, LockedProduct},
     retry::{Attempt, Retry},
     rows::{LockedRow, ProductRow, product_columns},
@@ -23,7 +24,21 @@ use crate::{
     store::{Outcome, Purchase, Strategy},
 };
 
-pub(super) async fn purchase<B: SqlBackend>(
+/// How a database sells besides.
+#[async_trait]
+pub(crate) trait PurchaseSteps: ContentionSteps {
+    /// Sells orders as they are decided by what is read without a lock, if that is as good;
+    /// otherwise gives `None` and leaves no trace.
+    async fn purchase_optimistically(
+        &self,
+        _orders: &[NewOrder],
+        _attempt: Attempt,
+    ) -> Result<Option<Outcome<Purchase>>, Error> {
+        Ok(None)
+    }
+}
+
+pub(super) async fn purchase<B: PurchaseSteps>(
     backend: &B,
     orders: &[NewOrder],
     strategy: Strategy,
@@ -43,7 +58,7 @@ pub(super) async fn purchase<B: SqlBackend>(
 }
 
 /// Sells orders together, but for those that contain a contended product: nothing is done for them.
-async fn purchase_batch<B: SqlBackend>(
+async fn purchase_batch<B: PurchaseSteps>(
     backend: &B,
     orders: &[NewOrder],
 ) -> Result<Outcome<Purchase>, Error> {
@@ -75,7 +90,7 @@ async fn purchase_batch<B: SqlBackend>(
 /// It is as good when all are sold, and what was read is checked under the locks as they are
 /// written; or when none is, so that all were decided when it was read. With anything between, the
 /// decision on an order would depend on those ahead of it, which come later.
-async fn purchase_together<B: SqlBackend>(
+async fn purchase_together<B: PurchaseSteps>(
     backend: &B,
     orders: &[NewOrder],
     attempt: Attempt,

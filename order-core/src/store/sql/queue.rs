@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    backend::{Priority, Readable, SqlConnection},
+    backend::{Priority, Readable, SqlConnection, Values},
+    tasks::TaskSteps,
     value::{StoredTime, Value},
 };
 use crate::{
@@ -41,43 +42,41 @@ const PAUSE: &str = "INSERT INTO queue_pauses (topic) VALUES ($1) ON CONFLICT DO
 
 const RESUME: &str = "DELETE FROM queue_pauses WHERE topic = $1";
 
-/// A database as a queue.
-#[async_trait]
-pub(crate) trait SqlQueue: Send + Sync {
-    type Connection: SqlConnection;
-
-    const STATEMENTS: QueueStatements;
-
-    fn claim_ids(&self) -> &IdGenerator;
-
-    /// Tells whether there may be something to claim, and makes entries of what is.
-    async fn prepare_claim(&self, topic: Topic, max: usize) -> Result<bool, Error>;
-
-    /// Executes a statement that writes, and commits; gives the number of rows that it changed.
-    async fn execute(
-        &self,
-        priority: Priority,
-        statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<u64, Error>;
-
-    /// The rows of a statement that writes, which is committed.
-    async fn write_all<T: Readable>(
-        &self,
-        statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<Vec<T>, Error>;
-
-    /// The rows of a statement that reads.
-    async fn read_all<T: Readable>(
-        &self,
-        statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<Vec<T>, Error>;
+/// A queue in a database. Time is that of the database: what several workers say about leases cannot
+/// disagree.
+pub struct SqlQueue<B> {
+    backend: B,
+    claim_ids: IdGenerator,
 }
 
-fn count(rows: u64) -> usize {
-    usize::try_from(rows).unwrap_or(usize::MAX)
+impl<B> SqlQueue<B> {
+    /// A queue in a database whose schema is migrated.
+    pub(super) fn over(backend: B) -> Self {
+        Self {
+            backend,
+            claim_ids: IdGenerator::default(),
+        }
+    }
+}
+
+async fn execute<B: TaskSteps>(
+    backend: &B,
+    priority: Priority,
+    statement: &'static str,
+    values: Values<'_>,
+) -> Result<usize, Error> {
+    let executed = backend.execute_single(priority, statement, values);
+    let changed = backend.attempt(executed).await?;
+    Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+}
+
+async fn read<B: TaskSteps, T: Readable>(
+    backend: &B,
+    statement: &'static str,
+    values: Values<'_>,
+) -> Result<Vec<T>, Error> {
+    let read = async { backend.read().await?.fetch_all(statement, values).await };
+    backend.attempt(read).await
 }
 
 fn ids(orders: &[OrderId]) -> Value<'static> {
@@ -85,15 +84,20 @@ fn ids(orders: &[OrderId]) -> Value<'static> {
 }
 
 #[async_trait]
-impl<Q: SqlQueue> OrderQueue for Q {
+impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
     async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let values = [
             Value::text(topic.as_str()),
             ids(orders),
-            Q::Connection::now(),
+            B::Connection::now(),
         ];
-        let pushed = self.execute(Priority::Request, Q::STATEMENTS.push, &values);
-        pushed.await.map(count)
+        execute(
+            &self.backend,
+            Priority::Request,
+            B::Connection::QUEUE.push,
+            &values,
+        )
+        .await
     }
 
     async fn claim(
@@ -103,18 +107,22 @@ impl<Q: SqlQueue> OrderQueue for Q {
         lease: Duration,
         _wait: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        if !self.prepare_claim(topic, max).await? {
+        let prepared = self.backend.prepare_claim(topic, max);
+        if !self.backend.attempt(prepared).await? {
             return Ok(Vec::new());
         }
-        let claim_id = self.claim_ids().next(SystemClock.now());
+        let claim_id = self.claim_ids.next(SystemClock.now());
         let values = [
             Value::text(topic.as_str()),
             Value::count(max),
-            Q::Connection::from_now(lease),
+            B::Connection::from_now(lease),
             Value::Id(claim_id),
-            Q::Connection::now(),
+            B::Connection::now(),
         ];
-        let rows: Vec<(Uuid, i32)> = self.write_all(Q::STATEMENTS.claim, &values).await?;
+        let claimed =
+            self.backend
+                .fetch_single(Priority::Background, B::Connection::QUEUE.claim, &values);
+        let rows: Vec<(Uuid, i32)> = self.backend.attempt(claimed).await?;
         let lease = |(order_id, attempts): (Uuid, i32)| Lease {
             order_id: OrderId(order_id),
             attempts: attempts.unsigned_abs(),
@@ -127,8 +135,13 @@ impl<Q: SqlQueue> OrderQueue for Q {
 
     async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
         let values = [Value::text(topic.as_str()), Value::Leases(&leases)];
-        let acked = self.execute(Priority::Background, Q::STATEMENTS.ack, &values);
-        acked.await.map(count)
+        execute(
+            &self.backend,
+            Priority::Background,
+            B::Connection::QUEUE.ack,
+            &values,
+        )
+        .await
     }
 
     async fn retry(
@@ -140,10 +153,15 @@ impl<Q: SqlQueue> OrderQueue for Q {
         let values = [
             Value::text(topic.as_str()),
             Value::Leases(&leases),
-            Q::Connection::from_now(delay),
+            B::Connection::from_now(delay),
         ];
-        let retried = self.execute(Priority::Background, Q::STATEMENTS.retry, &values);
-        retried.await.map(count)
+        execute(
+            &self.backend,
+            Priority::Background,
+            B::Connection::QUEUE.retry,
+            &values,
+        )
+        .await
     }
 
     async fn dead_letter(
@@ -155,16 +173,21 @@ impl<Q: SqlQueue> OrderQueue for Q {
         let values = [
             Value::text(topic.as_str()),
             Value::Leases(&leases),
-            Q::Connection::now(),
+            B::Connection::now(),
             Value::text(reason),
         ];
-        let dead = self.execute(Priority::Background, Q::STATEMENTS.dead_letter, &values);
-        dead.await.map(count)
+        execute(
+            &self.backend,
+            Priority::Background,
+            B::Connection::QUEUE.dead_letter,
+            &values,
+        )
+        .await
     }
 
     async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let values = [Value::text(topic.as_str()), Value::count(limit)];
-        let rows: Vec<(Uuid, String, i32, StoredTime)> = self.read_all(DEAD, &values).await?;
+        let rows: Vec<(Uuid, String, i32, StoredTime)> = read(&self.backend, DEAD, &values).await?;
         let letter = |(order_id, reason, attempts, dead_at): (_, _, i32, StoredTime)| DeadLetter {
             order_id: OrderId(order_id),
             reason,
@@ -178,21 +201,26 @@ impl<Q: SqlQueue> OrderQueue for Q {
         let values = [
             Value::text(topic.as_str()),
             ids(orders),
-            Q::Connection::now(),
+            B::Connection::now(),
         ];
-        let redriven = self.execute(Priority::Request, Q::STATEMENTS.redrive, &values);
-        redriven.await.map(count)
+        execute(
+            &self.backend,
+            Priority::Request,
+            B::Connection::QUEUE.redrive,
+            &values,
+        )
+        .await
     }
 
     async fn pause(&self, topic: Topic) -> Result<(), Error> {
         let topic = [Value::text(topic.as_str())];
-        let paused = self.execute(Priority::Request, PAUSE, &topic);
+        let paused = execute(&self.backend, Priority::Request, PAUSE, &topic);
         paused.await.map(drop)
     }
 
     async fn resume(&self, topic: Topic) -> Result<(), Error> {
         let topic = [Value::text(topic.as_str())];
-        let resumed = self.execute(Priority::Request, RESUME, &topic);
+        let resumed = execute(&self.backend, Priority::Request, RESUME, &topic);
         resumed.await.map(drop)
     }
 
@@ -200,9 +228,9 @@ impl<Q: SqlQueue> OrderQueue for Q {
         let values = [
             Value::text(topic.as_str()),
             Value::Int(i64::from(MAX_COUNTED)),
-            Q::Connection::now(),
+            B::Connection::now(),
         ];
-        let rows = self.read_all(Q::STATEMENTS.stats, &values).await?;
+        let rows = read(&self.backend, B::Connection::QUEUE.stats, &values).await?;
         let stats: Option<(i64, i64, i64, i64, f64, bool)> = rows.into_iter().next();
         let (waiting, in_flight, delayed, dead, oldest_age_seconds, paused) =
             stats.ok_or(sqlx::Error::RowNotFound)?;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     backend::{SqlBackend, SqlConnection},
+    decide::ClaimSteps,
     retry::{reading, with_retry},
     rows::ProductRow,
     value::{StoredTime, Value, age, span_micros},
@@ -29,6 +30,14 @@ pub(crate) struct StatsStatements {
     /// The products that the newest orders ask for, with the pieces: from so many orders, so many
     /// lines of them, and up to so many products.
     pub(super) hot_products: &'static str,
+}
+
+/// How a database keeps counters few.
+#[async_trait]
+pub(crate) trait StatsSteps: ClaimSteps {
+    /// Makes few rows of counters out of many, as if it were `ahead` later; gives the number of rows
+    /// that were replaced.
+    async fn compact(&self, ahead: Duration) -> Result<u64, Error>;
 }
 
 const WAITS: &str = "SELECT created_at, decided_at
@@ -91,13 +100,13 @@ pub(super) fn ages(at: DateTime<Utc>) -> [i64; 3] {
 }
 
 #[async_trait]
-impl<B: SqlBackend> StatsStore for B {
+impl<B: StatsSteps> StatsStore for B {
     async fn tallies(&self, window: Duration) -> Result<Tallies, Error> {
         reading(self, || read_counters(self, window)).await
     }
 
     async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error> {
-        with_retry(self, |_| self.compact_counters(ahead)).await
+        with_retry(self, |_| self.compact(ahead)).await
     }
 
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error> {
@@ -123,7 +132,7 @@ async fn read_counters<B: SqlBackend>(backend: &B, window: Duration) -> Result<T
 }
 
 /// Begins where claims begin: claims themselves find what is pending before that, now and then.
-async fn oldest_pending<B: SqlBackend>(backend: &B) -> Result<Option<Waiting>, Error> {
+async fn oldest_pending<B: ClaimSteps>(backend: &B) -> Result<Option<Waiting>, Error> {
     let values = [Value::Id(backend.claimed_up_to()), B::Connection::now()];
     let mut connection = backend.read().await?;
     let row: Option<(Uuid, i64)> = connection

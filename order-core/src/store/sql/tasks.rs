@@ -22,7 +22,7 @@ use crate::{
         Attempt, Claim, Claimed, Ended, Ending, TaskHistory, TaskKind, TaskState, TaskStatus,
         TaskStore,
     },
-    queue::Lease,
+    queue::{Lease, Topic},
 };
 
 /// The statements over tasks and workers that differ between databases.
@@ -41,6 +41,21 @@ pub(crate) struct TaskStatements {
     pub(super) task: &'static str,
     /// All workers, and the time, those that started last first.
     pub(super) workers: &'static str,
+    /// What is written of a heartbeat before the last statement.
+    pub(super) write_heartbeat: &'static [&'static str],
+    /// The last statement of a heartbeat: gives the topics that are paused.
+    pub(super) paused: &'static str,
+}
+
+/// How a database claims tasks.
+#[async_trait]
+pub(crate) trait TaskSteps: SqlBackend {
+    /// Claims tasks that are due.
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
+
+    /// Tells whether there may be up to `max` entries of a topic to claim, and makes entries of what
+    /// is not one yet.
+    async fn prepare_claim(&self, topic: Topic, max: usize) -> Result<bool, Error>;
 }
 
 const DELETE_UNCLAIMED: &str = "DELETE FROM queue_entries
@@ -52,10 +67,10 @@ const ATTEMPTS: &str = "SELECT attempt, started_at, ended_at, error, worker_id
      FROM process_attempts WHERE order_id = $1 ORDER BY attempt";
 
 #[async_trait]
-impl<B: SqlBackend> TaskStore for B {
+impl<B: TaskSteps> TaskStore for B {
     /// Made once: a claim whose answer is lost would not be found again. Its lease runs out.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        self.attempt(self.claim_due_tasks(claim)).await
+        self.attempt(self.claim_due(claim)).await
     }
 
     async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {

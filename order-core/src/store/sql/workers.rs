@@ -5,26 +5,54 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    backend::{SqlBackend, SqlConnection},
+    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     retry::{reading, with_retry},
-    value::StoredTime,
+    value::{StoredTime, Value},
 };
 use crate::{
     error::Error,
     queue::Topic,
-    worker::{Counts, Heartbeat, KnownWorker, WorkerStore},
+    worker::{Counts, Heartbeat, KnownWorker, REMEMBERED, WorkerStore},
 };
 
 #[async_trait]
 impl<B: SqlBackend> WorkerStore for B {
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
-        let paused = with_retry(self, |_| self.write_heartbeat(beat)).await?;
-        topics(paused)
+        with_retry(self, |_| heartbeat(self, beat)).await
     }
 
     async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
         reading(self, || workers(self)).await
     }
+}
+
+/// Stores what a worker tells of itself, and forgets those that were silent for long.
+async fn heartbeat<B: SqlBackend>(backend: &B, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
+    let statements = B::Connection::TASKS;
+    let names: Vec<&str> = beat.topics.iter().map(|topic| topic.as_str()).collect();
+    let names = names.join(" ");
+    let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+    let values = [
+        Value::Id(beat.id),
+        Value::text(&beat.host),
+        Value::Int(i64::from(beat.pid)),
+        Value::text(&beat.version),
+        Value::text(&names),
+        Value::Bool(beat.has_stopped),
+        count(beat.counts.sold),
+        count(beat.counts.failed),
+        count(beat.counts.processed),
+        count(beat.counts.in_flight),
+        B::Connection::ago(REMEMBERED),
+        B::Connection::now(),
+    ];
+    let mut tx = backend.begin_single(Priority::Background).await?;
+    for statement in statements.write_heartbeat {
+        tx.execute(*statement, &values).await?;
+    }
+    let paused: Vec<(String,)> = tx.fetch_all(statements.paused, &values).await?;
+    tx.commit().await?;
+    topics(paused.into_iter().map(|(topic,)| topic))
 }
 
 async fn workers<B: SqlBackend>(backend: &B) -> Result<Vec<KnownWorker>, Error> {
@@ -87,15 +115,4 @@ impl TryFrom<WorkerRow> for KnownWorker {
 fn topics(names: impl IntoIterator<Item: AsRef<str>>) -> Result<Vec<Topic>, Error> {
     let topic = |name: &str| name.parse().map_err(Error::corrupt);
     names.into_iter().map(|name| topic(name.as_ref())).collect()
-}
-
-/// The names of topics, with spaces between.
-pub(super) fn names(topics: &[Topic]) -> String {
-    let names: Vec<&str> = topics.iter().map(|topic| topic.as_str()).collect();
-    names.join(" ")
-}
-
-/// A count as a column holds it.
-pub(super) fn stored(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

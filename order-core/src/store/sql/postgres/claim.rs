@@ -1,16 +1,18 @@
 //! Claiming pending orders: a cursor keeps claims from walking over what was decided, and orders that
 //! contain a contended product are left out.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
+use async_trait::async_trait;
 use sqlx::PgConnection;
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::{
     PostgresStore,
     claim_cursor::Claim,
+    connections::PooledConnection,
     decide::{CLAIM_OLDEST, CLAIM_SKIPPING, CLAIM_WAITING, SCAN, STILL_PENDING},
-    transaction::PostgresTransaction,
 };
 use crate::{
     domain::OrderId,
@@ -19,8 +21,12 @@ use crate::{
         Pick,
         contention::Snapshot,
         sql::{
-            backend::SqlConnection, decide::ClaimedOrders, plan::PendingOrder, retry::Attempt,
-            rows, value::Value,
+            backend::SqlConnection,
+            decide::{ClaimSteps, ClaimedOrders},
+            plan::PendingOrder,
+            retry::Attempt,
+            rows,
+            value::Value,
         },
     },
 };
@@ -30,11 +36,20 @@ const WINDOW: usize = 5;
 /// The number of those windows that a claim reads before it leaves the rest to the next one.
 const MAX_WINDOWS: u32 = 100;
 
-impl PostgresStore {
+#[async_trait]
+impl ClaimSteps for PostgresStore {
+    /// Orders that are decided one by one keep no order among each other.
+    async fn lock_claim_mutex(&self, pick: Pick<'_>) -> Option<OwnedMutexGuard<()>> {
+        match pick {
+            Pick::Oldest(1) | Pick::These(_) => None,
+            Pick::Oldest(_) => Some(Arc::clone(&self.claim_mutex).lock_owned().await),
+        }
+    }
+
     /// Locks the orders to decide: not those that contain a contended product.
-    pub(super) async fn claim_orders(
+    async fn claim(
         &self,
-        tx: &mut PostgresTransaction,
+        tx: &mut PooledConnection,
         pick: Pick<'_>,
         attempt: Attempt,
     ) -> Result<ClaimedOrders, Error> {
@@ -58,6 +73,16 @@ impl PostgresStore {
         })
     }
 
+    fn accepted(&self, first: OrderId) {
+        self.claim_cursor.rewind(first.0);
+    }
+
+    fn claimed_up_to(&self) -> Uuid {
+        self.claim_cursor.after()
+    }
+}
+
+impl PostgresStore {
     /// Locks the oldest pending orders after the point at which `claim` begins.
     async fn claim_after(
         &self,

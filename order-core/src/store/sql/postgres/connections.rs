@@ -26,7 +26,7 @@ use sqlx::{
 };
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{PostgresOptions, error::casts_doubt, session};
+use super::{PostgresOptions, claim_cursor::Claim, error::casts_doubt, session};
 use crate::{error::Error, store::PoolStats};
 
 /// How long an attempt at an operation may take, from asking for a connection to its end. Longer
@@ -114,6 +114,7 @@ impl Connections {
         Ok(PooledConnection {
             inner: Some(acquired?),
             is_in_transaction: false,
+            claim: None,
         })
     }
 
@@ -203,11 +204,15 @@ impl Health {
     }
 }
 
-/// A connection that goes back when it is dropped, after its transaction was rolled back.
+/// A connection that goes back when it is dropped, after its transaction was rolled back. Outside of
+/// a transaction, each statement commits by itself.
 pub(crate) struct PooledConnection {
     /// Taken when it is dropped.
     inner: Option<PoolConnection<Postgres>>,
-    is_in_transaction: bool,
+    pub(super) is_in_transaction: bool,
+    /// The orders that the transaction holds. Dropped before it is committed, the claim gives them
+    /// back: before they are unlocked.
+    pub(super) claim: Option<Claim>,
 }
 
 impl PooledConnection {
@@ -227,15 +232,11 @@ impl PooledConnection {
         Ok(())
     }
 
-    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.end("COMMIT").await
-    }
-
-    pub(super) async fn rollback(&mut self) -> Result<(), sqlx::Error> {
-        self.end("ROLLBACK").await
-    }
-
-    async fn end(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+    /// Ends the transaction.
+    ///
+    /// # Errors
+    /// When the database does not end it.
+    pub(super) async fn end(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
         raw_sql(statement).execute(&mut **self).await?;
         self.is_in_transaction = false;
         Ok(())
@@ -244,6 +245,7 @@ impl PooledConnection {
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
+        drop(self.claim.take());
         let Some(mut connection) = self.inner.take() else {
             return;
         };

@@ -2,18 +2,24 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::PostgresStore;
 use crate::{
     domain::ProductId,
     error::Error,
-    store::sql::{
-        backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-        value::Value,
+    store::{
+        Contention,
+        sql::{
+            backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+            lockable::ContentionSteps,
+            value::Value,
+        },
     },
 };
 
@@ -37,10 +43,14 @@ const LOOK: &str = "
     SELECT id, version, false AS is_free FROM products WHERE id = ANY($1)
     UNION ALL SELECT id, 0, true FROM free";
 
-impl PostgresStore {
-    /// Finds out which of `products`, for which somebody just waited in vain, are contended, and
-    /// has them watched from then on.
-    pub(super) async fn find_contended(&self, products: &[ProductId]) {
+#[async_trait]
+impl ContentionSteps for PostgresStore {
+    fn contention(&self) -> Option<&Arc<Contention>> {
+        Some(&self.contention)
+    }
+
+    /// Has those that are contended watched from then on.
+    async fn examine(&self, products: &[ProductId]) {
         let mut suspects = HashMap::new();
         for look in 0..LOOKS {
             let ids: Vec<ProductId> = if look == 0 {
@@ -66,7 +76,9 @@ impl PostgresStore {
             self.watch_contention();
         }
     }
+}
 
+impl PostgresStore {
     /// Looks at contended products until there are none.
     fn watch_contention(&self) {
         let store = self.clone();

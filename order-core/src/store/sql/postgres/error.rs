@@ -60,8 +60,9 @@ pub(in crate::store::sql) fn classify(error: &PgDatabaseError) -> ErrorClass {
 
 /// What the failure of a commit means. An error of a session that goes on says that nothing was
 /// committed; when the connection went, it may have happened.
-pub(super) fn on_commit(error: sqlx::Error) -> Error {
-    let is_aborted = postgres_error(&error).is_some_and(|error| !ended_the_session(error));
+pub(super) fn on_commit(error: Error) -> Error {
+    let driver = driver_error(&error).and_then(postgres_error);
+    let is_aborted = driver.is_some_and(|error| !ended_the_session(error));
     error::on_commit(error, is_aborted)
 }
 

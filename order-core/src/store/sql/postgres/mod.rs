@@ -33,18 +33,15 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use uuid::Uuid;
+use tokio::sync::Mutex;
 
 pub(super) use self::error::classify;
 use self::{
     claim_cursor::ClaimCursor,
     connections::{Connections, PooledConnection},
     due_cursor::DueCursor,
-    error::on_commit,
     probe::Probe,
     queue::PostgresQueue,
-    transaction::PostgresTransaction,
 };
 #[cfg(feature = "bench")]
 pub(crate) use self::{
@@ -52,22 +49,16 @@ pub(crate) use self::{
     products::LOCK,
 };
 use super::{
-    backend::{LockFailure, Priority, Readable, SqlBackend, SqlConnection, SqlTransaction},
-    decide::ClaimedOrders,
+    backend::{LockFailure, Priority, SqlBackend, SqlConnection, SqlTransaction},
     error::driver_error,
-    retry::Attempt,
-    rows::ProductRow,
-    value::Value,
     verify::discrepancies,
 };
 use crate::{
     clock::{Clock, SystemClock},
-    domain::{IdGenerator, NewOrder, OrderId, PageRequest, ProductId},
+    domain::IdGenerator,
     error::Error,
-    process::{Claim, Claimed},
     queue::OrderQueue,
-    store::{Contention, Imbalance, Outcome, Pick, PoolStats, Purchase, Store},
-    worker::Heartbeat,
+    store::{Contention, Imbalance, PoolStats, Store},
 };
 
 /// How to use the database.
@@ -127,23 +118,27 @@ impl PostgresStore {
         connections
             .attempt(startup::check(&connections, &connect))
             .await?;
+        Ok(Self::over(connections, Arc::new(connect)))
+    }
+
+    fn over(connections: Connections, connect: Arc<PgConnectOptions>) -> Self {
         let id = IdGenerator::default().next(SystemClock.now());
-        Ok(Self {
+        Self {
             probe: Arc::new(Probe::new(&connect, id)),
-            connect: Arc::new(connect),
+            connect,
             connections,
             claim_cursor: Arc::default(),
             contention: Arc::default(),
             due_entries: Arc::default(),
             due_batches: Arc::default(),
             claim_mutex: Arc::default(),
-        })
+        }
     }
 
     /// The queue with leases that this database can be.
     #[must_use]
     pub fn queue(&self) -> PostgresQueue {
-        PostgresQueue::over(self.connections.clone())
+        PostgresQueue::over(self.clone())
     }
 
     /// The connections, for what the traits do not offer.
@@ -222,7 +217,7 @@ const DISCREPANCIES: &str = "SELECT p.id, p.stock,
 impl SqlBackend for PostgresStore {
     type Connection = PgConnection;
     type Reader = PooledConnection;
-    type Transaction = PostgresTransaction;
+    type Transaction = PooledConnection;
 
     const RETRIES_READS: bool = true;
 
@@ -234,34 +229,18 @@ impl SqlBackend for PostgresStore {
         &self,
         _priority: Priority,
         lock_wait: Option<Duration>,
-    ) -> Result<PostgresTransaction, Error> {
-        PostgresTransaction::begin(self.read().await?, lock_wait).await
+    ) -> Result<PooledConnection, Error> {
+        let mut connection = self.read().await?;
+        connection.begin(lock_wait).await?;
+        Ok(connection)
     }
 
-    async fn begin_single(&self, _priority: Priority) -> Result<PostgresTransaction, Error> {
-        Ok(PostgresTransaction::single(self.read().await?))
+    async fn begin_single(&self, _priority: Priority) -> Result<PooledConnection, Error> {
+        self.read().await
     }
 
-    async fn execute_single(
-        &self,
-        _priority: Priority,
-        statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<u64, Error> {
-        let query = sqlx::query_with(statement, transaction::arguments(values)?);
-        let done = query.execute(&mut *self.read().await?).await;
-        Ok(done.map_err(on_commit)?.rows_affected())
-    }
-
-    async fn fetch_single<T: Readable>(
-        &self,
-        _priority: Priority,
-        statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<Option<T>, Error> {
-        let query = sqlx::query_as_with(statement, transaction::arguments(values)?);
-        let row = query.fetch_optional(&mut *self.read().await?).await;
-        row.map_err(on_commit)
+    fn on_single(error: Error) -> Error {
+        error::on_commit(error)
     }
 
     async fn attempt<T: Send>(
@@ -285,70 +264,5 @@ impl SqlBackend for PostgresStore {
     fn is_conclusive(error: &Error) -> bool {
         matches!(error, Error::Unavailable { .. })
             && matches!(driver_error(error), Some(sqlx::Error::PoolTimedOut))
-    }
-
-    fn contention(&self) -> Option<&Arc<Contention>> {
-        Some(&self.contention)
-    }
-
-    async fn examine(&self, products: &[ProductId]) {
-        self.find_contended(products).await;
-    }
-
-    async fn purchase_optimistically(
-        &self,
-        orders: &[NewOrder],
-        attempt: Attempt,
-    ) -> Result<Option<Outcome<Purchase>>, Error> {
-        self.sell_unlocked(orders, attempt).await
-    }
-
-    /// Orders that are decided one by one keep no order among each other.
-    async fn lock_claim_mutex(&self, pick: Pick<'_>) -> Option<OwnedMutexGuard<()>> {
-        match pick {
-            Pick::Oldest(1) | Pick::These(_) => None,
-            Pick::Oldest(_) => Some(Arc::clone(&self.claim_mutex).lock_owned().await),
-        }
-    }
-
-    async fn claim(
-        &self,
-        tx: &mut PostgresTransaction,
-        pick: Pick<'_>,
-        attempt: Attempt,
-    ) -> Result<ClaimedOrders, Error> {
-        self.claim_orders(tx, pick, attempt).await
-    }
-
-    fn accepted(&self, first: OrderId) {
-        self.claim_cursor.rewind(first.0);
-    }
-
-    fn claimed_up_to(&self) -> Uuid {
-        self.claim_cursor.after()
-    }
-
-    async fn product_page(
-        &self,
-        part: Option<&str>,
-        page: &PageRequest<ProductId>,
-    ) -> Result<Vec<ProductRow>, Error> {
-        search::product_page(self, part, page).await
-    }
-
-    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error> {
-        search::count(self, part).await
-    }
-
-    async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error> {
-        self.compact(ahead).await
-    }
-
-    async fn write_heartbeat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error> {
-        self.beat(beat).await
-    }
-
-    async fn claim_due_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        self.claim_due(claim).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use crate::{
             backend::Pieces,
             idempotency::BatchResult,
             plan::{self, LockedProduct},
-            purchase::settle,
+            purchase::{PurchaseSteps, settle},
             retry::Attempt,
             rows::{self, LockedRow, product_columns},
         },
@@ -76,7 +77,8 @@ struct SnapshotRow {
     read_at: DateTime<Utc>,
 }
 
-impl PostgresStore {
+#[async_trait]
+impl PurchaseSteps for PostgresStore {
     /// The products are locked within the last statement only: nobody waits while we read an
     /// answer and decide. Keys are looked up after the products are seen: a sale that shows in
     /// their stock shows in its key.
@@ -86,7 +88,7 @@ impl PostgresStore {
     /// ids; but it could sell what that one refused, if stock came back in between. So it does
     /// nothing once it is older than [`SNAPSHOT_TTL`], by the clock of the database, which nobody
     /// sets back; and before the next attempt, we wait as long.
-    pub(super) async fn sell_unlocked(
+    async fn purchase_optimistically(
         &self,
         orders: &[NewOrder],
         attempt: Attempt,
@@ -165,5 +167,5 @@ async fn insert_checked(
         .bind(snapshot.at + SNAPSHOT_TTL)
         .fetch_all(connection)
         .await;
-    rows::products(inserted.map_err(on_commit)?)
+    rows::products(inserted.map_err(|error| on_commit(error.into()))?)
 }

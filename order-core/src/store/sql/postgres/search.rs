@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
@@ -27,6 +27,7 @@ use crate::{
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         names,
+        products::ProductSteps,
         rows::{Count, ProductRow},
         value::Value,
     },
@@ -38,8 +39,6 @@ const SCAN_LIMIT: i64 = 5_000;
 const MAX_CHARS: usize = 255 * MAX_FOLDED_CHARS;
 /// The most products that are sorted.
 const SORT_LIMIT: i64 = 5_000;
-/// How long a look at all names may take: about as long as a statement may.
-const FOLD_LIMIT: Duration = Duration::from_secs(29);
 /// How often a process that starts looks whether all names are folded, and how long it waits
 /// before the next look: others may be about it.
 const FOLDING_LOOKS: u32 = 20;
@@ -70,23 +69,73 @@ macro_rules! has_part {
     };
 }
 
-/// A page of living products, newest first, with `part` in their names if it is given.
-pub(super) async fn product_page(
-    store: &PostgresStore,
-    part: Option<&str>,
-    page: &PageRequest<ProductId>,
-) -> Result<Vec<ProductRow>, Error> {
-    let (statement, values) = if let Some(part) = part {
-        (NAMED, vec![Value::Ids(named(store, part, page).await?)])
-    } else {
-        let (after, offset) = page.bounds();
-        let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
-        let values = vec![after, Value::Int(page.limit()), Value::Int(offset)];
-        (NEWEST, values)
-    };
-    let mut connection = store.connections.acquire().await?;
-    connection.fetch_all(statement, &values).await
+#[async_trait]
+impl ProductSteps for PostgresStore {
+    async fn product_page(
+        &self,
+        part: Option<&str>,
+        page: &PageRequest<ProductId>,
+    ) -> Result<Vec<ProductRow>, Error> {
+        let (statement, values) = if let Some(part) = part {
+            (NAMED, vec![Value::Ids(named(self, part, page).await?)])
+        } else {
+            let (after, offset) = page.bounds();
+            let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
+            let values = vec![after, Value::Int(page.limit()), Value::Int(offset)];
+            (NEWEST, values)
+        };
+        self.read().await?.fetch_all(statement, &values).await
+    }
+
+    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error> {
+        let limit = Value::Int(i64::from(MAX_OFFSET_ROWS));
+        let Some(part) = part else {
+            let (count,): Count = self.read().await?.fetch_one(COUNT, &[limit]).await?;
+            return Ok(count);
+        };
+        if part.chars().count() > MAX_CHARS {
+            return Ok(0);
+        }
+        let mut tx = self.begin(Priority::Request, None).await?;
+        tx.execute(PLAN_FOR_THE_INDEX, &[]).await?;
+        let values = [Value::text(part), limit];
+        let (count,): Count = tx.fetch_one(COUNT_NAMED, &values).await?;
+        tx.commit().await?;
+        Ok(count)
+    }
 }
+
+const COUNT_NAMED: &str = concat!(
+    "SELECT count(*) FROM (
+         SELECT 1 FROM products WHERE archived_at IS NULL AND ",
+    has_part!("$1"),
+    " LIMIT $2) counted"
+);
+
+const SCAN: &str = concat!(
+    "SELECT id FROM (SELECT id, name, name_folded, name_folded_of FROM products
+                     WHERE archived_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2) scanned
+     WHERE strpos(",
+    fold!(),
+    ", $3) > 0 ORDER BY id DESC LIMIT $4 OFFSET $5"
+);
+
+/// Written so that the comparison of ids is no condition of the primary key, whose index is not
+/// wanted here.
+const BY_INDEX: &str = concat!(
+    "SELECT id FROM products WHERE archived_at IS NULL AND ",
+    has_part!("$1"),
+    " AND (id < $2) IS NOT FALSE LIMIT $3"
+);
+
+/// An index of parts can only be read as a bitmap, which sessions rule out otherwise. Other
+/// plans are ruled out instead: without statistics, they look cheaper.
+const PLAN_FOR_THE_INDEX: &str = "SELECT set_config('enable_bitmapscan', 'on', true)
+     UNION ALL SELECT set_config('enable_indexscan', 'off', true)";
+
+const IS_LEFT_TO_FOLD: &str = "SELECT EXISTS (SELECT FROM products
+         WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)
+           AND name_folded_of IS DISTINCT FROM name)";
 
 /// The page of the ids of living products whose name has `part` in it.
 async fn named(
@@ -107,31 +156,6 @@ async fn named(
     }
 }
 
-/// The number of those products, counted up to [`MAX_OFFSET_ROWS`].
-pub(super) async fn count(store: &PostgresStore, part: Option<&str>) -> Result<i64, Error> {
-    const COUNT_NAMED: &str = concat!(
-        "SELECT count(*) FROM (
-             SELECT 1 FROM products WHERE archived_at IS NULL AND ",
-        has_part!("$1"),
-        " LIMIT $2) counted"
-    );
-    let limit = Value::Int(i64::from(MAX_OFFSET_ROWS));
-    let Some(part) = part else {
-        let mut connection = store.connections.acquire().await?;
-        let (count,): Count = connection.fetch_one(COUNT, &[limit]).await?;
-        return Ok(count);
-    };
-    if part.chars().count() > MAX_CHARS {
-        return Ok(0);
-    }
-    let mut tx = store.begin(Priority::Request, None).await?;
-    plan_for_the_index(&mut tx).await?;
-    let values = [Value::text(part), limit];
-    let (count,): Count = tx.fetch_one(COUNT_NAMED, &values).await?;
-    tx.commit().await?;
-    Ok(count)
-}
-
 /// Those among the next `steps` products.
 async fn scan(
     store: &PostgresStore,
@@ -140,21 +164,15 @@ async fn scan(
     steps: i64,
 ) -> Result<Vec<Uuid>, Error> {
     let (after, offset) = page.bounds();
-    let ids = sqlx::query_scalar(concat!(
-        "SELECT id FROM (SELECT id, name, name_folded, name_folded_of FROM products
-                         WHERE archived_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2) scanned
-         WHERE strpos(",
-        fold!(),
-        ", $3) > 0 ORDER BY id DESC LIMIT $4 OFFSET $5"
-    ))
-    .bind(after.map_or(Uuid::max(), |id| id.0))
-    .bind(steps)
-    .bind(part)
-    .bind(page.limit())
-    .bind(offset)
-    .fetch_all(&mut *store.connections.acquire().await?)
-    .await?;
-    Ok(ids)
+    let values = [
+        Value::Id(after.map_or(Uuid::max(), |id| id.0)),
+        Value::Int(steps),
+        Value::text(part),
+        Value::Int(page.limit()),
+        Value::Int(offset),
+    ];
+    let rows: Vec<(Uuid,)> = store.read().await?.fetch_all(SCAN, &values).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// The page, by the index; `None` when there are more than a few products to sort.
@@ -165,19 +183,14 @@ async fn sort(
 ) -> Result<Option<Vec<Uuid>>, Error> {
     let (after, offset) = page.bounds();
     let mut tx = store.begin(Priority::Request, None).await?;
-    plan_for_the_index(&mut tx).await?;
-    // Written so that the comparison of ids is no condition of the primary key, whose index
-    // is not wanted here.
-    let mut ids: Vec<Uuid> = sqlx::query_scalar(concat!(
-        "SELECT id FROM products WHERE archived_at IS NULL AND ",
-        has_part!("$1"),
-        " AND (id < $2) IS NOT FALSE LIMIT $3"
-    ))
-    .bind(part)
-    .bind(after.map_or(Uuid::max(), |id| id.0))
-    .bind(SORT_LIMIT + 1)
-    .fetch_all(&mut *tx)
-    .await?;
+    tx.execute(PLAN_FOR_THE_INDEX, &[]).await?;
+    let values = [
+        Value::text(part),
+        Value::Id(after.map_or(Uuid::max(), |id| id.0)),
+        Value::Int(SORT_LIMIT + 1),
+    ];
+    let ids: Vec<(Uuid,)> = tx.fetch_all(BY_INDEX, &values).await?;
+    let mut ids: Vec<Uuid> = ids.into_iter().map(|(id,)| id).collect();
     tx.commit().await?;
     if i64::try_from(ids.len()).is_ok_and(|found| found > SORT_LIMIT) {
         return Ok(None);
@@ -185,18 +198,6 @@ async fn sort(
     ids.sort_unstable_by(|a, b| b.cmp(a));
     let (skipped, wanted) = (rows(offset), rows(page.limit()));
     Ok(Some(ids.into_iter().skip(skipped).take(wanted).collect()))
-}
-
-/// An index of parts can only be read as a bitmap, which sessions rule out otherwise. Other
-/// plans are ruled out instead: without statistics, they look cheaper.
-async fn plan_for_the_index(connection: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query(
-        "SELECT set_config('enable_bitmapscan', 'on', true)
-         UNION ALL SELECT set_config('enable_indexscan', 'off', true)",
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 fn rows(count: i64) -> usize {
@@ -208,23 +209,13 @@ fn rows(count: i64) -> usize {
 pub(super) async fn fold_all_names(store: &PostgresStore) -> Result<(), Error> {
     for _ in 0..FOLDING_LOOKS {
         names::fold_names(store).await?;
-        let is_left = is_left_to_fold(store);
-        if !store.connections.within(FOLD_LIMIT, is_left).await? {
+        let is_left = async { store.read().await?.fetch_one(IS_LEFT_TO_FOLD, &[]).await };
+        let (is_left,): (bool,) = store.attempt_long(is_left).await?;
+        if !is_left {
             return Ok(());
         }
         tokio::time::sleep(FOLDING_PAUSE).await;
     }
     tracing::warn!("the names of products that are locked are not folded yet");
     Ok(())
-}
-
-async fn is_left_to_fold(store: &PostgresStore) -> Result<bool, Error> {
-    let is_left = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM products
-             WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)
-               AND name_folded_of IS DISTINCT FROM name)",
-    )
-    .fetch_one(&mut *store.connections.acquire().await?)
-    .await?;
-    Ok(is_left)
 }

@@ -1,18 +1,18 @@
-//! Figures for operators, and heartbeats.
+//! Figures for operators.
 
 use std::time::Duration;
+
+use async_trait::async_trait;
 
 use super::{PostgresStore, orders::pending_for_us};
 use crate::{
     error::Error,
     store::sql::{
-        backend::SqlConnection,
+        backend::{SqlBackend, SqlConnection},
         rows::{Count, product_columns},
-        stats::{StatsStatements, ages, later, span, sums},
-        value::{StoredTime, Value, span_micros},
-        workers::{names, stored},
+        stats::{StatsStatements, StatsSteps, ages, later, span, sums},
+        value::{StoredTime, Value},
     },
-    worker::{Heartbeat, REMEMBERED},
 };
 
 pub(super) const STATEMENTS: StatsStatements = StatsStatements {
@@ -73,27 +73,10 @@ const HOT_PRODUCTS: &str = concat!(
      ORDER BY wanted.pieces DESC, product.id LIMIT $3"
 );
 
-/// A worker that forgets others skips what another is forgetting, and never itself.
-const HEARTBEAT: &str = "WITH forgotten AS (
-         DELETE FROM workers WHERE id = ANY(ARRAY(
-             SELECT id FROM workers
-             WHERE heartbeat_at < clock_timestamp() - $11::bigint * interval '1 microsecond'
-               AND id <> $1
-             FOR UPDATE SKIP LOCKED))),
-     told AS (
-         INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
-                              stopped_at, sold, failed, processed, in_flight)
-         SELECT $1, $2, $3, $4, $5, now, now, CASE WHEN $6 THEN now END, $7, $8, $9, $10
-         FROM (SELECT clock_timestamp() AS now) AS clock
-         ON CONFLICT (id) DO UPDATE
-         SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
-             sold = excluded.sold, failed = excluded.failed,
-             processed = excluded.processed, in_flight = excluded.in_flight)
-     SELECT topic FROM queue_pauses ORDER BY topic";
-
-impl PostgresStore {
-    pub(super) async fn compact(&self, ahead: Duration) -> Result<u64, Error> {
-        let mut connection = self.connections.acquire().await?;
+#[async_trait]
+impl StatsSteps for PostgresStore {
+    async fn compact(&self, ahead: Duration) -> Result<u64, Error> {
+        let mut connection = self.read().await?;
         let (now,): (StoredTime,) = connection
             .fetch_one("SELECT clock_timestamp()", &[])
             .await?;
@@ -102,25 +85,5 @@ impl PostgresStore {
         let values = [at.timestamp(), detailed, minutes, hours].map(Value::Int);
         let (replaced,): Count = connection.fetch_one(COMPACT, &values).await?;
         Ok(replaced.unsigned_abs())
-    }
-
-    pub(super) async fn beat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error> {
-        let topics = names(&beat.topics);
-        let values = [
-            Value::Id(beat.id),
-            Value::text(&beat.host),
-            Value::Int(i64::from(beat.pid)),
-            Value::text(&beat.version),
-            Value::text(&topics),
-            Value::Bool(beat.has_stopped),
-            Value::Int(stored(beat.counts.sold)),
-            Value::Int(stored(beat.counts.failed)),
-            Value::Int(stored(beat.counts.processed)),
-            Value::Int(stored(beat.counts.in_flight)),
-            Value::Int(span_micros(REMEMBERED)),
-        ];
-        let mut connection = self.connections.acquire().await?;
-        let paused: Vec<(String,)> = connection.fetch_all(HEARTBEAT, &values).await?;
-        Ok(paused.into_iter().map(|(topic,)| topic).collect())
     }
 }

@@ -59,7 +59,7 @@ const UNPACK: &str = "
 
 /// What was unpacked.
 #[derive(sqlx::FromRow)]
-pub(crate) struct Unpacked {
+pub(super) struct Unpacked {
     /// When the last of them came.
     last: Option<StoredTime>,
     /// Whether there are as many entries now as were asked for.
@@ -69,7 +69,7 @@ pub(crate) struct Unpacked {
 /// Sees to it that the tasks that a claim of so many would take are entries: those that were
 /// came after `from` and at least `delay` ago, in their order with the entries that are due from
 /// `entries_from` on.
-pub(crate) async fn unpack(
+pub(super) async fn unpack(
     connection: &mut PgConnection,
     from: DateTime<Utc>,
     delay: Duration,

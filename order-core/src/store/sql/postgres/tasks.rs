@@ -3,21 +3,26 @@
 //! A claim locks entries only, skipping what others hold, and so waits for nobody; what is due in
 //! `task_batches` before them is unpacked first.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::{PostgresStore, due_cursor::DueCursor};
+use super::{PostgresStore, due_cursor::DueCursor, task_batches::unpack};
 use crate::{
     error::Error,
     process::{Claim, Claimed, Ended, Ending},
+    queue::Topic,
     store::sql::{
-        backend::SqlConnection,
+        backend::{SqlBackend, SqlConnection},
         orders::read_orders,
-        tasks::{ClaimedRow, TaskStatements, claimed, lease_ran_out, storable},
+        tasks::{ClaimedRow, TaskStatements, TaskSteps, claimed, lease_ran_out, storable},
         value::{StoredTime, Value, span_micros},
     },
 };
@@ -56,6 +61,24 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
     workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
             sold, failed, processed, in_flight, clock_timestamp() AS now
          FROM workers ORDER BY id DESC",
+    write_heartbeat: &[],
+    // A worker that forgets others skips what another is forgetting, and never itself.
+    paused: "WITH forgotten AS (
+         DELETE FROM workers WHERE id = ANY(ARRAY(
+             SELECT id FROM workers
+             WHERE heartbeat_at < clock_timestamp() - $11::bigint * interval '1 microsecond'
+               AND id <> $1
+             FOR UPDATE SKIP LOCKED))),
+     written AS (
+         INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
+                              stopped_at, sold, failed, processed, in_flight)
+         SELECT $1, $2, $3, $4, $5, now, now, CASE WHEN $6 THEN now END, $7, $8, $9, $10
+         FROM (SELECT clock_timestamp() AS now) AS clock
+         ON CONFLICT (id) DO UPDATE
+         SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
+             sold = excluded.sold, failed = excluded.failed,
+             processed = excluded.processed, in_flight = excluded.in_flight)
+     SELECT topic FROM queue_pauses ORDER BY topic",
 };
 
 /// The order of the rows is one that only the index of what is due has. The clock is asked once:
@@ -133,9 +156,10 @@ pub(super) const REMOVE_FROM_BATCH: &str =
 
 pub(super) const DELETE_BATCH: &str = "DELETE FROM task_batches WHERE id = $1";
 
-impl PostgresStore {
-    pub(super) async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        let mut connection = self.connections.acquire().await?;
+#[async_trait]
+impl TaskSteps for PostgresStore {
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let mut connection = self.read().await?;
         self.unpack(&mut connection, claim).await?;
         let rows = self.claim_entries(&mut connection, claim).await?;
         if rows.is_empty() {
@@ -146,6 +170,16 @@ impl PostgresStore {
         Ok(claimed(rows, claim.id, orders))
     }
 
+    async fn prepare_claim(&self, topic: Topic, max: usize) -> Result<bool, Error> {
+        if topic == Topic::Process {
+            let (all, mut connection) = (DueCursor::EVERYTHING, self.read().await?);
+            unpack(&mut connection, all, Duration::ZERO, max, all).await?;
+        }
+        Ok(true)
+    }
+}
+
+impl PostgresStore {
     async fn claim_entries(
         &self,
         connection: &mut PgConnection,

@@ -6,25 +6,20 @@
 //! all that is pending for each order of the batch. One table and one index leave no choice.
 //! For the same reason the state is compared as text, which no partial index offers.
 
-use std::{
-    collections::HashMap,
-    ops::{Deref, DerefMut},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Arguments, PgConnection, SqlSafeStr, postgres::PgArguments, types::Json};
+use sqlx::{Arguments, PgConnection, postgres::PgArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
-    claim_cursor::Claim,
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
     orders::{self, INSERT_PENDING, INSERT_SOLD, OrderColumns, RETURN_STOCK},
     products::{self, WRITE_FOLDS},
-    session, stats,
+    queue, session, stats,
     tasks::{
         self, COMPLETE, DELETE_BATCH, DELETE_DONE, INSERT_FAILED, PUT_BACK, REMOVE_FROM_BATCH,
         endings,
@@ -37,11 +32,12 @@ use crate::{
     store::{
         Decided,
         sql::{
-            backend::{Pieces, Readable, SqlConnection, SqlTransaction},
+            backend::{Pieces, Readable, Sql, SqlConnection, SqlTransaction, Values},
             idempotency::{IdempotencyRecord, UsedKey},
             orders::OrderStatements,
             plan,
             products::ProductStatements,
+            queue::QueueStatements,
             rows::{self, ProductRow},
             stats::StatsStatements,
             tasks::{TaskStatements, storable},
@@ -56,7 +52,7 @@ const USED_KEYS: &str = "SELECT asked.scope, asked.key, used.fingerprint, used.t
           LATERAL (SELECT fingerprint, target_id FROM idempotency_keys
                    WHERE scope = asked.scope AND key = asked.key OFFSET 0) used";
 
-pub(super) fn arguments(values: &[Value<'_>]) -> Result<PgArguments, sqlx::Error> {
+fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in values {
         let added = match value {
@@ -85,6 +81,7 @@ impl SqlConnection for PgConnection {
     const ORDERS: OrderStatements = orders::STATEMENTS;
     const TASKS: TaskStatements = tasks::STATEMENTS;
     const STATS: StatsStatements = stats::STATEMENTS;
+    const QUEUE: QueueStatements = queue::STATEMENTS;
 
     /// Statements ask the clock of the database.
     fn now() -> Value<'static> {
@@ -99,31 +96,18 @@ impl SqlConnection for PgConnection {
         Value::Int(span_micros(span))
     }
 
-    async fn execute(
-        &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
-    ) -> Result<u64, Error> {
-        let query = sqlx::query_with(statement, arguments(values)?);
+    async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error> {
+        let query = sqlx::query_with(sql, arguments(values)?);
         Ok(query.execute(self).await?.rows_affected())
     }
 
     async fn fetch_all<T: Readable>(
         &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
+        sql: impl Sql,
+        values: Values<'_>,
     ) -> Result<Vec<T>, Error> {
-        let query = sqlx::query_as_with(statement, arguments(values)?);
+        let query = sqlx::query_as_with(sql, arguments(values)?);
         Ok(query.fetch_all(self).await?)
-    }
-
-    async fn fetch_optional<T: Readable>(
-        &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
-    ) -> Result<Option<T>, Error> {
-        let query = sqlx::query_as_with(statement, arguments(values)?);
-        Ok(query.fetch_optional(self).await?)
     }
 
     async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error> {
@@ -134,38 +118,8 @@ impl SqlConnection for PgConnection {
     }
 }
 
-/// A transaction, or the connection of one statement that commits by itself.
-pub(crate) struct PostgresTransaction {
-    /// Dropped before it is committed, it gives its orders back: before they are unlocked.
-    pub(super) claim: Option<Claim>,
-    connection: PooledConnection,
-    commits_itself: bool,
-}
-
-impl PostgresTransaction {
-    pub(super) async fn begin(
-        mut connection: PooledConnection,
-        lock_wait: Option<Duration>,
-    ) -> Result<Self, Error> {
-        connection.begin(lock_wait).await?;
-        Ok(Self {
-            claim: None,
-            connection,
-            commits_itself: false,
-        })
-    }
-
-    pub(super) const fn single(connection: PooledConnection) -> Self {
-        Self {
-            claim: None,
-            connection,
-            commits_itself: true,
-        }
-    }
-}
-
 #[async_trait]
-impl SqlTransaction for PostgresTransaction {
+impl SqlTransaction for PooledConnection {
     async fn insert_orders(
         &mut self,
         orders: &[&Order],
@@ -175,7 +129,8 @@ impl SqlTransaction for PostgresTransaction {
     ) -> Result<Vec<Product>, Error> {
         let status = orders.first().map_or(OrderStatus::Pending, |o| o.status);
         let arguments = OrderColumns::of(orders, keys).into_arguments(status)?;
-        let connection = &mut *self.connection;
+        let is_single = !self.is_in_transaction;
+        let connection = &mut **self;
         let rows: Result<Vec<ProductRow>, sqlx::Error> = if status == OrderStatus::Pending {
             let query = sqlx::query_with(INSERT_PENDING, arguments);
             query.execute(connection).await.map(|_| Vec::new())
@@ -185,10 +140,10 @@ impl SqlTransaction for PostgresTransaction {
             let query = query.bind(ids).bind(pieces).bind(at);
             query.fetch_all(connection).await
         };
-        if self.commits_itself {
-            return rows::products(rows.map_err(on_commit)?);
-        }
-        rows::products(rows?)
+        rows::products(rows.map_err(|error| match is_single {
+            true => on_commit(error.into()),
+            false => error.into(),
+        })?)
     }
 
     async fn write_decisions(
@@ -206,7 +161,7 @@ impl SqlTransaction for PostgresTransaction {
             .bind(sold)
             .bind(failed)
             .bind(failures)
-            .fetch_all(&mut *self.connection)
+            .fetch_all(&mut **self)
             .await?;
         let written = rows.first().map_or(0, |row| row.written.unsigned_abs());
         plan::expect_all_written(decisions.len(), written)?;
@@ -221,7 +176,7 @@ impl SqlTransaction for PostgresTransaction {
         let (ids, pieces): (Vec<Uuid>, Vec<i64>) =
             returned.iter().map(|(id, pieces)| (id.0, *pieces)).unzip();
         let query = sqlx::query_as(RETURN_STOCK).bind(ids).bind(pieces).bind(at);
-        rows::products(query.fetch_all(&mut *self.connection).await?)
+        rows::products(query.fetch_all(&mut **self).await?)
     }
 
     /// Before its entry is looked for: a task that is unpacked meanwhile is an entry by then.
@@ -229,7 +184,7 @@ impl SqlTransaction for PostgresTransaction {
         let batch: Option<(i64, i32)> = sqlx::query_as(REMOVE_FROM_BATCH)
             .bind(order.id.0)
             .bind(order.decided_at)
-            .fetch_optional(&mut *self.connection)
+            .fetch_optional(&mut **self)
             .await?;
         if let Some((batch, 0)) = batch {
             self.execute(DELETE_BATCH, &[Value::Int(batch)]).await?;
@@ -246,13 +201,13 @@ impl SqlTransaction for PostgresTransaction {
     async fn delete_done(&mut self, done: &[&Ended]) -> Result<u64, Error> {
         let (ids, endings) = endings(done.iter().copied());
         let query = sqlx::query(DELETE_DONE).bind(ids).bind(endings);
-        Ok(query.execute(&mut *self.connection).await?.rows_affected())
+        Ok(query.execute(&mut **self).await?.rows_affected())
     }
 
     async fn put_back(&mut self, ended: &[Ended]) -> Result<(), Error> {
         let (ids, endings) = endings(ended.iter());
         let query = sqlx::query(PUT_BACK).bind(ids).bind(endings);
-        query.execute(&mut *self.connection).await?;
+        query.execute(&mut **self).await?;
         Ok(())
     }
 
@@ -272,20 +227,21 @@ impl SqlTransaction for PostgresTransaction {
             .bind(workers.collect::<Vec<Uuid>>())
             .bind(took.collect::<Vec<i64>>())
             .bind(errors.collect::<Vec<String>>())
-            .execute(&mut *self.connection)
+            .execute(&mut **self)
             .await?;
         Ok(())
     }
 
     async fn write_folds(&mut self, ids: &[Uuid], folds: Vec<String>) -> Result<(), Error> {
         let query = sqlx::query(WRITE_FOLDS).bind(ids).bind(folds);
-        query.execute(&mut *self.connection).await?;
+        query.execute(&mut **self).await?;
         Ok(())
     }
 
     async fn commit(mut self) -> Result<(), Error> {
-        if !self.commits_itself {
-            self.connection.commit().await.map_err(on_commit)?;
+        if self.is_in_transaction {
+            let committed = self.end("COMMIT").await;
+            committed.map_err(|error| on_commit(error.into()))?;
         }
         if let Some(claim) = self.claim.take() {
             claim.committed();
@@ -294,29 +250,15 @@ impl SqlTransaction for PostgresTransaction {
     }
 
     async fn rollback(mut self) -> Result<(), Error> {
-        Ok(self.connection.rollback().await?)
+        Ok(self.end("ROLLBACK").await?)
     }
 
     async fn confirm(mut self) -> Result<(), Error> {
-        session::assure(&mut self.connection).await?;
-        if !self.commits_itself {
-            self.connection.commit().await?;
+        session::assure(&mut self).await?;
+        if self.is_in_transaction {
+            self.end("COMMIT").await?;
         }
         Ok(())
-    }
-}
-
-impl Deref for PostgresTransaction {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for PostgresTransaction {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
     }
 }
 

@@ -45,7 +45,7 @@ pub(in crate::store::sql) fn classify(error: &SqliteError) -> ErrorClass {
 /// leave of it.
 pub(super) fn on_commit(error: sqlx::Error) -> Error {
     let is_aborted = has_code(&error, &[BUSY, FULL]);
-    error::on_commit(error, is_aborted)
+    error::on_commit(error.into(), is_aborted)
 }
 
 /// Tells whether there is no use in trying again: the writer was waited for long enough, by us or by

@@ -43,9 +43,12 @@ use self::{
     writer::{LOG_BYTES, WriteTransaction, Writer},
 };
 use super::{
-    backend::{Priority, Readable, SqlBackend, SqlConnection, SqlTransaction},
-    decide::ClaimedOrders,
+    backend::{Priority, SqlBackend, SqlConnection},
+    decide::{ClaimSteps, ClaimedOrders},
+    lockable::ContentionSteps,
     names,
+    products::ProductSteps,
+    purchase::PurchaseSteps,
     retry::Attempt,
     rows::{self, Count, ProductRow},
     value::Value,
@@ -54,10 +57,8 @@ use super::{
 use crate::{
     domain::{MAX_OFFSET_ROWS, PageRequest, ProductId},
     error::Error,
-    process::{Claim, Claimed},
     queue::OrderQueue,
     store::{Imbalance, Pick, PoolStats, Store},
-    worker::Heartbeat,
 };
 
 const MIGRATION_RACES: u32 = 5;
@@ -163,7 +164,7 @@ impl SqliteStore {
     /// The queue with leases that this database can be.
     #[must_use]
     pub fn queue(&self) -> SqliteQueue {
-        SqliteQueue::new(self.writer.clone(), self.readers.clone())
+        SqliteQueue::over(self.clone())
     }
 
     async fn migrate_schema(&self) -> Result<(), Error> {
@@ -270,34 +271,16 @@ impl SqlBackend for SqliteStore {
         self.writer.begin(priority).await
     }
 
-    async fn execute_single(
-        &self,
-        priority: Priority,
-        statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<u64, Error> {
-        let mut tx = self.writer.begin(priority).await?;
-        let changed = tx.execute(statement, values).await?;
-        tx.commit().await?;
-        Ok(changed)
-    }
-
-    async fn fetch_single<T: Readable>(
-        &self,
-        priority: Priority,
-        statement: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<Option<T>, Error> {
-        let mut tx = self.writer.begin(priority).await?;
-        let row = tx.fetch_optional(statement, values).await?;
-        tx.commit().await?;
-        Ok(row)
-    }
-
     fn is_conclusive(error: &Error) -> bool {
         error::is_conclusive(error)
     }
+}
 
+impl ContentionSteps for SqliteStore {}
+impl PurchaseSteps for SqliteStore {}
+
+#[async_trait]
+impl ClaimSteps for SqliteStore {
     async fn claim(
         &self,
         tx: &mut WriteTransaction,
@@ -316,7 +299,10 @@ impl SqlBackend for SqliteStore {
             put_off: Vec::new(),
         })
     }
+}
 
+#[async_trait]
+impl ProductSteps for SqliteStore {
     async fn product_page(
         &self,
         part: Option<&str>,
@@ -343,18 +329,6 @@ impl SqlBackend for SqliteStore {
     async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
         let (has_unfolded,): (bool,) = self.read().await?.fetch_one(HAS_UNFOLDED, &[]).await?;
         Ok(has_unfolded)
-    }
-
-    async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error> {
-        self.compact(ahead).await
-    }
-
-    async fn write_heartbeat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error> {
-        self.beat(beat).await
-    }
-
-    async fn claim_due_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        self.claim_due(claim).await
     }
 }
 

@@ -54,28 +54,19 @@ pub(super) const USED_KEYS: &str = "SELECT used.scope, used.key, used.fingerprin
      FROM json_each($1) asked CROSS JOIN idempotency_keys used
        ON used.scope = unhex(asked.value ->> 0) AND used.key = asked.value ->> 1";
 
-/// The lines of the orders that `$claimed` finds, in their order. `CROSS JOIN` keeps the order of
-/// the loops: from the few orders to their lines.
-macro_rules! with_lines_of {
-    ($claimed:literal) => {
-        concat!(
-            "WITH claimed AS MATERIALIZED (",
-            $claimed,
-            ")
-             SELECT claimed.id, line.product_id, line.quantity
-             FROM claimed CROSS JOIN order_lines line ON line.order_id = claimed.id
-             ORDER BY claimed.id, line.line_no"
-        )
-    };
-}
+/// `CROSS JOIN` keeps the order of the loops: from the few orders to their lines.
+pub(super) const CLAIM_OLDEST: &str = "WITH claimed AS MATERIALIZED (
+         SELECT id FROM orders WHERE status = 'pending' ORDER BY id LIMIT $1)
+     SELECT claimed.id, line.product_id, line.quantity
+     FROM claimed CROSS JOIN order_lines line ON line.order_id = claimed.id
+     ORDER BY claimed.id, line.line_no";
 
-pub(super) const CLAIM_OLDEST: &str =
-    with_lines_of!("SELECT id FROM orders WHERE status = 'pending' ORDER BY id LIMIT $1");
-
-pub(super) const CLAIM_BY_IDS: &str = with_lines_of!(
-    "SELECT id FROM orders WHERE status = 'pending'
-         AND id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id"
-);
+pub(super) const CLAIM_BY_IDS: &str = "WITH claimed AS MATERIALIZED (
+         SELECT id FROM orders WHERE status = 'pending'
+           AND id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id)
+     SELECT claimed.id, line.product_id, line.quantity
+     FROM claimed CROSS JOIN order_lines line ON line.order_id = claimed.id
+     ORDER BY claimed.id, line.line_no";
 
 pub(super) const WRITE_DECISIONS: &str = "UPDATE orders
      SET status = CASE WHEN d.code IS NULL THEN 'success' ELSE 'failed' END,

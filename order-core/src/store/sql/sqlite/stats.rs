@@ -1,19 +1,19 @@
-//! Figures for operators, and heartbeats.
+//! Figures for operators.
 
 use std::time::Duration;
 
-use super::{SqliteStore, time::before};
+use async_trait::async_trait;
+
+use super::SqliteStore;
 use crate::{
     clock::{Clock, SystemClock},
     error::Error,
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         rows::product_columns,
-        stats::{StatsStatements, ages, later, span, sums},
+        stats::{StatsStatements, StatsSteps, ages, later, span, sums},
         value::Value,
-        workers::{names, stored},
     },
-    worker::{Heartbeat, REMEMBERED},
 };
 
 pub(super) const STATEMENTS: StatsStatements = StatsStatements {
@@ -71,22 +71,10 @@ const HOT_PRODUCTS: &str = concat!(
      WHERE product.archived_at IS NULL ORDER BY wanted.pieces DESC, product.id LIMIT $3"
 );
 
-const FORGET_WORKERS: &str = "DELETE FROM workers WHERE heartbeat_at < $1 AND id <> $2";
-
-const HEARTBEAT: &str =
-    "INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
-                          stopped_at, sold, failed, processed, in_flight)
-     VALUES ($1, $2, $3, $4, $5, $6, $6, CASE WHEN $7 THEN $6 END, $8, $9, $10, $11)
-     ON CONFLICT (id) DO UPDATE
-     SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
-         sold = excluded.sold, failed = excluded.failed,
-         processed = excluded.processed, in_flight = excluded.in_flight";
-
-const PAUSED_TOPICS: &str = "SELECT topic FROM queue_pauses ORDER BY topic";
-
-impl SqliteStore {
+#[async_trait]
+impl StatsSteps for SqliteStore {
     /// Takes the write lock only when there is something to do.
-    pub(super) async fn compact(&self, ahead: Duration) -> Result<u64, Error> {
+    async fn compact(&self, ahead: Duration) -> Result<u64, Error> {
         let ages = ages(later(SystemClock.now(), ahead)).map(Value::Int);
         let (is_crowded,): (bool,) = self.read().await?.fetch_one(IS_CROWDED, &ages).await?;
         if !is_crowded {
@@ -97,30 +85,5 @@ impl SqliteStore {
         let removed = tx.execute(REMOVE, &ages).await?;
         tx.commit().await?;
         Ok(removed)
-    }
-
-    pub(super) async fn beat(&self, beat: &Heartbeat) -> Result<Vec<String>, Error> {
-        let mut tx = self.begin(Priority::Background, None).await?;
-        let now = SystemClock.now();
-        let silent = [Value::Time(before(now, REMEMBERED)), Value::Id(beat.id)];
-        tx.execute(FORGET_WORKERS, &silent).await?;
-        let topics = names(&beat.topics);
-        let values = [
-            Value::Id(beat.id),
-            Value::text(&beat.host),
-            Value::Int(i64::from(beat.pid)),
-            Value::text(&beat.version),
-            Value::text(&topics),
-            Value::Time(now),
-            Value::Bool(beat.has_stopped),
-            Value::Int(stored(beat.counts.sold)),
-            Value::Int(stored(beat.counts.failed)),
-            Value::Int(stored(beat.counts.processed)),
-            Value::Int(stored(beat.counts.in_flight)),
-        ];
-        tx.execute(HEARTBEAT, &values).await?;
-        let paused: Vec<(String,)> = tx.fetch_all(PAUSED_TOPICS, &[]).await?;
-        tx.commit().await?;
-        Ok(paused.into_iter().map(|(topic,)| topic).collect())
     }
 }

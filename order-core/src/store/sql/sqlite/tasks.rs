@@ -1,6 +1,7 @@
 //! Tasks: the statements over entries of the topic `process`, and the way they are claimed. Each change
 //! takes the write lock at its start, so that what it reads is what it changes.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -13,10 +14,11 @@ use crate::{
     clock::{Clock, SystemClock},
     error::Error,
     process::{Claim, Claimed, Ended, Ending},
+    queue::Topic,
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         orders::read_orders,
-        tasks::{ClaimedRow, TaskStatements, claimed, lease_ran_out, storable},
+        tasks::{ClaimedRow, TaskStatements, TaskSteps, claimed, lease_ran_out, storable},
         value::Value,
     },
 };
@@ -41,7 +43,22 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
     workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
                 sold, failed, processed, in_flight, $1 AS now
          FROM workers ORDER BY id DESC",
+    write_heartbeat: &[
+        "DELETE FROM workers WHERE heartbeat_at < $11 AND id <> $1",
+        "INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
+                              sold, failed, processed, in_flight)
+         VALUES ($1, $2, $3, $4, $5, $12, $12, CASE WHEN $6 THEN $12 END, $7, $8, $9, $10)
+         ON CONFLICT (id) DO UPDATE
+         SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
+             sold = excluded.sold, failed = excluded.failed,
+             processed = excluded.processed, in_flight = excluded.in_flight",
+    ],
+    paused: "SELECT topic FROM queue_pauses ORDER BY topic",
 };
+
+const IS_ANY_DUE: &str = "SELECT NOT EXISTS (SELECT 1 FROM queue_pauses WHERE topic = $1)
+        AND EXISTS (SELECT 1 FROM queue_entries
+                    WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2)";
 
 /// Up to `$limit` entries that are due at `$1`, those that wait longest first; none, and not one
 /// is looked at, while the topic is paused.
@@ -118,9 +135,10 @@ pub(super) const INSERT_FAILED: &str = "
            value ->> 5
     FROM json_each($1) WHERE true ON CONFLICT DO NOTHING";
 
-impl SqliteStore {
+#[async_trait]
+impl TaskSteps for SqliteStore {
     /// Looks before it asks for the write lock: mostly there is nothing.
-    pub(super) async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let now = SystemClock.now();
         let is_due: Option<(bool,)> = self
             .read()
@@ -160,6 +178,13 @@ impl SqliteStore {
         let orders = read_orders(&mut *tx, ids).await?;
         tx.commit().await?;
         Ok(claimed(rows, claim.id, orders))
+    }
+
+    /// Without the write lock, too.
+    async fn prepare_claim(&self, topic: Topic, _max: usize) -> Result<bool, Error> {
+        let values = [Value::text(topic.as_str()), Value::Time(SystemClock.now())];
+        let (is_any_due,): (bool,) = self.read().await?.fetch_one(IS_ANY_DUE, &values).await?;
+        Ok(is_any_due)
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::{Arguments, SqlSafeStr, SqliteConnection, sqlite::SqliteArguments, types::Json};
+use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
     hex,
     orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
     products::{self, TAKE_STOCK, WRITE_FOLDS},
-    stats,
+    queue, stats,
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, ending, failure},
     time::{after, before},
     writer::WriteTransaction,
@@ -27,11 +27,12 @@ use crate::{
     store::{
         Decided,
         sql::{
-            backend::{Pieces, Readable, SqlConnection, SqlTransaction},
+            backend::{Pieces, Readable, Sql, SqlConnection, SqlTransaction, Values},
             idempotency::{IdempotencyRecord, UsedKey},
             orders::OrderStatements,
             plan,
             products::ProductStatements,
+            queue::QueueStatements,
             rows,
             stats::StatsStatements,
             tasks::TaskStatements,
@@ -40,7 +41,7 @@ use crate::{
     },
 };
 
-fn arguments(values: &[Value<'_>]) -> Result<SqliteArguments, sqlx::Error> {
+fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
     for value in values {
         let added = match value {
@@ -48,7 +49,9 @@ fn arguments(values: &[Value<'_>]) -> Result<SqliteArguments, sqlx::Error> {
             Value::Bytes(bytes) => arguments.add(*bytes),
             Value::Id(id) => arguments.add(id),
             // `unhex(value)` in `json_each` gives the bytes.
-            Value::Ids(ids) => arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>())),
+            Value::Ids(ids) => {
+                arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>()))
+            }
             Value::Int(number) => arguments.add(number),
             Value::Leases(leases) => {
                 let pair = |lease: &Lease| [hex(lease.order_id.0), hex(lease.claim_id)];
@@ -69,6 +72,7 @@ impl SqlConnection for SqliteConnection {
     const ORDERS: OrderStatements = orders::STATEMENTS;
     const TASKS: TaskStatements = tasks::STATEMENTS;
     const STATS: StatsStatements = stats::STATEMENTS;
+    const QUEUE: QueueStatements = queue::STATEMENTS;
 
     fn now() -> Value<'static> {
         Value::Time(SystemClock.now())
@@ -82,31 +86,18 @@ impl SqlConnection for SqliteConnection {
         Value::Time(after(SystemClock.now(), span))
     }
 
-    async fn execute(
-        &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
-    ) -> Result<u64, Error> {
-        let query = sqlx::query_with(statement, arguments(values)?);
+    async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error> {
+        let query = sqlx::query_with(sql, arguments(values)?);
         Ok(query.execute(self).await?.rows_affected())
     }
 
     async fn fetch_all<T: Readable>(
         &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
+        sql: impl Sql,
+        values: Values<'_>,
     ) -> Result<Vec<T>, Error> {
-        let query = sqlx::query_as_with(statement, arguments(values)?);
+        let query = sqlx::query_as_with(sql, arguments(values)?);
         Ok(query.fetch_all(self).await?)
-    }
-
-    async fn fetch_optional<T: Readable>(
-        &mut self,
-        statement: impl SqlSafeStr + Send,
-        values: &[Value<'_>],
-    ) -> Result<Option<T>, Error> {
-        let query = sqlx::query_as_with(statement, arguments(values)?);
-        Ok(query.fetch_optional(self).await?)
     }
 
     async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error> {
