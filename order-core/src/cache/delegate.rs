@@ -18,8 +18,8 @@ use crate::{
     queue::{OrderQueue, Topic},
     stats::{HotProduct, StatsStore, Tallies, Wait, Waiting},
     store::{
-        Backlog, Cancelled, Contention, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick,
-        PoolStats, ProductQuery, ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, PoolStats,
+        ProductQuery, ProductStore, Purchase, Selection, StockDiscrepancy, Store, Strategy,
     },
     worker::{Heartbeat, KnownWorker, WorkerStore},
 };
@@ -116,7 +116,7 @@ impl OrderStore for CachedStore {
 
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        pick: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
@@ -271,7 +271,7 @@ impl Store for CachedStore {
         self.inner.migrate().await
     }
 
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         self.inner.verify().await
     }
 

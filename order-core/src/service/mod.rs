@@ -36,7 +36,7 @@ use crate::{
     },
     error::Error,
     queue::{OrderQueue, Topic},
-    store::{Imbalance, OrderQuery, Outcome, ProductQuery, Purchase, Store, Strategy},
+    store::{OrderQuery, Outcome, ProductQuery, Purchase, StockDiscrepancy, Store, Strategy},
     supervise::{self, catch},
     trace,
     watch::Watcher,
@@ -525,7 +525,7 @@ impl OrderService {
     ///
     /// # Errors
     /// The backend's.
-    pub async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    pub async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         self.parts.store.verify().await
     }
 

@@ -13,7 +13,7 @@ use crate::{
 /// Connections to a database that are kept open, and what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolStats {
-    /// What tells it from other pools of the store.
+    /// The name that tells it from other pools of the store.
     pub name: &'static str,
     /// Open connections.
     pub open: u32,
@@ -36,7 +36,7 @@ impl PoolStats {
 
 /// A product whose stock is not what its history says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Imbalance {
+pub struct StockDiscrepancy {
     /// The product.
     pub product_id: ProductId,
     /// Pieces that it claims to have.
@@ -78,7 +78,7 @@ pub trait Store:
 
     /// Every product whose books do not balance, from one consistent view, also under load:
     /// `stock = Σ adjustments − Σ lines of orders that hold stock`.
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error>;
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error>;
 
     /// The connections that it keeps open.
     fn pools(&self) -> Vec<PoolStats>;

@@ -1,4 +1,4 @@
-//! Where products and orders live: the traits, and their Postgres and SQLite implementations.
+//! Databases of products and orders: the traits, and their Postgres and SQLite implementations.
 //!
 //! Each method is one atomic step: it has happened wholly or not at all when it returns,
 //! it is durable when it returns `Ok`, and no transaction is ever handed out. Ids and
@@ -15,8 +15,10 @@ mod strategy;
 
 pub use connect::{connect, connect_existing};
 pub use contention::Contention;
-pub use database::{Imbalance, PoolStats, Store};
-pub use orders::{Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase};
+pub use database::{PoolStats, StockDiscrepancy, Store};
+pub use orders::{
+    Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Purchase, Selection,
+};
 pub use products::{ProductQuery, ProductStore};
 #[cfg(feature = "bench")]
 pub(crate) use sql::postgres_statements;

@@ -17,15 +17,15 @@ use crate::{
 
 /// Which pending orders to decide.
 #[derive(Clone, Copy, Debug)]
-pub enum Pick<'a> {
+pub enum Selection<'a> {
     /// Up to so many of the oldest that nobody else is deciding.
     Oldest(usize),
     /// These; the ones that are not pending (any more) are passed over, and those that cannot be
     /// locked are put off.
-    These(&'a [OrderId]),
+    ByIds(&'a [OrderId]),
 }
 
-/// What became of orders, and the products that changed with them.
+/// The results of orders, and the products that changed with them.
 #[derive(Clone, Debug)]
 pub struct Outcome<T> {
     /// One for each order, in their order.
@@ -49,6 +49,14 @@ impl<T> Default for Outcome<T> {
 }
 
 impl<T> Outcome<T> {
+    pub(super) fn new(results: Vec<T>, changed: Vec<Product>) -> Self {
+        Self {
+            results,
+            changed,
+            ..Self::default()
+        }
+    }
+
     /// Adds what a later transaction did; of a product, the later state counts.
     pub(super) fn extend(&mut self, later: Self) {
         self.results.extend(later.results);
@@ -59,12 +67,12 @@ impl<T> Outcome<T> {
     }
 }
 
-/// How much is pending.
+/// The amount of what is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many orders, counted up to [`MAX_COUNTED`](crate::queue::MAX_COUNTED).
+    /// The number of orders, counted up to [`MAX_COUNTED`](crate::queue::MAX_COUNTED).
     pub orders: u64,
-    /// How long the oldest of them has been pending, by the clock of the store.
+    /// The time for which the oldest has been pending, by the clock of the store.
     pub oldest_age: Option<Duration>,
 }
 
@@ -75,7 +83,7 @@ pub struct Cancelled {
     pub order: Order,
     /// Those of them that are living, as they are after the commit.
     pub changed: Vec<Product>,
-    /// Whether an earlier request with the same key cancelled it.
+    /// An earlier request with the same key cancelled it.
     pub replayed: bool,
 }
 
@@ -90,7 +98,7 @@ impl Cancelled {
     }
 }
 
-/// What became of one purchase.
+/// The result of one purchase.
 pub type Purchase = Result<Order, Error>;
 
 /// An order, and what was decided.
@@ -158,7 +166,7 @@ pub trait OrderStore: Send + Sync {
     /// Decides pending orders, first come, first served by id, and stores the decisions.
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        selection: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error>;
@@ -166,7 +174,7 @@ pub trait OrderStore: Send + Sync {
     /// An order with its lines.
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error>;
 
-    /// Where orders stand, in any order; ids that are not there are left out.
+    /// The progress of orders, in any order; ids that are not there are left out.
     async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error>;
 
     /// Orders with their lines, newest first.
@@ -195,6 +203,6 @@ pub trait OrderStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<OrderId>, Error>;
 
-    /// How much is pending.
+    /// The amount of what is pending.
     async fn backlog(&self) -> Result<Backlog, Error>;
 }

@@ -1,8 +1,8 @@
-//! How concurrent orders for the same product are kept apart.
+//! The strategies that keep concurrent orders for the same product apart.
 
 use crate::error::Error;
 
-/// How concurrent orders for the same product are kept apart.
+/// A way to keep concurrent orders for the same product apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Strategy {
     /// Lock the products of many orders once, decide in memory, write once per table.

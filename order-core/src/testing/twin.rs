@@ -32,8 +32,8 @@ use crate::{
     process::Attempt,
     queue::{OrderQueue, Topic},
     store::{
-        Backlog, Cancelled, Decided, Imbalance, OrderQuery, OrderStore, Outcome, Pick, PoolStats,
-        ProductQuery, ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, PoolStats, ProductQuery,
+        ProductStore, Purchase, Selection, StockDiscrepancy, Store, Strategy,
     },
     worker::KnownWorker,
 };
@@ -257,15 +257,15 @@ impl State {
         decisions
     }
 
-    fn pending(&self, pick: Pick<'_>) -> Vec<OrderId> {
+    fn pending(&self, pick: Selection<'_>) -> Vec<OrderId> {
         let pending = self
             .orders
             .values()
             .filter(|order| order.status == OrderStatus::Pending)
             .map(|order| order.id);
         match pick {
-            Pick::Oldest(limit) => pending.take(limit).collect(),
-            Pick::These(ids) => pending.filter(|id| ids.contains(id)).collect(),
+            Selection::Oldest(limit) => pending.take(limit).collect(),
+            Selection::ByIds(ids) => pending.filter(|id| ids.contains(id)).collect(),
         }
     }
 
@@ -505,7 +505,7 @@ impl OrderStore for Twin {
 
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        pick: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
@@ -586,7 +586,7 @@ impl OrderStore for Twin {
         limit: usize,
     ) -> Result<Vec<OrderId>, Error> {
         let state = self.state.lock().unwrap();
-        let mut pending = state.pending(Pick::Oldest(usize::MAX));
+        let mut pending = state.pending(Selection::Oldest(usize::MAX));
         pending.retain(|id| state.pending_for(*id) >= age && after.is_none_or(|a| *id > a));
         pending.truncate(limit);
         Ok(pending)
@@ -594,7 +594,7 @@ impl OrderStore for Twin {
 
     async fn backlog(&self) -> Result<Backlog, Error> {
         let state = self.state.lock().unwrap();
-        let pending = state.pending(Pick::Oldest(usize::MAX));
+        let pending = state.pending(Selection::Oldest(usize::MAX));
         Ok(Backlog {
             orders: pending.len() as u64,
             oldest_age: pending.first().map(|id| state.pending_for(*id)),
@@ -623,11 +623,11 @@ impl Store for Twin {
         Ok(())
     }
 
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         let state = self.state.lock().unwrap();
         let products = state.products.values().chain(state.archived.values());
         Ok(products
-            .map(|product| Imbalance {
+            .map(|product| StockDiscrepancy {
                 product_id: product.id,
                 stock: product.stock,
                 adjusted: state

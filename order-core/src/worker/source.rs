@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     metrics,
     queue::{Lease, OrderQueue, Topic},
-    store::{Outcome, Pick, Store},
+    store::{Outcome, Selection, Store},
     supervise::{self, catch},
 };
 
@@ -103,7 +103,7 @@ impl Source {
     /// Claims and decides in one transaction: no lease to write, none to run out.
     pub(super) async fn decide_oldest(&self) -> Result<Step, Error> {
         let batch = self.options.batch_orders;
-        match self.decide(Pick::Oldest(batch)).await {
+        match self.decide(Selection::Oldest(batch)).await {
             Ok(Outcome { results, .. }) => Ok(Step {
                 decided: tally(&results),
                 idle: results.is_empty(),
@@ -115,7 +115,7 @@ impl Source {
                 let ids = self.store.pending_for(Duration::ZERO, None, batch).await?;
                 let mut decided = Decided::default();
                 for id in &ids {
-                    match self.decide(Pick::These(&[*id])).await {
+                    match self.decide(Selection::ByIds(&[*id])).await {
                         Ok(outcome) => decided += tally(&outcome.results),
                         Err(error) => {
                             let error = &error as &dyn std::error::Error;
@@ -161,7 +161,7 @@ impl Source {
         }
         let ids: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
         let (decisions, next, ()) = tokio::join!(
-            self.decide(Pick::These(&ids)),
+            self.decide(Selection::ByIds(&ids)),
             self.claim(queue, Duration::ZERO),
             self.ack(queue, done),
         );
@@ -198,7 +198,7 @@ impl Source {
         let mut decided = Decided::default();
         if !claimed.is_empty() {
             let ids: Vec<OrderId> = claimed.iter().map(|lease| lease.order_id).collect();
-            let outcome = self.decide(Pick::These(&ids)).await?;
+            let outcome = self.decide(Selection::ByIds(&ids)).await?;
             decided = tally(&outcome.results);
             done.extend(
                 self.put_off(queue.as_ref(), claimed, &outcome.put_off)
@@ -224,7 +224,7 @@ impl Source {
     ) -> Result<Decided, Error> {
         let mut decided = Decided::default();
         for lease in leases {
-            match self.decide(Pick::These(&[lease.order_id])).await {
+            match self.decide(Selection::ByIds(&[lease.order_id])).await {
                 Ok(outcome) => {
                     let done = self.put_off(queue, vec![lease], &outcome.put_off).await;
                     self.ack(queue, done).await;
@@ -287,7 +287,7 @@ impl Source {
         }
     }
 
-    async fn decide(&self, pick: Pick<'_>) -> Result<Outcome<(OrderId, Decision)>, Error> {
+    async fn decide(&self, pick: Selection<'_>) -> Result<Outcome<(OrderId, Decision)>, Error> {
         let (strategy, start) = (self.options.strategy, Instant::now());
         let span = debug_span!("decide", orders = Empty);
         let deciding = self.store.decide(pick, strategy, self.clock.now());

@@ -14,7 +14,7 @@ use order_core::{
     process::{Claim, Claimed, Ended, Ending, TaskStore},
     queue::{OrderQueue, SqliteQueue, Topic},
     stats::StatsStore,
-    store::{OrderQuery, OrderStore, Pick, ProductQuery, ProductStore, SqliteStore, Strategy},
+    store::{OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteStore, Strategy},
     worker::{Counts, Heartbeat, WorkerStore},
 };
 use sqlx::{Connection, SqliteConnection};
@@ -96,10 +96,10 @@ impl Shop {
             };
             self.cost(name, async |shop| {
                 let orders = shop.accept().await;
-                let oldest = Pick::Oldest(GROUP);
+                let oldest = Selection::Oldest(GROUP);
                 let decided = shop.store.decide(oldest, strategy, shop.now()).await;
                 assert_eq!(decided.unwrap().results.len(), GROUP);
-                let these = Pick::These(&orders[..2]);
+                let these = Selection::ByIds(&orders[..2]);
                 let decided = shop.store.decide(these, strategy, shop.now()).await;
                 assert!(decided.unwrap().results.len() <= 2);
             })

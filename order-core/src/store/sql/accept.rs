@@ -22,7 +22,7 @@ pub(super) async fn accept<B: ClaimSteps>(
     backend: &B,
     orders: &[NewOrder],
 ) -> Result<Vec<Result<Order, Error>>, Error> {
-    let mut retry = Retry::reporting_keys();
+    let mut retry = Retry::reporting(|failure| failure == LockFailure::Key);
     let accepted = retry.run(backend, |attempt| accept_once(backend, orders, attempt));
     accepted
         .await
@@ -60,6 +60,6 @@ pub(super) async fn prices<C: SqlConnection>(
     products: &[ProductId],
 ) -> Result<HashMap<ProductId, Money>, Error> {
     let ids = Value::Ids(products.iter().map(|id| id.0).collect());
-    let rows: Vec<(Uuid, i64)> = connection.fetch_all(C::PRODUCTS.prices, &[ids]).await?;
+    let rows: Vec<(Uuid, i64)> = connection.fetch_all(C::SQL.products.prices, &[ids]).await?;
     rows::prices(rows)
 }

@@ -33,7 +33,10 @@ use crate::{
 /// Pieces of each product that change hands, in any order.
 pub(crate) type Pieces = Vec<(ProductId, i64)>;
 
-/// Who waits for a transaction. `SQLite` has one writer, and lets requests go first.
+/// The products that a step changed.
+pub(crate) type Changed = Result<Vec<Product>, Error>;
+
+/// The urgency of a transaction. `SQLite` has one writer, and lets requests go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
     /// Somebody waits for the answer.
@@ -55,16 +58,17 @@ pub(crate) enum LockFailure {
     Other,
 }
 
-/// What rows of either database can become.
-pub(crate) trait Readable:
+/// A type that rows of either database can become.
+pub(crate) trait Row:
     for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
 {
 }
 
-impl<T> Readable for T where
-    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
-{
-}
+impl<T> Row for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{}
+
+/// The rows of a statement.
+pub(crate) type Rows<T> = Result<Vec<T>, Error>;
 
 /// A statement: a constant, or one that is put together from constants.
 pub(crate) trait Sql: SqlSafeStr + Send {}
@@ -74,14 +78,19 @@ impl<T: SqlSafeStr + Send> Sql for T {}
 /// The parameters of a statement, which may be more than it has.
 pub(crate) type Values<'a> = &'a [Value<'a>];
 
+/// The statements that differ between databases.
+pub(crate) struct Statements {
+    pub(super) orders: OrderStatements,
+    pub(super) products: ProductStatements,
+    pub(super) queue: QueueStatements,
+    pub(super) stats: StatsStatements,
+    pub(super) tasks: TaskStatements,
+}
+
 /// A connection, in a transaction or not.
 #[async_trait]
 pub(crate) trait SqlConnection: Send {
-    const PRODUCTS: ProductStatements;
-    const ORDERS: OrderStatements;
-    const TASKS: TaskStatements;
-    const STATS: StatsStatements;
-    const QUEUE: QueueStatements;
+    const SQL: Statements;
 
     /// The current time as a parameter, where the clock of the database does not tell microseconds.
     fn now() -> Value<'static>;
@@ -95,14 +104,10 @@ pub(crate) trait SqlConnection: Send {
     /// Executes a statement; gives the number of rows that it changed.
     async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error>;
 
-    async fn fetch_all<T: Readable>(
-        &mut self,
-        sql: impl Sql,
-        values: Values<'_>,
-    ) -> Result<Vec<T>, Error>;
+    async fn fetch_all<T: Row>(&mut self, sql: impl Sql, values: Values<'_>) -> Rows<T>;
 
     /// The row of a statement that gives one at most.
-    async fn fetch_optional<T: Readable>(
+    async fn fetch_optional<T: Row>(
         &mut self,
         sql: impl Sql,
         values: Values<'_>,
@@ -110,13 +115,15 @@ pub(crate) trait SqlConnection: Send {
         Ok(self.fetch_all(sql, values).await?.pop())
     }
 
-    async fn fetch_one<T: Readable>(
-        &mut self,
-        sql: impl Sql,
-        values: Values<'_>,
-    ) -> Result<T, Error> {
+    async fn fetch_one<T: Row>(&mut self, sql: impl Sql, values: Values<'_>) -> Result<T, Error> {
         let row = self.fetch_optional(sql, values).await?;
         row.ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+
+    /// The ids that are the only column of a statement.
+    async fn fetch_ids(&mut self, sql: impl Sql, values: Values<'_>) -> Result<Vec<Uuid>, Error> {
+        let rows: Vec<(Uuid,)> = self.fetch_all(sql, values).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// Looks up the `keys` that were used before; there is at least one.
@@ -134,7 +141,7 @@ pub(crate) trait SqlTransaction: Send + Sized {
         keys: &[IdempotencyRecord],
         taken: &Pieces,
         at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error>;
+    ) -> Changed;
 
     /// Stores decisions on pending orders, gives tasks to those that are sold, and takes stock;
     /// gives the products that changed. On Postgres, this is one statement.
@@ -146,14 +153,10 @@ pub(crate) trait SqlTransaction: Send + Sized {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error>;
+    ) -> Changed;
 
     /// Adds pieces to products, and gives these.
-    async fn return_stock(
-        &mut self,
-        returned: &Pieces,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error>;
+    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed;
 
     /// Takes the task of a sold order out of the batch that it lies in, where tasks lie in batches.
     async fn remove_batched_task(&mut self, _order: &Order) -> Result<(), Error> {
@@ -194,7 +197,9 @@ pub(crate) trait SqlBackend: Send + Sync {
     type Reader: DerefMut<Target = Self::Connection> + Send;
     type Transaction: SqlTransaction + DerefMut<Target = Self::Connection>;
 
-    /// Whether reading is tried again after a transient failure.
+    const SQL: Statements = <Self::Connection as SqlConnection>::SQL;
+
+    /// Reads are tried again after a transient failure.
     const RETRIES_READS: bool;
 
     /// A connection to read by.
@@ -233,7 +238,7 @@ pub(crate) trait SqlBackend: Send + Sync {
     }
 
     /// Executes the one statement of a transaction; gives the rows.
-    async fn fetch_single<T: Readable>(
+    async fn fetch_single<T: Row>(
         &self,
         priority: Priority,
         statement: &'static str,

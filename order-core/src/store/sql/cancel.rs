@@ -53,7 +53,7 @@ async fn cancel_once<B: SqlBackend>(
     record: Option<&IdempotencyRecord>,
     attempt: Attempt,
 ) -> Result<Option<Cancelled>, Error> {
-    let statements = B::Connection::ORDERS;
+    let statements = B::SQL.orders;
     let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
     let row: Option<OrderRow> = tx
         .fetch_optional(statements.lock, &[Value::Id(id.0)])

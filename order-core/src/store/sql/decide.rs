@@ -19,7 +19,7 @@ use super::{
 use crate::{
     domain::{OrderId, Product, ProductId},
     error::Error,
-    store::{Decided, Outcome, Pick, Strategy},
+    store::{Decided, Outcome, Selection, Strategy},
 };
 
 /// Orders that are locked to be decided.
@@ -29,12 +29,12 @@ pub(crate) struct ClaimedOrders {
     pub(super) put_off: Vec<OrderId>,
 }
 
-/// How a database claims pending orders.
+/// The way in which a database claims pending orders.
 #[async_trait]
 pub(crate) trait ClaimSteps: SqlBackend {
     /// Waits until the batches that were claimed before have locked their products, where batches
     /// are claimed concurrently.
-    async fn lock_claim_mutex(&self, _pick: Pick<'_>) -> Option<OwnedMutexGuard<()>> {
+    async fn lock_claim_mutex(&self, _pick: Selection<'_>) -> Option<OwnedMutexGuard<()>> {
         None
     }
 
@@ -42,7 +42,7 @@ pub(crate) trait ClaimSteps: SqlBackend {
     async fn claim(
         &self,
         tx: &mut Self::Transaction,
-        pick: Pick<'_>,
+        selection: Selection<'_>,
         attempt: Attempt,
     ) -> Result<ClaimedOrders, Error>;
 
@@ -86,18 +86,18 @@ fn lock(ids: &Mutex<Vec<ProductId>>) -> MutexGuard<'_, Vec<ProductId>> {
 
 pub(super) async fn decide<B: ClaimSteps + ContentionSteps>(
     backend: &B,
-    pick: Pick<'_>,
+    selection: Selection<'_>,
     strategy: Strategy,
     at: DateTime<Utc>,
 ) -> Result<Outcome<Decided>, Error> {
     if strategy == Strategy::Batch {
-        return decide_batch(backend, pick, at).await;
+        return decide_batch(backend, selection, at).await;
     }
     let mut outcome = Outcome::default();
-    for one in singly(pick) {
+    for one in singly(selection) {
         let (retry, changes) = (Retry::alone(), Changes::default());
         let decided = decide_retrying(backend, one, strategy, at, retry, &changes).await?;
-        if decided.results.is_empty() && matches!(pick, Pick::Oldest(_)) {
+        if decided.results.is_empty() && matches!(selection, Selection::Oldest(_)) {
             break;
         }
         outcome.extend(decided);
@@ -106,25 +106,26 @@ pub(super) async fn decide<B: ClaimSteps + ContentionSteps>(
 }
 
 /// The same choice, one order at a time.
-fn singly<'a>(pick: Pick<'a>) -> impl Iterator<Item = Pick<'a>> + Send {
-    let (count, ids) = match pick {
-        Pick::Oldest(limit) => (limit, &[] as &[OrderId]),
-        Pick::These(ids) => (0, ids),
+fn singly<'a>(selection: Selection<'a>) -> impl Iterator<Item = Selection<'a>> + Send {
+    let (count, ids) = match selection {
+        Selection::Oldest(limit) => (limit, &[] as &[OrderId]),
+        Selection::ByIds(ids) => (0, ids),
     };
-    let oldest = std::iter::repeat_n(Pick::Oldest(1), count);
-    oldest.chain(ids.chunks(1).map(Pick::These))
+    let oldest = std::iter::repeat_n(Selection::Oldest(1), count);
+    oldest.chain(ids.chunks(1).map(Selection::ByIds))
 }
 
 /// Decides orders together, but for those that contain a contended product: they stay pending.
 async fn decide_batch<B: ClaimSteps + ContentionSteps>(
     backend: &B,
-    pick: Pick<'_>,
+    selection: Selection<'_>,
     at: DateTime<Utc>,
 ) -> Result<Outcome<Decided>, Error> {
     let mut waiting = Waiting::begin();
     loop {
         let (retry, changes) = (waiting.retry(), Changes::default());
-        let decided = decide_retrying(backend, pick, Strategy::Batch, at, retry, &changes).await;
+        let decided =
+            decide_retrying(backend, selection, Strategy::Batch, at, retry, &changes).await;
         match decided {
             Err(error) if waiting.goes_on::<B>(&error) => {
                 let wanted = std::mem::take(&mut *lock(&changes.wanted));
@@ -138,7 +139,7 @@ async fn decide_batch<B: ClaimSteps + ContentionSteps>(
 /// Decides in one transaction, however many attempts it takes.
 async fn decide_retrying<B: ClaimSteps + ContentionSteps>(
     backend: &B,
-    pick: Pick<'_>,
+    selection: Selection<'_>,
     strategy: Strategy,
     at: DateTime<Utc>,
     mut retry: Retry,
@@ -147,20 +148,18 @@ async fn decide_retrying<B: ClaimSteps + ContentionSteps>(
     let decided = retry.run(backend, |attempt| async move {
         match strategy {
             Strategy::ConditionalUpdate => {
-                decide_conditional(backend, pick, at, attempt, changes).await
+                decide_conditional(backend, selection, at, attempt, changes).await
             }
             Strategy::Batch | Strategy::RowLock => {
-                decide_locked(backend, pick, at, attempt, changes).await
+                decide_locked(backend, selection, at, attempt, changes).await
             }
         }
     });
     let mut outcome = decided.await?;
     let uncertain = changes.uncertain(&retry);
     if !uncertain.is_empty() {
-        outcome.extend(Outcome {
-            changed: with_retry(backend, |_| living(backend, &uncertain)).await?,
-            ..Outcome::default()
-        });
+        let changed = with_retry(backend, |_| living(backend, &uncertain)).await?;
+        outcome.extend(Outcome::new(Vec::new(), changed));
     }
     Ok(outcome)
 }
@@ -170,25 +169,23 @@ async fn decide_retrying<B: ClaimSteps + ContentionSteps>(
 async fn living<B: SqlBackend>(backend: &B, products: &[ProductId]) -> Result<Vec<Product>, Error> {
     let ids = Value::Ids(products.iter().map(|id| id.0).collect());
     let mut connection = backend.read().await?;
-    let rows = connection
-        .fetch_all(B::Connection::PRODUCTS.living, &[ids])
-        .await?;
+    let rows = connection.fetch_all(B::SQL.products.living, &[ids]).await?;
     rows::products(rows)
 }
 
 /// Decides pending orders under the locks of their products.
 async fn decide_locked<B: ClaimSteps + ContentionSteps>(
     backend: &B,
-    pick: Pick<'_>,
+    selection: Selection<'_>,
     at: DateTime<Utc>,
     attempt: Attempt,
     changes: &Changes,
 ) -> Result<Outcome<Decided>, Error> {
-    let claiming = backend.lock_claim_mutex(pick).await;
+    let claiming = backend.lock_claim_mutex(selection).await;
     let mut tx = backend
         .begin(Priority::Background, attempt.lock_wait)
         .await?;
-    let ClaimedOrders { pending, put_off } = backend.claim(&mut tx, pick, attempt).await?;
+    let ClaimedOrders { pending, put_off } = backend.claim(&mut tx, selection, attempt).await?;
     if pending.is_empty() {
         return Ok(Outcome {
             put_off,
@@ -224,17 +221,13 @@ async fn decide_claimed<T: SqlTransaction>(
     let decisions = plan::decide(pending, &mut shelves);
     let taken = shelves.taken().collect();
     let changed = tx.write_decisions(&decisions, &taken, at).await?;
-    Ok(Outcome {
-        results: decisions,
-        changed,
-        ..Outcome::default()
-    })
+    Ok(Outcome::new(decisions, changed))
 }
 
 /// Decides one pending order by conditional updates; when one of them refuses, under locks.
 async fn decide_conditional<B: ClaimSteps + ContentionSteps>(
     backend: &B,
-    pick: Pick<'_>,
+    selection: Selection<'_>,
     at: DateTime<Utc>,
     attempt: Attempt,
     changes: &Changes,
@@ -242,7 +235,7 @@ async fn decide_conditional<B: ClaimSteps + ContentionSteps>(
     let mut tx = backend
         .begin(Priority::Background, attempt.lock_wait)
         .await?;
-    let ClaimedOrders { pending, put_off } = backend.claim(&mut tx, pick, attempt).await?;
+    let ClaimedOrders { pending, put_off } = backend.claim(&mut tx, selection, attempt).await?;
     let [order] = pending.as_slice() else {
         return Ok(Outcome {
             put_off,
@@ -255,11 +248,7 @@ async fn decide_conditional<B: ClaimSteps + ContentionSteps>(
         tx.execute("RELEASE SAVEPOINT before_taking", &[]).await?;
         let results = vec![(order.id, Ok(()))];
         tx.write_decisions(&results, &Vec::new(), at).await?;
-        Outcome {
-            results,
-            changed,
-            ..Outcome::default()
-        }
+        Outcome::new(results, changed)
     } else {
         tx.execute("ROLLBACK TO SAVEPOINT before_taking", &[])
             .await?;

@@ -1,4 +1,4 @@
-//! What an error of a driver means to a caller. Each database classifies its own errors.
+//! The meaning of errors of the drivers to a caller. Each database classifies its own errors.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use sqlx::{postgres::PgDatabaseError, sqlite::SqliteError};
 use super::{postgres, sqlite};
 use crate::error::Error;
 
-/// What an error of the database means.
+/// The meaning of an error of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
     /// Another living product has the sku.
@@ -62,7 +62,7 @@ impl From<sqlx::migrate::MigrateError> for Error {
     }
 }
 
-/// What the failure of a commit means, or of a statement that commits by itself: it may have
+/// The error of a commit that failed, or of a statement that commits by itself: it may have
 /// happened, unless `is_aborted` says that it did not.
 pub(super) fn on_commit(error: Error, is_aborted: bool) -> Error {
     match error {

@@ -1,4 +1,4 @@
-//! What an operation does that waited for a product in vain.
+//! Operations that wait for products in vain.
 //!
 //! Nobody waits long for a lock with something in hand: not a connection, not the lock of another
 //! product. Sessions give a lock up after a quarter of a second ([`LOCK_WAIT`]). Whoever that
@@ -9,7 +9,6 @@
 
 use std::{
     borrow::Cow,
-    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +17,7 @@ use async_trait::async_trait;
 
 use super::{
     backend::{LockFailure, SqlBackend},
-    retry::{Attempt, LOCK_PATIENCE, Retry},
+    retry::{Attempt, Attempting, LOCK_PATIENCE, Retry},
 };
 use crate::{
     domain::{NewOrder, ProductId},
@@ -26,13 +25,13 @@ use crate::{
     store::{Contention, Outcome, Purchase},
 };
 
-/// How long a statement waits for a lock, unless its transaction says otherwise: what its session
-/// is set to.
+/// The time for which a statement waits for a lock, unless its transaction says otherwise: its
+/// session is set to it.
 const LOCK_WAIT: Duration = Duration::from_millis(250);
 /// The longest that a transaction waits for a product that is busy.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// What a database does about products that cannot be locked: nothing, where no statement waits.
+/// The steps of a database about products that cannot be locked: none, where no statement waits.
 #[async_trait]
 pub(crate) trait ContentionSteps: SqlBackend {
     /// The products that cannot be locked for now, where orders are set aside for them.
@@ -61,11 +60,11 @@ impl Waiting {
 
     /// Attempts that end when they waited for a lock in vain.
     pub(super) fn retry(&self) -> Retry {
-        Retry::reporting_locks(self.lock_wait)
+        Retry::reporting(|_| true).waiting(self.lock_wait)
     }
 
-    /// Whether to wait once more after an attempt that waited in vain, and then longer: there may
-    /// be more waiting than have their turns in that time. Not for a key, since who waits for one
+    /// Tells whether to wait once more after an attempt that waited in vain, and then longer: there
+    /// may be more waiting than have their turns in that time. Not for a key, since who waits for one
     /// has all products in hand.
     pub(super) fn goes_on<B: SqlBackend>(&mut self, error: &Error) -> bool {
         let failure = B::lock_failure(error);
@@ -95,16 +94,14 @@ impl Waiting {
 
 /// Makes attempts that change `products`, when these can be locked. While they cannot, it waits
 /// without a connection.
-pub(super) async fn when_lockable<B, T, P, F>(
+pub(super) async fn when_lockable<B: ContentionSteps, T: Send, P, F>(
     backend: &B,
     products: impl Fn() -> P + Send + Sync,
     attempt: impl Fn(Attempt) -> F + Send + Sync,
 ) -> Result<T, Error>
 where
-    B: ContentionSteps,
-    T: Send,
-    P: Future<Output = Result<Vec<ProductId>, Error>> + Send,
-    F: Future<Output = Result<T, Error>> + Send,
+    P: Attempting<Vec<ProductId>>,
+    F: Attempting<T>,
 {
     let mut waiting = Waiting::begin();
     loop {

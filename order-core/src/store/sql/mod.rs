@@ -25,7 +25,6 @@ mod sqlite;
 mod stats;
 mod tasks;
 mod value;
-mod verify;
 mod workers;
 
 pub use postgres::{PostgresOptions, PostgresStore, queue::PostgresQueue};

@@ -35,9 +35,7 @@ pub(super) async fn fold_names<B: ProductSteps>(backend: &B) -> Result<u64, Erro
 async fn fold_after<B: SqlBackend>(backend: &B, after: Uuid) -> Result<Vec<Uuid>, Error> {
     let mut tx = backend.begin(Priority::Background, None).await?;
     let values = [Value::Id(after), Value::Int(FOLDED_NAMES)];
-    let names: Vec<(Uuid, String)> = tx
-        .fetch_all(B::Connection::PRODUCTS.unfolded, &values)
-        .await?;
+    let names: Vec<(Uuid, String)> = tx.fetch_all(B::SQL.products.unfolded, &values).await?;
     if names.is_empty() {
         return Ok(Vec::new());
     }

@@ -25,8 +25,8 @@ use crate::{
     error::Error,
     queue::MAX_COUNTED,
     store::{
-        Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, Pick, Purchase,
-        Strategy,
+        Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, Purchase,
+        Selection, Strategy,
     },
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct OrderStatements {
     /// The orders with a line of the product `$1` before the order `$2`, along the lines, to which
     /// conditions are added. Lines of a product are in the order of their orders.
     pub(super) along_product: &'static str,
-    /// What ends that, before it is sorted.
+    /// The end of that, before it is sorted.
     pub(super) along_product_end: &'static str,
     /// The condition that an order has a line of the product `$2`.
     pub(super) has_product: &'static str,
@@ -76,11 +76,11 @@ impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
 
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        selection: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
-        decide::decide(self, pick, strategy, at).await
+        decide::decide(self, selection, strategy, at).await
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
@@ -124,7 +124,7 @@ pub(super) async fn read_orders<C: SqlConnection>(
     ids: Vec<Uuid>,
 ) -> Result<Vec<Order>, Error> {
     let rows = connection
-        .fetch_all(C::ORDERS.read, &[Value::Ids(ids)])
+        .fetch_all(C::SQL.orders.read, &[Value::Ids(ids)])
         .await?;
     with_lines(connection, rows).await
 }
@@ -137,7 +137,7 @@ pub(super) async fn with_lines<C: SqlConnection>(
 ) -> Result<Vec<Order>, Error> {
     let ids = orders.iter().map(|row| row.id).collect();
     let lines: Vec<LineRow> = connection
-        .fetch_all(C::ORDERS.lines, &[Value::Ids(ids)])
+        .fetch_all(C::SQL.orders.lines, &[Value::Ids(ids)])
         .await?;
     rows::assemble(orders, lines)
 }
@@ -175,9 +175,7 @@ impl TryFrom<ProgressRow> for Progress {
 async fn progress<B: SqlBackend>(backend: &B, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
     let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
     let mut connection = backend.read().await?;
-    let rows: Vec<ProgressRow> = connection
-        .fetch_all(B::Connection::ORDERS.progress, &[ids])
-        .await?;
+    let rows: Vec<ProgressRow> = connection.fetch_all(B::SQL.orders.progress, &[ids]).await?;
     rows.into_iter().map(Progress::try_from).collect()
 }
 
@@ -193,18 +191,15 @@ async fn pending_for<B: SqlBackend>(
         Value::count(limit),
     ];
     let mut connection = backend.read().await?;
-    let ids: Vec<(Uuid,)> = connection
-        .fetch_all(B::Connection::ORDERS.pending_for, &values)
-        .await?;
-    Ok(ids.into_iter().map(|(id,)| OrderId(id)).collect())
+    let ids = connection.fetch_ids(B::SQL.orders.pending_for, &values);
+    Ok(ids.await?.into_iter().map(OrderId).collect())
 }
 
 async fn backlog<B: SqlBackend>(backend: &B) -> Result<Backlog, Error> {
     let values = [Value::Int(i64::from(MAX_COUNTED)), B::Connection::now()];
     let mut connection = backend.read().await?;
-    let (orders, oldest_us): (i64, Option<i64>) = connection
-        .fetch_one(B::Connection::ORDERS.backlog, &values)
-        .await?;
+    let (orders, oldest_us): (i64, Option<i64>) =
+        connection.fetch_one(B::SQL.orders.backlog, &values).await?;
     Ok(Backlog {
         orders: orders.unsigned_abs(),
         oldest_age: oldest_us.map(age),
@@ -268,7 +263,7 @@ impl<'a> Filtered<'a> {
         let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
         let mut rows = match query.along_product() {
             Some(product) => Self {
-                matching: C::ORDERS.along_product.to_owned(),
+                matching: C::SQL.orders.along_product.to_owned(),
                 values: vec![Value::Id(product.0), after],
                 id: "order_id",
             },
@@ -281,7 +276,7 @@ impl<'a> Filtered<'a> {
         let is_along_product = rows.values.len() > 1;
         if !is_along_product && let Some(product) = query.product_id {
             rows.bind(Value::Id(product.0));
-            rows.matching.push_str(C::ORDERS.has_product);
+            rows.matching.push_str(C::SQL.orders.has_product);
         }
         if let Some(status) = query.status {
             // A literal, so that the planner can see which partial index covers it.
@@ -293,7 +288,7 @@ impl<'a> Filtered<'a> {
                 .push_str(&format!(" AND reference = {reference}"));
         }
         if is_along_product {
-            rows.matching.push_str(C::ORDERS.along_product_end);
+            rows.matching.push_str(C::SQL.orders.along_product_end);
         }
         rows
     }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        AdjustmentId, NewProduct, Page, PageRequest, PageStart, Product, ProductChange, ProductId,
-        Replayable, StockAdjustment,
+        AdjustmentId, NewProduct, Page, PageStart, Product, ProductChange, ProductId, Replayable,
+        StockAdjustment,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -36,18 +36,14 @@ pub(crate) struct ProductStatements {
     pub(super) unfolded: &'static str,
 }
 
-/// How a database finds products.
+/// The way in which a database finds products.
 #[async_trait]
 pub(crate) trait ProductSteps: ContentionSteps {
-    /// A page of living products, newest first, with `part` in their folded names if it is given.
-    async fn product_page(
-        &self,
-        part: Option<&str>,
-        page: &PageRequest<ProductId>,
-    ) -> Result<Vec<ProductRow>, Error>;
+    /// The page of living products that a query asks for, newest first.
+    async fn find_products(&self, query: &ProductQuery) -> Result<Vec<ProductRow>, Error>;
 
     /// The number of those products, counted up to [`MAX_OFFSET_ROWS`](crate::domain::MAX_OFFSET_ROWS).
-    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error>;
+    async fn count_products(&self, query: &ProductQuery) -> Result<i64, Error>;
 
     /// Tells, without a lock, whether there may be names to fold.
     async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
@@ -70,7 +66,7 @@ const PRODUCT_WITH_SKU: &str = concat!(
 const INSERT_PRODUCT: &str =
     "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
                            name_folded, name_folded_of)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $9 IS NOT NULL THEN $3 END)";
+     VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, CASE WHEN $8 IS NOT NULL THEN $3 END)";
 
 const WRITE_PRODUCT: &str =
     "UPDATE products SET sku = $2, name = $3, price = $4, stock = $5, version = $6, updated_at = $7,
@@ -162,10 +158,9 @@ async fn list<B: ProductSteps>(
     backend: &B,
     query: &ProductQuery,
 ) -> Result<Page<Product, ProductId>, Error> {
-    let part = query.folded_part();
-    let rows = backend.product_page(part.as_deref(), &query.page).await?;
+    let rows = backend.find_products(query).await?;
     let total = match query.page.start {
-        PageStart::Offset(_) => Some(backend.count_products(part.as_deref()).await?),
+        PageStart::Offset(_) => Some(backend.count_products(query).await?),
         _ => None,
     };
     Ok(Page::from_rows(
@@ -189,18 +184,7 @@ async fn create<B: SqlBackend>(
         return Ok(stored);
     }
     let created = product.clone().into_product();
-    let values = [
-        Value::Id(created.id.0),
-        Value::optional(created.sku.as_deref()),
-        Value::text(&created.name),
-        Value::Int(created.price.minor_units()),
-        Value::Int(created.stock),
-        Value::Int(created.version),
-        Value::Time(created.created_at),
-        Value::Time(created.updated_at),
-        Value::Text(stored_fold(&created.name).map(Into::into)),
-    ];
-    tx.execute(INSERT_PRODUCT, &values).await?;
+    tx.execute(INSERT_PRODUCT, &columns(&created)).await?;
     insert_adjustment(&mut *tx, &StockAdjustment::initial(product)).await?;
     tx.commit().await?;
     Ok(created)
@@ -226,7 +210,7 @@ async fn update<B: SqlBackend>(
     let product = change.apply(before, at)?;
     let adjustment = StockAdjustment::set(adjustment_id, stock_before, &product);
     insert_adjustment(&mut *tx, &adjustment).await?;
-    write_product(&mut *tx, &product).await?;
+    tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
     tx.commit().await?;
     Ok(Some(product))
 }
@@ -256,7 +240,7 @@ async fn adjust<B: SqlBackend>(
     if let Some(record) = &record {
         insert_key(&mut *tx, record).await?;
     }
-    write_product(&mut *tx, &product).await?;
+    tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
     tx.commit().await?;
     Ok(Some(Replayable::first(product)))
 }
@@ -287,17 +271,14 @@ async fn lock<C: SqlConnection>(
     id: ProductId,
 ) -> Result<Option<Product>, Error> {
     let row: Option<ProductRow> = connection
-        .fetch_optional(C::PRODUCTS.lock, &[Value::Id(id.0)])
+        .fetch_optional(C::SQL.products.lock, &[Value::Id(id.0)])
         .await?;
     row.map(Product::try_from).transpose()
 }
 
-/// Writes a locked product back.
-async fn write_product<C: SqlConnection>(
-    connection: &mut C,
-    product: &Product,
-) -> Result<(), Error> {
-    let values = [
+/// The parameters of [`INSERT_PRODUCT`], and of [`WRITE_PRODUCT`], which has no use for the last.
+fn columns(product: &Product) -> [Value<'_>; 9] {
+    [
         Value::Id(product.id.0),
         Value::optional(product.sku.as_deref()),
         Value::text(&product.name),
@@ -306,8 +287,8 @@ async fn write_product<C: SqlConnection>(
         Value::Int(product.version),
         Value::Time(product.updated_at),
         Value::Text(stored_fold(&product.name).map(Into::into)),
-    ];
-    connection.execute(WRITE_PRODUCT, &values).await.map(drop)
+        Value::Time(product.created_at),
+    ]
 }
 
 /// Enters a change in the ledger, also one of 0 pieces: its id tells later that it was made.

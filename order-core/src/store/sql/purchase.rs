@@ -24,7 +24,7 @@ use crate::{
     store::{Outcome, Purchase, Strategy},
 };
 
-/// How a database sells besides.
+/// A way to sell that a database may have besides.
 #[async_trait]
 pub(crate) trait PurchaseSteps: ContentionSteps {
     /// Sells orders as they are decided by what is read without a lock, if that is as good;
@@ -125,11 +125,7 @@ async fn purchase_locked<B: SqlBackend>(
     } else if settled.results.iter().any(Result::is_ok) {
         tx.confirm().await?;
     }
-    Ok(Outcome {
-        results: settled.results,
-        changed,
-        ..Outcome::default()
-    })
+    Ok(Outcome::new(settled.results, changed))
 }
 
 /// Locks products in the order of `ids`, which is the lock order.
@@ -138,7 +134,9 @@ pub(super) async fn lock_products<C: SqlConnection>(
     ids: &[ProductId],
 ) -> Result<Vec<LockedProduct>, Error> {
     let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
-    let rows: Vec<LockedRow> = connection.fetch_all(C::PRODUCTS.lock_stock, &[ids]).await?;
+    let rows: Vec<LockedRow> = connection
+        .fetch_all(C::SQL.products.lock_stock, &[ids])
+        .await?;
     rows.into_iter().map(LockedProduct::try_from).collect()
 }
 
@@ -195,11 +193,7 @@ async fn purchase_conditional<B: SqlBackend>(
     let sold = priced.sold(at);
     tx.insert_orders(&[&sold], &[], &Vec::new(), at).await?;
     tx.commit().await?;
-    Ok(Some(Outcome {
-        results: vec![Ok(sold)],
-        changed,
-        ..Outcome::default()
-    }))
+    Ok(Some(Outcome::new(vec![Ok(sold)], changed)))
 }
 
 const TAKE_IF_ENOUGH: &str = concat!(

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    backend::{Priority, Readable, SqlConnection, Values},
+    backend::{Priority, Row, SqlConnection, Values},
     tasks::TaskSteps,
     value::{StoredTime, Value},
 };
@@ -70,7 +70,7 @@ async fn execute<B: TaskSteps>(
     Ok(usize::try_from(changed).unwrap_or(usize::MAX))
 }
 
-async fn read<B: TaskSteps, T: Readable>(
+async fn read<B: TaskSteps, T: Row>(
     backend: &B,
     statement: &'static str,
     values: Values<'_>,
@@ -86,18 +86,9 @@ fn ids(orders: &[OrderId]) -> Value<'static> {
 #[async_trait]
 impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
     async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let values = [
-            Value::text(topic.as_str()),
-            ids(orders),
-            B::Connection::now(),
-        ];
-        execute(
-            &self.backend,
-            Priority::Request,
-            B::Connection::QUEUE.push,
-            &values,
-        )
-        .await
+        let topic = Value::text(topic.as_str());
+        let values = [topic, ids(orders), B::Connection::now()];
+        execute(&self.backend, Priority::Request, B::SQL.queue.push, &values).await
     }
 
     async fn claim(
@@ -119,9 +110,9 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
             Value::Id(claim_id),
             B::Connection::now(),
         ];
-        let claimed =
-            self.backend
-                .fetch_single(Priority::Background, B::Connection::QUEUE.claim, &values);
+        let claimed = self
+            .backend
+            .fetch_single(Priority::Background, B::SQL.queue.claim, &values);
         let rows: Vec<(Uuid, i32)> = self.backend.attempt(claimed).await?;
         let lease = |(order_id, attempts): (Uuid, i32)| Lease {
             order_id: OrderId(order_id),
@@ -138,7 +129,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         execute(
             &self.backend,
             Priority::Background,
-            B::Connection::QUEUE.ack,
+            B::SQL.queue.ack,
             &values,
         )
         .await
@@ -158,7 +149,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         execute(
             &self.backend,
             Priority::Background,
-            B::Connection::QUEUE.retry,
+            B::SQL.queue.retry,
             &values,
         )
         .await
@@ -179,7 +170,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         execute(
             &self.backend,
             Priority::Background,
-            B::Connection::QUEUE.dead_letter,
+            B::SQL.queue.dead_letter,
             &values,
         )
         .await
@@ -198,15 +189,12 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let values = [
-            Value::text(topic.as_str()),
-            ids(orders),
-            B::Connection::now(),
-        ];
+        let topic = Value::text(topic.as_str());
+        let values = [topic, ids(orders), B::Connection::now()];
         execute(
             &self.backend,
             Priority::Request,
-            B::Connection::QUEUE.redrive,
+            B::SQL.queue.redrive,
             &values,
         )
         .await
@@ -230,7 +218,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
             Value::Int(i64::from(MAX_COUNTED)),
             B::Connection::now(),
         ];
-        let rows = read(&self.backend, B::Connection::QUEUE.stats, &values).await?;
+        let rows = read(&self.backend, B::SQL.queue.stats, &values).await?;
         let stats: Option<(i64, i64, i64, i64, f64, bool)> = rows.into_iter().next();
         let (waiting, in_flight, delayed, dead, oldest_age_seconds, paused) =
             stats.ok_or(sqlx::Error::RowNotFound)?;

@@ -16,26 +16,31 @@ const MAX_ATTEMPTS: u32 = 6;
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long an operation waits for locks, all its attempts together.
+/// The time for which an operation waits for locks, all its attempts together.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts that waited for a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
-/// How long a transaction waits for locks that nobody else is held up by, or that an attempt in
-/// doubt may still hold.
+/// The time for which a transaction waits for a lock that nobody else is held up by, or that an
+/// attempt in doubt may still hold.
 const LONG_LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// One attempt at an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
-    /// Whether an earlier attempt may have been committed, so that this one must look first.
+    /// An earlier attempt may have been committed, so that this one must look first.
     ///
     /// Looking is race-free wherever it waits for the earlier transaction: by locking the
     /// rows that it locked, or by inserting the key that it inserted. The server may still
     /// be committing it on behalf of a connection that is lost to us.
     pub(crate) resolving: bool,
-    /// How long its transactions wait for each lock, unless that is what their sessions do.
+    /// The time for which its transactions wait for each lock, unless their sessions decide.
     pub(crate) lock_wait: Option<Duration>,
 }
+
+/// An attempt under way.
+pub(super) trait Attempting<T>: Future<Output = Result<T, Error>> + Send {}
+
+impl<T, F: Future<Output = Result<T, Error>> + Send> Attempting<T> for F {}
 
 /// The attempts of one operation.
 #[derive(Debug)]
@@ -43,8 +48,8 @@ pub(super) struct Retry {
     began: Instant,
     failures: u32,
     resolving: bool,
-    /// Whether the caller gets an error of this kind at once. After any other failure to lock, an
-    /// operation lets go of everything, and waits again.
+    /// Tells whether the caller gets an error of this kind at once. After any other failure to lock,
+    /// an operation lets go of everything, and waits again.
     is_reported: fn(LockFailure) -> bool,
     lock_wait: Option<Duration>,
     is_long: bool,
@@ -64,37 +69,22 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Gives up after a lock was waited for in vain, for `lock_wait` if that is given.
-    pub(super) fn reporting_locks(lock_wait: Option<Duration>) -> Self {
+    /// Gives up after a lock was waited for in vain, if `is_reported` says so of it.
+    pub(super) fn reporting(is_reported: fn(LockFailure) -> bool) -> Self {
         Self {
-            is_reported: |_| true,
-            lock_wait,
+            is_reported,
             ..Self::default()
         }
     }
 
-    /// Gives up after the key of a request was waited for, which somebody else inserts.
-    pub(super) fn reporting_keys() -> Self {
-        Self {
-            is_reported: |failure| failure == LockFailure::Key,
-            ..Self::default()
-        }
-    }
-
-    /// Gives up after a row was waited for.
-    pub(super) fn reporting_rows() -> Self {
-        Self {
-            is_reported: |failure| failure != LockFailure::Other,
-            ..Self::default()
-        }
+    /// Waits for each lock for `lock_wait`, if that is given.
+    pub(super) fn waiting(self, lock_wait: Option<Duration>) -> Self {
+        Self { lock_wait, ..self }
     }
 
     /// Waits for locks in the database, as one who holds up nobody but himself.
     pub(super) fn alone() -> Self {
-        Self {
-            lock_wait: Some(LONG_LOCK_WAIT),
-            ..Self::default()
-        }
+        Self::default().waiting(Some(LONG_LOCK_WAIT))
     }
 
     /// Makes attempts that may take as long as one statement may.
@@ -106,16 +96,11 @@ impl Retry {
     }
 
     /// Makes attempts until one succeeds or fails for good.
-    pub(super) async fn run<B, T, F>(
+    pub(super) async fn run<B: SqlBackend, T: Send, F: Attempting<T>>(
         &mut self,
         backend: &B,
         attempt: impl Fn(Attempt) -> F + Send + Sync,
-    ) -> Result<T, Error>
-    where
-        B: SqlBackend,
-        T: Send,
-        F: Future<Output = Result<T, Error>> + Send,
-    {
+    ) -> Result<T, Error> {
         loop {
             let next = attempt(self.next());
             let made = if self.is_long {
@@ -130,7 +115,7 @@ impl Retry {
         }
     }
 
-    /// Whether an attempt may have been committed although it failed.
+    /// Tells whether an attempt may have been committed although it failed.
     pub(super) const fn is_resolving(&self) -> bool {
         self.resolving
     }
@@ -157,7 +142,7 @@ impl Retry {
         }
     }
 
-    /// Whether to try again after `error`; waits before it says yes.
+    /// Tells whether to try again after `error`; waits before it says yes.
     ///
     /// The pause is drawn from 0 to 20 ms, 40 ms, 80 ms… ("full jitter": AWS Architecture
     /// Blog, "Exponential Backoff And Jitter", 2015).
@@ -177,8 +162,8 @@ impl Retry {
         true
     }
 
-    /// Whether to try again after waiting for a lock in vain; waits before it says yes. What may
-    /// have been committed cannot be given up for that.
+    /// Tells whether to try again after waiting for a lock in vain; waits before it says yes. A
+    /// transaction that may have been committed cannot be given up for that.
     async fn waits_again(&self, failure: LockFailure) -> bool {
         let is_reported = (self.is_reported)(failure) && !self.resolving;
         if is_reported || self.began.elapsed() >= LOCK_PATIENCE {
@@ -191,28 +176,18 @@ impl Retry {
 }
 
 /// Writes, and tries again after a transient failure.
-pub(super) async fn with_retry<B, T, F>(
+pub(super) async fn with_retry<B: SqlBackend, T: Send, F: Attempting<T>>(
     backend: &B,
     attempt: impl Fn(Attempt) -> F + Send + Sync,
-) -> Result<T, Error>
-where
-    B: SqlBackend,
-    T: Send,
-    F: Future<Output = Result<T, Error>> + Send,
-{
+) -> Result<T, Error> {
     Retry::default().run(backend, attempt).await
 }
 
 /// Reads, and tries again after a transient failure where that is of use.
-pub(super) async fn reading<B, T, F>(
+pub(super) async fn reading<B: SqlBackend, T: Send, F: Attempting<T>>(
     backend: &B,
     attempt: impl Fn() -> F + Send + Sync,
-) -> Result<T, Error>
-where
-    B: SqlBackend,
-    T: Send,
-    F: Future<Output = Result<T, Error>> + Send,
-{
+) -> Result<T, Error> {
     if B::RETRIES_READS {
         with_retry(backend, |_| attempt()).await
     } else {

@@ -32,7 +32,7 @@ pub(crate) struct StatsStatements {
     pub(super) hot_products: &'static str,
 }
 
-/// How a database keeps counters few.
+/// The way in which a database keeps counters few.
 #[async_trait]
 pub(crate) trait StatsSteps: ClaimSteps {
     /// Makes few rows of counters out of many, as if it were `ahead` later; gives the number of rows
@@ -47,7 +47,7 @@ const WAITS: &str = "SELECT created_at, decided_at
 /// The most lines of the newest orders that are read.
 const HOT_LINES: i64 = 5_000;
 
-/// How far back each kind of row reaches, and the span of the next: details, then minutes for
+/// The age up to which each kind of row reaches, and the span of the next: details, then minutes for
 /// a day, then hours for a month, then days.
 const REACHES_SECS: [(i64, i64); 3] = [
     (DETAILED.as_secs().cast_signed(), 60),
@@ -72,7 +72,7 @@ macro_rules! span {
 }
 pub(super) use span;
 
-/// The sums of a group of tallies, in the order of the columns.
+/// The sums of a group of counters, in the order of the columns.
 macro_rules! sums {
     () => {
         "CAST(sum(accepted) AS bigint) AS accepted, CAST(sum(sold) AS bigint) AS sold, \
@@ -90,7 +90,7 @@ pub(super) fn later(now: DateTime<Utc>, ahead: Duration) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or(now)
 }
 
-/// Where details, minutes and hours begin, as seconds since 1970, if it is `at`. Each begins
+/// The beginnings of details, minutes and hours at a time, as seconds since 1970. Each begins
 /// with a span of the next, so that no span is cut in two: its first second is in it.
 pub(super) fn ages(at: DateTime<Utc>) -> [i64; 3] {
     REACHES_SECS.map(|(reach, span)| {
@@ -125,10 +125,10 @@ impl<B: StatsSteps> StatsStore for B {
 async fn read_counters<B: SqlBackend>(backend: &B, window: Duration) -> Result<Tallies, Error> {
     let window = Value::Int(window.min(DETAILED).as_secs().cast_signed());
     let mut connection = backend.read().await?;
-    let rows: Vec<TallyRow> = connection
-        .fetch_all(B::Connection::STATS.counters, &[window])
+    let rows: Vec<CounterRow> = connection
+        .fetch_all(B::SQL.stats.counters, &[window])
         .await?;
-    tallies(&rows)
+    counters(&rows)
 }
 
 /// Begins where claims begin: claims themselves find what is pending before that, now and then.
@@ -136,7 +136,7 @@ async fn oldest_pending<B: ClaimSteps>(backend: &B) -> Result<Option<Waiting>, E
     let values = [Value::Id(backend.claimed_up_to()), B::Connection::now()];
     let mut connection = backend.read().await?;
     let row: Option<(Uuid, i64)> = connection
-        .fetch_optional(B::Connection::STATS.oldest_pending, &values)
+        .fetch_optional(B::SQL.stats.oldest_pending, &values)
         .await?;
     Ok(row.map(|(id, pending_us)| Waiting {
         id: OrderId(id),
@@ -171,7 +171,7 @@ async fn hot_products<B: SqlBackend>(
     ];
     let mut connection = backend.read().await?;
     let rows: Vec<HotRow> = connection
-        .fetch_all(B::Connection::STATS.hot_products, &values)
+        .fetch_all(B::SQL.stats.hot_products, &values)
         .await?;
     let hot = |row: HotRow| {
         Ok(HotProduct {
@@ -191,7 +191,7 @@ struct HotRow {
 
 /// The sums of one second, or of all that was before.
 #[derive(FromRow)]
-struct TallyRow {
+struct CounterRow {
     now: i64,
     second: Option<i64>,
     accepted: Option<i64>,
@@ -205,9 +205,8 @@ struct TallyRow {
     waited_us: Option<i64>,
 }
 
-impl TallyRow {
+impl CounterRow {
     fn counts(&self) -> Counts {
-        let count = |sum: Option<i64>| sum.unwrap_or_default().unsigned_abs();
         Counts {
             accepted: count(self.accepted),
             sold: count(self.sold),
@@ -222,12 +221,11 @@ impl TallyRow {
         let Some(second) = self.second else {
             return Ok(None);
         };
-        let sum = |sum: Option<i64>| sum.unwrap_or_default().unsigned_abs();
-        let (waited, longest_us) = (sum(self.waited), sum(self.max_wait_us));
+        let (waited, longest_us) = (count(self.waited), count(self.max_wait_us));
         Ok(Some(Second {
             at: time(second)?,
             counts: self.counts(),
-            mean_wait: sum(self.waited_us)
+            mean_wait: count(self.waited_us)
                 .checked_div(waited)
                 .map(Duration::from_micros),
             longest_wait: (waited > 0).then(|| Duration::from_micros(longest_us)),
@@ -236,7 +234,7 @@ impl TallyRow {
 }
 
 /// Puts the rows together; the database gives at least one.
-fn tallies(rows: &[TallyRow]) -> Result<Tallies, Error> {
+fn counters(rows: &[CounterRow]) -> Result<Tallies, Error> {
     let now = rows.first().map(|row| row.now);
     let mut totals = Counts::default();
     let mut seconds = Vec::with_capacity(rows.len());
@@ -250,6 +248,10 @@ fn tallies(rows: &[TallyRow]) -> Result<Tallies, Error> {
         totals,
         seconds,
     })
+}
+
+fn count(sum: Option<i64>) -> u64 {
+    sum.unwrap_or_default().unsigned_abs()
 }
 
 fn time(second: i64) -> Result<DateTime<Utc>, Error> {

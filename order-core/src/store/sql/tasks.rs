@@ -41,13 +41,13 @@ pub(crate) struct TaskStatements {
     pub(super) task: &'static str,
     /// All workers, and the time, those that started last first.
     pub(super) workers: &'static str,
-    /// What is written of a heartbeat before the last statement.
+    /// The statements that write a heartbeat, before the last one.
     pub(super) write_heartbeat: &'static [&'static str],
     /// The last statement of a heartbeat: gives the topics that are paused.
     pub(super) paused: &'static str,
 }
 
-/// How a database claims tasks.
+/// The way in which a database claims tasks.
 #[async_trait]
 pub(crate) trait TaskSteps: SqlBackend {
     /// Claims tasks that are due.
@@ -74,7 +74,7 @@ impl<B: TaskSteps> TaskStore for B {
     }
 
     async fn end_tasks(&self, ended: &[Ended], at: DateTime<Utc>) -> Result<u64, Error> {
-        let mut retry = Retry::reporting_rows();
+        let mut retry = Retry::reporting(|failure| failure != LockFailure::Other);
         let completed = retry.run(self, |_| end_tasks(self, ended, at)).await;
         completed.map_err(|error| match Self::lock_failure(&error) {
             Some(LockFailure::Key | LockFailure::Row) => Error::Locked,
@@ -122,7 +122,7 @@ async fn end_tasks<B: SqlBackend>(
 }
 
 async fn put_task<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<TaskStatus>, Error> {
-    let statements = B::Connection::TASKS;
+    let statements = B::SQL.tasks;
     let values = [Value::Id(id.0), B::Connection::now()];
     let mut tx = backend.begin(Priority::Request, None).await?;
     let status: Option<(String,)> = tx
@@ -174,7 +174,7 @@ pub(super) async fn cancel_task<C: SqlConnection>(
     let values = [Value::Id(id.0), C::now()];
     connection.execute(DELETE_UNCLAIMED, &values[..1]).await?;
     connection
-        .execute(C::TASKS.mark_compensating, &values)
+        .execute(C::SQL.tasks.mark_compensating, &values)
         .await?;
     Ok(())
 }
@@ -184,7 +184,9 @@ async fn task<C: SqlConnection>(
     id: OrderId,
 ) -> Result<Option<TaskStatus>, Error> {
     let values = [Value::Id(id.0), C::now()];
-    let row: Option<TaskRow> = connection.fetch_optional(C::TASKS.task, &values).await?;
+    let row: Option<TaskRow> = connection
+        .fetch_optional(C::SQL.tasks.task, &values)
+        .await?;
     Ok(row.map(TaskRow::status))
 }
 

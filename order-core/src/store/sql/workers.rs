@@ -28,7 +28,7 @@ impl<B: SqlBackend> WorkerStore for B {
 
 /// Stores what a worker tells of itself, and forgets those that were silent for long.
 async fn heartbeat<B: SqlBackend>(backend: &B, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
-    let statements = B::Connection::TASKS;
+    let statements = B::SQL.tasks;
     let names: Vec<&str> = beat.topics.iter().map(|topic| topic.as_str()).collect();
     let names = names.join(" ");
     let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
@@ -58,7 +58,7 @@ async fn heartbeat<B: SqlBackend>(backend: &B, beat: &Heartbeat) -> Result<Vec<T
 async fn workers<B: SqlBackend>(backend: &B) -> Result<Vec<KnownWorker>, Error> {
     let mut connection = backend.read().await?;
     let rows: Vec<WorkerRow> = connection
-        .fetch_all(B::Connection::TASKS.workers, &[B::Connection::now()])
+        .fetch_all(B::SQL.tasks.workers, &[B::Connection::now()])
         .await?;
     rows.into_iter().map(KnownWorker::try_from).collect()
 }

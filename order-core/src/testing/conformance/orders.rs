@@ -9,7 +9,7 @@ use crate::{
         ProductChange, ProductId, StockRequest,
     },
     error::Error,
-    store::{OrderQuery, Pick, Strategy},
+    store::{OrderQuery, Selection, Strategy},
 };
 
 pub(super) async fn a_bad_order_does_not_touch_its_neighbours(bench: &Bench) {
@@ -67,7 +67,9 @@ pub(super) async fn decisions_come_first_come_first_served(bench: &Bench) {
             .map(|count| bench.order(&[(product, *count)]))
             .collect();
         bench.store.accept(&orders).await.unwrap();
-        let decided = bench.store.decide(Pick::Oldest(100), strategy, bench.at);
+        let decided = bench
+            .store
+            .decide(Selection::Oldest(100), strategy, bench.at);
         let decided = decided.await.unwrap().results;
         let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
         assert_eq!(decided.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
@@ -80,7 +82,9 @@ pub(super) async fn decisions_come_first_come_first_served(bench: &Bench) {
         assert_eq!((failure.requested, failure.available), (3, 1));
         assert_eq!(failed.decided_at, Some(bench.at));
         assert_eq!(bench.stock(product).await, 0);
-        let again = bench.store.decide(Pick::These(&ids), strategy, bench.at);
+        let again = bench
+            .store
+            .decide(Selection::ByIds(&ids), strategy, bench.at);
         assert_eq!(again.await.unwrap().results, []);
     }
     bench.books_balance().await;
@@ -108,7 +112,7 @@ pub(super) async fn lines_of_one_product_are_summed(bench: &Bench) {
             .accept(std::slice::from_ref(&order))
             .await
             .unwrap();
-        let decided = bench.store.decide(Pick::Oldest(1), strategy, bench.at);
+        let decided = bench.store.decide(Selection::Oldest(1), strategy, bench.at);
         let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!((failure.requested, failure.available), (6, 5), "{strategy}");
         assert_eq!(bench.stock(product).await, 5);
@@ -130,7 +134,7 @@ pub(super) async fn archived_products_fail_their_orders(bench: &Bench) {
             .archive_product(product, bench.at)
             .await
             .unwrap();
-        let decided = bench.store.decide(Pick::Oldest(1), strategy, bench.at);
+        let decided = bench.store.decide(Selection::Oldest(1), strategy, bench.at);
         let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!(failure.code, FailureCode::ProductUnavailable, "{strategy}");
         let late = bench.order(&[(product, 1)]);
@@ -211,7 +215,7 @@ pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
         .unwrap();
     let decided = bench
         .store
-        .decide(Pick::Oldest(9), Strategy::Batch, bench.at);
+        .decide(Selection::Oldest(9), Strategy::Batch, bench.at);
     assert_eq!(decided.await.unwrap().results.len(), 1);
     let failed = bench.store.cancel(orders[1].id(), bench.at, None).await;
     assert!(
@@ -269,7 +273,7 @@ pub(super) async fn the_price_is_that_of_the_acceptance(bench: &Bench) {
     assert_eq!(changed.unwrap().unwrap().price.to_string(), "9.99");
     let decided = bench
         .store
-        .decide(Pick::Oldest(1), Strategy::Batch, bench.at);
+        .decide(Selection::Oldest(1), Strategy::Batch, bench.at);
     assert_eq!(decided.await.unwrap().results, [(order.id(), Ok(()))]);
     let sold = bench.store.order(order.id()).await.unwrap().unwrap();
     assert_eq!(sold.lines[0].unit_price.to_string(), "2.50");
@@ -291,7 +295,7 @@ pub(super) async fn lists_filter_and_continue(bench: &Bench) {
         .unwrap();
     let decided = bench
         .store
-        .decide(Pick::Oldest(9), Strategy::Batch, bench.at);
+        .decide(Selection::Oldest(9), Strategy::Batch, bench.at);
     assert_eq!(decided.await.unwrap().results.len(), 6);
     let list = async |query: OrderQuery| -> Vec<OrderId> {
         let mut ids = Vec::new();

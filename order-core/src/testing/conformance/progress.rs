@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Bench;
 use crate::{
     domain::{IdGenerator, OrderId, OrderStatus, Progress},
-    store::{Backlog, Pick, Strategy},
+    store::{Backlog, Selection, Strategy},
 };
 
 pub(super) async fn where_orders_stand_is_what_they_say(bench: &Bench) {
@@ -19,7 +19,7 @@ pub(super) async fn where_orders_stand_is_what_they_say(bench: &Bench) {
     let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
     let store = &bench.store;
     store.cancel(ids[3], bench.at, None).await.unwrap();
-    let decided = store.decide(Pick::These(&ids[1..]), Strategy::Batch, bench.at);
+    let decided = store.decide(Selection::ByIds(&ids[1..]), Strategy::Batch, bench.at);
     assert_eq!(decided.await.unwrap().results.len(), 3);
     store.cancel(ids[2], bench.at, None).await.unwrap();
 
@@ -56,7 +56,7 @@ pub(super) async fn the_backlog_is_what_is_pending(bench: &Bench) {
     assert_eq!(backlog().await, (4, true));
     store.cancel(orders[0].id(), bench.at, None).await.unwrap();
     let decided = store
-        .decide(Pick::Oldest(2), Strategy::Batch, bench.at)
+        .decide(Selection::Oldest(2), Strategy::Batch, bench.at)
         .await;
     assert_eq!(decided.unwrap().results.len(), 2);
     assert_eq!(backlog().await, (1, true));

@@ -11,7 +11,7 @@ use crate::{
     domain::{NewOrder, OrderId, OrderStatus, PageRequest, PageSize, PageStart},
     error::Error,
     stats::{Counts, Wait},
-    store::{OrderQuery, Pick, Store, Strategy},
+    store::{OrderQuery, Selection, Store, Strategy},
 };
 
 const WINDOW: Duration = Duration::from_secs(600);
@@ -73,7 +73,7 @@ pub(super) async fn every_milestone_is_tallied(bench: &Bench) {
         // One leaves before its decision, and one after.
         store.cancel(ids[0], bench.at, None).await.unwrap();
         store
-            .decide(Pick::These(&ids), strategy, bench.at)
+            .decide(Selection::ByIds(&ids), strategy, bench.at)
             .await
             .unwrap();
         store.cancel(ids[1], bench.at, None).await.unwrap();
@@ -149,7 +149,10 @@ pub(super) async fn tallies_are_exact_when_everybody_comes(bench: &Bench) {
                     .await
                     .unwrap();
             }
-            store.decide(Pick::Oldest(15), strategy, at).await.unwrap();
+            store
+                .decide(Selection::Oldest(15), strategy, at)
+                .await
+                .unwrap();
             for order in accepted.iter().step_by(3) {
                 match store.cancel(order.id(), at, None).await {
                     Ok(_) | Err(Error::OrderState { .. }) => {}
@@ -191,7 +194,7 @@ pub(super) async fn the_newest_orders_are_told_about(bench: &Bench) {
     assert_eq!(oldest.id, ids[0]);
 
     let later: DateTime<Utc> = bench.at + TimeDelta::milliseconds(40);
-    let decided = store.decide(Pick::Oldest(2), Strategy::Batch, later);
+    let decided = store.decide(Selection::Oldest(2), Strategy::Batch, later);
     assert_eq!(decided.await.unwrap().results.len(), 2);
     let waits = async || -> Vec<_> {
         let told = store.tallies(WINDOW).await.unwrap().seconds.into_iter();
@@ -214,7 +217,7 @@ pub(super) async fn the_newest_orders_are_told_about(bench: &Bench) {
     store.purchase(&[bought], Strategy::Batch).await.unwrap();
     assert_eq!(store.waits(all, 1).await.unwrap(), [], "it did not wait");
     let longer = bench.at + TimeDelta::milliseconds(100);
-    let decided = store.decide(Pick::Oldest(1), Strategy::Batch, longer);
+    let decided = store.decide(Selection::Oldest(1), Strategy::Batch, longer);
     assert_eq!(decided.await.unwrap().results.len(), 1);
     let told = waits().await;
     let mean = if told.len() == 1 { 60 } else { 100 }; // They may be in one second.

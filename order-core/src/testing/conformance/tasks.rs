@@ -11,7 +11,7 @@ use crate::{
     domain::{NewOrder, OrderId, OrderRequest, OrderStatus, Quantity},
     process::{Claim, Claimed, Ending, TaskKind, TaskState, TaskStatus},
     queue::Topic,
-    store::{Pick, Strategy},
+    store::{Selection, Strategy},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ pub(super) async fn every_sale_has_its_task_however_it_was_sold(bench: &Bench) {
         bench.store.accept(&orders[..1]).await.unwrap();
         let decided = bench
             .store
-            .decide(Pick::Oldest(9), strategy, bench.at)
+            .decide(Selection::Oldest(9), strategy, bench.at)
             .await;
         let decided = decided.unwrap().results.remove(0);
         if decided.1.is_ok() {
@@ -108,7 +108,7 @@ pub(super) async fn a_task_that_is_there_already_is_kept(bench: &Bench) {
     let queue = bench.store.queue();
     let early = [orders[0].id()];
     queue.push(Topic::Process, &early).await.unwrap();
-    let pick = Pick::Oldest(9);
+    let pick = Selection::Oldest(9);
     let decided = bench.store.decide(pick, Strategy::Batch, bench.at).await;
     assert!(decided.unwrap().results.iter().all(|(_, d)| d.is_ok()));
     assert_eq!(bench.claim(9).await.len(), 2);
@@ -124,7 +124,7 @@ pub(super) async fn an_order_is_in_the_trace_of_its_request(bench: &Bench) {
     };
     let orders = [order(parent), order(None), order(parent), order(None)];
     bench.store.accept(&orders[..2]).await.unwrap();
-    let pick = Pick::Oldest(2);
+    let pick = Selection::Oldest(2);
     let decided = bench.store.decide(pick, Strategy::Batch, bench.at).await;
     assert_eq!(decided.unwrap().results.len(), 2);
     let sold = bench.store.purchase(&orders[2..], Strategy::Batch).await;

@@ -18,7 +18,7 @@ use crate::{
     domain::OrderId,
     error::Error,
     store::{
-        Pick,
+        Selection,
         contention::Snapshot,
         sql::{
             backend::SqlConnection,
@@ -39,10 +39,10 @@ const MAX_WINDOWS: u32 = 100;
 #[async_trait]
 impl ClaimSteps for PostgresStore {
     /// Orders that are decided one by one keep no order among each other.
-    async fn lock_claim_mutex(&self, pick: Pick<'_>) -> Option<OwnedMutexGuard<()>> {
-        match pick {
-            Pick::Oldest(1) | Pick::These(_) => None,
-            Pick::Oldest(_) => Some(Arc::clone(&self.claim_mutex).lock_owned().await),
+    async fn lock_claim_mutex(&self, selection: Selection<'_>) -> Option<OwnedMutexGuard<()>> {
+        match selection {
+            Selection::Oldest(1) | Selection::ByIds(_) => None,
+            Selection::Oldest(_) => Some(Arc::clone(&self.claim_mutex).lock_owned().await),
         }
     }
 
@@ -50,15 +50,15 @@ impl ClaimSteps for PostgresStore {
     async fn claim(
         &self,
         tx: &mut PooledConnection,
-        pick: Pick<'_>,
+        selection: Selection<'_>,
         attempt: Attempt,
     ) -> Result<ClaimedOrders, Error> {
         // Before the cursor is read, which goes back before a contention ends.
         let contended = self.contention.snapshot();
         let mut claim = self.claim_cursor.begin();
-        let limit = match pick {
-            Pick::Oldest(limit) => limit,
-            Pick::These(ids) => return self.claim_named(tx, ids, attempt).await,
+        let limit = match selection {
+            Selection::Oldest(limit) => limit,
+            Selection::ByIds(ids) => return self.claim_named(tx, ids, attempt).await,
         };
         let contended = contended.as_ref();
         let mut pending = self.claim_after(tx, &mut claim, limit, contended).await?;
@@ -174,8 +174,8 @@ impl PostgresStore {
             let held: HashSet<OrderId> = held.collect();
             let missing = ids.iter().filter(|id| !held.contains(id));
             let missing = Value::Ids(missing.map(|id| id.0).collect());
-            let still: Vec<(Uuid,)> = connection.fetch_all(STILL_PENDING, &[missing]).await?;
-            put_off.extend(still.into_iter().map(|(id,)| OrderId(id)));
+            let still = connection.fetch_ids(STILL_PENDING, &[missing]).await?;
+            put_off.extend(still.into_iter().map(OrderId));
         }
         Ok(ClaimedOrders { pending, put_off })
     }

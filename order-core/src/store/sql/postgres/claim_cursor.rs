@@ -1,12 +1,12 @@
-//! Where the undecided orders begin.
+//! The beginning of the undecided orders.
 //!
 //! An order that is decided leaves a dead entry at the head of the index of pending orders,
 //! until the database cleans up. A claim that began there would walk over all that was decided
 //! since: after a million decisions, that takes longer than deciding. So each claim begins
 //! where the one before ended.
 //!
-//! What is pending behind that point all the same is found by a rescan, from the very
-//! head: orders that another process stored late, or that another worker held and let go.
+//! Orders that are pending behind that point all the same are found by a rescan, from the
+//! very head: orders that another process stored late, or that another worker held and let go.
 //! That happens when a claim comes back empty, at the next claim when one was not full, and
 //! else every [`RESCAN_EVERY`]; it takes a bounded share of the time, which counts in all three cases
 //! while claims leave orders out on their way. When there is more behind the
@@ -26,7 +26,7 @@ const RESCAN_EVERY: Duration = Duration::from_millis(250);
 /// Rescanning takes at most one part in so many of the time, while there is other work.
 const SHARE: u32 = 20;
 
-/// Where the next claim begins.
+/// The point at which the next claim begins.
 #[derive(Debug)]
 pub(super) struct ClaimCursor {
     state: Mutex<State>,
@@ -88,7 +88,7 @@ impl ClaimCursor {
         self.state().rewind(id);
     }
 
-    /// Where the next claim begins, unless it is a rescan.
+    /// The id after which the next claim begins, unless it is a rescan.
     pub(super) fn after(&self) -> Uuid {
         self.state().after
     }
@@ -128,14 +128,14 @@ pub(super) struct Claim {
     after: Uuid,
     /// The first order that it holds.
     first: Option<Uuid>,
-    /// It looks at pending orders that it leaves out: a rescan takes longer the more there are.
+    /// It passes pending orders that it leaves out: a rescan takes longer the more there are.
     is_scanning: bool,
     /// It did not come to the end.
     stops_short: bool,
 }
 
 impl Claim {
-    /// The id after which to look; nil to look at everything.
+    /// The id after which it looks for orders; nil in a rescan.
     pub(super) const fn after(&self) -> Uuid {
         self.after
     }
@@ -150,14 +150,14 @@ impl Claim {
         self.stops_short = true;
     }
 
-    /// Whether it may look at everything, having begun later than at the first order.
+    /// Tells whether it may become a rescan: it began later than at the first order.
     pub(super) fn may_rescan(&self) -> bool {
         !self.after.is_nil()
             && !self.stops_short
             && Instant::now() >= self.cursor.state().not_before
     }
 
-    /// Looks at everything.
+    /// Becomes a rescan.
     pub(super) fn rescan(&mut self) {
         self.began = Instant::now();
         self.after = Uuid::nil();
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(cursor.begin().after(), id(14));
     }
 
-    /// A cursor at 10 whose next claim looks back.
+    /// A cursor at 10 whose next claim is a rescan.
     fn about_to_rescan() -> Arc<ClaimCursor> {
         let cursor = after_ten();
         cursor.state().rescan_at = Instant::now();

@@ -29,19 +29,19 @@ use tokio::{runtime::Handle, time::timeout};
 use super::{PostgresOptions, claim_cursor::Claim, error::casts_doubt, session};
 use crate::{error::Error, store::PoolStats};
 
-/// How long an attempt at an operation may take, from asking for a connection to its end. Longer
-/// than who waits for a lock is left to wait.
+/// The time that an attempt at an operation may take, from asking for a connection to its end. It
+/// is longer than anybody is left to wait for a lock.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(7);
-/// What an attempt has at least once it has a connection.
+/// The time that an attempt has at least once it has a connection.
 const SHORTEST: Duration = Duration::from_secs(2);
-/// How long a connection that comes back may take to say that it lives.
+/// The time in which a connection that comes back must say that it lives.
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
-/// How long an idle connection is taken to be of use.
+/// The time for which an idle connection is trusted.
 const TRUSTED_WHILE_IDLE: Duration = Duration::from_secs(1);
-/// How long connections are asked after a failure: longer than the one that it arose from may take
-/// to come back.
+/// The time for which connections are asked after a failure: longer than the one that it arose
+/// from may take to come back.
 const DOUBTED_FOR: Duration = Duration::from_secs(3);
-/// How long it counts that no connection could be had.
+/// The time for which it counts that no connection could be had.
 const STARVED_FOR: Duration = Duration::from_secs(5);
 
 /// Connections to one database.
@@ -151,7 +151,7 @@ impl Connections {
         result
     }
 
-    /// Whether whoever asked lately waited for a connection in vain.
+    /// Tells whether an operation waited for a connection in vain lately.
     pub(super) fn is_starved(&self) -> bool {
         self.health.is_starved()
     }
@@ -161,7 +161,7 @@ fn limit(acquire_timeout: Duration) -> Duration {
     ATTEMPT_LIMIT.max(acquire_timeout.saturating_add(SHORTEST))
 }
 
-/// What the last operations tell about the connections.
+/// The state of the connections, by the last operations.
 #[derive(Debug, Default)]
 struct Health {
     seen: Mutex<Seen>,
@@ -175,7 +175,7 @@ struct Seen {
 }
 
 impl Health {
-    /// Whether a connection that was idle for so long is taken as it is.
+    /// Tells whether a connection that was idle for so long is taken as it is.
     fn trusts(&self, idle_for: Duration) -> bool {
         let doubted_at = self.seen().doubted_at;
         idle_for < TRUSTED_WHILE_IDLE && doubted_at.is_none_or(|at| at.elapsed() >= DOUBTED_FOR)

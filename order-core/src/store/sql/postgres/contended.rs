@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// How often a product has to be found locked, unchanged, to be contended, and how far apart.
+/// A product is contended when it is found locked, unchanged, so many times, this far apart.
 const LOOKS: u32 = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
 
-/// How often contended products are looked at.
+/// The shortest pause between two looks at contended products.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looking takes at most one part in so many of the time.
 const SHARE: u32 = 20;

@@ -86,8 +86,8 @@ pub(crate) const WRITE_DECISIONS: &str = concat!(
          FROM (SELECT date_part('epoch', $1 - created_at) * 1000000 AS wait_us
                FROM (SELECT created_at FROM sold UNION ALL SELECT created_at FROM failed) AS ended)
               AS ended),
-     tallied AS (
-         INSERT INTO order_tallies (sold, failed, waited, waited_us, max_wait_us)
+     counters AS (
+         INSERT INTO order_counters (sold, failed, waited, waited_us, max_wait_us)
          SELECT sold, decided - sold, waited, waited_us, max_wait_us FROM counted)
      SELECT counted.decided AS written, ",
     product_columns!("taken."),

@@ -1,4 +1,4 @@
-//! Where the tasks that are due begin.
+//! The beginning of the tasks that are due.
 //!
 //! A task that is claimed or done leaves a dead entry at the head of the index of what is due,
 //! until the database cleans up; as with pending orders (see `claim_cursor`), a claim that began
@@ -19,7 +19,7 @@ const RESCAN_EVERY: Duration = Duration::from_millis(250);
 /// Rescanning takes at most one part in so many of the time, while there is other work.
 const SHARE: u32 = 20;
 
-/// Where the next claim begins.
+/// The time at which the next claim begins.
 #[derive(Debug)]
 pub(super) struct DueCursor {
     state: Mutex<State>,
@@ -44,7 +44,7 @@ impl Default for DueCursor {
 }
 
 impl DueCursor {
-    /// The time to look from at all that is due.
+    /// The time from which a rescan finds all that is due.
     pub(super) const EVERYTHING: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
     /// The time to begin at.

@@ -1,4 +1,4 @@
-//! What errors of Postgres mean.
+//! The meaning of errors of Postgres.
 
 use sqlx::{
     error::{DatabaseError, ErrorKind},
@@ -58,7 +58,7 @@ pub(in crate::store::sql) fn classify(error: &PgDatabaseError) -> ErrorClass {
     }
 }
 
-/// What the failure of a commit means. An error of a session that goes on says that nothing was
+/// The error of a commit that failed. An error of a session that goes on says that nothing was
 /// committed; when the connection went, it may have happened.
 pub(super) fn on_commit(error: Error) -> Error {
     let driver = driver_error(&error).and_then(postgres_error);

@@ -1,9 +1,6 @@
 //! Bringing the schema up to date: on a connection of its own, with all the time that it takes.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
@@ -16,15 +13,15 @@ use tokio::time::timeout;
 use super::{error::LOCK_NOT_AVAILABLE, session};
 use crate::error::Error;
 
-/// How long migrating may take, and waiting for another process that migrates.
+/// The time that migrating may take, and waiting for another process that migrates.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
-/// How often who waits for another process says so.
+/// The time between two messages of a process that waits for another.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// While it waits for another process, each question is a statement of its own: an open one would
 /// hold up an index that the other makes without a lock.
 const WHILE_WAITING: &str = "SET statement_timeout = 0; SET lock_timeout = '1s'";
-/// Who waits for a table holds up everybody who comes after.
+/// A migration that waits for a table holds up everybody who comes after.
 const WHILE_MIGRATING: &str = "SET lock_timeout = '10s'";
 
 /// Applies what is missing. When several processes do, one does the work, and the others wait.
@@ -34,19 +31,10 @@ const WHILE_MIGRATING: &str = "SET lock_timeout = '10s'";
 pub(super) async fn run(connect: &PgConnectOptions) -> Result<(), Error> {
     let mut connection = connect.connect().await?;
     session::begin(&mut connection).await?;
-    let migrated = within(LIMIT, apply(&mut connection)).await;
+    let migrated = timeout(LIMIT, apply(&mut connection)).await;
     // The lock goes with the connection.
     let _ = timeout(Duration::from_secs(1), connection.close()).await;
-    migrated
-}
-
-async fn within(
-    limit: Duration,
-    migrate: impl Future<Output = Result<(), Error>>,
-) -> Result<(), Error> {
-    timeout(limit, migrate)
-        .await
-        .unwrap_or_else(|elapsed| Err(Error::backend(elapsed)))
+    migrated.unwrap_or_else(|elapsed| Err(Error::backend(elapsed)))
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<(), Error> {

@@ -51,22 +51,22 @@ pub(crate) use self::{
 use super::{
     backend::{LockFailure, Priority, SqlBackend, SqlConnection, SqlTransaction},
     error::driver_error,
-    verify::discrepancies,
+    rows::discrepancies,
 };
 use crate::{
     clock::{Clock, SystemClock},
     domain::IdGenerator,
     error::Error,
     queue::OrderQueue,
-    store::{Contention, Imbalance, PoolStats, Store},
+    store::{Contention, PoolStats, StockDiscrepancy, Store},
 };
 
-/// How to use the database.
+/// Options for the use of a database.
 #[derive(Clone, Copy, Debug)]
 pub struct PostgresOptions {
     /// The most connections to hold open.
     pub max_connections: u32,
-    /// How long an operation waits for a free connection before it fails as unavailable.
+    /// The time for which an operation waits for a free connection before it fails as unavailable.
     pub acquire_timeout: Duration,
 }
 
@@ -79,9 +79,9 @@ impl Default for PostgresOptions {
     }
 }
 
-/// How long verifying the stock of all products may take.
+/// The time that verifying the stock of all products may take.
 const VERIFY_LIMIT: Duration = Duration::from_secs(60 * 60);
-/// How long an attempt may take whose statements take long: about as long as a statement may.
+/// The time that an attempt with long statements may take: about as long as a statement may.
 const LONG_LIMIT: Duration = Duration::from_secs(29);
 
 /// Products and orders in a Postgres database.
@@ -172,7 +172,7 @@ impl Store for PostgresStore {
         search::fold_all_names(self).await
     }
 
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         self.connections
             .within(VERIFY_LIMIT, self.verify_once())
             .await
@@ -184,7 +184,7 @@ impl Store for PostgresStore {
 }
 
 impl PostgresStore {
-    async fn verify_once(&self) -> Result<Vec<Imbalance>, Error> {
+    async fn verify_once(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         let mut tx = self.begin(Priority::Background, None).await?;
         tx.execute(PLAN_TO_VERIFY, &[]).await?;
         let rows = tx.fetch_all(DISCREPANCIES, &[]).await?;

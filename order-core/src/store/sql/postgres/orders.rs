@@ -1,12 +1,10 @@
 //! Orders: the statements that read, insert and cancel them.
 
-use chrono::{DateTime, Utc};
 use sqlx::{Arguments, postgres::PgArguments};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Order, OrderStatus},
-    error::Error,
+    domain::{Order, OrderLine, OrderStatus},
     store::sql::{
         idempotency::IdempotencyRecord,
         orders::OrderStatements,
@@ -32,18 +30,17 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     ),
     cancel: "WITH cancelled AS (
              UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1)
-         INSERT INTO order_tallies (cancelled, returned) VALUES (1, $3)",
+         INSERT INTO order_counters (cancelled, returned) VALUES (1, $3)",
     pending_for: "SELECT id FROM orders
          WHERE status = 'pending' AND coalesce(stored_at, created_at)
                <= (SELECT clock_timestamp() - $1::bigint * interval '1 microsecond')
                AND id > $2
          ORDER BY id LIMIT $3",
-    backlog: concat!(
+    backlog:
         "SELECT (SELECT count(*) FROM (SELECT FROM orders WHERE status <= 'pending' LIMIT $1) o),
-                (SELECT ",
-        pending_for_us!(),
-        " FROM orders WHERE status <= 'pending' ORDER BY status, id LIMIT 1)"
-    ),
+                (SELECT CAST(date_part('epoch', clock_timestamp() - coalesce(stored_at, created_at))
+                             * 1000000 AS bigint)
+                 FROM orders WHERE status <= 'pending' ORDER BY status, id LIMIT 1)",
     // `OFFSET 0` keeps the planner to the way along the lines.
     along_product: " FROM (SELECT DISTINCT order_id FROM order_lines
                WHERE product_id = $1 AND order_id < $2 ORDER BY order_id DESC) line
@@ -51,15 +48,6 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     along_product_end: "",
     has_product: " AND id IN (SELECT order_id FROM order_lines WHERE product_id = $2)",
 };
-
-/// The microseconds that an order has been pending.
-macro_rules! pending_for_us {
-    () => {
-        "CAST(date_part('epoch', clock_timestamp() - coalesce(stored_at, created_at)) * 1000000
-              AS bigint)"
-    };
-}
-pub(super) use pending_for_us;
 
 pub(super) const RETURN_STOCK: &str = concat!(
     "UPDATE products p
@@ -94,8 +82,8 @@ macro_rules! insert_orders {
                  SELECT o.created_at, array_agg(o.id)
                  FROM unnest($2::uuid[], $5::timestamptz[]) AS o (id, created_at)
                  WHERE $1::order_status = 'success' AND ", $if, " GROUP BY o.created_at),
-             tallied AS (
-                 INSERT INTO order_tallies (accepted, sold)
+             counters AS (
+                 INSERT INTO order_counters (accepted, sold)
                  SELECT count, CASE WHEN $1::order_status = 'success' THEN count ELSE 0 END
                  FROM (SELECT cardinality($2::uuid[])) AS o (count) WHERE ", $if, "),
              kept AS (
@@ -134,81 +122,48 @@ pub(super) const INSERT_SOLD: &str = insert_orders!(
     " FROM taken"
 );
 
-/// Orders, their lines and their keys as one array per column.
-#[derive(Default)]
-pub(super) struct OrderColumns {
-    id: Vec<Uuid>,
-    total_price: Vec<i64>,
-    reference: Vec<Option<String>>,
-    created_at: Vec<DateTime<Utc>>,
-    trace_parent: Vec<Option<String>>,
-    line_order_id: Vec<Uuid>,
-    line_no: Vec<i16>,
-    line_product_id: Vec<Uuid>,
-    line_quantity: Vec<i32>,
-    line_unit_price: Vec<i64>,
-    key_scope: Vec<Uuid>,
-    key: Vec<String>,
-    key_fingerprint: Vec<Vec<u8>>,
-    key_target_id: Vec<Uuid>,
-    key_created_at: Vec<DateTime<Utc>>,
+/// The first 16 arguments of [`insert_orders!`]: the state of the orders, and one array per column.
+pub(super) fn insert_arguments(
+    orders: &[&Order],
+    keys: &[IdempotencyRecord],
+) -> Result<PgArguments, sqlx::Error> {
+    let status = orders.first().map_or(OrderStatus::Pending, |o| o.status);
+    let lines = orders.iter().flat_map(|order| {
+        let numbered = (1..).zip(&order.lines);
+        numbered.map(|(line_no, line)| (order.id.0, line_no, line))
+    });
+    let lines: Vec<(Uuid, i16, &OrderLine)> = lines.collect();
+    let mut arguments = PgArguments::default();
+    let mut add = || -> Result<(), sqlx::error::BoxDynError> {
+        arguments.add(status.as_str())?;
+        arguments.add(column(orders, |order| order.id.0))?;
+        arguments.add(column(orders, |order| order.total_price.minor_units()))?;
+        arguments.add(column(orders, |order| order.reference.as_deref()))?;
+        arguments.add(column(orders, |order| order.created_at))?;
+        arguments.add(column(&lines, |(id, ..)| *id))?;
+        arguments.add(column(&lines, |(_, line_no, _)| *line_no))?;
+        arguments.add(column(&lines, |(.., line)| line.product_id.0))?;
+        arguments.add(column(&lines, |(.., line)| quantity(line)))?;
+        arguments.add(column(&lines, |(.., line)| line.unit_price.minor_units()))?;
+        arguments.add(column(keys, |record| record.key.scope))?;
+        arguments.add(column(keys, |record| record.key.key.as_str()))?;
+        arguments.add(column(keys, |record| {
+            record.fingerprint.as_bytes().as_slice()
+        }))?;
+        arguments.add(column(keys, |record| record.target_id))?;
+        arguments.add(column(keys, |record| record.created_at))?;
+        let trace_parent = |order: &&Order| order.trace_parent.map(|parent| parent.to_string());
+        arguments.add(column(orders, trace_parent))
+    };
+    add().map_err(sqlx::Error::Encode)?;
+    Ok(arguments)
 }
 
-impl OrderColumns {
-    pub(super) fn of(orders: &[&Order], keys: &[IdempotencyRecord]) -> Self {
-        let mut columns = Self::default();
-        for order in orders {
-            columns.id.push(order.id.0);
-            columns.total_price.push(order.total_price.minor_units());
-            columns.reference.push(order.reference.clone());
-            columns.created_at.push(order.created_at);
-            let trace_parent = order.trace_parent.map(|parent| parent.to_string());
-            columns.trace_parent.push(trace_parent);
-            for (line_no, line) in (1..).zip(&order.lines) {
-                columns.line_order_id.push(order.id.0);
-                columns.line_no.push(line_no);
-                columns.line_product_id.push(line.product_id.0);
-                // A quantity is at most 1 000 000.
-                columns
-                    .line_quantity
-                    .push(i32::try_from(line.quantity.get()).unwrap_or(i32::MAX));
-                columns.line_unit_price.push(line.unit_price.minor_units());
-            }
-        }
-        for record in keys {
-            columns.key_scope.push(record.key.scope);
-            columns.key.push(record.key.key.clone());
-            columns
-                .key_fingerprint
-                .push(record.fingerprint.as_bytes().to_vec());
-            columns.key_target_id.push(record.target_id);
-            columns.key_created_at.push(record.created_at);
-        }
-        columns
-    }
+fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}
 
-    /// The first 16 arguments of [`insert_orders!`]: the state, and the arrays.
-    pub(super) fn into_arguments(self, status: OrderStatus) -> Result<PgArguments, Error> {
-        let mut arguments = PgArguments::default();
-        let add = || -> Result<(), sqlx::error::BoxDynError> {
-            arguments.add(status.as_str())?;
-            arguments.add(self.id)?;
-            arguments.add(self.total_price)?;
-            arguments.add(self.reference)?;
-            arguments.add(self.created_at)?;
-            arguments.add(self.line_order_id)?;
-            arguments.add(self.line_no)?;
-            arguments.add(self.line_product_id)?;
-            arguments.add(self.line_quantity)?;
-            arguments.add(self.line_unit_price)?;
-            arguments.add(self.key_scope)?;
-            arguments.add(self.key)?;
-            arguments.add(self.key_fingerprint)?;
-            arguments.add(self.key_target_id)?;
-            arguments.add(self.key_created_at)?;
-            arguments.add(self.trace_parent)
-        };
-        add().map_err(sqlx::Error::Encode)?;
-        Ok(arguments)
-    }
+/// A quantity is at most 1 000 000.
+fn quantity(line: &OrderLine) -> i32 {
+    i32::try_from(line.quantity.get()).unwrap_or(i32::MAX)
 }

@@ -1,5 +1,5 @@
-//! Whether a purchase could be written now, at a cost that does not grow with how often it is
-//! asked: all who ask within a second share one look, which has a connection of its own, so that it
+//! A check that a purchase could be written now, at a cost that does not grow with the number of
+//! those who ask: all who ask within a second share one look, which has a connection of its own, so that it
 //! does not queue behind what is sold.
 //!
 //! A look is a transaction: it takes the locks that a purchase takes on its tables, lets the
@@ -24,18 +24,18 @@ use uuid::Uuid;
 use super::session::{self, writable};
 use crate::error::Error;
 
-/// How long a look may take.
+/// The time that a look may take.
 const LIMIT: Duration = Duration::from_secs(2);
-/// How long the connection of the look before may take to answer, before another is made.
+/// The time that the connection of the look before has to answer, before another is made.
 const KEPT_LIMIT: Duration = Duration::from_millis(800);
-/// How long a look is good for others who ask.
+/// The time for which a look is good for others who ask.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// The numbers are more than fit the memory that is set for them: they go to a temporary file,
 /// where data is. One string of statements is one round trip.
 const WRITE: &str = concat!(
     "BEGIN; SET LOCAL work_mem = 64; SET LOCAL temp_tablespaces = '';
-     LOCK TABLE products, orders, order_lines, task_batches, order_tallies, idempotency_keys
+     LOCK TABLE products, orders, order_lines, task_batches, order_counters, idempotency_keys
          IN ROW EXCLUSIVE MODE;
      SELECT ",
     writable!(),

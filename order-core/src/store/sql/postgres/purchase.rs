@@ -10,12 +10,12 @@ use uuid::Uuid;
 use super::{
     PostgresStore,
     error::on_commit,
-    orders::{OrderColumns, insert_orders, take_stock},
+    orders::{insert_arguments, insert_orders, take_stock},
     session,
     transaction::by_id,
 };
 use crate::{
-    domain::{NewOrder, Order, OrderStatus, Product},
+    domain::{NewOrder, Order, Product},
     error::Error,
     store::{
         Outcome, Purchase,
@@ -35,7 +35,7 @@ const READ_UNLOCKED: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS
             clock_timestamp() AS read_at
      FROM products WHERE id = ANY($1)";
 
-/// How long what was read without a lock may be sold from.
+/// The time for which products that were read without a lock may be sold from.
 const SNAPSHOT_TTL: Duration = Duration::from_millis(500);
 
 /// Inserts sold orders, and takes their stock, if each product has as much as is taken and still
@@ -118,11 +118,7 @@ impl PurchaseSteps for PostgresStore {
         } else if settled.results.iter().any(Result::is_ok) {
             session::assure(&mut connection).await?;
         }
-        Ok(Some(Outcome {
-            results: settled.results,
-            changed,
-            ..Outcome::default()
-        }))
+        Ok(Some(Outcome::new(settled.results, changed)))
     }
 }
 
@@ -152,13 +148,12 @@ async fn insert_checked(
     at: DateTime<Utc>,
 ) -> Result<Vec<Product>, Error> {
     let sold: Vec<&Order> = settled.made().collect();
-    let columns = OrderColumns::of(&sold, &settled.records);
     let prices = snapshot.products.iter();
     let prices: HashMap<Uuid, i64> = prices
         .map(|product| (product.id.0, product.price.minor_units()))
         .collect();
     let (ids, pieces) = by_id(taken);
-    let arguments = columns.into_arguments(OrderStatus::Success)?;
+    let arguments = insert_arguments(&sold, &settled.records)?;
     let inserted = sqlx::query_as_with(INSERT_CHECKED, arguments)
         .bind(ids)
         .bind(pieces)

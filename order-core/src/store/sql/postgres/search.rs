@@ -9,7 +9,7 @@
 //! there are, up to a bound; past the bound, they are so many that the scan, gone on, meets
 //! them soon.
 //!
-//! What is compared are folds (see [`folded`](crate::domain::folded)), which this program makes:
+//! Names are compared by their folds (see [`folded`](crate::domain::folded)), which this program makes:
 //! the part comes folded, and the fold of a name lies beside it.
 
 use std::time::Duration;
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     domain::{MAX_FOLDED_CHARS, MAX_OFFSET_ROWS, PageRequest, ProductId},
     error::Error,
+    store::ProductQuery,
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         names,
@@ -39,8 +40,8 @@ const SCAN_LIMIT: i64 = 5_000;
 const MAX_CHARS: usize = 255 * MAX_FOLDED_CHARS;
 /// The most products that are sorted.
 const SORT_LIMIT: i64 = 5_000;
-/// How often a process that starts looks whether all names are folded, and how long it waits
-/// before the next look: others may be about it.
+/// The number of times that a process that starts checks whether all names are folded, and the
+/// pause between two checks: others may be folding them.
 const FOLDING_LOOKS: u32 = 20;
 const FOLDING_PAUSE: Duration = Duration::from_millis(50);
 
@@ -52,7 +53,7 @@ macro_rules! fold {
     };
 }
 
-/// Whether that has `$part` in it, by the index.
+/// The condition that the fold has `$part` in it, by the index.
 macro_rules! has_part {
     ($part:literal) => {
         concat!(
@@ -71,25 +72,21 @@ macro_rules! has_part {
 
 #[async_trait]
 impl ProductSteps for PostgresStore {
-    async fn product_page(
-        &self,
-        part: Option<&str>,
-        page: &PageRequest<ProductId>,
-    ) -> Result<Vec<ProductRow>, Error> {
-        let (statement, values) = if let Some(part) = part {
-            (NAMED, vec![Value::Ids(named(self, part, page).await?)])
-        } else {
-            let (after, offset) = page.bounds();
-            let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
-            let values = vec![after, Value::Int(page.limit()), Value::Int(offset)];
-            (NEWEST, values)
-        };
-        self.read().await?.fetch_all(statement, &values).await
+    async fn find_products(&self, query: &ProductQuery) -> Result<Vec<ProductRow>, Error> {
+        let page = &query.page;
+        if let Some(part) = query.folded_part() {
+            let ids = Value::Ids(named(self, &part, page).await?);
+            return self.read().await?.fetch_all(NAMED, &[ids]).await;
+        }
+        let (after, offset) = page.bounds();
+        let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
+        let values = [after, Value::Int(page.limit()), Value::Int(offset)];
+        self.read().await?.fetch_all(NEWEST, &values).await
     }
 
-    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error> {
+    async fn count_products(&self, query: &ProductQuery) -> Result<i64, Error> {
         let limit = Value::Int(i64::from(MAX_OFFSET_ROWS));
-        let Some(part) = part else {
+        let Some(part) = query.folded_part() else {
             let (count,): Count = self.read().await?.fetch_one(COUNT, &[limit]).await?;
             return Ok(count);
         };
@@ -98,7 +95,7 @@ impl ProductSteps for PostgresStore {
         }
         let mut tx = self.begin(Priority::Request, None).await?;
         tx.execute(PLAN_FOR_THE_INDEX, &[]).await?;
-        let values = [Value::text(part), limit];
+        let values = [Value::text(&part), limit];
         let (count,): Count = tx.fetch_one(COUNT_NAMED, &values).await?;
         tx.commit().await?;
         Ok(count)
@@ -171,8 +168,7 @@ async fn scan(
         Value::Int(page.limit()),
         Value::Int(offset),
     ];
-    let rows: Vec<(Uuid,)> = store.read().await?.fetch_all(SCAN, &values).await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
+    store.read().await?.fetch_ids(SCAN, &values).await
 }
 
 /// The page, by the index; `None` when there are more than a few products to sort.
@@ -189,8 +185,7 @@ async fn sort(
         Value::Id(after.map_or(Uuid::max(), |id| id.0)),
         Value::Int(SORT_LIMIT + 1),
     ];
-    let ids: Vec<(Uuid,)> = tx.fetch_all(BY_INDEX, &values).await?;
-    let mut ids: Vec<Uuid> = ids.into_iter().map(|(id,)| id).collect();
+    let mut ids = tx.fetch_ids(BY_INDEX, &values).await?;
     tx.commit().await?;
     if i64::try_from(ids.len()).is_ok_and(|found| found > SORT_LIMIT) {
         return Ok(None);

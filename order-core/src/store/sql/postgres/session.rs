@@ -1,4 +1,4 @@
-//! What every session is set to, and which sessions are of use.
+//! The settings of every session, and the check that it is of use.
 //!
 //! A session is of use when it can write. That is asked when it begins, and again when it was idle
 //! or doubtful. A server becomes a standby only by a restart, which ends its sessions: one that was
@@ -12,10 +12,10 @@ use std::{io, time::Duration};
 use sqlx::{PgConnection, Row, raw_sql};
 use tokio::time::timeout;
 
-/// How long a session may take to be set up, or to say what it can do.
+/// The time in which a session must be set up, or say what it can do.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Whether the session can write, as an expression.
+/// The expression that the session can write.
 macro_rules! writable {
     () => {
         "NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
@@ -23,7 +23,7 @@ macro_rules! writable {
 }
 pub(super) use writable;
 
-/// Whether it can write; and the settings of every session, all of them set here, so that they
+/// Asks whether it can write, and makes the settings of every session, all of them, so that they
 /// stay as they are when the server reads its configuration again.
 ///
 /// - Answers promise durability. What promises more than `on` is kept, what promises less is not.
@@ -80,7 +80,7 @@ pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Err
     )))
 }
 
-/// Whether the session can still write.
+/// Asks whether the session can still write.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -91,7 +91,7 @@ pub(super) async fn is_writable(connection: &mut PgConnection) -> Result<bool, s
 /// Makes what is read as durable as what is written: within a transaction, with its commit, and else
 /// by itself. To be called before an answer says that something was done earlier.
 ///
-/// What an earlier transaction stored shows when its session was ended, or the server, while it
+/// The rows of an earlier transaction show when its session was ended, or the server, while it
 /// waited for its synchronous standby: then the standby may not have it. A commit of ours waits for
 /// all that came before it. The record that it writes means nothing.
 ///

@@ -1,11 +1,11 @@
-//! What a database must be, found out when a store is opened.
+//! Checks of a database when a store is opened.
 
 use sqlx::{ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
 
 use super::connections::Connections;
 use crate::error::Error;
 
-/// How often two sessions are compared: a busy pooler gives them different servers now and then.
+/// The number of times that two sessions are compared: a busy pooler gives them different servers now and then.
 const ROUNDS: usize = 5;
 
 /// Refuses a database that cannot be worked with, and says what to do about it.
@@ -50,7 +50,7 @@ async fn check_encoding(connection: &mut PgConnection) -> Result<(), Error> {
     ))
 }
 
-/// Whether two sessions, open at the same time, have a server process in common: then they are
+/// Tells whether two sessions, open at the same time, share a server process: then they are
 /// none, and a pooler gives the process to whoever has a transaction.
 async fn share_a_server(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool, Error> {
     let (mine, theirs) = (server(one).await?, server(other).await?);

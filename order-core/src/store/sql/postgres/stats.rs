@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{PostgresStore, orders::pending_for_us};
+use super::PostgresStore;
 use crate::{
     error::Error,
     store::sql::{
@@ -17,12 +17,10 @@ use crate::{
 
 pub(super) const STATEMENTS: StatsStatements = StatsStatements {
     counters: COUNTERS,
-    oldest_pending: concat!(
-        "SELECT id, ",
-        pending_for_us!(),
-        " FROM orders
-         WHERE status <= 'pending' AND (status, id) > ('pending', $1) ORDER BY status, id LIMIT 1"
-    ),
+    oldest_pending: "SELECT id, CAST(date_part('epoch', clock_timestamp()
+                             - coalesce(stored_at, created_at)) * 1000000 AS bigint)
+         FROM orders
+         WHERE status <= 'pending' AND (status, id) > ('pending', $1) ORDER BY status, id LIMIT 1",
     hot_products: HOT_PRODUCTS,
 };
 
@@ -31,7 +29,7 @@ const COUNTERS: &str = concat!(
     "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at END AS second, ",
     sums!(),
     " FROM (SELECT CAST(floor(date_part('epoch', clock_timestamp())) AS bigint) AS now) AS clock
-     LEFT JOIN order_tallies ON true GROUP BY 1, 2"
+     LEFT JOIN order_counters ON true GROUP BY 1, 2"
 );
 
 /// Replaces the rows of each span that has more than one by their sum. What is deleted and
@@ -40,18 +38,18 @@ const COMPACT: &str = concat!(
     "WITH crowded AS MATERIALIZED (
          SELECT span FROM (SELECT ",
     span!("$2", "$3", "$4"),
-    " AS span FROM order_tallies WHERE at < $1) spans
-         WHERE (SELECT pg_try_advisory_xact_lock('order_tallies'::regclass::oid::bigint))
+    " AS span FROM order_counters WHERE at < $1) spans
+         WHERE (SELECT pg_try_advisory_xact_lock('order_counters'::regclass::oid::bigint))
          GROUP BY span HAVING count(*) > 1),
      gone AS (
-         DELETE FROM order_tallies
+         DELETE FROM order_counters
          WHERE at < $1 AND (",
     span!("$2", "$3", "$4"),
     ") = ANY(ARRAY(SELECT span FROM crowded))
          RETURNING *, ",
     span!("$2", "$3", "$4"),
     " AS span),
-     compacted AS (INSERT INTO order_tallies SELECT span, ",
+     compacted AS (INSERT INTO order_counters SELECT span, ",
     sums!(),
     " FROM gone GROUP BY span)
      SELECT count(*) FROM gone"

@@ -57,14 +57,9 @@ const UNPACK: &str = "
     SELECT max(due_at) AS last,
            coalesce(sum(tasks), 0) >= $3 OR EXISTS (SELECT FROM entries) AS is_enough FROM due";
 
-/// What was unpacked.
-#[derive(sqlx::FromRow)]
-pub(super) struct Unpacked {
-    /// When the last of them came.
-    last: Option<StoredTime>,
-    /// Whether there are as many entries now as were asked for.
-    is_enough: bool,
-}
+/// The time at which the last task that was unpacked came, and whether there are as many entries now
+/// as were asked for.
+pub(super) type Unpacked = (Option<StoredTime>, bool);
 
 /// Sees to it that the tasks that a claim of so many would take are entries: those that were
 /// came after `from` and at least `delay` ago, in their order with the entries that are due from
@@ -101,7 +96,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Whether there is something to claim by now.
+    /// Unpacks batches from a time on; tells whether there is something to claim now.
     async fn unpack_due(
         &self,
         connection: &mut PgConnection,
@@ -109,8 +104,9 @@ impl PostgresStore {
         from: DateTime<Utc>,
     ) -> Result<bool, Error> {
         let (began, entries_from) = (Instant::now(), self.due_entries.from());
-        let unpacked = unpack(connection, from, claim.delay, claim.max, entries_from).await?;
-        let (last, is_enough) = (unpacked.last.map(|at| at.0), unpacked.is_enough);
+        let (last, is_enough) =
+            unpack(connection, from, claim.delay, claim.max, entries_from).await?;
+        let last = last.map(|at| at.0);
         self.due_batches.claimed(from, began, last, is_enough);
         Ok(is_enough || last.is_some())
     }

@@ -107,13 +107,13 @@ const CLAIM: &str = concat!(
      SELECT claimed.*, (SELECT max(visible_at) FROM due) AS last FROM claimed"
 );
 
-/// What is done leaves the queue, unless it was cancelled meanwhile, so that it is to be undone.
+/// A task that is done leaves the queue, unless its order was cancelled meanwhile: it is undone.
 pub(super) const DELETE_DONE: &str = "DELETE FROM queue_entries
      WHERE topic = 'process' AND order_id = ANY($1)
        AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'
        AND compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean";
 
-/// What is not done goes back, or is dead; what was cancelled meanwhile is due at once.
+/// A task that is not done goes back, or is dead; one that was cancelled meanwhile is due at once.
 pub(super) const PUT_BACK: &str = "
     UPDATE queue_entries
     SET claim_id = NULL,
@@ -136,8 +136,8 @@ pub(super) const COMPLETE: &str = "
     WITH completed AS (
         UPDATE orders SET status = 'completed', completed_at = $2
         WHERE id = ANY($1) AND status::text = 'success' RETURNING 1),
-    tallied AS (
-        INSERT INTO order_tallies (completed)
+    counters AS (
+        INSERT INTO order_counters (completed)
         SELECT count(*) FROM completed HAVING count(*) > 0)
     SELECT count(*) FROM completed";
 
@@ -226,7 +226,7 @@ struct DueRow {
     last: StoredTime,
 }
 
-/// What the statements need of each attempt, by order.
+/// The ends of attempts as the statements take them, by order.
 type Endings = Json<HashMap<Uuid, serde_json::Value>>;
 
 /// The orders of attempts, and how these ended.

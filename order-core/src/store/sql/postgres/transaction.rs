@@ -17,7 +17,7 @@ use super::{
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
-    orders::{self, INSERT_PENDING, INSERT_SOLD, OrderColumns, RETURN_STOCK},
+    orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, insert_arguments},
     products::{self, WRITE_FOLDS},
     queue, session, stats,
     tasks::{
@@ -26,21 +26,19 @@ use super::{
     },
 };
 use crate::{
-    domain::{IdempotencyKey, Order, OrderStatus, Product},
+    domain::{IdempotencyKey, Order, OrderStatus},
     error::Error,
     process::Ended,
     store::{
         Decided,
         sql::{
-            backend::{Pieces, Readable, Sql, SqlConnection, SqlTransaction, Values},
+            backend::{
+                Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
+            },
             idempotency::{IdempotencyRecord, UsedKey},
-            orders::OrderStatements,
             plan,
-            products::ProductStatements,
-            queue::QueueStatements,
             rows::{self, ProductRow},
-            stats::StatsStatements,
-            tasks::{TaskStatements, storable},
+            tasks::storable,
             value::{Value, span_micros},
         },
     },
@@ -77,11 +75,13 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
 
 #[async_trait]
 impl SqlConnection for PgConnection {
-    const PRODUCTS: ProductStatements = products::STATEMENTS;
-    const ORDERS: OrderStatements = orders::STATEMENTS;
-    const TASKS: TaskStatements = tasks::STATEMENTS;
-    const STATS: StatsStatements = stats::STATEMENTS;
-    const QUEUE: QueueStatements = queue::STATEMENTS;
+    const SQL: Statements = Statements {
+        orders: orders::STATEMENTS,
+        products: products::STATEMENTS,
+        queue: queue::STATEMENTS,
+        stats: stats::STATEMENTS,
+        tasks: tasks::STATEMENTS,
+    };
 
     /// Statements ask the clock of the database.
     fn now() -> Value<'static> {
@@ -101,11 +101,7 @@ impl SqlConnection for PgConnection {
         Ok(query.execute(self).await?.rows_affected())
     }
 
-    async fn fetch_all<T: Readable>(
-        &mut self,
-        sql: impl Sql,
-        values: Values<'_>,
-    ) -> Result<Vec<T>, Error> {
+    async fn fetch_all<T: Row>(&mut self, sql: impl Sql, values: Values<'_>) -> Rows<T> {
         let query = sqlx::query_as_with(sql, arguments(values)?);
         Ok(query.fetch_all(self).await?)
     }
@@ -126,19 +122,19 @@ impl SqlTransaction for PooledConnection {
         keys: &[IdempotencyRecord],
         taken: &Pieces,
         at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error> {
-        let status = orders.first().map_or(OrderStatus::Pending, |o| o.status);
-        let arguments = OrderColumns::of(orders, keys).into_arguments(status)?;
+    ) -> Changed {
+        let arguments = insert_arguments(orders, keys)?;
+        let is_sold = orders.iter().any(|o| o.status == OrderStatus::Success);
         let is_single = !self.is_in_transaction;
         let connection = &mut **self;
-        let rows: Result<Vec<ProductRow>, sqlx::Error> = if status == OrderStatus::Pending {
-            let query = sqlx::query_with(INSERT_PENDING, arguments);
-            query.execute(connection).await.map(|_| Vec::new())
-        } else {
+        let rows: Result<Vec<ProductRow>, sqlx::Error> = if is_sold {
             let (ids, pieces) = by_id(taken);
             let query = sqlx::query_as_with(INSERT_SOLD, arguments);
             let query = query.bind(ids).bind(pieces).bind(at);
             query.fetch_all(connection).await
+        } else {
+            let query = sqlx::query_with(INSERT_PENDING, arguments);
+            query.execute(connection).await.map(|_| Vec::new())
         };
         rows::products(rows.map_err(|error| match is_single {
             true => on_commit(error.into()),
@@ -151,7 +147,7 @@ impl SqlTransaction for PooledConnection {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error> {
+    ) -> Changed {
         let (sold, failed, failures) = outcomes(decisions);
         let (ids, pieces) = by_id(taken);
         let rows: Vec<WrittenRow> = sqlx::query_as(WRITE_DECISIONS)
@@ -168,11 +164,7 @@ impl SqlTransaction for PooledConnection {
         rows::products(rows.into_iter().filter_map(|row| row.product).collect())
     }
 
-    async fn return_stock(
-        &mut self,
-        returned: &Pieces,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error> {
+    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
         let (ids, pieces): (Vec<Uuid>, Vec<i64>) =
             returned.iter().map(|(id, pieces)| (id.0, *pieces)).unzip();
         let query = sqlx::query_as(RETURN_STOCK).bind(ids).bind(pieces).bind(at);

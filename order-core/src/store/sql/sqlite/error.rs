@@ -1,4 +1,4 @@
-//! What errors of `SQLite` mean.
+//! The meaning of errors of `SQLite`.
 
 use sqlx::{
     error::{DatabaseError, ErrorKind},
@@ -40,7 +40,7 @@ pub(in crate::store::sql) fn classify(error: &SqliteError) -> ErrorClass {
     }
 }
 
-/// What the failure of a commit means. When `SQLite` could not write all, or did not get its turn,
+/// The error of a commit that failed. When `SQLite` could not write all, or did not get its turn,
 /// nothing was committed. When it could not sync what it wrote, nobody knows what a crash would
 /// leave of it.
 pub(super) fn on_commit(error: sqlx::Error) -> Error {

@@ -1,4 +1,4 @@
-//! Whether the files at the database's paths are those that were opened.
+//! Watching that the files at the database's paths are those that were opened.
 //!
 //! A file that was moved, removed or replaced is still there for whoever has it open: what is
 //! written to it then is lost with the last connection, or belongs to another database. So
@@ -17,7 +17,7 @@ use std::{
 
 use crate::error::Error;
 
-/// What no two files on a machine share while both are open: device and inode.
+/// Device and inode, which no two files on a machine share while both are open.
 type Identity = (u64, u64);
 
 /// The database, its log, and the index of its log.
@@ -73,7 +73,7 @@ impl DatabaseFile {
         Ok(())
     }
 
-    /// Whether the paths still lead to what was opened.
+    /// Checks that the paths still lead to what was opened.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when one of them does not.
@@ -100,7 +100,7 @@ impl DatabaseFile {
         })
     }
 
-    /// How long the log is, in bytes; 0 when there is none.
+    /// The length of the log in bytes; 0 when there is none.
     pub(super) fn log_bytes(&self) -> u64 {
         fs::metadata(&self.paths[1]).map_or(0, |log| log.len())
     }

@@ -1,4 +1,4 @@
-//! What statements cost, and how much they may: `SQLite` has its steps looked at as it goes.
+//! The cost of statements, and its limit: `SQLite` has its steps counted as it goes.
 
 use std::{
     sync::{

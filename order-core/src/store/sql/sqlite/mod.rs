@@ -18,13 +18,13 @@ pub(crate) mod queue;
 mod readers;
 mod stats;
 mod tasks;
-mod time;
 mod transaction;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{
     ConnectOptions, Sqlite, SqliteConnection,
     pool::PoolConnection,
@@ -50,26 +50,25 @@ use super::{
     products::ProductSteps,
     purchase::PurchaseSteps,
     retry::Attempt,
-    rows::{self, Count, ProductRow},
-    value::Value,
-    verify::discrepancies,
+    rows::{self, Count, ProductRow, discrepancies},
+    value::{Value, span_micros},
 };
 use crate::{
-    domain::{MAX_OFFSET_ROWS, PageRequest, ProductId},
+    domain::MAX_OFFSET_ROWS,
     error::Error,
     queue::OrderQueue,
-    store::{Imbalance, Pick, PoolStats, Store},
+    store::{PoolStats, ProductQuery, Selection, StockDiscrepancy, Store},
 };
 
 const MIGRATION_RACES: u32 = 5;
 const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 
-/// How a `SQLite` file is used.
+/// Options for the use of a `SQLite` file.
 #[derive(Clone, Copy, Debug)]
 pub struct SqliteOptions {
-    /// How long a writer waits for another process's transaction.
+    /// The time for which a writer waits for another process's transaction.
     pub busy_timeout: Duration,
-    /// How long a request may read: what takes longer is interrupted.
+    /// The time for which a request may read: a statement that takes longer is interrupted.
     pub read_limit: Duration,
 }
 
@@ -153,8 +152,8 @@ impl SqliteStore {
         Self::connect(url).await
     }
 
-    /// How many steps the virtual machine of `SQLite` took for this store, to the last 1 000 of
-    /// each statement: what statements cost, whatever the machine.
+    /// The number of steps that the virtual machine of `SQLite` took for this store, to the last
+    /// 1 000 of each statement: the cost of statements, whatever the machine.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn steps(&self) -> u64 {
@@ -220,11 +219,10 @@ impl Store for SqliteStore {
     }
 
     /// Takes none of the connections that requests read by, however long it takes.
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         let mut connection = self.readers.apart().await?;
-        Ok(discrepancies(
-            connection.fetch_all(DISCREPANCIES, &[]).await?,
-        ))
+        let rows = connection.fetch_all(DISCREPANCIES, &[]).await?;
+        Ok(discrepancies(rows))
     }
 
     fn pools(&self) -> Vec<PoolStats> {
@@ -251,16 +249,12 @@ const DISCREPANCIES: &str = "WITH a AS MATERIALIZED (
 
 #[async_trait]
 impl SqlBackend for SqliteStore {
-    type Connection = SqliteConnection;
-    type Reader = PoolConnection<Sqlite>;
-    type Transaction = WriteTransaction;
-
-    /// What was interrupted would take as long again.
+    /// A read that was interrupted would take as long again.
     const RETRIES_READS: bool = false;
 
-    async fn read(&self) -> Result<PoolConnection<Sqlite>, Error> {
-        self.readers.acquire().await
-    }
+    type Transaction = WriteTransaction;
+    type Reader = PoolConnection<Sqlite>;
+    type Connection = SqliteConnection;
 
     /// Nobody waits for a lock who has the write lock.
     async fn begin(
@@ -274,6 +268,10 @@ impl SqlBackend for SqliteStore {
     fn is_conclusive(error: &Error) -> bool {
         error::is_conclusive(error)
     }
+
+    async fn read(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.readers.acquire().await
+    }
 }
 
 impl ContentionSteps for SqliteStore {}
@@ -284,12 +282,12 @@ impl ClaimSteps for SqliteStore {
     async fn claim(
         &self,
         tx: &mut WriteTransaction,
-        pick: Pick<'_>,
+        selection: Selection<'_>,
         _attempt: Attempt,
     ) -> Result<ClaimedOrders, Error> {
-        let rows = match pick {
-            Pick::Oldest(limit) => tx.fetch_all(CLAIM_OLDEST, &[Value::count(limit)]).await?,
-            Pick::These(ids) => {
+        let rows = match selection {
+            Selection::Oldest(limit) => tx.fetch_all(CLAIM_OLDEST, &[Value::count(limit)]).await?,
+            Selection::ByIds(ids) => {
                 let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
                 tx.fetch_all(CLAIM_BY_IDS, &[ids]).await?
             }
@@ -303,29 +301,25 @@ impl ClaimSteps for SqliteStore {
 
 #[async_trait]
 impl ProductSteps for SqliteStore {
-    async fn product_page(
-        &self,
-        part: Option<&str>,
-        page: &PageRequest<ProductId>,
-    ) -> Result<Vec<ProductRow>, Error> {
-        let (after, offset) = page.bounds();
+    async fn find_products(&self, query: &ProductQuery) -> Result<Vec<ProductRow>, Error> {
+        let (after, offset) = query.page.bounds();
         let values = [
             Value::Id(after.map_or(Uuid::max(), |id| id.0)),
-            Value::optional(part),
-            Value::Int(page.limit()),
+            Value::Text(query.folded_part().map(Into::into)),
+            Value::Int(query.page.limit()),
             Value::Int(offset),
         ];
         self.read().await?.fetch_all(PAGE, &values).await
     }
 
-    async fn count_products(&self, part: Option<&str>) -> Result<i64, Error> {
-        let limit = Value::Int(i64::from(MAX_OFFSET_ROWS));
-        let values = [Value::optional(part), limit];
+    async fn count_products(&self, query: &ProductQuery) -> Result<i64, Error> {
+        let part = Value::Text(query.folded_part().map(Into::into));
+        let values = [part, Value::Int(i64::from(MAX_OFFSET_ROWS))];
         let (count,): Count = self.read().await?.fetch_one(COUNT, &values).await?;
         Ok(count)
     }
 
-    /// What is not there needs no write lock.
+    /// Names that are folded need no write lock.
     async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
         let (has_unfolded,): (bool,) = self.read().await?.fetch_one(HAS_UNFOLDED, &[]).await?;
         Ok(has_unfolded)
@@ -334,4 +328,14 @@ impl ProductSteps for SqliteStore {
 
 fn hex(id: Uuid) -> String {
     id.simple().to_string()
+}
+
+/// The time `span` after `time`.
+fn after(time: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    time + TimeDelta::microseconds(span_micros(span))
+}
+
+/// The time `span` before `time`.
+fn before(time: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    time - TimeDelta::microseconds(span_micros(span))
 }

@@ -3,6 +3,7 @@
 use crate::store::sql::{orders::OrderStatements, rows::order_columns};
 
 pub(super) const STATEMENTS: OrderStatements = OrderStatements {
+    lock: concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1"),
     read: concat!(
         "SELECT ",
         order_columns!(),
@@ -12,7 +13,6 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
          WHERE order_id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY order_id, line_no",
     progress: "SELECT id, status, created_at, decided_at, completed_at, cancelled_at FROM orders
          WHERE id IN (SELECT unhex(value) FROM json_each($1))",
-    lock: concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1"),
     // A trigger counts it, whether it was sold or not.
     cancel: "UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1",
     // Of the oldest, not of all: when none of them is old enough, none is.

@@ -6,17 +6,6 @@ use crate::store::sql::queue::{QueueStatements, SqlQueue};
 /// A queue in a `SQLite` file.
 pub type SqliteQueue = SqlQueue<SqliteStore>;
 
-/// The condition that an entry is held by one of the leases in `$2`.
-macro_rules! where_held {
-    ($action:literal) => {
-        concat!(
-            $action,
-            " WHERE topic = $1 AND (order_id, claim_id) IN
-                 (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2))"
-        )
-    };
-}
-
 pub(super) const STATEMENTS: QueueStatements = QueueStatements {
     push: "INSERT INTO queue_entries (topic, order_id, visible_at)
          SELECT $1, unhex(value), $3 FROM json_each($2) WHERE true
@@ -30,9 +19,15 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
              LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = $1)
                         THEN 0 ELSE $2 END)
          RETURNING order_id, attempts",
-    ack: where_held!("DELETE FROM queue_entries"),
-    retry: where_held!("UPDATE queue_entries SET visible_at = $3, claim_id = NULL"),
-    dead_letter: where_held!("UPDATE queue_entries SET dead_at = $3, reason = $4, claim_id = NULL"),
+    ack: "DELETE FROM queue_entries
+         WHERE topic = $1 AND (order_id, claim_id) IN
+             (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2))",
+    retry: "UPDATE queue_entries SET visible_at = $3, claim_id = NULL
+         WHERE topic = $1 AND (order_id, claim_id) IN
+             (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2))",
+    dead_letter: "UPDATE queue_entries SET dead_at = $3, reason = $4, claim_id = NULL
+         WHERE topic = $1 AND (order_id, claim_id) IN
+             (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2))",
     redrive: "UPDATE queue_entries
          SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = $3
          WHERE topic = $1 AND dead_at IS NOT NULL

@@ -14,7 +14,7 @@ use super::{file::DatabaseFile, meter::Meter};
 use crate::error::Error;
 
 const READERS: u32 = 4;
-/// How long to wait for one of them.
+/// The longest wait for one of them.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Gives out the connections that read.

@@ -27,22 +27,22 @@ pub(super) const STATEMENTS: StatsStatements = StatsStatements {
 const COUNTERS: &str = concat!(
     "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at END AS second, ",
     sums!(),
-    " FROM (SELECT unixepoch() AS now) AS clock LEFT JOIN order_tallies ON true GROUP BY 1, 2"
+    " FROM (SELECT unixepoch() AS now) AS clock LEFT JOIN order_counters ON true GROUP BY 1, 2"
 );
 
 const IS_CROWDED: &str = concat!(
-    "SELECT EXISTS (SELECT 1 FROM order_tallies WHERE at < $1 AND at <> ",
+    "SELECT EXISTS (SELECT 1 FROM order_counters WHERE at < $1 AND at <> ",
     span!("$1", "$2", "$3"),
     ")"
 );
 
 /// Adds each row that is not the first of its span to the one that is.
 const ADD: &str = concat!(
-    "INSERT INTO order_tallies SELECT ",
+    "INSERT INTO order_counters SELECT ",
     span!("$1", "$2", "$3"),
     " AS span, ",
     sums!(),
-    " FROM order_tallies WHERE at < $1 AND at <> ",
+    " FROM order_counters WHERE at < $1 AND at <> ",
     span!("$1", "$2", "$3"),
     " GROUP BY span
      ON CONFLICT (at) DO UPDATE
@@ -54,7 +54,7 @@ const ADD: &str = concat!(
 );
 
 const REMOVE: &str = concat!(
-    "DELETE FROM order_tallies WHERE at < $1 AND at <> ",
+    "DELETE FROM order_counters WHERE at < $1 AND at <> ",
     span!("$1", "$2", "$3")
 );
 

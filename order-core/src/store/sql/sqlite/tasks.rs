@@ -6,10 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    SqliteStore, hex,
-    time::{after, before},
-};
+use super::{SqliteStore, after, before, hex};
 use crate::{
     clock::{Clock, SystemClock},
     error::Error,
@@ -60,22 +57,19 @@ const IS_ANY_DUE: &str = "SELECT NOT EXISTS (SELECT 1 FROM queue_pauses WHERE to
         AND EXISTS (SELECT 1 FROM queue_entries
                     WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2)";
 
-/// Up to `$limit` entries that are due at `$1`, those that wait longest first; none, and not one
-/// is looked at, while the topic is paused.
-macro_rules! due {
-    ($select:literal, $limit:literal) => {
-        concat!(
-            $select,
-            " FROM queue_entries
-             WHERE topic = 'process' AND dead_at IS NULL AND visible_at <= $1
-             ORDER BY visible_at, order_id
-             LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = 'process')
-                        THEN 0 ELSE ",
-            $limit,
-            " END"
-        )
-    };
-}
+/// None, and not one is looked at, while the topic is paused.
+const IS_TASK_DUE: &str = "SELECT true FROM queue_entries
+     WHERE topic = 'process' AND dead_at IS NULL AND visible_at <= $1
+     ORDER BY visible_at, order_id
+     LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = 'process')
+                THEN 0 ELSE 1 END";
+
+/// Those that wait longest first, and whether their lease ran out.
+const DUE_TASKS: &str = "SELECT order_id, claim_id IS NOT NULL FROM queue_entries
+     WHERE topic = 'process' AND dead_at IS NULL AND visible_at <= $1
+     ORDER BY visible_at, order_id
+     LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = 'process')
+                THEN 0 ELSE $2 END";
 
 /// The most tasks that one transaction claims, however many may run at once: whoever buys waits
 /// for it.
@@ -100,15 +94,15 @@ const CLAIM: &str = "
 pub(super) const COMPLETE: &str = "UPDATE orders SET status = 'completed', completed_at = $2
      WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND status = 'success'";
 
-/// `$1` are attempts: order, claim, whether it undid. What is done leaves the queue, unless it
-/// was cancelled meanwhile, so that it is to be undone.
+/// `$1` are attempts: order, claim, whether it undid. A task that is done leaves the queue, unless
+/// its order was cancelled meanwhile, so that it is to be undone.
 pub(super) const DELETE_DONE: &str = "
     DELETE FROM queue_entries WHERE topic = 'process' AND (order_id, claim_id, compensates) IN
         (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each($1))";
 
 /// `$1` are attempts: order, claim, whether it undid, when to retry, why it is dead, whether
-/// it was not made. What is not done goes back, or is dead; what was cancelled meanwhile is due
-/// at once.
+/// it was not made. A task that is not done goes back, or is dead; one that was cancelled
+/// meanwhile is due at once.
 ///
 /// `LIMIT` has the attempts put together first, so that each looks up its entry. Without it,
 /// the planner sees that all have the same topic, and compares each entry of that topic with
@@ -140,14 +134,10 @@ impl TaskSteps for SqliteStore {
     /// Looks before it asks for the write lock: mostly there is nothing.
     async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let now = SystemClock.now();
-        let is_due: Option<(bool,)> = self
-            .read()
-            .await?
-            .fetch_optional(
-                due!("SELECT true", "1"),
-                &[Value::Time(before(now, claim.delay))],
-            )
-            .await?;
+        let values = [Value::Time(before(now, claim.delay))];
+        let mut connection = self.read().await?;
+        let is_due: Option<(bool,)> = connection.fetch_optional(IS_TASK_DUE, &values).await?;
+        drop(connection);
         if is_due.is_none() {
             return Ok(Vec::new());
         }
@@ -155,9 +145,7 @@ impl TaskSteps for SqliteStore {
         let now = SystemClock.now();
         let limit = Value::count(claim.max.min(MOST_CLAIMED));
         let values = [Value::Time(before(now, claim.delay)), limit];
-        let due: Vec<(Uuid, bool)> = tx
-            .fetch_all(due!("SELECT order_id, claim_id IS NOT NULL", "$2"), &values)
-            .await?;
+        let due: Vec<(Uuid, bool)> = tx.fetch_all(DUE_TASKS, &values).await?;
         if due.is_empty() {
             return Ok(Vec::new());
         }

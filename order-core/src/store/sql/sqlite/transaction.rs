@@ -10,12 +10,11 @@ use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
-    hex,
+    after, before, hex,
     orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats,
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, ending, failure},
-    time::{after, before},
     writer::WriteTransaction,
 };
 use crate::{
@@ -27,15 +26,11 @@ use crate::{
     store::{
         Decided,
         sql::{
-            backend::{Pieces, Readable, Sql, SqlConnection, SqlTransaction, Values},
+            backend::{
+                Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
+            },
             idempotency::{IdempotencyRecord, UsedKey},
-            orders::OrderStatements,
-            plan,
-            products::ProductStatements,
-            queue::QueueStatements,
-            rows,
-            stats::StatsStatements,
-            tasks::TaskStatements,
+            plan, rows,
             value::Value,
         },
     },
@@ -68,11 +63,13 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
 
 #[async_trait]
 impl SqlConnection for SqliteConnection {
-    const PRODUCTS: ProductStatements = products::STATEMENTS;
-    const ORDERS: OrderStatements = orders::STATEMENTS;
-    const TASKS: TaskStatements = tasks::STATEMENTS;
-    const STATS: StatsStatements = stats::STATEMENTS;
-    const QUEUE: QueueStatements = queue::STATEMENTS;
+    const SQL: Statements = Statements {
+        orders: orders::STATEMENTS,
+        products: products::STATEMENTS,
+        queue: queue::STATEMENTS,
+        stats: stats::STATEMENTS,
+        tasks: tasks::STATEMENTS,
+    };
 
     fn now() -> Value<'static> {
         Value::Time(SystemClock.now())
@@ -91,11 +88,7 @@ impl SqlConnection for SqliteConnection {
         Ok(query.execute(self).await?.rows_affected())
     }
 
-    async fn fetch_all<T: Readable>(
-        &mut self,
-        sql: impl Sql,
-        values: Values<'_>,
-    ) -> Result<Vec<T>, Error> {
+    async fn fetch_all<T: Row>(&mut self, sql: impl Sql, values: Values<'_>) -> Rows<T> {
         let query = sqlx::query_as_with(sql, arguments(values)?);
         Ok(query.fetch_all(self).await?)
     }
@@ -128,7 +121,7 @@ impl SqlTransaction for WriteTransaction {
         keys: &[IdempotencyRecord],
         taken: &Pieces,
         at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error> {
+    ) -> Changed {
         let now = SystemClock.now();
         let rows = orders.iter().map(|order| order_row(order)).collect();
         write_rows(self, INSERT_ORDERS, rows, now).await?;
@@ -146,7 +139,7 @@ impl SqlTransaction for WriteTransaction {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error> {
+    ) -> Changed {
         let rows = decisions.iter().map(decision_row).collect();
         let written = write_rows(self, WRITE_DECISIONS, rows, at).await?;
         plan::expect_all_written(decisions.len(), written)?;
@@ -154,11 +147,7 @@ impl SqlTransaction for WriteTransaction {
     }
 
     /// Taking less than nothing gives back.
-    async fn return_stock(
-        &mut self,
-        returned: &Pieces,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<Product>, Error> {
+    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
         take_stock(self, returned.iter().map(|(id, n)| (*id, -n)), at).await
     }
 
@@ -186,14 +175,10 @@ impl SqlTransaction for WriteTransaction {
     }
 
     async fn write_folds(&mut self, ids: &[Uuid], folds: Vec<String>) -> Result<(), Error> {
-        let rows = ids
-            .iter()
-            .zip(folds)
-            .map(|(id, fold)| json!([hex(*id), fold]));
-        let rows = rows.collect();
-        write_rows(self, WRITE_FOLDS, rows, SystemClock.now())
-            .await
-            .map(drop)
+        let row = |(id, fold): (&Uuid, String)| json!([hex(*id), fold]);
+        let rows = ids.iter().zip(folds).map(row).collect();
+        write_rows(self, WRITE_FOLDS, rows, SystemClock.now()).await?;
+        Ok(())
     }
 
     async fn commit(self) -> Result<(), Error> {
@@ -204,7 +189,7 @@ impl SqlTransaction for WriteTransaction {
         self.roll_back().await
     }
 
-    /// What is read under the write lock is durable.
+    /// A row that is read under the write lock is durable.
     async fn confirm(self) -> Result<(), Error> {
         Ok(())
     }

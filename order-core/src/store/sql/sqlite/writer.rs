@@ -28,23 +28,23 @@ use tokio::{
 use super::{error::on_commit, file::DatabaseFile, meter::Meter};
 use crate::{error::Error, store::sql::backend::Priority};
 
-/// How long tasks rest, in times of what their last transaction took.
+/// The rest of tasks, in times of what their last transaction took.
 const REST: u32 = 2;
 /// For how long somebody who bought is somebody who buys.
 const BUYING: Duration = Duration::from_millis(250);
-/// How long to wait for the connection.
+/// The longest wait for the connection.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// For how long a commit says that another would do.
 const COMMIT_TELLS: Duration = Duration::from_secs(1);
 /// For how long an attempt to write says how the next would end.
 const ATTEMPT_TELLS: Duration = Duration::from_millis(500);
-/// How long an attempt to write may take.
+/// The time that an attempt to write may take.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
 /// The log may grow to this while readers need it, and is cut when it did.
 pub(super) const LOG_BYTES: u64 = 16 << 20;
-/// How long to wait, with nobody writing, until no reader needs the log.
+/// The longest wait, with nobody writing, until no reader needs the log.
 const CUT_LIMIT: Duration = Duration::from_millis(200);
-/// How long closing may take.
+/// The time that closing may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Gives out the connection that writes.
@@ -61,12 +61,12 @@ pub(crate) struct Writer {
 /// The turns of what nobody waits for.
 type InLine = [Option<OwnedMutexGuard<()>>; 2];
 
-/// What is known of writing.
+/// The last transactions of this process.
 #[derive(Debug, Default)]
 struct Last {
     /// When something was committed, unless it failed since.
     commit: Mutex<Option<Instant>>,
-    /// How the last attempt ended that was made to find out.
+    /// The result of the last attempt that was made to find out.
     attempt: AsyncMutex<Option<(Instant, Result<(), Error>)>>,
     /// When a request last had its turn, and until when tasks rest if there are requests.
     turns: Mutex<(Option<Instant>, Option<Instant>)>,
@@ -186,7 +186,7 @@ impl Writer {
         })
     }
 
-    /// Whether something can be written: what was committed just now tells, and else an attempt
+    /// Checks that something can be written: a commit just now tells, and otherwise an attempt
     /// that changes nothing and is written all the same. However many ask, one makes it.
     pub(super) async fn check(&self) -> Result<(), Error> {
         self.file.check()?;
@@ -288,9 +288,7 @@ impl WriteTransaction {
             error => error,
         })
     }
-}
 
-impl WriteTransaction {
     pub(super) async fn roll_back(self) -> Result<(), Error> {
         Ok(self.transaction.rollback().await?)
     }
