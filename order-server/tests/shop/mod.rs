@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use order_core::{
     OrderService, WorkerOptions,
     process::{OrderProcessor, ProcessOptions, Processing},
-    store::{self, Imbalance, Store},
+    store::{self, StockDiscrepancy, Store},
     testing::PostgresServer,
 };
 use order_server::{
@@ -142,7 +142,7 @@ impl Shop {
         store::connect(&self.database_url).await.unwrap()
     }
 
-    pub async fn verify(&self) -> Vec<Imbalance> {
+    pub async fn verify(&self) -> Vec<StockDiscrepancy> {
         self.store().await.verify().await.unwrap()
     }
 
