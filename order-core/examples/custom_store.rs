@@ -22,8 +22,8 @@ use order_core::{
         ProductId, ProductRequest, Progress, Quantity, Replayable, StockAdjustment, folded,
     },
     store::{
-        Backlog, Cancelled, Imbalance, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Store, Strategy,
+        Backlog, Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Purchase,
+        Selection, StockDiscrepancy, Store, Strategy,
     },
 };
 
@@ -395,15 +395,15 @@ impl OrderStore for MemoryStore {
 
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        pick: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
         let (mut tables, mut outcome) = (self.tables(), Outcome::default());
         let pending = tables.pending().map(|row| row.order.id);
         let ids: Vec<OrderId> = match pick {
-            Pick::Oldest(limit) => pending.take(limit).collect(),
-            Pick::These(ids) => pending.filter(|id| ids.contains(id)).collect(),
+            Selection::Oldest(limit) => pending.take(limit).collect(),
+            Selection::ByIds(ids) => pending.filter(|id| ids.contains(id)).collect(),
         };
         for group in ids.chunks(group_size(strategy)) {
             let mut stock = tables.batch_stock();
@@ -511,7 +511,7 @@ impl OrderStore for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         let tables = self.tables();
         let mut adjusted: BTreeMap<ProductId, i64> = BTreeMap::new();
         for (id, delta) in &tables.adjustments {
@@ -524,7 +524,7 @@ impl Store for MemoryStore {
                 *held.entry(line.product_id).or_default() += line.quantity.get();
             }
         }
-        let all = tables.products.iter().map(|(id, row)| Imbalance {
+        let all = tables.products.iter().map(|(id, row)| StockDiscrepancy {
             product_id: *id,
             stock: row.product.stock,
             adjusted: adjusted.get(id).copied().unwrap_or_default(),

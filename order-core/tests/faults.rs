@@ -17,7 +17,7 @@ use order_core::{
     },
     keys::{KeyRequest, KeyStore, Scope, Secret},
     process::{AttemptOutcome, Claim, TaskState, TaskStore},
-    store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
+    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{
         PostgresServer,
         load::{Load, Shop, check, create_products, place_orders, wait_until_decided},
@@ -191,7 +191,10 @@ async fn history(
     assert_eq!(direct.order(accepted.id()).await.unwrap(), Some(result));
 
     wire.cut(cut);
-    store.decide(Pick::Oldest(9), strategy, at).await.unwrap();
+    store
+        .decide(Selection::Oldest(9), strategy, at)
+        .await
+        .unwrap();
     cuts += wire.was_cut();
     let decided = direct.order(accepted.id()).await.unwrap().unwrap();
     assert_eq!(decided.status, OrderStatus::Success);

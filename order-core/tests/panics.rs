@@ -18,8 +18,8 @@ use order_core::{
     clock::{Clock, SystemClock},
     domain::{OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
     process::{LogProcessor, ProcessOptions, Processing},
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, SqliteQueue, Topic},
-    store::{SqliteStore, Store},
+    queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    store::{SqliteQueue, SqliteStore, Store},
 };
 use tokio_util::sync::CancellationToken;
 

@@ -12,7 +12,7 @@ use order_core::{
     domain::{IdGenerator, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart},
     process::{AttemptOutcome, AttemptResult, Claim, TaskStore},
     store::{
-        Decided, OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy,
+        Decided, OrderQuery, OrderStore, PostgresOptions, PostgresStore, Selection, Store, Strategy,
     },
 };
 use sqlx::{Connection, PgConnection, PgPool};
@@ -80,7 +80,7 @@ impl Shop {
 }
 
 async fn decide(store: &PostgresStore, orders: usize) -> Vec<Decided> {
-    let (pick, now) = (Pick::Oldest(orders), SystemClock.now());
+    let (pick, now) = (Selection::Oldest(orders), SystemClock.now());
     let decided = store.decide(pick, Strategy::Batch, now).await;
     decided.unwrap().results
 }

@@ -18,7 +18,7 @@ use order_core::{
     process::{Claim, TaskStore},
     queue::{OrderQueue, Topic},
     stats::StatsStore,
-    store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
+    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{PgBouncer, PostgresPair, PostgresServer, TcpProxy},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrate};
@@ -81,7 +81,7 @@ async fn silent_connections_are_closed_and_replaced() {
             },
             async { store.accept(&[shop.new_order()]).await.is_ok() },
             async {
-                let oldest = Pick::Oldest(10);
+                let oldest = Selection::Oldest(10);
                 let at = SystemClock.now();
                 store.decide(oldest, Strategy::Batch, at).await.is_ok()
             },
@@ -451,7 +451,7 @@ async fn pgbouncer_is_refused_unless_it_gives_sessions() {
         assert!(sold.results[0].is_ok());
     }
     store.accept(&[shop.new_order()]).await.unwrap();
-    let decided = store.decide(Pick::Oldest(9), Strategy::Batch, SystemClock.now());
+    let decided = store.decide(Selection::Oldest(9), Strategy::Batch, SystemClock.now());
     assert_eq!(decided.await.unwrap().results.len(), 1);
     store.check_writable().await.unwrap();
     assert_eq!(store.verify().await.unwrap(), []);

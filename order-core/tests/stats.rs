@@ -1,4 +1,4 @@
-//! OrderCounters: exact in every snapshot, and few after years.
+//! Counters: exact in every snapshot, and few after years.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
@@ -20,7 +20,7 @@ use sqlx::{PgPool, SqlitePool};
 use tokio_util::sync::CancellationToken;
 
 const WINDOW: Duration = Duration::from_secs(300);
-const ROWS: &str = "SELECT count(*) FROM order_tallies";
+const ROWS: &str = "SELECT count(*) FROM order_counters";
 /// A day of minutes, a month of hours, and two years of days, of which not all are there.
 const FEW: i64 = 2_000;
 
@@ -33,7 +33,7 @@ const DIFFERENCES: &str = "
     FROM (SELECT coalesce(sum(accepted), 0)::bigint AS accepted, coalesce(sum(sold), 0)::bigint AS sold,
                  coalesce(sum(failed), 0)::bigint AS failed,
                  coalesce(sum(cancelled), 0)::bigint AS cancelled,
-                 coalesce(sum(returned), 0)::bigint AS returned FROM order_tallies) tallied,
+                 coalesce(sum(returned), 0)::bigint AS returned FROM order_counters) tallied,
          (SELECT count(*) AS accepted,
                  count(*) FILTER (WHERE status IN ('success', 'completed')
                      OR (status = 'cancelled' AND decided_at IS NOT NULL)) AS sold,
@@ -126,11 +126,11 @@ async fn compact(store: Arc<dyn Store>, stop: CancellationToken) {
 
 /// Two years of a statement every ten minutes, and one second of a thousand statements.
 const YEARS: &str = "
-    INSERT INTO order_tallies SELECT CAST($1 AS bigint) - n * 600, 3, 2, 1, 0, 0, 0, n, 3, n
+    INSERT INTO order_counters SELECT CAST($1 AS bigint) - n * 600, 3, 2, 1, 0, 0, 0, n, 3, n
     FROM (WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 100000)
           SELECT n FROM many) numbers";
 const SECOND: &str = "
-    INSERT INTO order_tallies SELECT CAST($1 AS bigint) - 60, 1, 1, 0, 0, 0, 0, 0, 0, 0
+    INSERT INTO order_counters SELECT CAST($1 AS bigint) - 60, 1, 1, 0, 0, 0, 0, 0, 0, 0
     FROM generate_series(1, 1000)";
 
 fn all(statements: u64, alone: u64) -> OrderCounts {
@@ -234,4 +234,56 @@ async fn until_few(few: impl AsyncFn() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(10), "nobody compacts");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The last version of the schema in which counters had another name.
+const BEFORE: i64 = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_by_another_name_counts_on_on_postgres() {
+    let url = PostgresServer::shared().empty_database().await;
+    let pool = PgPool::connect(&url).await.unwrap();
+    let migrations = sqlx::migrate!("./migrations/postgres");
+    migrations.run_to(BEFORE, &pool).await.unwrap();
+    let count = "INSERT INTO order_tallies (accepted, sold) VALUES (3, 2)";
+    sqlx::query(count).execute(&pool).await.unwrap();
+    let store = order_core::store::connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let stats = store.stats_store().unwrap();
+    assert_eq!(stats.counters(WINDOW).await.unwrap().totals.accepted, 3);
+    // As a process of the version before does, which is still running.
+    sqlx::query(count).execute(&pool).await.unwrap();
+    assert_eq!(stats.counters(WINDOW).await.unwrap().totals.sold, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_by_another_name_counts_on_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let store = SqliteStore::connect(&url).await.unwrap();
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    let migrations = sqlx::migrate!("./migrations/sqlite");
+    migrations.run_to(BEFORE, &pool).await.unwrap();
+    let run = async |statement: &'static str| {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    };
+    run(
+        "INSERT INTO orders (id, status, total_price, created_at, decided_at)
+         VALUES (zeroblob(16), 'success', 100, 1, 1)",
+    )
+    .await;
+    store.migrate().await.unwrap();
+    run("UPDATE orders SET status = 'completed', completed_at = 2").await;
+    run("INSERT INTO orders (id, status, total_price, created_at)
+         VALUES (randomblob(16), 'pending', 100, 1)")
+    .await;
+    run("UPDATE orders SET status = 'cancelled', cancelled_at = 2 WHERE status = 'pending'").await;
+    let expected = OrderCounts {
+        accepted: 2,
+        sold: 1,
+        completed: 1,
+        cancelled: 1,
+        ..OrderCounts::default()
+    };
+    assert_eq!(store.counters(WINDOW).await.unwrap().totals, expected);
 }

@@ -12,7 +12,7 @@ use order_core::{
     domain::{MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, ProductRequest},
     queue::Topic,
     stats::StatsStore,
-    store::{OrderQuery, OrderStore, Pick, PostgresStore, Strategy},
+    store::{OrderQuery, OrderStore, PostgresStore, Selection, Strategy},
     testing::PostgresServer,
 };
 use uuid::Uuid;
@@ -105,13 +105,13 @@ impl Shop {
         let at = store.counters(Duration::ZERO).await?.at;
         for _ in 0..DECIDED / 1_000 {
             let decided = store
-                .decide(Pick::Oldest(1_000), Strategy::Batch, at)
+                .decide(Selection::Oldest(1_000), Strategy::Batch, at)
                 .await?;
             ensure!(decided.results.len() == 1_000, "there is a backlog");
         }
         // What years leave, and what 2 000 statements a second leave until they are folded.
         sqlx::query(
-            "INSERT INTO order_tallies
+            "INSERT INTO order_counters
              SELECT extract(epoch FROM now())::bigint - n / 2000, 0, 0, 0, 0, 0, 0, 0
              FROM generate_series(1, 14000) AS n",
         )

@@ -22,7 +22,7 @@ use crate::{
     domain::{MAX_STOCK, OrderRequest, ProductId, ProductRequest},
     error::Error,
     service::OrderService,
-    store::{Pick, Store, Strategy},
+    store::{Selection, Store, Strategy},
     worker::WorkerOptions,
 };
 
@@ -218,7 +218,7 @@ async fn decide_until_none_is_left(
     let mut latencies = Vec::new();
     while let Some(take) = left.take(batch) {
         let start = Instant::now();
-        let (pick, now) = (Pick::Oldest(take), SystemClock.now());
+        let (pick, now) = (Selection::Oldest(take), SystemClock.now());
         let decided = store.decide(pick, strategy, now).await?.results.len();
         latencies.push(start.elapsed());
         left.give_back(take - decided);

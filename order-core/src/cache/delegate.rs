@@ -15,8 +15,8 @@ use crate::{
     },
     error::Error,
     store::{
-        Backlog, Cancelled, Contention, OrderQuery, OrderStore, Outcome, Pick, ProductQuery,
-        ProductStore, Purchase, Strategy,
+        Backlog, Cancelled, Contention, OrderQuery, OrderStore, Outcome, ProductQuery,
+        ProductStore, Purchase, Selection, Strategy,
     },
 };
 
@@ -113,7 +113,7 @@ impl OrderStore for CachedStore {
 
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        pick: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {

@@ -14,16 +14,12 @@
 
 mod entry;
 mod order_queue;
-mod postgres;
 mod redis;
-mod sqlite;
 mod stats;
 mod topic;
 
 pub use self::redis::RedisQueue;
 pub use entry::{DeadLetter, Lease};
 pub use order_queue::OrderQueue;
-pub use postgres::PostgresQueue;
-pub use sqlite::SqliteQueue;
 pub use stats::{COUNT_LIMIT, QueueStats};
 pub use topic::Topic;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    store::{Imbalance, Store},
+    store::{StockDiscrepancy, Store},
     watch::Watcher,
     worker::{Compaction, Worker, WorkerOptions},
 };
@@ -59,7 +59,7 @@ impl OrderService {
     ///
     /// # Errors
     /// The backend's.
-    pub async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    pub async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         self.inner.store.verify().await
     }
 

@@ -64,7 +64,7 @@ macro_rules! age {
                 $span
             ),
             concat!("UPDATE orders SET stored_at = stored_at - ", $span),
-            concat!("UPDATE order_tallies SET at = at - ", $secs),
+            concat!("UPDATE order_counters SET at = at - ", $secs),
         ]
     };
 }

@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     metrics::{self, part},
     queue::{Lease, OrderQueue, Topic},
-    store::{OrderStore, Outcome, Pick},
+    store::{OrderStore, Outcome, Selection},
     supervise::catch,
 };
 
@@ -113,7 +113,7 @@ impl BatchSource {
     /// Claims and decides in one transaction: no lease to write, none to run out.
     pub(super) async fn decide_oldest(&self) -> Result<BatchStep, Error> {
         let batch = self.options.batch_orders;
-        match self.decide(Pick::Oldest(batch)).await {
+        match self.decide(Selection::Oldest(batch)).await {
             Ok(Outcome { results, .. }) => Ok(BatchStep {
                 decided: DecisionCounts::of(&results),
                 idle: results.is_empty(),
@@ -125,7 +125,7 @@ impl BatchSource {
                 let ids = self.orders.pending_for(Duration::ZERO, None, batch).await?;
                 let mut decided = DecisionCounts::default();
                 for id in &ids {
-                    match self.decide(Pick::These(&[*id])).await {
+                    match self.decide(Selection::ByIds(&[*id])).await {
                         Ok(outcome) => decided += DecisionCounts::of(&outcome.results),
                         Err(error) => {
                             let error = &error as &dyn std::error::Error;
@@ -171,7 +171,7 @@ impl BatchSource {
         }
         let ids: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
         let (decisions, next, ()) = tokio::join!(
-            self.decide(Pick::These(&ids)),
+            self.decide(Selection::ByIds(&ids)),
             self.claim(queue, Duration::ZERO),
             self.ack(queue, done),
         );
@@ -208,7 +208,7 @@ impl BatchSource {
         let mut decided = DecisionCounts::default();
         if !claimed.is_empty() {
             let ids: Vec<OrderId> = claimed.iter().map(|lease| lease.order_id).collect();
-            let outcome = self.decide(Pick::These(&ids)).await?;
+            let outcome = self.decide(Selection::ByIds(&ids)).await?;
             decided = DecisionCounts::of(&outcome.results);
             done.extend(
                 self.put_off(queue.as_ref(), claimed, &outcome.put_off)
@@ -235,7 +235,7 @@ impl BatchSource {
     ) -> Result<DecisionCounts, Error> {
         let mut decided = DecisionCounts::default();
         for lease in leases {
-            match self.decide(Pick::These(&[lease.order_id])).await {
+            match self.decide(Selection::ByIds(&[lease.order_id])).await {
                 Ok(outcome) => {
                     let done = self.put_off(queue, vec![lease], &outcome.put_off).await;
                     self.ack(queue, done).await;
@@ -298,7 +298,7 @@ impl BatchSource {
         }
     }
 
-    async fn decide(&self, pick: Pick<'_>) -> Result<Outcome<Decided>, Error> {
+    async fn decide(&self, pick: Selection<'_>) -> Result<Outcome<Decided>, Error> {
         let (strategy, start) = (self.options.strategy.unwrap_or_default(), Instant::now());
         let span = debug_span!("decide", orders = Empty);
         let deciding = self.orders.decide(pick, strategy, self.clock.now());

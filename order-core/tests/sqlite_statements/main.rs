@@ -19,7 +19,7 @@ use self::shop::Shop;
 
 /// Tables that stay small: a row for each topic, worker, key of the API, or span of time that
 /// is folded.
-const SMALL: [&str; 4] = ["queue_pauses", "workers", "api_keys", "order_tallies"];
+const SMALL: [&str; 4] = ["queue_pauses", "workers", "api_keys", "order_counters"];
 /// Tables that grow with what is sold, or with what waits.
 const GROWING: [&str; 7] = [
     "products",

@@ -13,9 +13,12 @@ use order_core::{
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{KeyRequest, KeyStore, Secret},
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
-    queue::{OrderQueue, SqliteQueue, Topic},
+    queue::{OrderQueue, Topic},
     stats::StatsStore,
-    store::{OrderQuery, OrderStore, Pick, ProductQuery, ProductStore, SqliteStore, Strategy},
+    store::{
+        OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteQueue, SqliteStore,
+        Strategy,
+    },
 };
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
@@ -96,10 +99,10 @@ impl Shop {
             };
             self.cost(name, async |shop| {
                 let orders = shop.accept().await;
-                let oldest = Pick::Oldest(GROUP);
+                let oldest = Selection::Oldest(GROUP);
                 let decided = shop.store.decide(oldest, strategy, shop.now()).await;
                 assert_eq!(decided.unwrap().results.len(), GROUP);
-                let these = Pick::These(&orders[..2]);
+                let these = Selection::ByIds(&orders[..2]);
                 let decided = shop.store.decide(these, strategy, shop.now()).await;
                 assert!(decided.unwrap().results.len() <= 2);
             })

@@ -11,7 +11,7 @@ use crate::{
         StockRequest,
     },
     error::Error,
-    store::{OrderQuery, Pick, Strategy},
+    store::{OrderQuery, Selection, Strategy},
 };
 
 fn key(scope: u128, key: &str) -> IdempotencyKey {
@@ -54,7 +54,7 @@ pub(super) async fn an_order_with_a_key_is_placed_once(fixture: &Fixture) {
     let first = first[0].as_ref().unwrap();
     fixture
         .store
-        .decide(Pick::Oldest(10), Strategy::Batch, fixture.at)
+        .decide(Selection::Oldest(10), Strategy::Batch, fixture.at)
         .await
         .unwrap();
     // In one batch: a replay of the decided order, as it was when it was accepted; the key of

@@ -9,7 +9,7 @@ use crate::{
         ProductChange, ProductId, StockRequest,
     },
     error::Error,
-    store::{OrderQuery, Pick, Strategy},
+    store::{OrderQuery, Selection, Strategy},
 };
 
 pub(super) async fn a_bad_order_does_not_touch_its_neighbours(fixture: &Fixture) {
@@ -69,7 +69,7 @@ pub(super) async fn decisions_come_first_come_first_served(fixture: &Fixture) {
         fixture.store.accept(&orders).await.unwrap();
         let decided = fixture
             .store
-            .decide(Pick::Oldest(100), strategy, fixture.at);
+            .decide(Selection::Oldest(100), strategy, fixture.at);
         let decided = decided.await.unwrap().results;
         let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
         assert_eq!(decided.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
@@ -84,7 +84,7 @@ pub(super) async fn decisions_come_first_come_first_served(fixture: &Fixture) {
         assert_eq!(fixture.stock(product).await, 0);
         let again = fixture
             .store
-            .decide(Pick::These(&ids), strategy, fixture.at);
+            .decide(Selection::ByIds(&ids), strategy, fixture.at);
         assert_eq!(again.await.unwrap().results, []);
     }
     fixture.books_balance().await;
@@ -114,7 +114,9 @@ pub(super) async fn lines_of_one_product_are_summed(fixture: &Fixture) {
             .accept(std::slice::from_ref(&order))
             .await
             .unwrap();
-        let decided = fixture.store.decide(Pick::Oldest(1), strategy, fixture.at);
+        let decided = fixture
+            .store
+            .decide(Selection::Oldest(1), strategy, fixture.at);
         let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!((failure.requested, failure.available), (6, 5), "{strategy}");
         assert_eq!(fixture.stock(product).await, 5);
@@ -136,7 +138,9 @@ pub(super) async fn archived_products_fail_their_orders(fixture: &Fixture) {
             .archive_product(product, fixture.at)
             .await
             .unwrap();
-        let decided = fixture.store.decide(Pick::Oldest(1), strategy, fixture.at);
+        let decided = fixture
+            .store
+            .decide(Selection::Oldest(1), strategy, fixture.at);
         let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!(failure.code, FailureCode::ProductUnavailable, "{strategy}");
         let late = fixture.order(&[(product, 1)]);
@@ -219,7 +223,7 @@ pub(super) async fn cancelling_gives_the_stock_back_once(fixture: &Fixture) {
         .unwrap();
     let decided = fixture
         .store
-        .decide(Pick::Oldest(9), Strategy::Batch, fixture.at);
+        .decide(Selection::Oldest(9), Strategy::Batch, fixture.at);
     assert_eq!(decided.await.unwrap().results.len(), 1);
     let failed = fixture.store.cancel(orders[1].id(), fixture.at, None).await;
     assert!(
@@ -277,7 +281,7 @@ pub(super) async fn the_price_is_that_of_the_acceptance(fixture: &Fixture) {
     assert_eq!(changed.unwrap().unwrap().price.to_string(), "9.99");
     let decided = fixture
         .store
-        .decide(Pick::Oldest(1), Strategy::Batch, fixture.at);
+        .decide(Selection::Oldest(1), Strategy::Batch, fixture.at);
     assert_eq!(decided.await.unwrap().results, [(order.id(), Ok(()))]);
     let sold = fixture.store.order(order.id()).await.unwrap().unwrap();
     assert_eq!(sold.lines[0].unit_price.to_string(), "2.50");
@@ -299,7 +303,7 @@ pub(super) async fn lists_filter_and_continue(fixture: &Fixture) {
         .unwrap();
     let decided = fixture
         .store
-        .decide(Pick::Oldest(9), Strategy::Batch, fixture.at);
+        .decide(Selection::Oldest(9), Strategy::Batch, fixture.at);
     assert_eq!(decided.await.unwrap().results.len(), 6);
     let list = async |query: OrderQuery| -> Vec<OrderId> {
         let mut ids = Vec::new();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::fixture::Fixture;
 use crate::{
     domain::{IdGenerator, OrderId, OrderStatus, Progress},
-    store::{Backlog, Pick, Strategy},
+    store::{Backlog, Selection, Strategy},
 };
 
 pub(super) async fn where_orders_stand_is_what_they_say(fixture: &Fixture) {
@@ -19,7 +19,7 @@ pub(super) async fn where_orders_stand_is_what_they_say(fixture: &Fixture) {
     let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
     let store = &fixture.store;
     store.cancel(ids[3], fixture.at, None).await.unwrap();
-    let decided = store.decide(Pick::These(&ids[1..]), Strategy::Batch, fixture.at);
+    let decided = store.decide(Selection::ByIds(&ids[1..]), Strategy::Batch, fixture.at);
     assert_eq!(decided.await.unwrap().results.len(), 3);
     store.cancel(ids[2], fixture.at, None).await.unwrap();
 
@@ -59,7 +59,7 @@ pub(super) async fn the_backlog_is_what_is_pending(fixture: &Fixture) {
         .await
         .unwrap();
     let decided = store
-        .decide(Pick::Oldest(2), Strategy::Batch, fixture.at)
+        .decide(Selection::Oldest(2), Strategy::Batch, fixture.at)
         .await;
     assert_eq!(decided.unwrap().results.len(), 2);
     assert_eq!(backlog().await, (1, true));

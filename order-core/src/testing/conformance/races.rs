@@ -11,7 +11,7 @@ use crate::{
     domain::{OrderId, OrderStatus, StockRequest},
     error::Error,
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskKind, TaskStore},
-    store::{Pick, Strategy},
+    store::{Selection, Strategy},
 };
 
 pub(super) const TASKS: usize = 16;
@@ -72,9 +72,9 @@ pub(super) async fn each_order_is_decided_once(fixture: &Fixture) {
             let (store, ids, at) = (Arc::clone(&fixture.store), ids.clone(), fixture.at);
             async move {
                 let pick = if number % 2 == 0 {
-                    Pick::Oldest(70)
+                    Selection::Oldest(70)
                 } else {
-                    Pick::These(&ids)
+                    Selection::ByIds(&ids)
                 };
                 store.decide(pick, strategy, at).await.unwrap().results
             }
@@ -98,7 +98,7 @@ pub(super) async fn cancelling_and_deciding_agree(fixture: &Fixture) {
         async move {
             if number % 2 == 0 {
                 store
-                    .decide(Pick::These(&ids), Strategy::Batch, at)
+                    .decide(Selection::ByIds(&ids), Strategy::Batch, at)
                     .await
                     .unwrap();
                 return;
@@ -218,7 +218,10 @@ pub(super) async fn everything_at_once_deadlocks_never(fixture: &Fixture) {
             for adjustment in &adjustments {
                 store.adjust_stock(adjustment).await.unwrap();
             }
-            store.decide(Pick::Oldest(4), strategy, at).await.unwrap();
+            store
+                .decide(Selection::Oldest(4), strategy, at)
+                .await
+                .unwrap();
             for order in &orders {
                 store.cancel(order.id(), at, None).await.unwrap();
             }

@@ -11,7 +11,7 @@ use crate::{
     domain::{NewOrder, OrderId, OrderStatus, PageRequest, PageSize, PageStart},
     error::Error,
     stats::{OrderCounts, Wait},
-    store::{OrderQuery, Pick, Store, Strategy},
+    store::{OrderQuery, Selection, Store, Strategy},
 };
 
 const WINDOW: Duration = Duration::from_secs(600);
@@ -74,7 +74,7 @@ pub(super) async fn every_milestone_is_counted(fixture: &Fixture) {
         // One leaves before its decision, and one after.
         store.cancel(ids[0], fixture.at, None).await.unwrap();
         store
-            .decide(Pick::These(&ids), strategy, fixture.at)
+            .decide(Selection::ByIds(&ids), strategy, fixture.at)
             .await
             .unwrap();
         store.cancel(ids[1], fixture.at, None).await.unwrap();
@@ -152,7 +152,10 @@ pub(super) async fn counters_are_exact_when_everybody_comes(fixture: &Fixture) {
                     .await
                     .unwrap();
             }
-            store.decide(Pick::Oldest(15), strategy, at).await.unwrap();
+            store
+                .decide(Selection::Oldest(15), strategy, at)
+                .await
+                .unwrap();
             for order in accepted.iter().step_by(3) {
                 match store.cancel(order.id(), at, None).await {
                     Ok(_) | Err(Error::OrderState { .. }) => {}
@@ -194,7 +197,7 @@ pub(super) async fn the_newest_orders_are_told_about(fixture: &Fixture) {
     assert_eq!(oldest.id, ids[0]);
 
     let later: DateTime<Utc> = fixture.at + TimeDelta::milliseconds(40);
-    let decided = store.decide(Pick::Oldest(2), Strategy::Batch, later);
+    let decided = store.decide(Selection::Oldest(2), Strategy::Batch, later);
     assert_eq!(decided.await.unwrap().results.len(), 2);
     let waits = async || -> Vec<_> {
         let seconds = stats.counters(WINDOW).await.unwrap().seconds.into_iter();
@@ -218,7 +221,7 @@ pub(super) async fn the_newest_orders_are_told_about(fixture: &Fixture) {
     store.purchase(&[bought], Strategy::Batch).await.unwrap();
     assert_eq!(stats.waits(all, 1).await.unwrap(), [], "it did not wait");
     let longer = fixture.at + TimeDelta::milliseconds(100);
-    let decided = store.decide(Pick::Oldest(1), Strategy::Batch, longer);
+    let decided = store.decide(Selection::Oldest(1), Strategy::Batch, longer);
     assert_eq!(decided.await.unwrap().results.len(), 1);
     let seen = waits().await;
     let mean = if seen.len() == 1 { 60 } else { 100 }; // They may be in one second.

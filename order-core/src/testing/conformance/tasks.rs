@@ -11,7 +11,7 @@ use crate::{
     domain::{NewOrder, OrderId, OrderRequest, OrderStatus, Quantity},
     process::{AttemptOutcome, Claim, Claimed, TaskKind, TaskState, TaskStatus},
     queue::Topic,
-    store::{Pick, Strategy},
+    store::{Selection, Strategy},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ pub(super) async fn every_sale_has_its_task_however_it_was_sold(fixture: &Fixtur
         fixture.store.accept(&orders[..1]).await.unwrap();
         let decided = fixture
             .store
-            .decide(Pick::Oldest(9), strategy, fixture.at)
+            .decide(Selection::Oldest(9), strategy, fixture.at)
             .await;
         let decided = decided.unwrap().results.remove(0);
         if decided.1.is_ok() {
@@ -112,7 +112,7 @@ pub(super) async fn a_task_that_is_there_already_is_kept(fixture: &Fixture) {
     let queue = fixture.queue();
     let early = [orders[0].id()];
     queue.push(Topic::Process, &early).await.unwrap();
-    let pick = Pick::Oldest(9);
+    let pick = Selection::Oldest(9);
     let decided = fixture
         .store
         .decide(pick, Strategy::Batch, fixture.at)
@@ -131,7 +131,7 @@ pub(super) async fn an_order_is_in_the_trace_of_its_request(fixture: &Fixture) {
     };
     let orders = [order(parent), order(None), order(parent), order(None)];
     fixture.store.accept(&orders[..2]).await.unwrap();
-    let pick = Pick::Oldest(2);
+    let pick = Selection::Oldest(2);
     let decided = fixture
         .store
         .decide(pick, Strategy::Batch, fixture.at)

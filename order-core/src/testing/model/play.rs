@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     stats::StatsStore,
     store::{
-        Cancelled, OrderQuery, OrderStore, Outcome, Pick, ProductQuery, ProductStore, Store,
+        Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Selection, Store,
         Strategy,
     },
     testing::ReferenceStore,
@@ -96,13 +96,13 @@ impl Play {
                 )
             }
             Step::Decide { oldest, strategy } => {
-                self.decide(Pick::Oldest(*oldest), *strategy, at).await
+                self.decide(Selection::Oldest(*oldest), *strategy, at).await
             }
             Step::DecideThese { orders, strategy } => {
                 let mut ids: Vec<OrderId> = orders.iter().map(|n| self.order(*n)).collect();
                 ids.sort_unstable();
                 ids.dedup();
-                self.decide(Pick::These(&ids), *strategy, at).await
+                self.decide(Selection::ByIds(&ids), *strategy, at).await
             }
             Step::Cancel { order, key } => {
                 let (id, key) = (self.order(*order), key.map(key_named));
@@ -186,7 +186,7 @@ impl Play {
 
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        pick: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<(), String> {

@@ -10,7 +10,7 @@ use crate::{
     decision::Decided,
     domain::{IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, Progress},
     error::Error,
-    store::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Pick, Purchase, Strategy},
+    store::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection, Strategy},
 };
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl OrderStore for ReferenceStore {
 
     async fn decide(
         &self,
-        pick: Pick<'_>,
+        pick: Selection<'_>,
         strategy: Strategy,
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
@@ -127,7 +127,7 @@ impl OrderStore for ReferenceStore {
         limit: usize,
     ) -> Result<Vec<OrderId>, Error> {
         let state = self.state.lock().unwrap();
-        let mut pending = state.pending(Pick::Oldest(usize::MAX));
+        let mut pending = state.pending(Selection::Oldest(usize::MAX));
         pending.retain(|id| state.pending_for(*id) >= age && after.is_none_or(|a| *id > a));
         pending.truncate(limit);
         Ok(pending)
@@ -135,7 +135,7 @@ impl OrderStore for ReferenceStore {
 
     async fn backlog(&self) -> Result<Backlog, Error> {
         let state = self.state.lock().unwrap();
-        let pending = state.pending(Pick::Oldest(usize::MAX));
+        let pending = state.pending(Selection::Oldest(usize::MAX));
         Ok(Backlog {
             orders: pending.len() as u64,
             oldest_age: pending.first().map(|id| state.pending_for(*id)),

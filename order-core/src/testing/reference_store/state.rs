@@ -21,7 +21,7 @@ use crate::{
     keys::HashedKey,
     process::Attempt,
     queue::Topic,
-    store::Pick,
+    store::Selection,
 };
 
 #[derive(Debug, Default)]
@@ -237,15 +237,15 @@ impl State {
         decisions
     }
 
-    pub(super) fn pending(&self, pick: Pick<'_>) -> Vec<OrderId> {
+    pub(super) fn pending(&self, pick: Selection<'_>) -> Vec<OrderId> {
         let pending = self
             .orders
             .values()
             .filter(|order| order.status == OrderStatus::Pending)
             .map(|order| order.id);
         match pick {
-            Pick::Oldest(limit) => pending.take(limit).collect(),
-            Pick::These(ids) => pending.filter(|id| ids.contains(id)).collect(),
+            Selection::Oldest(limit) => pending.take(limit).collect(),
+            Selection::ByIds(ids) => pending.filter(|id| ids.contains(id)).collect(),
         }
     }
 

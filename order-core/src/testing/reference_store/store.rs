@@ -13,7 +13,7 @@ use crate::{
     process::TaskStore,
     queue::OrderQueue,
     stats::StatsStore,
-    store::{Imbalance, Store},
+    store::{StockDiscrepancy, Store},
     testing::conformance::Time,
 };
 
@@ -53,11 +53,11 @@ impl Store for ReferenceStore {
         Some(Arc::new(ReferenceQueue::new(Arc::clone(&self.state))))
     }
 
-    async fn verify(&self) -> Result<Vec<Imbalance>, Error> {
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
         let state = self.state.lock().unwrap();
         let products = state.products.values().chain(state.archived.values());
         Ok(products
-            .map(|product| Imbalance {
+            .map(|product| StockDiscrepancy {
                 product_id: product.id,
                 stock: product.stock,
                 adjusted: state
