@@ -3,7 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use order_core::{
-    decide::Shelves,
+    decision::BatchStock,
     domain::{MAX_STOCK, ProductId, Quantity, RequestedLine},
 };
 use uuid::Uuid;
@@ -27,13 +27,13 @@ fn decide(criterion: &mut Criterion) {
             .collect();
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| {
-                let mut shelves = Shelves::with_capacity(1_000);
+                let mut batch_stock = BatchStock::with_capacity(1_000);
                 for number in 0..products {
-                    shelves.stock(product(number), MAX_STOCK, true);
+                    batch_stock.insert(product(number), MAX_STOCK, true);
                 }
                 orders
                     .iter()
-                    .filter(|lines| shelves.decide(lines).is_ok())
+                    .filter(|lines| batch_stock.decide(lines).is_ok())
                     .count()
             });
         });

@@ -357,7 +357,11 @@ fn verify_names_what_does_not_balance() {
     let id = product(dir.path(), "5");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    runtime.block_on(order_core::testing::steal(&url, id.parse().unwrap(), 2));
+    runtime.block_on(order_core::testing::corrupt_stock(
+        &url,
+        id.parse().unwrap(),
+        2,
+    ));
     let output = cli(dir.path(), &["verify"]);
     assert_eq!(output.status.code(), Some(1));
     let named: Value = serde_json::from_slice(&output.stdout).unwrap();

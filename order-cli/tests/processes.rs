@@ -20,7 +20,7 @@ use order_core::{
     store::{self, OrderQuery, PostgresOptions, PostgresStore, Store},
     testing::{
         PostgresServer, Process, RedisServer,
-        load::{Crowd, Refusal, Shop, check, let_in, stock_up, wait_until_decided},
+        load::{Load, Refusal, Shop, check, create_products, place_orders, wait_until_decided},
     },
 };
 use serde_json::{Value, json};
@@ -186,8 +186,8 @@ async fn a_server_and_two_workers_serve_a_crowd_exactly_and_one_is_killed() {
     let url = PostgresServer::shared().database().await;
     let store: Arc<dyn Store> = store::connect(&url).await.unwrap();
     let service = OrderService::builder(Arc::clone(&store)).build();
-    let crowd = Crowd::STANDARD;
-    let products = stock_up(&service, crowd).await;
+    let load = Load::STANDARD;
+    let products = create_products(&service, load).await;
 
     let cli = Path::new(env!("CARGO_BIN_EXE_order-cli"));
     let server = cli.with_file_name("order-server");
@@ -224,10 +224,10 @@ async fn a_server_and_two_workers_serve_a_crowd_exactly_and_one_is_killed() {
         std::thread::sleep(Duration::from_millis(700));
         drop(killed);
     });
-    let told = let_in(&[http], &products, crowd).await;
+    let told = place_orders(&[http], &products, load).await;
     kill.await.unwrap();
     wait_until_decided(&store, Duration::from_secs(60)).await;
-    check(&store, &products, crowd, &told).await;
+    check(&store, &products, load, &told).await;
     assert!(
         terminate(stopped).success(),
         "a worker that is told to stop ends well"

@@ -35,7 +35,7 @@ async fn who_ends_tells_the_cache_what_changed() {
         let store = store::connect(&url).await.unwrap();
         let mark = cache.mark();
         let read = store.product(product).await.unwrap().unwrap();
-        let before = Entry::Living(read);
+        let before = Entry::Active(read);
         cache
             .put(std::slice::from_ref(&before), mark)
             .await

@@ -1,8 +1,10 @@
-//! What can go wrong, by what a caller can do about it.
+//! The errors of this crate, told apart by how a caller can react.
 
 use std::{borrow::Cow, sync::Arc};
 
-use crate::domain::{Failure, FailureCode, OrderId, OrderStatus, ProductId};
+use crate::domain::{
+    Failure, FailureCode, OrderId, OrderStatus, ProductId, RuleViolation, ValidationError,
+};
 
 /// The cause below an error, shared because one failed transaction answers a whole group.
 pub type Source = Arc<dyn std::error::Error + Send + Sync>;
@@ -16,16 +18,16 @@ pub enum Error {
     Invalid {
         /// The field, as it is named on the wire.
         field: Cow<'static, str>,
-        /// What is wrong with it.
+        /// The reason, which reads on after the field.
         reason: Cow<'static, str>,
     },
-    /// No living product has this id.
+    /// No active product has this id.
     #[error("product {0} not found")]
     ProductNotFound(ProductId),
     /// No order has this id.
     #[error("order {0} not found")]
     OrderNotFound(OrderId),
-    /// Another living product has this sku.
+    /// Another active product has this sku.
     #[error("sku is taken by another product")]
     SkuTaken,
     /// The product changed since the caller read it.
@@ -73,6 +75,12 @@ pub enum Error {
     /// Somebody holds something locked that this needs, other than a product; nothing was done.
     #[error("somebody else is at work on the same thing")]
     Locked,
+    /// The store has no part that does this: it implements no more than it needs to sell.
+    #[error("the store does not keep {what}")]
+    Unsupported {
+        /// The things that it would have to keep.
+        what: &'static str,
+    },
     /// The service is stopping; nothing was done.
     #[error("the service is stopping")]
     Stopping,
@@ -137,7 +145,7 @@ impl Error {
         }
     }
 
-    /// What went wrong, with every cause below it. Not for clients: it may quote a statement.
+    /// The message, with every cause below it. Not for clients: it may quote a statement.
     #[must_use]
     pub fn with_causes(&self) -> String {
         let mut text = self.to_string();
@@ -150,7 +158,7 @@ impl Error {
         text
     }
 
-    /// Whether the same call may succeed if it is made again.
+    /// True when the same call may succeed if it is made again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(
@@ -162,6 +170,37 @@ impl Error {
                 | Self::QueueUnavailable { .. }
                 | Self::OutcomeUnknown { .. }
         )
+    }
+}
+
+impl From<ValidationError> for Error {
+    fn from(error: ValidationError) -> Self {
+        Self::Invalid {
+            field: error.field,
+            reason: error.reason,
+        }
+    }
+}
+
+impl From<RuleViolation> for Error {
+    fn from(violation: RuleViolation) -> Self {
+        match violation {
+            RuleViolation::ProductNotFound(id) => Self::ProductNotFound(id),
+            RuleViolation::VersionMismatch { expected, actual } => {
+                Self::VersionMismatch { expected, actual }
+            }
+            RuleViolation::InsufficientStock {
+                product_id,
+                requested,
+                available,
+            } => Self::InsufficientStock {
+                product_id,
+                requested,
+                available,
+            },
+            RuleViolation::StockLimit { product_id } => Self::StockLimit { product_id },
+            RuleViolation::OrderState { status } => Self::OrderState { status },
+        }
     }
 }
 

@@ -3,21 +3,22 @@
 //! The idea: **lock once per batch, decide in memory, write back once per table, answer after
 //! the commit.** Concurrent requests share a transaction; the database stays the only truth.
 //!
-//! - [`service`]: what an application calls: products, orders, both ways to buy.
-//! - [`worker`]: decides what was accepted; any number of processes.
-//! - [`process`]: what follows a sale: tasks that are never lost, and who does them.
+//! From the top down; no module uses one above it:
+//!
+//! - `bench` (feature): the ways to sell, measured against each other.
+//! - `testing` (feature): the conformance suite for new backends.
+//! - [`service`]: the operations that an application calls: products, orders, both ways to buy.
+//! - [`worker`]: decides accepted orders and does post-sale tasks; any number of processes.
 //! - [`watch`]: follows orders live, whichever process decides them.
+//! - [`cache`]: product reads through a cache, in the process or in Redis.
 //! - [`store`]: the traits of a database, and Postgres and `SQLite`.
 //! - [`queue`]: the trait of a queue with leases; Redis Streams, and the two databases as one.
-//! - [`cache`]: product reads through a cache, in the process or in Redis.
-//! - [`stats`]: figures for operators, bounded in cost.
-//! - [`keys`]: who may call, for a server that asks.
-//! - [`decide`]: the decision itself, pure.
-//! - [`supervise`]: what goes on when something panics.
-//! - [`metrics`]: what is measured, for whoever collects it.
+//! - [`supervise`]: parts go on when something in them panics.
+//! - [`metrics`]: the measurements, for any collector.
+//! - [`process`]: post-sale tasks that are never lost, and the processors that do them.
+//! - [`heartbeat`], [`stats`], [`keys`]: reports of workers, figures for operators, API keys.
+//! - [`decision`]: the decision itself, pure.
 //! - [`domain`], [`clock`]: plain data, and time.
-//! - `bench` (feature): the ways to sell, measured against each other.
-//! - `testing` (feature): the conformance suite for whoever writes a backend.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -35,13 +36,16 @@
 //! # }
 //! ```
 
+#![warn(missing_debug_implementations)]
+
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod cache;
 pub mod clock;
-pub mod decide;
+pub mod decision;
 pub mod domain;
 mod error;
+pub mod heartbeat;
 pub mod keys;
 pub mod metrics;
 pub mod process;
@@ -51,6 +55,7 @@ pub mod service;
 pub mod stats;
 pub mod store;
 pub mod supervise;
+mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod trace;
@@ -60,4 +65,5 @@ pub mod worker;
 pub use error::{Error, Source};
 pub use redis_client::RedisClient;
 pub use service::OrderService;
+pub use tokio_util::sync::CancellationToken;
 pub use worker::{Worker, WorkerOptions};

@@ -1,9 +1,9 @@
-//! What operators want to know, at a cost that does not grow with the number of orders.
+//! Figures for operators, at a cost that does not grow with the number of orders.
 //!
-//! Totals come from tallies: the schema counts orders as they come to each milestone, in the
+//! Totals come from counters: the schema counts orders as they come to each milestone, in the
 //! transaction that brings them there. So the sums are exact at every moment and after every
-//! restart, and reading them counts no orders. What tallies cannot tell is read off the
-//! newest orders, up to a limit.
+//! restart, and reading them counts no orders. Figures that counters cannot give are
+//! read off the newest orders, up to a limit.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ use crate::{
     error::Error,
 };
 
-/// How far back things are told second by second; older ones are folded into minutes, hours
+/// The age up to which counters are kept per second; older ones are compacted into minutes, hours
 /// and days.
-pub const DETAILED: Duration = Duration::from_secs(900);
+pub const FULL_RESOLUTION: Duration = Duration::from_secs(900);
 
-/// How many orders came to each milestone. An order that passed one has passed it for good.
+/// The orders that came to each milestone. An order that passed one has passed it for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Stored, whatever became of them.
+pub struct OrderCounts {
+    /// Orders that were stored, whatever became of them.
     pub accepted: u64,
-    /// Got their stock.
+    /// Orders that got their stock.
     pub sold: u64,
-    /// Did not get it.
+    /// Orders that did not get it.
     pub failed: u64,
-    /// Were sold, and what follows a sale is done.
+    /// Orders that were sold and whose post-sale task is done.
     pub completed: u64,
-    /// Were cancelled.
+    /// Orders that were cancelled.
     pub cancelled: u64,
     /// Those of the cancelled that had been sold.
     pub returned: u64,
 }
 
-impl Counts {
+impl OrderCounts {
     /// Orders that are not decided.
     #[must_use]
     pub const fn pending(&self) -> u64 {
@@ -51,7 +51,7 @@ impl Counts {
     }
 }
 
-impl std::ops::AddAssign for Counts {
+impl std::ops::AddAssign for OrderCounts {
     fn add_assign(&mut self, more: Self) {
         self.accepted += more.accepted;
         self.sold += more.sold;
@@ -62,26 +62,26 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// What happened in one second.
+/// The events of one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Second {
     /// Its beginning.
     pub at: DateTime<Utc>,
     /// The orders that came to each milestone in it.
-    pub counts: Counts,
-    /// How long those decided in it had waited on average, if any had.
+    pub counts: OrderCounts,
+    /// The mean wait of the orders decided in it, if any had waited.
     pub mean_wait: Option<Duration>,
-    /// The longest that one of them had waited.
+    /// The longest wait of one of them.
     pub longest_wait: Option<Duration>,
 }
 
-/// All that the tallies say, from one snapshot.
+/// All counters, from one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tallies {
-    /// When, by the clock of the database, which is also that of the seconds.
+pub struct OrderCounters {
+    /// The time of the snapshot, by the clock of the database, which is also that of the seconds.
     pub at: DateTime<Utc>,
     /// Since the beginning.
-    pub totals: Counts,
+    pub totals: OrderCounts,
     /// The seconds in which something happened, oldest first.
     pub seconds: Vec<Second>,
 }
@@ -91,17 +91,17 @@ pub struct Tallies {
 pub struct Waiting {
     /// The order.
     pub id: OrderId,
-    /// How long it has been pending, by the clock of the store.
+    /// The time for which it has been pending, by the clock of the store.
     pub age: Duration,
 }
 
-/// An order that had waited for its decision. Who decides may look at the clock before an
-/// order comes that is claimed all the same: `until` may lie before `since`, by a little.
+/// An order that had waited for its decision. A worker may look at its clock before an
+/// order comes that it claims all the same: `until` may lie before `since`, by a little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// When it was accepted.
+    /// The time at which it was accepted.
     pub since: DateTime<Utc>,
-    /// When it was decided.
+    /// The time at which it was decided.
     pub until: DateTime<Utc>,
 }
 
@@ -114,24 +114,24 @@ pub struct HotProduct {
     pub wanted: u64,
 }
 
-/// Answers operators. Every question is bounded, however many orders there are.
+/// A store that answers operators. Every question is bounded, however many orders there are.
 #[async_trait]
 pub trait StatsStore: Send + Sync {
-    /// The totals, and the seconds of the last `window`, at most [`DETAILED`].
-    async fn tallies(&self, window: Duration) -> Result<Tallies, Error>;
+    /// The totals, and the seconds of the last `window`, at most [`FULL_RESOLUTION`].
+    async fn counters(&self, window: Duration) -> Result<OrderCounters, Error>;
 
-    /// Makes of many rows of tallies few, as if it were `ahead` later than the clock of the store
-    /// says; how many it replaced. Any number of processes may do so at any time: sums stay as
-    /// they are.
-    async fn fold_tallies(&self, ahead: Duration) -> Result<u64, Error>;
+    /// Compacts many rows of counters into few, as if it were `ahead` later than the clock of the
+    /// store says, and gives the number that it replaced. Any number of processes may do so at any
+    /// time: sums stay as they are.
+    async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error>;
 
     /// The oldest order that is not decided.
     async fn oldest_pending(&self) -> Result<Option<Waiting>, Error>;
 
-    /// How long those of the last `orders` before `before` that are decided had waited;
-    /// purchases, which do not wait, are left out.
+    /// The waits of those of the last `orders` before `before` that are decided; purchases, which
+    /// do not wait, are left out.
     async fn waits(&self, before: OrderId, orders: u32) -> Result<Vec<Wait>, Error>;
 
-    /// Up to `limit` living products that the last `orders` ask for, the most wanted first.
+    /// Up to `limit` active products that the last `orders` ask for, the most wanted first.
     async fn hot_products(&self, orders: u32, limit: u32) -> Result<Vec<HotProduct>, Error>;
 }

@@ -1,4 +1,4 @@
-//! What goes on when something panics.
+//! Supervision: parts go on when something in them panics.
 //!
 //! A panic is a bug, and ends the task that it happens in: were that the one that runs the groups,
 //! or a loop of the worker, that function of the process would be gone until somebody restarts it.
@@ -12,38 +12,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{error::Error, metrics};
 
-/// How long a part that panicked waits before it begins again; twice as long each time that it
+/// The pause of a part that panicked before it begins again; twice as long each time that it
 /// panics soon again, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A part that has run for so long begins anew with [`FIRST_PAUSE`].
 const STEADY_AFTER: Duration = Duration::from_secs(10);
-
-pub(crate) const GROUP: &str = "group";
-pub(crate) const CHANGE: &str = "change";
-pub(crate) const OFFER: &str = "offer";
-pub(crate) const DECIDE: &str = "decide";
-pub(crate) const TASKS: &str = "tasks";
-pub(crate) const SWEEP: &str = "sweep";
-pub(crate) const HEARTBEAT: &str = "heartbeat";
-pub(crate) const CACHE: &str = "cache";
-pub(crate) const WATCH: &str = "watch";
-/// What makes of many rows of tallies few.
-pub const HOUSEKEEPING: &str = "housekeeping";
-
-/// The parts of this crate, which are the series of the metric.
-pub(crate) const PARTS: [&str; 10] = [
-    GROUP,
-    CHANGE,
-    OFFER,
-    DECIDE,
-    TASKS,
-    SWEEP,
-    HEARTBEAT,
-    CACHE,
-    WATCH,
-    HOUSEKEEPING,
-];
 
 /// The code panicked: what it had begun may be done, or not.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +29,7 @@ pub struct Panicked {
 
 impl Panicked {
     /// Logs and counts a panic of `part`.
-    fn note(part: &'static str, panic: &(dyn Any + Send)) -> Self {
+    fn record(part: &'static str, panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let message = text.unwrap_or("without a message").to_owned();
@@ -66,7 +40,7 @@ impl Panicked {
 }
 
 impl From<Panicked> for Error {
-    /// What was begun may be done: nobody knows.
+    /// The work may be done or not: nobody knows.
     fn from(panic: Panicked) -> Self {
         Self::OutcomeUnknown {
             source: Arc::new(panic),
@@ -77,14 +51,14 @@ impl From<Panicked> for Error {
 /// Runs `work` to its end or to a panic. Panics are logged, and counted as `orders_panics_total`:
 /// `part` names the series, so that there should be few.
 ///
-/// What it was about to change in memory must be whole between any two statements, or not be
+/// The memory that it was about to change must be whole between any two statements, or not be
 /// looked at again.
 ///
 /// # Errors
 /// It panicked.
 pub async fn catch<T>(part: &'static str, work: impl Future<Output = T>) -> Result<T, Panicked> {
     let ended = AssertUnwindSafe(work).catch_unwind().await;
-    ended.map_err(|panic| Panicked::note(part, panic.as_ref()))
+    ended.map_err(|panic| Panicked::record(part, panic.as_ref()))
 }
 
 /// Runs `part` until it ends by itself: when it panics, as [`catch`] tells, begins it again after

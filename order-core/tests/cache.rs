@@ -132,7 +132,7 @@ async fn a_slow_reader_cannot_bring_an_old_state_back() {
     }
 }
 
-/// What a process keeps is served for a second after the query began, and not after it ended.
+/// An entry is served for a second after its query began, and not after it ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_read_is_not_served_for_a_second_more() {
     let shop = shop(Arc::new(LocalCache::new(TTL))).await;
@@ -262,7 +262,7 @@ async fn a_cache_that_hangs_is_passed_by_and_told_later() {
     loop {
         match other.get(id).await {
             Ok(None) => break,
-            Ok(Some(Entry::Living(product))) if product.stock == 6 => break,
+            Ok(Some(Entry::Active(product))) if product.stock == 6 => break,
             _ => {}
         }
         assert!(

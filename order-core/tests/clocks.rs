@@ -14,18 +14,18 @@ use order_core::{
     Error, OrderService, Worker, WorkerOptions,
     clock::{Clock, SystemClock},
     domain::{OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
+    heartbeat::WorkerState,
     process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
     queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
     testing::PostgresServer,
-    worker::WorkerState,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// How far a clock is off in these tests: longer than any lease, delay or age.
+/// The error of a clock in these tests: longer than any lease, delay or age.
 const OFF: TimeDelta = TimeDelta::seconds(60);
-/// How much later than it should be something may happen on a busy machine; much less than `OFF`.
+/// The delay with which something may happen on a busy machine; much less than `OFF`.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// The clock of a machine that is wrong.
@@ -122,14 +122,12 @@ impl OrderProcessor for Deliveries {
 fn processing(deliveries: &Arc<Deliveries>, delay: Duration) -> Processing {
     Processing {
         processor: Arc::clone(deliveries) as Arc<dyn OrderProcessor>,
-        options: ProcessOptions {
-            concurrency: 4,
-            delay,
+        options: ProcessOptions::default()
+            .with_concurrency(4)
+            .with_delay(delay)
             // Its lease is half a minute, and so shorter than the clocks are apart.
-            timeout: Duration::from_secs(20),
-            idle_poll: Duration::from_millis(20),
-            ..ProcessOptions::default()
-        },
+            .with_timeout(Duration::from_secs(20))
+            .with_idle_poll(Duration::from_millis(20)),
     }
 }
 
@@ -300,11 +298,9 @@ async fn the_sweeper_offers_what_has_been_pending_for_long() {
     let shop = shop().await;
     let queue = Arc::new(Forgetful::default());
     let right = shop.server(TimeDelta::zero()).await;
-    let options = WorkerOptions {
-        sweep_interval: Duration::from_millis(20),
-        sweep_age: AGE,
-        ..WorkerOptions::default()
-    };
+    let options = WorkerOptions::default()
+        .with_sweep_interval(Duration::from_millis(20))
+        .with_sweep_age(AGE);
     let sweeping = start(Worker::new(
         Arc::clone(right.store()),
         Some(Arc::clone(&queue) as Arc<dyn OrderQueue>),

@@ -17,7 +17,10 @@ use order_core::{
         MAX_STOCK, Order, OrderId, OrderRequest, OrderStatus, ProductChange, ProductId,
         ProductRequest, Quantity, RequestedLine, StockRequest,
     },
-    process::{Claim, Claimed, Ended, Ending, LogProcessor, ProcessOptions, Processing, TaskStore},
+    process::{
+        AttemptOutcome, AttemptResult, Claim, Claimed, LogProcessor, ProcessOptions, Processing,
+        TaskStore,
+    },
     queue::RedisQueue,
     store::{
         Contention, OrderStore, PostgresOptions, PostgresStore, ProductStore, Store, Strategy,
@@ -31,7 +34,7 @@ use uuid::Uuid;
 
 use shop::{Shop, shop};
 
-/// What an order may take while another product is locked.
+/// The longest that an order may take while another product is locked.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Somebody at a prompt who changed a product and went for lunch.
@@ -275,7 +278,7 @@ impl Shop {
     }
 }
 
-/// What waits for the locked product holds up no other change, and nobody's tasks.
+/// Orders that wait for the locked product hold up no other change, and nobody's tasks.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancels_and_changes_of_a_locked_product_wait_by_themselves() {
     let shop = shop(MAX_STOCK).await;
@@ -284,7 +287,7 @@ async fn cancels_and_changes_of_a_locked_product_wait_by_themselves() {
     let orders: Vec<_> = (0..50)
         .map(|n| {
             let product = if n < 20 { shop.product } else { other };
-            order_of(&[product]).stamp(OrderId(shop.ids.next(now)), now)
+            order_of(&[product]).into_new_order(OrderId(shop.ids.next(now)), now)
         })
         .collect();
     // One statement, so that their tasks lie in one row.
@@ -328,9 +331,9 @@ async fn cancels_and_changes_of_a_locked_product_wait_by_themselves() {
         let is_other = orders[21..]
             .iter()
             .any(|order| order.id() == claimed.lease.order_id);
-        is_other.then(|| claimed.ended(Uuid::nil(), Duration::ZERO, Ending::Done))
+        is_other.then(|| claimed.result(Uuid::nil(), Duration::ZERO, AttemptOutcome::Done))
     };
-    let ended: Vec<Ended> = claimed.iter().filter_map(ended).collect();
+    let ended: Vec<AttemptResult> = claimed.iter().filter_map(ended).collect();
     assert_eq!(shop.store.end_tasks(&ended, now).await.unwrap(), 29);
     assert!(start.elapsed() < SOON * 2, "took {:?}", start.elapsed());
     locked.goes().await;
@@ -357,11 +360,9 @@ async fn a_locked_order_holds_up_no_tasks_but_its_own() {
         .unwrap();
     let processing = Processing {
         processor: Arc::new(LogProcessor),
-        options: ProcessOptions {
-            delay: Duration::ZERO,
-            concurrency: 500,
-            ..ProcessOptions::default()
-        },
+        options: ProcessOptions::default()
+            .with_delay(Duration::ZERO)
+            .with_concurrency(500),
     };
     let worker = shop.service.worker(WorkerOptions::default());
     let worker = worker.processing(processing);

@@ -1,4 +1,4 @@
-//! What happens when connections die, at every point where they can.
+//! Connections that die, at every point where they can.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
@@ -16,11 +16,11 @@ use order_core::{
         ProductRequest, Quantity, StockRequest,
     },
     keys::{KeyRequest, KeyStore, Scope, Secret},
-    process::{Claim, Ending, TaskState, TaskStore},
-    store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
+    process::{AttemptOutcome, Claim, TaskState, TaskStore},
+    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{
         PostgresServer,
-        load::{Crowd, Shop, check, let_in, stock_up, wait_until_decided},
+        load::{Load, Shop, check, create_products, place_orders, wait_until_decided},
     },
 };
 use tokio::{
@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Sessions are ended all the time while a crowd buys: every request is answered rightly.
+/// Sessions are ended all the time under a load: every request is answered rightly.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
     let url = PostgresServer::shared().database().await;
@@ -38,12 +38,12 @@ async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
         .await
         .unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
-    // Every one of the crowd is served, however long that takes.
+    // Every order is served, however long that takes.
     let service = OrderService::builder(Arc::clone(&store))
         .max_wait(Duration::MAX)
         .build();
-    let crowd = Crowd::STANDARD;
-    let products = stock_up(&service, crowd).await;
+    let load = Load::STANDARD;
+    let products = create_products(&service, load).await;
     let stop = CancellationToken::new();
     let worker = service.worker(WorkerOptions::default());
     let decide = tokio::spawn({
@@ -52,7 +52,7 @@ async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
     });
     let end_sessions = tokio::spawn(end_sessions(url, stop.clone()));
     let shop: Arc<dyn Shop> = Arc::new(service.clone());
-    let told = let_in(&[shop], &products, crowd).await;
+    let told = place_orders(&[shop], &products, load).await;
     wait_until_decided(&store, Duration::from_secs(60)).await;
     stop.cancel();
     decide.await.unwrap();
@@ -60,7 +60,7 @@ async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
         end_sessions.await.unwrap() >= 5,
         "too few sessions were ended to tell"
     );
-    check(&store, &products, crowd, &told).await;
+    check(&store, &products, load, &told).await;
 }
 
 /// Ends every session that is in the middle of something, and again as soon as something was
@@ -148,7 +148,7 @@ async fn history(
     let id = ProductId(Uuid::now_v7_for_tests());
     let product = ProductRequest::new("p", "1".parse().unwrap(), 10, None)
         .unwrap()
-        .stamp(id, AdjustmentId(Uuid::now_v7_for_tests()), at);
+        .into_new_product(id, AdjustmentId(Uuid::now_v7_for_tests()), at);
     let mut cuts = 0;
     let stock = async || direct.product(id).await.unwrap().unwrap().stock;
 
@@ -157,10 +157,11 @@ async fn history(
     cuts += wire.was_cut();
     assert_eq!(stock().await, 10);
 
-    let adjustment =
-        StockRequest::new(5, None)
-            .unwrap()
-            .stamp(AdjustmentId(Uuid::now_v7_for_tests()), id, at);
+    let adjustment = StockRequest::new(5, None).unwrap().into_adjustment(
+        AdjustmentId(Uuid::now_v7_for_tests()),
+        id,
+        at,
+    );
     wire.cut(cut);
     store.adjust_stock(&adjustment).await.unwrap();
     cuts += wire.was_cut();
@@ -171,7 +172,7 @@ async fn history(
 
     let order = || {
         OrderRequest::one(id, Quantity::new(2).unwrap())
-            .stamp(OrderId(Uuid::now_v7_for_tests()), at)
+            .into_new_order(OrderId(Uuid::now_v7_for_tests()), at)
     };
     let sold = order();
     wire.cut(cut);
@@ -190,7 +191,10 @@ async fn history(
     assert_eq!(direct.order(accepted.id()).await.unwrap(), Some(result));
 
     wire.cut(cut);
-    store.decide(Pick::Oldest(9), strategy, at).await.unwrap();
+    store
+        .decide(Selection::Oldest(9), strategy, at)
+        .await
+        .unwrap();
     cuts += wire.was_cut();
     let decided = direct.order(accepted.id()).await.unwrap().unwrap();
     assert_eq!(decided.status, OrderStatus::Success);
@@ -246,10 +250,10 @@ async fn tasks(
 ) -> i64 {
     let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
     let mut cuts = 0;
-    let fails = Ending::Dead("broken".to_owned());
+    let fails = AttemptOutcome::Dead("broken".to_owned());
     for (ending, completed) in [
         (fails, OrderStatus::Success),
-        (Ending::Done, OrderStatus::Completed),
+        (AttemptOutcome::Done, OrderStatus::Completed),
     ] {
         let claim = Claim {
             id: Uuid::now_v7_for_tests(),
@@ -260,12 +264,12 @@ async fn tasks(
         };
         let claimed = direct.claim_tasks(&claim).await.unwrap().remove(0);
         assert_eq!(claimed.lease.order_id, id);
-        let ended = claimed.ended(Uuid::nil(), Duration::ZERO, ending.clone());
+        let ended = claimed.result(Uuid::nil(), Duration::ZERO, ending.clone());
         wire.cut(cut);
         store.end_tasks(&[ended], at).await.unwrap();
         cuts += wire.was_cut();
         assert_eq!(direct.order(id).await.unwrap().unwrap().status, completed);
-        if ending != Ending::Done {
+        if ending != AttemptOutcome::Done {
             wire.cut(cut);
             let put = store.put_task(id).await.unwrap().unwrap();
             cuts += wire.was_cut();
@@ -282,7 +286,7 @@ async fn keys(store: &PostgresStore, direct: &PostgresStore, wire: &Wire, cut: (
     let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
     let id = KeyId(Uuid::now_v7_for_tests());
     let request = KeyRequest::new("key", Scope::ALL.into_iter().collect()).unwrap();
-    let key = request.stamp(id, &Secret::generate().unwrap(), at);
+    let key = request.into_hashed_key(id, &Secret::generate().unwrap(), at);
     let mut cuts = 0;
     wire.cut(cut);
     store.create_key(&key).await.unwrap();

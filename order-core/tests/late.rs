@@ -47,7 +47,7 @@ impl Shop {
 /// Holds a message back.
 #[derive(Default)]
 struct Wire {
-    /// How many messages are still to come until the one that is held back; 0: none is.
+    /// The number of messages before the one that is held back; 0: none is.
     countdown: AtomicI64,
     is_held: Notify,
     /// The client is cut off.

@@ -14,7 +14,7 @@ const ORDERS: u32 = 20_000;
 const HOT: Uuid = Uuid::from_u128(1);
 /// Of each hundredth order.
 const RARE: Uuid = Uuid::from_u128(2);
-/// What reading one page may read: some rows for each that it shows.
+/// The rows that reading one page may read: some for each that it shows.
 const ROWS: i64 = 400;
 
 /// The id with that number; a larger one is newer.
@@ -60,7 +60,7 @@ async fn filled() -> PostgresStore {
     store
 }
 
-/// How many rows, of tables and of indexes, were read so far.
+/// The rows, of tables and of indexes, that were read so far.
 async fn rows_read(store: &PostgresStore) -> i64 {
     sqlx::query("SELECT pg_stat_force_next_flush()")
         .execute(store.pool())

@@ -1,4 +1,4 @@
-//! What panics once does not stop what it was a part of: groups, workers, reads.
+//! A panic does not stop the part that it happens in: groups, workers, reads.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
@@ -18,14 +18,14 @@ use order_core::{
     clock::{Clock, SystemClock},
     domain::{OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
     process::{LogProcessor, ProcessOptions, Processing},
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, SqliteQueue, Topic},
-    store::{SqliteStore, Store},
+    queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    store::{SqliteQueue, SqliteStore, Store},
 };
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// How often something is still to panic.
+/// The number of panics that are still to come.
 #[derive(Clone, Default)]
 struct Fuse {
     left: Arc<AtomicUsize>,
@@ -258,14 +258,14 @@ async fn a_group_that_panics_is_followed_by_the_next() {
 async fn a_crowd_whose_group_panics_is_answered() {
     let shop = shop(false).await;
     shop.cache.put.light(3);
-    let crowd: Vec<_> = (0..100)
+    let load: Vec<_> = (0..100)
         .map(|_| {
             let (service, one) = (shop.service.clone(), shop.one());
             tokio::spawn(async move { service.purchase(one).await })
         })
         .collect();
     let (mut sold, mut unknown) = (0, 0);
-    for buyer in crowd {
+    for buyer in load {
         match buyer.await.unwrap() {
             Ok(_) => sold += 1,
             Err(Error::OutcomeUnknown { .. }) => unknown += 1,
@@ -307,18 +307,15 @@ async fn reads_and_changes_go_on_after_a_panic() {
 async fn a_worker_in_which_everything_panics_works_on() {
     for queued in [false, true] {
         let shop = shop(queued).await;
-        let worker = shop.service.worker(WorkerOptions {
-            sweep_interval: Duration::from_millis(20),
-            sweep_age: Duration::ZERO,
-            idle_poll: Duration::from_millis(5),
-            ..WorkerOptions::default()
-        });
+        let worker = shop.service.worker(
+            WorkerOptions::default()
+                .with_sweep_interval(Duration::from_millis(20))
+                .with_sweep_age(Duration::ZERO)
+                .with_idle_poll(Duration::from_millis(5)),
+        );
         let worker = worker.processing(Processing {
             processor: Arc::new(LogProcessor),
-            options: ProcessOptions {
-                idle_poll: Duration::from_millis(5),
-                ..ProcessOptions::default()
-            },
+            options: ProcessOptions::default().with_idle_poll(Duration::from_millis(5)),
         });
         let stop = CancellationToken::new();
         let told = stop.clone();

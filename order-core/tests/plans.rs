@@ -10,7 +10,7 @@ use order_core::{
     OrderService,
     clock::{Clock, SystemClock},
     domain::{MAX_STOCK, OrderRequest, ProductRequest, Quantity},
-    store::{OrderStore, Pick, PostgresStore, Strategy},
+    store::{OrderStore, PostgresStore, Selection, Strategy},
     testing::PostgresServer,
 };
 
@@ -21,7 +21,7 @@ async fn batch(store: &PostgresStore) -> Duration {
     let mut took = Vec::new();
     for _ in 0..5 {
         let start = Instant::now();
-        let pick = Pick::Oldest(BATCH);
+        let pick = Selection::Oldest(BATCH);
         let decided = store.decide(pick, Strategy::Batch, SystemClock.now()).await;
         assert_eq!(decided.unwrap().results.len(), BATCH);
         took.push(start.elapsed());

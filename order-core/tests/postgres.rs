@@ -1,5 +1,5 @@
-//! What only Postgres has: claims that begin where the last one ended, lanes that keep the
-//! order, and references that are checked once per statement.
+//! Features that only Postgres has: claims that begin where the last one ended, batches that keep
+//! the order, and references that are checked once per statement.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 mod shop;
@@ -10,9 +10,9 @@ use order_core::{
     WorkerOptions,
     clock::{Clock, SystemClock},
     domain::{IdGenerator, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart},
-    process::{Claim, Ended, Ending, TaskStore},
+    process::{AttemptOutcome, AttemptResult, Claim, TaskStore},
     store::{
-        Decided, OrderQuery, OrderStore, Pick, PostgresOptions, PostgresStore, Store, Strategy,
+        Decided, OrderQuery, OrderStore, PostgresOptions, PostgresStore, Selection, Store, Strategy,
     },
 };
 use sqlx::{Connection, PgConnection, PgPool};
@@ -80,20 +80,18 @@ impl Shop {
 }
 
 async fn decide(store: &PostgresStore, orders: usize) -> Vec<Decided> {
-    let (pick, now) = (Pick::Oldest(orders), SystemClock.now());
+    let (pick, now) = (Selection::Oldest(orders), SystemClock.now());
     let decided = store.decide(pick, Strategy::Batch, now).await;
     decided.unwrap().results
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lanes_sell_in_the_order_in_which_orders_came() {
+async fn concurrent_batches_sell_in_the_order_in_which_orders_came() {
     let shop = shop(1_000).await;
     shop.accept(2_000).await;
-    let options = WorkerOptions {
-        lanes: 8,
-        batch_orders: 10,
-        ..WorkerOptions::default()
-    };
+    let options = WorkerOptions::default()
+        .with_max_concurrent_batches(8)
+        .with_batch_orders(10);
     let worker = shop.service.worker(options);
     let decided = worker.drain(&CancellationToken::new()).await.unwrap();
     assert_eq!((decided.sold, decided.failed), (1_000, 1_000));
@@ -112,7 +110,7 @@ async fn an_order_that_another_process_stored_late_has_its_turn_next() {
     let ids = IdGenerator::default();
     let early = [(); 2].map(|()| OrderId(ids.next(SystemClock.now())));
     let store_late = async |id: OrderId| {
-        let order = shop.order().stamp(id, SystemClock.now());
+        let order = shop.order().into_new_order(id, SystemClock.now());
         other.accept(&[order]).await.unwrap().remove(0).unwrap();
     };
     shop.accept(2 * BATCH).await;
@@ -217,9 +215,9 @@ async fn a_claim_does_not_walk_over_tasks_that_are_done() {
         let claimed = shop.store.claim_tasks(&claim).await.unwrap();
         assert_eq!(claimed.len(), CLAIM);
         done += claimed.len();
-        let ended: Vec<Ended> = claimed
+        let ended: Vec<AttemptResult> = claimed
             .iter()
-            .map(|claimed| claimed.ended(Uuid::nil(), Duration::ZERO, Ending::Done))
+            .map(|claimed| claimed.result(Uuid::nil(), Duration::ZERO, AttemptOutcome::Done))
             .collect();
         shop.store.end_tasks(&ended, at).await.unwrap();
     }

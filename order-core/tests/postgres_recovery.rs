@@ -18,7 +18,7 @@ use order_core::{
     process::{Claim, TaskStore},
     queue::{OrderQueue, Topic},
     stats::StatsStore,
-    store::{OrderStore, Pick, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
+    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{PgBouncer, PostgresPair, PostgresServer, TcpProxy},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrate};
@@ -87,7 +87,7 @@ async fn silent_connections_are_closed_and_replaced() {
             },
             async { store.accept(&[shop.new_order()]).await.is_ok() },
             async {
-                let oldest = Pick::Oldest(10);
+                let oldest = Selection::Oldest(10);
                 let at = SystemClock.now();
                 store.decide(oldest, Strategy::Batch, at).await.is_ok()
             },
@@ -99,7 +99,7 @@ async fn silent_connections_are_closed_and_replaced() {
             },
             async { queue.stats(Topic::Process).await.is_ok() },
             async { store.product(shop.product).await.is_ok() },
-            async { store.tallies(Duration::from_secs(1)).await.is_ok() },
+            async { store.counters(Duration::from_secs(1)).await.is_ok() },
         )
     };
     let all = (true, true, true, true, true, true, true, true);
@@ -206,7 +206,7 @@ async fn nothing_is_refused_on_what_a_standby_says() {
     let order = |quantity| {
         let at = SystemClock.now();
         let quantity = Quantity::new(quantity).unwrap();
-        OrderRequest::one(product.id, quantity).stamp(OrderId(ids.next(at)), at)
+        OrderRequest::one(product.id, quantity).into_new_order(OrderId(ids.next(at)), at)
     };
     proxy.lead_to(pair.standby_port());
     proxy.cut();
@@ -263,7 +263,7 @@ async fn what_is_found_stored_is_told_when_the_standby_has_it() {
     for is_accepted in [false, true] {
         let at = SystemClock.now();
         let order = OrderRequest::one(product.id, Quantity::new(1).unwrap())
-            .stamp(OrderId(ids.next(at)), at);
+            .into_new_order(OrderId(ids.next(at)), at);
         pair.hold_standby(true);
         let asked = tokio::spawn({
             let store = store.clone();
@@ -457,7 +457,7 @@ async fn pgbouncer_is_refused_unless_it_gives_sessions() {
         assert!(sold.results[0].is_ok());
     }
     store.accept(&[shop.new_order()]).await.unwrap();
-    let decided = store.decide(Pick::Oldest(9), Strategy::Batch, SystemClock.now());
+    let decided = store.decide(Selection::Oldest(9), Strategy::Batch, SystemClock.now());
     assert_eq!(decided.await.unwrap().results.len(), 1);
     store.check_writable().await.unwrap();
     assert_eq!(store.verify().await.unwrap(), []);

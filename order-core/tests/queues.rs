@@ -8,7 +8,7 @@ use order_core::{
     queue::{OrderQueue, RedisQueue, Topic},
     store::{PostgresOptions, PostgresStore, SqliteStore, Store},
     testing::{
-        PostgresServer, PostgresTime, RedisServer, RedisTime, SqliteTime, Twin,
+        PostgresServer, PostgresTime, RedisServer, RedisTime, ReferenceStore, SqliteTime,
         conformance::{self, Time, start},
     },
 };
@@ -21,11 +21,11 @@ fn fresh(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_queue_of_the_twin_conforms() {
+async fn the_queue_of_the_reference_store_conforms() {
     conformance::queue(async || {
-        let twin = Twin::default();
-        let queue = twin.queue();
-        let time: Arc<dyn Time> = Arc::new(twin);
+        let reference = ReferenceStore::default();
+        let queue = reference.queue().unwrap();
+        let time: Arc<dyn Time> = Arc::new(reference);
         (queue, time)
     })
     .await;
@@ -140,7 +140,7 @@ async fn a_claim_waits_for_the_next_entry() {
     assert_eq!(queue.ack(Topic::Validate, leases).await.unwrap(), 1);
 }
 
-/// What was consumed leaves nothing behind, however much it was.
+/// Consumed entries leave nothing behind, however many they were.
 #[tokio::test]
 async fn consumed_entries_free_their_memory() {
     let server = RedisServer::start();

@@ -13,7 +13,7 @@ use order_core::{
 };
 
 const LIMIT: Duration = Duration::from_millis(500);
-/// How long what goes through a connection that fell silent may fail.
+/// The time for which calls through a connection that fell silent may fail.
 const RECOVERY: Duration = Duration::from_secs(4);
 
 /// Everything that a process has of a Redis.
@@ -52,11 +52,11 @@ impl Process {
     }
 
     async fn read(&self) -> Result<(), Error> {
-        let entries: Vec<Entry> = self.products.iter().cloned().map(Entry::Living).collect();
+        let entries: Vec<Entry> = self.products.iter().cloned().map(Entry::Active).collect();
         self.cache.put(&entries, self.cache.mark()).await?;
         for product in &self.products {
             let kept = self.cache.get(product.id).await?;
-            assert_eq!(kept, Some(Entry::Living(product.clone())));
+            assert_eq!(kept, Some(Entry::Active(product.clone())));
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ async fn a_silent_connection_is_replaced_for_the_impatient() {
     }
 }
 
-/// How long it takes until `work` is done.
+/// The time until `work` is done.
 async fn recovers<F: Future<Output = Result<(), Error>>>(work: impl Fn() -> F) -> Duration {
     let start = Instant::now();
     while let Err(error) = work().await {

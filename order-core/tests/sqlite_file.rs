@@ -16,7 +16,7 @@ use order_core::{
         Quantity,
     },
     store::{
-        self, OrderQuery, OrderStore, Pick, ProductStore, SqliteOptions, SqliteStore, Store,
+        self, OrderQuery, OrderStore, ProductStore, Selection, SqliteOptions, SqliteStore, Store,
         Strategy,
     },
 };
@@ -58,7 +58,11 @@ impl Shop {
         let now = SystemClock.now();
         let order = OrderRequest::one(self.product, Quantity::new(1).unwrap());
         (0..count)
-            .map(|_| order.clone().stamp(OrderId(self.ids.next(now)), now))
+            .map(|_| {
+                order
+                    .clone()
+                    .into_new_order(OrderId(self.ids.next(now)), now)
+            })
             .collect()
     }
 
@@ -82,7 +86,7 @@ async fn what_is_given_up_halfway_keeps_nobody_from_writing() {
                 0 => shop.purchase(20).await,
                 1 => shop.store.accept(&shop.orders(20)).await.map(drop),
                 _ => {
-                    let (oldest, now) = (Pick::Oldest(20), SystemClock.now());
+                    let (oldest, now) = (Selection::Oldest(20), SystemClock.now());
                     let strategy = Strategy::ConditionalUpdate;
                     shop.store.decide(oldest, strategy, now).await.map(drop)
                 }

@@ -7,9 +7,9 @@ use order_core::{
     OrderService, WorkerOptions,
     store::{SqliteStore, Store, Strategy},
     testing::{
-        PostgresServer, PostgresTime, SqliteTime, Twin,
+        PostgresServer, PostgresTime, ReferenceStore, SqliteTime,
         conformance::{self, Time},
-        load::{Crowd, Shop, check, let_in, stock_up, wait_until_decided},
+        load::{Load, Shop, check, create_products, place_orders, wait_until_decided},
         model,
     },
 };
@@ -42,11 +42,11 @@ async fn postgres() -> Arc<dyn Store> {
 }
 
 #[tokio::test]
-async fn the_twin_conforms() {
+async fn the_reference_store_conforms() {
     conformance::store(async || {
-        let twin = Twin::default();
-        let store: Arc<dyn Store> = Arc::new(twin.clone());
-        let time: Arc<dyn Time> = Arc::new(twin);
+        let reference = ReferenceStore::default();
+        let store: Arc<dyn Store> = Arc::new(reference.clone());
+        let time: Arc<dyn Time> = Arc::new(reference);
         (store, time)
     })
     .await;
@@ -65,24 +65,24 @@ async fn postgres_conforms() {
 #[test]
 fn sqlite_plays_like_its_twin() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    model::plays_like_its_twin(&runtime, 64, sqlite);
+    model::behaves_like_the_reference_store(&runtime, 64, sqlite);
 }
 
 #[test]
 fn postgres_plays_like_its_twin() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    model::plays_like_its_twin(&runtime, 64, postgres);
+    model::behaves_like_the_reference_store(&runtime, 64, postgres);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_is_served_exactly_by_sqlite() {
+async fn a_load_is_served_exactly_by_sqlite() {
     for strategy in Strategy::ALL {
-        serve_a_crowd(&[sqlite().await], strategy).await;
+        serve_a_load(&[sqlite().await], strategy).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_is_served_exactly_by_postgres() {
+async fn a_load_is_served_exactly_by_postgres() {
     let server = PostgresServer::shared();
     for strategy in Strategy::ALL {
         // Two services with connections of their own: as two processes would.
@@ -91,31 +91,28 @@ async fn a_crowd_is_served_exactly_by_postgres() {
             order_core::store::connect(&url).await.unwrap(),
             order_core::store::connect(&url).await.unwrap(),
         ];
-        serve_a_crowd(&stores, strategy).await;
+        serve_a_load(&stores, strategy).await;
     }
 }
 
-async fn serve_a_crowd(stores: &[Arc<dyn Store>], strategy: Strategy) {
-    let crowd = Crowd::STANDARD;
+async fn serve_a_load(stores: &[Arc<dyn Store>], strategy: Strategy) {
+    let load = Load::STANDARD;
     let services: Vec<OrderService> = stores
         .iter()
         .map(|store| {
             OrderService::builder(Arc::clone(store))
                 .strategy(strategy)
-                // Every one of the crowd is served, however long that takes.
+                // Every order is served, however long that takes.
                 .max_wait(Duration::MAX)
                 .build()
         })
         .collect();
-    let products = stock_up(&services[0], crowd).await;
+    let products = create_products(&services[0], load).await;
     let stop = CancellationToken::new();
     let workers: Vec<_> = services
         .iter()
         .map(|service| {
-            let options = WorkerOptions {
-                strategy,
-                ..WorkerOptions::default()
-            };
+            let options = WorkerOptions::default().with_strategy(strategy);
             let (worker, stop) = (service.worker(options), stop.clone());
             tokio::spawn(async move { worker.run(stop).await })
         })
@@ -124,11 +121,11 @@ async fn serve_a_crowd(stores: &[Arc<dyn Store>], strategy: Strategy) {
         .iter()
         .map(|service| Arc::new(service.clone()) as Arc<dyn Shop>)
         .collect();
-    let told = let_in(&shops, &products, crowd).await;
+    let told = place_orders(&shops, &products, load).await;
     wait_until_decided(&stores[0], Duration::from_secs(60)).await;
     stop.cancel();
     for worker in workers {
         worker.await.unwrap();
     }
-    check(&stores[0], &products, crowd, &told).await;
+    check(&stores[0], &products, load, &told).await;
 }

@@ -25,7 +25,7 @@ const ORDERS: usize = 30_000;
 const AGE: Duration = Duration::from_secs(2);
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// When each order was offered, by whomever.
+/// The times at which each order was offered, by whomever.
 type Offers = Arc<Mutex<HashMap<OrderId, Vec<Instant>>>>;
 
 /// The queue of one worker, which notes what is offered to it.
@@ -115,11 +115,11 @@ fn hire(
         offers: Arc::clone(offers),
     });
     let service = OrderService::builder(Arc::new(shop.store.clone()));
-    let worker = service.queue(queue).build().worker(WorkerOptions {
-        sweep_interval: INTERVAL,
-        sweep_age: AGE,
-        ..WorkerOptions::default()
-    });
+    let worker = service.queue(queue).build().worker(
+        WorkerOptions::default()
+            .with_sweep_interval(INTERVAL)
+            .with_sweep_age(AGE),
+    );
     let stop = CancellationToken::new();
     let told = stop.clone();
     let running = tokio::spawn(async move {

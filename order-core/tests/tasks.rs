@@ -1,4 +1,4 @@
-//! Workers that do what follows a sale.
+//! Workers that do post-sale tasks.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
@@ -128,10 +128,7 @@ impl OrderProcessor for Notes {
 async fn a_sale_is_completed_at_once_however_it_was_made() {
     let shop = sqlite().await;
     let notes = Notes::new(usize::MAX >> 4);
-    let options = ProcessOptions {
-        idle_poll: Duration::from_secs(3_600),
-        ..ProcessOptions::default()
-    };
+    let options = ProcessOptions::default().with_idle_poll(Duration::from_secs(3_600));
     let (stop, running) = shop.hire(notes.clone(), options);
     let mut told = Vec::new();
     for _ in 0..3 {
@@ -176,13 +173,11 @@ impl OrderProcessor for Failing {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_panics_hangs_or_fails_is_tried_as_often_as_it_may() {
     let shop = sqlite().await;
-    let options = ProcessOptions {
-        timeout: Duration::from_millis(50),
-        max_attempts: 4,
-        first_delay: Duration::from_millis(1),
-        idle_poll: Duration::from_millis(5),
-        ..ProcessOptions::default()
-    };
+    let options = ProcessOptions::default()
+        .with_timeout(Duration::from_millis(50))
+        .with_max_attempts(4)
+        .with_first_delay(Duration::from_millis(1))
+        .with_idle_poll(Duration::from_millis(5));
     let (stop, running) = shop.hire(Arc::new(Failing), options);
     let id = shop.purchase().await;
     let history = async || shop.service.task_history(id).await.unwrap().unwrap();
@@ -232,14 +227,12 @@ async fn a_task_whose_workers_died_too_often_is_given_up_unattempted() {
             delay: Duration::ZERO,
             lease: Duration::ZERO,
         };
-        let claimed = shop.service.store().claim_tasks(&claim).await.unwrap();
+        let tasks = shop.service.store().clone().task_store().unwrap();
+        let claimed = tasks.claim_tasks(&claim).await.unwrap();
         assert_eq!(claimed[0].lease.attempts, attempt);
     }
     let notes = Notes::new(9);
-    let options = ProcessOptions {
-        max_attempts: 2,
-        ..ProcessOptions::default()
-    };
+    let options = ProcessOptions::default().with_max_attempts(2);
     let (stop, running) = shop.hire(notes.clone(), options);
     let is_given_up = async || {
         let dead = shop.service.dead_letters(Topic::Process, 9).await.unwrap();
@@ -257,10 +250,7 @@ async fn a_task_whose_workers_died_too_often_is_given_up_unattempted() {
 async fn stopping_lets_tasks_under_way_end_and_takes_on_no_more() {
     let shop = sqlite().await;
     let notes = Notes::new(0);
-    let options = ProcessOptions {
-        concurrency: 1,
-        ..ProcessOptions::default()
-    };
+    let options = ProcessOptions::default().with_concurrency(1);
     let (stop, running) = shop.hire(notes.clone(), options);
     let (first, second) = (shop.purchase().await, shop.purchase().await);
     until("begun", async || !notes.lines().is_empty()).await;
@@ -312,11 +302,9 @@ async fn slow_tasks_do_not_hold_up_decisions() {
         .await;
         start.elapsed()
     };
-    let options = ProcessOptions {
-        concurrency: SLOW,
-        timeout: Duration::from_secs(2),
-        ..ProcessOptions::default()
-    };
+    let options = ProcessOptions::default()
+        .with_concurrency(SLOW)
+        .with_timeout(Duration::from_secs(2));
     let takes = Duration::from_secs(3_600);
     let (stop, running) = shop.hire(Arc::new(SimulatedProcessor { takes }), options);
     let without = decided_within(SLOW).await;

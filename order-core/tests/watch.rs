@@ -10,7 +10,7 @@ use order_core::{
     Error, OrderService, WorkerOptions,
     domain::{Order, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
     store::{SqliteStore, Store},
-    testing::{PostgresServer, Twin},
+    testing::{PostgresServer, ReferenceStore},
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +34,8 @@ async fn decide(service: &OrderService) {
     worker.drain(&CancellationToken::new()).await.unwrap();
 }
 
-fn twin() -> OrderService {
-    OrderService::builder(Arc::new(Twin::default())).build()
+fn reference_shop() -> OrderService {
+    OrderService::builder(Arc::new(ReferenceStore::default())).build()
 }
 
 /// Waits until nobody watches any more.
@@ -107,7 +107,7 @@ async fn what_cannot_be_read_now_is_read_later() {
 /// wait for news.
 #[tokio::test]
 async fn who_comes_late_is_told_what_is_known() {
-    let service = twin();
+    let service = reference_shop();
     let order = accept(&service, stock(&service).await).await;
     let mut first = service.watch(order.id).unwrap();
     decide(&service).await;
@@ -122,7 +122,7 @@ async fn who_comes_late_is_told_what_is_known() {
 /// The clock stands still, and with it the watcher, while another service decides and cancels.
 #[tokio::test(start_paused = true)]
 async fn states_between_two_looks_are_told() {
-    let store = Arc::new(Twin::default()) as Arc<dyn Store>;
+    let store = Arc::new(ReferenceStore::default()) as Arc<dyn Store>;
     let here = OrderService::builder(Arc::clone(&store)).build();
     let there = OrderService::builder(store).build();
     let order = accept(&here, stock(&here).await).await;
@@ -144,7 +144,7 @@ async fn states_between_two_looks_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_ends_in_time_and_is_forgotten() {
-    let service = twin();
+    let service = reference_shop();
     let order = accept(&service, stock(&service).await).await;
     let start = tokio::time::Instant::now();
     let waited = service.wait_for_decision(&order, LIMIT).await.unwrap();
@@ -157,7 +157,7 @@ async fn waiting_ends_in_time_and_is_forgotten() {
 
 #[tokio::test]
 async fn one_order_too_many_is_refused_and_room_comes_back() {
-    let store = Arc::new(Twin::default()) as Arc<dyn Store>;
+    let store = Arc::new(ReferenceStore::default()) as Arc<dyn Store>;
     let service = OrderService::builder(store).max_watched(2).build();
     let product = stock(&service).await;
     let mut watches = Vec::new();
@@ -181,7 +181,7 @@ async fn one_order_too_many_is_refused_and_room_comes_back() {
 async fn many_cost_no_more_queries_than_one() {
     let mut asked = Vec::new();
     for count in [1, 1_000] {
-        let service = twin();
+        let service = reference_shop();
         let product = stock(&service).await;
         let mut watches = Vec::new();
         for _ in 0..count {

@@ -86,11 +86,9 @@ async fn the_sweeper_finds_what_the_queue_lost() {
         .execute(&shop.file)
         .await
         .unwrap();
-    let options = WorkerOptions {
-        sweep_interval: Duration::from_millis(20),
-        sweep_age: Duration::ZERO,
-        ..WorkerOptions::default()
-    };
+    let options = WorkerOptions::default()
+        .with_sweep_interval(Duration::from_millis(20))
+        .with_sweep_age(Duration::ZERO);
     assert_eq!(shop.decided_by_a_worker(options).await, 100);
 }
 
@@ -158,10 +156,7 @@ async fn an_order_that_cannot_be_decided_does_not_stop_the_rest() {
 #[tokio::test]
 async fn an_accepted_order_is_decided_without_waiting_for_a_poll() {
     let shop = shop(false).await;
-    let options = WorkerOptions {
-        idle_poll: Duration::from_secs(3_600),
-        ..WorkerOptions::default()
-    };
+    let options = WorkerOptions::default().with_idle_poll(Duration::from_secs(3_600));
     let stop = CancellationToken::new();
     let (worker, told) = (shop.service.worker(options), stop.clone());
     let worker = tokio::spawn(async move { worker.run(told).await });

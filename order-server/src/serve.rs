@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use order_core::{
-    OrderService, RedisClient, Worker,
-    supervise::{HOUSEKEEPING, supervise},
-};
+use order_core::{OrderService, RedisClient, Worker};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -85,15 +82,6 @@ pub async fn serve(
     server: Server,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    if server.worker.is_none() {
-        // A worker brings its own.
-        let (housekeeper, stop) = (server.service.housekeeper(), stop.clone());
-        let housekeeper = Arc::new(housekeeper);
-        tokio::spawn(supervise(HOUSEKEEPING, move || {
-            let (housekeeper, stop) = (Arc::clone(&housekeeper), stop.clone());
-            async move { housekeeper.run(&stop).await }
-        }));
-    }
     let worker = server.worker.map(|worker| {
         let stop = stop.clone();
         tokio::spawn(async move { worker.run(stop).await })

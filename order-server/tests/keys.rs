@@ -182,7 +182,8 @@ async fn the_first_key_closes_and_a_revoked_one_is_refused_soon() {
         until(shop, Some(&lost_key), 200).await;
         let store = shop.store().await;
         let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        store.revoke_key(lost, at).await.unwrap().unwrap();
+        let keys = store.key_store().unwrap();
+        keys.revoke_key(lost, at).await.unwrap().unwrap();
         until(shop, Some(&lost_key), 401).await;
         // The last key is gone, and that opens nothing.
         assert_eq!(

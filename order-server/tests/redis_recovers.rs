@@ -233,7 +233,7 @@ async fn a_server_that_ends_tells_the_cache_what_changed() {
             let client = RedisClient::new(&redis.url(), Duration::from_secs(5)).unwrap();
             let elsewhere = RedisCache::new(client, Duration::from_secs(300));
             let kept = elsewhere.get(ProductId(id.parse().unwrap())).await.unwrap();
-            let is_old = matches!(kept, Some(Entry::Living(product)) if product.stock == 100);
+            let is_old = matches!(kept, Some(Entry::Active(product)) if product.stock == 100);
             assert!(!is_old, "the cache was not told");
         } else {
             redis.thaw();

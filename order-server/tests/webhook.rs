@@ -14,7 +14,7 @@ use order_core::{
     },
     process::{OrderProcessor, ProcessError, Task, TaskKind, WebhookOptions, WebhookProcessor},
     store::{OrderStore, ProductStore, Strategy},
-    testing::Twin,
+    testing::ReferenceStore,
 };
 use poem::{
     Endpoint, EndpointExt, Request, Response, Server,
@@ -88,14 +88,14 @@ fn processor(url: &str, secrets: &[&str], allow_private: bool) -> WebhookProcess
 
 /// A task of an order that is sold, or cancelled after that.
 async fn task(kind: TaskKind) -> Task {
-    let (store, ids) = (Twin::default(), IdGenerator::default());
+    let (store, ids) = (ReferenceStore::default(), IdGenerator::default());
     let at = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
     let id = ProductId(ids.next(at));
     let product = ProductRequest::new("Ä", "2.50".parse().unwrap(), 5, None).unwrap();
-    let product = product.stamp(id, AdjustmentId(ids.next(at)), at);
+    let product = product.into_new_product(id, AdjustmentId(ids.next(at)), at);
     store.create_product(&product).await.unwrap();
     let order = OrderRequest::one(id, Quantity::new(2).unwrap());
-    let order = order.stamp(OrderId(ids.next(at)), at);
+    let order = order.into_new_order(OrderId(ids.next(at)), at);
     let sold = store
         .purchase(&[order], Strategy::Batch)
         .await

@@ -12,7 +12,7 @@ use order_core::{
     domain::{MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, ProductRequest},
     queue::Topic,
     stats::StatsStore,
-    store::{OrderQuery, OrderStore, Pick, PostgresStore, Strategy},
+    store::{OrderQuery, OrderStore, PostgresStore, Selection, Strategy},
     testing::PostgresServer,
 };
 use uuid::Uuid;
@@ -102,16 +102,16 @@ impl Shop {
         {
             result?;
         }
-        let at = store.tallies(Duration::ZERO).await?.at;
+        let at = store.counters(Duration::ZERO).await?.at;
         for _ in 0..DECIDED / 1_000 {
             let decided = store
-                .decide(Pick::Oldest(1_000), Strategy::Batch, at)
+                .decide(Selection::Oldest(1_000), Strategy::Batch, at)
                 .await?;
             ensure!(decided.results.len() == 1_000, "there is a backlog");
         }
         // What years leave, and what 2 000 statements a second leave until they are folded.
         sqlx::query(
-            "INSERT INTO order_tallies
+            "INSERT INTO order_counters
              SELECT extract(epoch FROM now())::bigint - n / 2000, 0, 0, 0, 0, 0, 0, 0
              FROM generate_series(1, 14000) AS n",
         )
@@ -130,7 +130,7 @@ impl Shop {
 
     async fn ask(&self, question: usize) -> Result<(), Error> {
         match question {
-            0 => drop(self.store.tallies(Duration::from_secs(300)).await?),
+            0 => drop(self.store.counters(Duration::from_secs(300)).await?),
             1 => {
                 self.store.oldest_pending().await?;
             }

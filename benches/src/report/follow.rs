@@ -11,7 +11,7 @@ use order_core::{
     bench::{Figures, Sample},
     clock::{Clock, SystemClock},
     domain::{OrderId, OrderRequest, ProductId, Quantity},
-    store::{OrderStore, Pick, PostgresOptions, PostgresStore, Strategy},
+    store::{OrderStore, PostgresOptions, PostgresStore, Selection, Strategy},
     testing::PostgresServer,
 };
 use orders_benches::{
@@ -114,7 +114,7 @@ async fn open(server: &ServerProcess, id: OrderId, is_stream: bool) -> anyhow::R
 async fn decide(store: &PostgresStore) -> anyhow::Result<HashMap<OrderId, Instant>> {
     let mut decided = HashMap::new();
     while decided.len() < STREAMS + WAITING {
-        let oldest = Pick::Oldest(BATCH);
+        let oldest = Selection::Oldest(BATCH);
         let outcome = store
             .decide(oldest, Strategy::Batch, SystemClock.now())
             .await?;

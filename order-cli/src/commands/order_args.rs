@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// An idempotency key of the command line, whose keys never meet those of API keys.
 pub(super) fn idempotency_key(text: &str) -> Result<IdempotencyKey, Error> {
-    IdempotencyKey::new(Uuid::nil(), text)
+    Ok(IdempotencyKey::new(Uuid::nil(), text)?)
 }
 
 /// A number of pieces.
@@ -16,5 +16,5 @@ pub(super) fn quantity(text: &str) -> Result<Quantity, Error> {
     let count = text
         .parse()
         .map_err(|_| Error::invalid("quantity", "must be a whole number from 1 to 1000000"))?;
-    Quantity::new(count)
+    Ok(Quantity::new(count)?)
 }

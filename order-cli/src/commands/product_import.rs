@@ -206,7 +206,7 @@ impl ProductRow {
     }
 
     fn price(&self) -> Result<Option<Money>, Error> {
-        given(&self.price).map(Money::price).transpose()
+        Ok(given(&self.price).map(Money::price).transpose()?)
     }
 
     fn stock(&self) -> Result<Option<i64>, Error> {

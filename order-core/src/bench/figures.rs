@@ -7,11 +7,11 @@ use serde::Serialize;
 /// One run of one contestant.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// How many orders it served.
+    /// The orders that it served.
     pub orders: usize,
-    /// How long that took.
+    /// The time that it took.
     pub elapsed: Duration,
-    /// How long each request or each transaction took.
+    /// The time of each request or each transaction.
     pub latencies: Vec<Duration>,
 }
 
@@ -26,7 +26,7 @@ impl Sample {
 /// The runs of one contestant.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Figures {
-    /// How many runs.
+    /// The number of runs.
     pub runs: usize,
     /// Orders per second: the median of the runs.
     pub orders_per_second: f64,

@@ -1,4 +1,4 @@
-//! What the database can give: the statements of a batch in a bare loop over the driver.
+//! The limit of the database: the statements of a batch in a bare loop over the driver.
 //!
 //! Nothing of the library is around them: no retries, no frontier, no checked types. The
 //! share of this rate that `batch` reaches is what the library costs.
@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool, types::Json};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{Countdown, Sample};
+use super::{countdown::Countdown, figures::Sample};
 use crate::{
     clock::{Clock, SystemClock},
     domain::ProductId,
@@ -38,6 +38,7 @@ pub fn row_lock_statements(product: ProductId) -> String {
 }
 
 /// A bare loop over the driver.
+#[derive(Debug)]
 pub struct Limit {
     pool: PgPool,
 }
@@ -49,7 +50,7 @@ impl Limit {
         Self { pool }
     }
 
-    /// Decides `orders` of the oldest pending orders. Connections take turns as the lanes of
+    /// Decides `orders` of the oldest pending orders. Connections take turns as the batches of
     /// a worker do: one claims while another writes.
     pub(super) async fn decide(
         &self,
@@ -57,19 +58,19 @@ impl Limit {
         connections: usize,
         batch: usize,
     ) -> Result<Sample, Error> {
-        let (left, turnstile) = (Countdown::new(orders), Mutex::new(Uuid::nil()));
-        let lane = async || {
+        let (left, claim_mutex) = (Countdown::new(orders), Mutex::new(Uuid::nil()));
+        let connection_loop = async || {
             let mut latencies: Vec<Duration> = Vec::new();
             while let Some(take) = left.take(batch) {
                 let start = Instant::now();
-                let decided = self.batch(take, &turnstile).await?;
+                let decided = self.batch(take, &claim_mutex).await?;
                 latencies.push(start.elapsed());
                 left.give_back(take - decided);
             }
             Ok::<_, sqlx::Error>(latencies)
         };
         let start = Instant::now();
-        let latencies = try_join_all((0..connections).map(|_| lane())).await?;
+        let latencies = try_join_all((0..connections).map(|_| connection_loop())).await?;
         Ok(Sample {
             orders,
             elapsed: start.elapsed(),
@@ -77,8 +78,8 @@ impl Limit {
         })
     }
 
-    async fn batch(&self, limit: usize, turnstile: &Mutex<Uuid>) -> Result<usize, sqlx::Error> {
-        let mut after = turnstile.lock().await;
+    async fn batch(&self, limit: usize, claim_mutex: &Mutex<Uuid>) -> Result<usize, sqlx::Error> {
+        let mut after = claim_mutex.lock().await;
         let mut tx = self.pool.begin().await?;
         let rows: Vec<(Uuid, Uuid, i32)> = sqlx::query_as(CLAIM_OLDEST)
             .bind(*after)

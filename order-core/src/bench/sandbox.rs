@@ -1,14 +1,14 @@
 //! A place to measure in, beside the data of an operator's own database: a schema in
 //! Postgres, a file next to the one of `SQLite`. It is empty at first and removed at the end.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
+use super::limit::Limit;
 #[cfg(doc)]
-use super::Bench;
-use super::Limit;
+use super::runner::Bench;
 use crate::{
     clock::{Clock, SystemClock},
     domain::IdGenerator,
@@ -24,6 +24,12 @@ pub struct Sandbox {
     /// Migrated and empty. On Postgres, with connections enough for every contestant.
     pub store: Arc<dyn Store>,
     place: Place,
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").finish_non_exhaustive()
+    }
 }
 
 enum Place {

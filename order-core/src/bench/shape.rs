@@ -14,7 +14,7 @@ use crate::{
 /// The same orders each time: runs are compared with each other.
 const SEED: u64 = 7;
 
-/// How demand spreads over products. Each order has one line, of one piece.
+/// The spread of demand over products. Each order has one line, of one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// All orders are for one product.
@@ -26,7 +26,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// How many products there are.
+    /// The number of products.
     #[must_use]
     pub const fn products(self) -> usize {
         match self {

@@ -1,9 +1,10 @@
-//! A store that reads products through a cache and tells the cache what changed.
+//! A store that reads products through a cache, and invalidates entries that changed.
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,79 +15,42 @@ use futures_util::{
     future::{BoxFuture, Shared},
     stream,
 };
-use serde::Serialize;
 
 use super::{
-    CacheMark, Entry, ProductCache,
-    pending::{Change, Next, Pending},
+    CacheMark, CacheStats, CacheStatus, Entry, ProductCache,
+    pending_invalidations::{Change, Next, PendingInvalidations},
 };
 use crate::{
     domain::{Product, ProductId},
     error::Error,
-    store::Store,
-    supervise::{self, catch, supervise},
+    metrics::part,
+    store::{ProductStore, Store},
+    supervise::{catch, supervise},
+    sync::lock,
 };
 
-/// How long to wait before telling the cache again what it could not be told.
+/// The pause between two attempts to hand the cache its pending invalidations.
 const REPAIR_PAUSE: Duration = Duration::from_millis(100);
-/// How many products the cache is told of at once. What it was told of is not told again.
+/// The most products that one attempt hands over.
 const SLICE: usize = 1_000;
-/// How many products whose state is uncertain are read at once.
+/// The most products in doubt that are read at once.
 const READS_AT_ONCE: usize = 8;
-
-/// Where a read came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheStatus {
-    /// From the cache.
-    Hit,
-    /// From the database, and the cache keeps it now.
-    Miss,
-    /// From the database: the cache is away, or does not know of a change yet.
-    Bypass,
-}
-
-impl CacheStatus {
-    /// Its name in the `X-Cache` header.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Bypass => "bypass",
-        }
-    }
-}
-
-/// How the cache did since the process started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct CacheStats {
-    /// Reads that the cache answered.
-    pub hits: u64,
-    /// Reads that it could not answer.
-    pub misses: u64,
-    /// Hits over hits and misses; 0 before the first read.
-    pub ratio: f64,
-    /// Calls that failed.
-    pub errors: u64,
-    /// Entries that are kept, where that is known.
-    pub entries: Option<u64>,
-}
 
 type Read = Result<Option<Product>, Error>;
 
-/// A query that is under way, which everybody who misses joins.
+/// A query that is under way; later misses join it.
 struct Flight {
     number: u64,
     read: Shared<BoxFuture<'static, Read>>,
 }
 
-/// What the reads and the writes of one process share.
+/// The state that the reads and the writes of one process share.
 struct State {
     cache: Arc<dyn ProductCache>,
     flights: Mutex<HashMap<ProductId, Flight>>,
     flight_number: AtomicU64,
-    /// What the cache could not be told.
-    pending: Pending,
+    /// Changes that the cache does not know of yet.
+    pending: PendingInvalidations,
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
@@ -96,6 +60,14 @@ struct State {
 pub struct CachedStore {
     pub(super) inner: Arc<dyn Store>,
     state: Arc<State>,
+}
+
+impl fmt::Debug for CachedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStore")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
 }
 
 impl CachedStore {
@@ -108,7 +80,7 @@ impl CachedStore {
                 cache,
                 flights: Mutex::default(),
                 flight_number: AtomicU64::new(0),
-                pending: Pending::default(),
+                pending: PendingInvalidations::default(),
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
                 errors: AtomicU64::new(0),
@@ -116,7 +88,7 @@ impl CachedStore {
         }
     }
 
-    /// A living product, and where it was read from.
+    /// An active product, and the source of the read.
     ///
     /// # Errors
     /// The store's; a cache that fails is passed by.
@@ -125,7 +97,7 @@ impl CachedStore {
             CacheStatus::Bypass
         } else {
             match self.state.cache.get(id).await {
-                Ok(Some(Entry::Living(product))) => return Ok(self.state.hit(Some(product))),
+                Ok(Some(Entry::Active(product))) => return Ok(self.state.hit(Some(product))),
                 Ok(Some(Entry::Archived(_))) => return Ok(self.state.hit(None)),
                 Ok(Some(Entry::Outdated { .. }) | None) => CacheStatus::Miss,
                 Err(error) => {
@@ -139,7 +111,7 @@ impl CachedStore {
         Ok((read.await?, status))
     }
 
-    /// How the cache did.
+    /// The reads so far.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -173,7 +145,7 @@ impl CachedStore {
                 read
             };
             // A panic must not leave the flight there, to be joined for ever.
-            let read = catch(supervise::CACHE, reading).await;
+            let read = catch(part::CACHE, reading).await;
             let read = read.unwrap_or_else(|panic| Err(Error::backend(panic)));
             let mut flights = lock(&state.flights);
             if flights.get(&id).is_some_and(|f| f.number == number) {
@@ -201,22 +173,22 @@ impl CachedStore {
         self.state.cache.mark()
     }
 
-    /// Tells the cache what changed. When this returns, no read through this store is older
-    /// than the change.
+    /// Puts changed products into the cache. When this returns, no read through this store is
+    /// older than the change.
     pub(super) async fn changed_products(&self, products: &[Product], mark: CacheMark) {
         self.leave_flights(products.iter().map(|product| product.id));
         for (number, slice) in products.chunks(SLICE).enumerate() {
-            let entries: Vec<Entry> = slice.iter().cloned().map(Entry::Living).collect();
+            let entries: Vec<Entry> = slice.iter().cloned().map(Entry::Active).collect();
             if let Err(error) = self.state.cache.put(&entries, mark).await {
                 self.state.failed(&error);
-                let untold = products[number * SLICE..].iter();
-                self.remember(untold.map(|product| (product.id, Some(product.version))));
+                let missed = products[number * SLICE..].iter();
+                self.remember(missed.map(|product| (product.id, Some(product.version))));
                 return;
             }
         }
     }
 
-    /// Tells the cache that a product is archived, likewise.
+    /// Puts it into the cache that a product is archived, likewise.
     pub(super) async fn archived(&self, id: ProductId, mark: CacheMark) {
         self.leave_flights(std::iter::once(id));
         if let Err(error) = self.state.cache.put(&[Entry::Archived(id)], mark).await {
@@ -226,14 +198,14 @@ impl CachedStore {
     }
 
     /// Passes the cache by for products that may have changed, until they are read again.
-    fn suspect(&self, ids: impl Iterator<Item = ProductId>) {
+    fn invalidate(&self, ids: impl Iterator<Item = ProductId>) {
         let ids: Vec<ProductId> = ids.collect();
         self.remember(ids.iter().map(|id| (*id, None)));
         self.leave_flights(ids.into_iter());
     }
 
-    /// A query that is under way may have started before a change: who misses from now on
-    /// starts another.
+    /// Makes later misses start another query: one that is under way may have started before the
+    /// change.
     fn leave_flights(&self, ids: impl Iterator<Item = ProductId>) {
         let mut flights = lock(&self.state.flights);
         for id in ids {
@@ -241,25 +213,25 @@ impl CachedStore {
         }
     }
 
-    /// The result of a change of these products, which are suspect when its outcome is unknown.
-    pub(crate) fn unless_unknown<T>(
+    /// Passes the result of a change on, and invalidates its products when the outcome is unknown.
+    pub(crate) fn invalidate_if_unknown<T>(
         &self,
         result: Result<T, Error>,
         ids: impl Iterator<Item = ProductId>,
     ) -> Result<T, Error> {
         if let Err(Error::OutcomeUnknown { .. }) = result {
-            self.suspect(ids);
+            self.invalidate(ids);
         }
         result
     }
 
-    /// Remembers what the cache could not be told, and tells it until it has it all.
+    /// Remembers invalidations, and hands them to the cache until it has them all.
     fn remember(&self, changes: impl Iterator<Item = (ProductId, Option<i64>)>) {
         if !self.state.pending.add(changes) {
             return;
         }
         let (state, inner) = (Arc::clone(&self.state), Arc::clone(&self.inner));
-        tokio::spawn(supervise(supervise::CACHE, move || {
+        tokio::spawn(supervise(part::CACHE, move || {
             let (state, inner) = (Arc::clone(&state), Arc::clone(&inner));
             async move {
                 loop {
@@ -273,22 +245,26 @@ impl CachedStore {
         }));
     }
 
-    /// Waits until the cache was told everything.
+    /// Waits until the cache knows of every change.
     pub(crate) async fn settle(&self) {
-        while self.untold() > 0 {
+        while self.pending_invalidations() > 0 {
             tokio::time::sleep(REPAIR_PAUSE / 4).await;
         }
     }
 
-    /// How much the cache was not told: products, or one thing when it is everything.
-    pub(crate) fn untold(&self) -> usize {
+    /// The number of pending invalidations: products, or one when everything is invalid.
+    pub(crate) fn pending_invalidations(&self) -> usize {
         self.state.pending.len()
     }
 
-    /// The products among `ids` whose state did not come back with the answer: an earlier
+    /// Invalidates the products among `ids` that did not come back with the answer: an earlier
     /// attempt changed them, whose commit was in doubt.
-    pub(super) fn suspect_missing(&self, ids: impl Iterator<Item = ProductId>, told: &[Product]) {
-        self.suspect(ids.filter(|id| !told.iter().any(|product| product.id == *id)));
+    pub(super) fn invalidate_missing(
+        &self,
+        ids: impl Iterator<Item = ProductId>,
+        answered: &[Product],
+    ) {
+        self.invalidate(ids.filter(|id| !answered.iter().any(|product| product.id == *id)));
     }
 }
 
@@ -304,14 +280,14 @@ impl State {
     }
 
     async fn keep(&self, product: &Product, mark: CacheMark) {
-        let entry = Entry::Living(product.clone());
+        let entry = Entry::Active(product.clone());
         if let Err(error) = self.cache.put(&[entry], mark).await {
             self.failed(&error);
         }
     }
 
-    /// Tells the cache a part of what it missed; whether there may be more.
-    async fn repair(&self, inner: &dyn Store) -> Result<bool, Error> {
+    /// Hands some pending invalidations to the cache; true when there may be more.
+    async fn repair(&self, inner: &dyn ProductStore) -> Result<bool, Error> {
         match self.pending.next(SLICE) {
             Next::Nothing => return Ok(false),
             Next::Everything(overflow) => {
@@ -323,24 +299,24 @@ impl State {
                 let mark = self.cache.mark();
                 let (entries, changes) = self.newest(inner, changes).await?;
                 self.cache.put(&entries, mark).await?;
-                self.pending.told(&changes);
+                self.pending.delivered(&changes);
             }
         }
         Ok(true)
     }
 
-    /// What to tell of these products, and of which of them. Those that cannot be read are left
-    /// for later.
+    /// The entries to put for these products, and the changes that they cover. Products that cannot
+    /// be read are left for later.
     async fn newest(
         &self,
-        inner: &dyn Store,
+        inner: &dyn ProductStore,
         changes: Vec<(ProductId, Change)>,
     ) -> Result<(Vec<Entry>, Vec<(ProductId, Change)>), Error> {
         let newest = async |(id, change): (ProductId, Change)| match change {
             Change::Outdated(version) => Ok((Entry::Outdated { id, version }, (id, change))),
             Change::Uncertain(_) => {
                 let product = inner.product(id).await?;
-                let entry = product.map_or(Entry::Archived(id), Entry::Living);
+                let entry = product.map_or(Entry::Archived(id), Entry::Active);
                 Ok((entry, (id, change)))
             }
         };
@@ -361,9 +337,4 @@ impl State {
             _ => Ok(known),
         }
     }
-}
-
-/// What these locks guard is whole between any two statements: a poisoned one is still good.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The cache inside the process. Nobody tells it what other processes change, so that it serves
+//! The cache inside the process. It does not learn of changes by other processes, so that it serves
 //! an entry for a second at most after the query that read it began: that is how old a read can
 //! be when a product is changed elsewhere. A hot product costs one query a second.
 
@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::{CacheMark, Entry, ProductCache};
 use crate::{domain::ProductId, error::Error};
 
-/// How long an entry is kept at most.
+/// The longest that an entry is kept.
 const LONGEST: Duration = Duration::from_secs(1);
-/// How many products are kept at most.
+/// The most products that are kept.
 const CAPACITY: u64 = 100_000;
 
 /// An entry, and when the query or the change that it comes from began.

@@ -34,22 +34,26 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::Script;
 
 use super::{CacheMark, Entry, ProductCache};
-use crate::{domain::ProductId, error::Error, redis_client::RedisClient, store::span_micros};
+use crate::{
+    domain::ProductId,
+    error::Error,
+    redis_client::{RedisClient, millis},
+};
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("put.lua")));
 
-/// Over how many epochs entries are spread.
+/// The number of epochs over which entries are spread.
 const SHARDS: usize = 64;
 /// The most entries that one script puts: far less than a tenth of what an answer may take.
 const SLICE: usize = 100;
-/// How many scripts may be under way at once, for one caller.
+/// The most scripts that may be under way at once, for one caller.
 const SLICES_AT_ONCE: usize = 8;
 
-/// What a process knows of the epochs.
+/// The epochs that a process knows.
 #[derive(Debug)]
 struct Epochs {
     known: [AtomicU64; SHARDS],
-    /// How often it heard of another one than it knew.
+    /// The number of times that it heard of another one than it knew.
     changes: AtomicU64,
 }
 
@@ -98,7 +102,7 @@ impl RedisCache {
         entries: &[&Entry],
         mark: CacheMark,
     ) -> Result<(), Error> {
-        let ttl_ms = (span_micros(self.ttl) / 1_000).max(1);
+        let ttl_ms = millis(self.ttl).max(1);
         let epoch = self.epochs.since(mark, shard);
         let mut put = PUT.prepare_invoke();
         put.key(epoch_key(shard));
@@ -107,7 +111,7 @@ impl RedisCache {
         put.arg(ttl_ms);
         for entry in entries {
             let json = match entry {
-                Entry::Living(product) => serde_json::to_string(product).map_err(Error::backend)?,
+                Entry::Active(product) => serde_json::to_string(product).map_err(Error::backend)?,
                 Entry::Outdated { .. } => "-".to_owned(),
                 Entry::Archived(_) => String::new(),
             };
@@ -200,5 +204,5 @@ fn read(id: ProductId, epoch: u64, kept: &str) -> Option<Entry> {
     if json.is_empty() {
         return Some(Entry::Archived(id));
     }
-    serde_json::from_str(json).ok().map(Entry::Living)
+    serde_json::from_str(json).ok().map(Entry::Active)
 }

@@ -1,4 +1,4 @@
-//! Many changes, and what a cache in Redis could not be told of them.
+//! Many changes, and the invalidations that a cache in Redis did not take.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
@@ -8,15 +8,17 @@ use std::{
 
 use chrono::DateTime;
 
-use super::{CacheMark, CacheStatus, CachedStore, Entry, ProductCache, RedisCache, pending};
+use super::{
+    CacheMark, CacheStatus, CachedStore, Entry, ProductCache, RedisCache, pending_invalidations,
+};
 use crate::{
     domain::{IdGenerator, Product, ProductId, ProductRequest},
     store::{ProductStore, Store},
-    testing::{RedisServer, Twin, conformance::start},
+    testing::{RedisServer, ReferenceStore, conformance::start},
 };
 
 const TTL: Duration = Duration::from_secs(300);
-/// How long Redis may have to hear of what it missed.
+/// The time in which Redis has to have the invalidations that it missed.
 const SOON: Duration = Duration::from_secs(20);
 
 fn products(count: usize, version: i64) -> Vec<Product> {
@@ -35,8 +37,8 @@ fn products(count: usize, version: i64) -> Vec<Product> {
     (0..count).map(product).collect()
 }
 
-fn living(products: &[Product]) -> Vec<Entry> {
-    products.iter().cloned().map(Entry::Living).collect()
+fn active(products: &[Product]) -> Vec<Entry> {
+    products.iter().cloned().map(Entry::Active).collect()
 }
 
 fn newer(products: &[Product]) -> Vec<Product> {
@@ -63,7 +65,7 @@ struct Shop {
 
 fn shop() -> Shop {
     let server = RedisServer::start();
-    let inner: Arc<dyn Store> = Arc::new(Twin::default());
+    let inner: Arc<dyn Store> = Arc::new(ReferenceStore::default());
     let cache = RedisCache::new(server.client(), TTL);
     Shop {
         store: Arc::new(CachedStore::new(inner, Arc::new(cache))),
@@ -82,11 +84,16 @@ impl Shop {
     async fn is_settled(&self) -> Duration {
         let began = Instant::now();
         let settled = tokio::time::timeout(SOON, self.store.settle()).await;
-        assert!(settled.is_ok(), "{} untold", self.store.untold());
+        assert!(
+            settled.is_ok(),
+            "{} pending",
+            self.store.pending_invalidations()
+        );
         began.elapsed()
     }
 
-    /// How many of these another process reads at this version or a newer one, and how many older.
+    /// The number of these that another process reads at this version or a newer one, and of those
+    /// that it reads older.
     async fn seen(&self, products: &[Product]) -> (usize, usize) {
         let (mut new, mut old) = (0, 0);
         for product in products {
@@ -108,7 +115,7 @@ async fn seventy_thousand_changes_do_not_put_a_healthy_redis_out_of_use() {
     shop.change(&products).await;
     let took = began.elapsed();
     assert_eq!(shop.store.stats().errors, 0);
-    assert_eq!(shop.store.untold(), 0);
+    assert_eq!(shop.store.pending_invalidations(), 0);
     let some: Vec<Product> = products.iter().step_by(700).cloned().collect();
     assert_eq!(shop.seen(&some).await, (100, 0));
     let (read, status) = shop.store.read(products[1].id).await.unwrap();
@@ -116,19 +123,19 @@ async fn seventy_thousand_changes_do_not_put_a_healthy_redis_out_of_use() {
         (read.as_ref(), status),
         (Some(&products[1]), CacheStatus::Hit)
     );
-    eprintln!("70 000 changes were told in {took:?}");
+    eprintln!("70 000 changes were delivered in {took:?}");
 }
 
-/// What changes while Redis is away is remembered by id, and told in slices.
+/// Products that change while Redis is away are remembered by id, and handed over in slices.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_in_an_outage_is_told_after_it() {
+async fn what_changed_in_an_outage_is_delivered_after_it() {
     let shop = shop();
     let before = products(50_000, 1);
     shop.change(&before).await;
     shop.server.freeze();
     let after = newer(&before);
     shop.change(&after).await;
-    assert_eq!(shop.store.untold(), 50_000);
+    assert_eq!(shop.store.pending_invalidations(), 50_000);
     let (_, status) = shop.store.read(before[0].id).await.unwrap();
     assert_eq!(status, CacheStatus::Bypass);
     shop.server.thaw();
@@ -139,7 +146,7 @@ async fn what_changed_in_an_outage_is_told_after_it() {
         (0, 0),
         "nothing is served that is old"
     );
-    eprintln!("50 000 were told in {took:?}");
+    eprintln!("50 000 were delivered in {took:?}");
 }
 
 /// Past the bound, the cache forgets everything; and memory does not grow with what changes.
@@ -159,7 +166,7 @@ async fn more_than_is_remembered_makes_the_cache_forget_everything() {
     for _ in 0..10 {
         let changed = products(150_000, 2);
         shop.change(&changed).await;
-        assert!(shop.store.untold() <= pending::MAX_PRODUCTS);
+        assert!(shop.store.pending_invalidations() <= pending_invalidations::MAX_PRODUCTS);
     }
     shop.change(&newer(&many)).await;
     let grown = resident_mib().saturating_sub(resident);
@@ -168,7 +175,7 @@ async fn more_than_is_remembered_makes_the_cache_forget_everything() {
         "{grown} MiB more, of which half is this test's"
     );
     let (_, status) = shop.store.read(untouched[0].id).await.unwrap();
-    assert_eq!(status, CacheStatus::Bypass, "everything is suspect");
+    assert_eq!(status, CacheStatus::Bypass, "everything is invalid");
     shop.server.thaw();
     let took = shop.is_settled().await;
     eprintln!("all was forgotten in {took:?}; {grown} MiB");
@@ -179,14 +186,14 @@ async fn more_than_is_remembered_makes_the_cache_forget_everything() {
         "nothing is served that is old"
     );
     shop.elsewhere
-        .put(&living(&many[..200]), slow)
+        .put(&active(&many[..200]), slow)
         .await
         .unwrap();
     let first = newer(&many[..200]);
     assert_eq!(shop.seen(&first).await, (0, 0), "nor is it put back");
     // Who reads from now on is served again.
     let mark = shop.elsewhere.mark();
-    shop.elsewhere.put(&living(&first), mark).await.unwrap();
+    shop.elsewhere.put(&active(&first), mark).await.unwrap();
     assert_eq!(shop.seen(&first).await, (200, 0));
 }
 
@@ -200,15 +207,15 @@ async fn who_began_to_read_before_all_was_forgotten_puts_nothing_back() {
     shop.elsewhere.clear().await.unwrap();
     // It hears of it by another read.
     assert_eq!(cache.get(old[0].id).await.unwrap(), None);
-    cache.put(&living(&old), slow).await.unwrap();
+    cache.put(&active(&old), slow).await.unwrap();
     assert_eq!(cache.get(old[0].id).await.unwrap(), None);
     // The change itself is remembered: what is older than it stays away, and it may come.
-    cache.put(&living(&old), cache.mark()).await.unwrap();
-    assert_eq!(cache.get(old[0].id).await.unwrap(), living(&old).pop());
+    cache.put(&active(&old), cache.mark()).await.unwrap();
+    assert_eq!(cache.get(old[0].id).await.unwrap(), active(&old).pop());
     // And so it is after Redis lost what it had.
     shop.server.flush();
     cache
-        .put(&living(&newer(&old)), cache.mark())
+        .put(&active(&newer(&old)), cache.mark())
         .await
         .unwrap();
     assert_eq!(
@@ -217,21 +224,21 @@ async fn who_began_to_read_before_all_was_forgotten_puts_nothing_back() {
         "it knew another epoch"
     );
     cache
-        .put(&living(&newer(&old)), cache.mark())
+        .put(&active(&newer(&old)), cache.mark())
         .await
         .unwrap();
     assert_eq!(
         cache.get(old[0].id).await.unwrap(),
-        living(&newer(&old)).pop()
+        active(&newer(&old)).pop()
     );
 }
 
-/// What a commit did that nobody heard of is read again, and told.
+/// A commit whose outcome nobody knows makes its products be read again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_uncertain_change_is_read_again() {
     let shop = shop();
     let request = ProductRequest::new("p", "1".parse().unwrap(), 1, None).unwrap();
-    let product = request.stamp(
+    let product = request.into_new_product(
         ProductId(IdGenerator::default().next(start())),
         crate::domain::AdjustmentId(IdGenerator::default().next(start())),
         start(),
@@ -242,13 +249,13 @@ async fn an_uncertain_change_is_read_again() {
         ..created.clone()
     };
     let mark = CacheMark::of(0);
-    shop.elsewhere.put(&living(&[older]), mark).await.unwrap();
+    shop.elsewhere.put(&active(&[older]), mark).await.unwrap();
     let unknown = crate::Error::OutcomeUnknown {
         source: Arc::new(std::io::Error::other("lost")),
     };
     let result: Result<(), _> = shop
         .store
-        .unless_unknown(Err(unknown), std::iter::once(created.id));
+        .invalidate_if_unknown(Err(unknown), std::iter::once(created.id));
     assert!(result.is_err());
     shop.is_settled().await;
     assert_eq!(shop.seen(std::slice::from_ref(&created)).await, (1, 0));

@@ -1,4 +1,4 @@
-//! How names are compared when they are searched.
+//! The fold of names, by which they are searched.
 //!
 //! The fold of a text is Unicode's `NFKC_Casefold` (The Unicode Standard, 3.13) with one rule
 //! more, for the letter i. Two texts have the same fold when a reader takes them for the same
@@ -13,7 +13,7 @@
 //! are one letter. Which of them are a pair depends on the language, which nobody tells, so that
 //! whoever writes in Turkish finds names in either case, too.
 //!
-//! What characters of a later version of Unicode fold to is not known here; those that are known
+//! The fold of characters of later versions of Unicode is not known here; those that are known
 //! keep their fold for ever.
 
 use icu_casemap::CaseMapper;
@@ -75,7 +75,7 @@ mod tests {
         normalizer.normalize(text).into_owned()
     }
 
-    /// What lies in between is not assigned, and what lies beyond is for private use.
+    /// Code points in between are not assigned, and those beyond are for private use.
     fn all_chars() -> impl Iterator<Item = String> {
         let letters = '\0'..='\u{31fff}';
         letters.chain('\u{e0000}'..='\u{e0fff}').map(String::from)

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::error::Error;
+use super::ValidationError;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
@@ -23,12 +23,12 @@ macro_rules! id {
         }
 
         impl FromStr for $name {
-            type Err = Error;
+            type Err = ValidationError;
 
-            fn from_str(text: &str) -> Result<Self, Error> {
+            fn from_str(text: &str) -> Result<Self, ValidationError> {
                 Uuid::parse_str(text)
                     .map(Self)
-                    .map_err(|_| Error::invalid($field, "is not a UUID"))
+                    .map_err(|_| ValidationError::new($field, "is not a UUID"))
             }
         }
 

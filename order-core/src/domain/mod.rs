@@ -1,35 +1,48 @@
-//! The words of the system: plain data, checked when it is made, with no I/O.
+//! Plain data, checked when it is made, with no I/O.
 //!
-//! Whatever exists as one of these types has passed its bounds, so that nothing
-//! downstream checks again. What comes from outside goes through a constructor
-//! that names the field it refuses.
+//! A value of one of these types has passed its bounds, so that nothing downstream checks again.
+//! Values from outside go through a constructor, whose [`ValidationError`] names the field that it
+//! refuses; a [`RuleViolation`] says which rule a change would break.
 
+mod failure;
+mod fingerprint;
 mod fold;
 mod id;
 mod idempotency;
 mod money;
 mod order;
+mod order_line;
+mod order_mode;
+mod order_request;
+mod order_status;
 mod page;
 mod product;
 mod progress;
 mod quantity;
+mod rule_violation;
 mod text;
 mod trace_parent;
+mod validation_error;
 
+pub use failure::{Failure, FailureCode};
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
 pub use id::{AdjustmentId, IdGenerator, KeyId, OrderId, ProductId};
-pub(crate) use idempotency::{Fingerprint, Placing};
 pub use idempotency::{IdempotencyKey, Replayable};
 pub use money::Money;
-pub use order::{
-    Failure, FailureCode, NewOrder, Order, OrderLine, OrderRequest, OrderStatus, RequestedLine,
-};
+pub use order::Order;
+pub use order_line::{OrderLine, RequestedLine};
+pub(crate) use order_mode::OrderMode;
+pub use order_request::{NewOrder, OrderRequest};
+pub use order_status::OrderStatus;
 pub use page::{MAX_OFFSET_ROWS, Page, PageRequest, PageSize, PageStart};
 pub use product::{
     MAX_STOCK, NewProduct, Product, ProductChange, ProductRequest, StockAdjustment, StockRequest,
 };
 pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
+pub use rule_violation::RuleViolation;
 pub(crate) use text::bounded;
 pub use trace_parent::TraceParent;
+pub use validation_error::ValidationError;

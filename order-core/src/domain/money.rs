@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::error::Error;
+use super::ValidationError;
 
 /// An amount of money in minor units (1/100). Never negative, never a float.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,11 +33,11 @@ impl Money {
     /// A price: `text` as a plain decimal below [`Money::PRICE_LIMIT`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `price`.
-    pub fn price(text: &str) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `price`.
+    pub fn price(text: &str) -> Result<Self, ValidationError> {
         let price: Self = text.parse()?;
         if price >= Self::PRICE_LIMIT {
-            return Err(Error::invalid("price", "must be below 100000000.00"));
+            return Err(ValidationError::new("price", "must be below 100000000.00"));
         }
         Ok(price)
     }
@@ -50,11 +50,11 @@ impl fmt::Display for Money {
 }
 
 impl FromStr for Money {
-    type Err = Error;
+    type Err = ValidationError;
 
     /// Reads `digits[.digits]` with at most two decimals: no sign, exponent, space or separator.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |reason| Err(Error::invalid("price", reason));
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
+        let refuse = |reason| Err(ValidationError::new("price", reason));
         let (whole, cents) = text.split_once('.').unwrap_or((text, "0"));
         if whole.starts_with('-') {
             return refuse("must not be negative");
@@ -137,7 +137,7 @@ mod tests {
         ] {
             let refused = Money::price(text);
             assert!(
-                matches!(&refused, Err(Error::Invalid { field, .. }) if field == "price"),
+                matches!(&refused, Err(ValidationError { field, .. }) if field == "price"),
                 "{text:?} gave {refused:?}"
             );
         }

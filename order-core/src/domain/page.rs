@@ -1,22 +1,22 @@
 //! Pages of a list: newest first, continued after an id, or by page number near the front.
 
-use crate::error::Error;
+use super::ValidationError;
 
-/// How many rows deep page numbers reach. Past it, a cursor.
+/// The depth in rows up to which page numbers reach. Past it, a cursor does.
 pub const MAX_OFFSET_ROWS: u32 = 10_000;
 
-/// How many items a page holds, 1..=100.
+/// The number of items of a page, 1..=100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u32);
 
 impl PageSize {
     /// # Errors
-    /// [`Error::Invalid`] that names `page_size`, when out of 1..=100.
-    pub fn new(size: u32) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `page_size`, when out of 1..=100.
+    pub fn new(size: u32) -> Result<Self, ValidationError> {
         if (1..=100).contains(&size) {
             Ok(Self(size))
         } else {
-            Err(Error::invalid("page_size", "must be from 1 to 100"))
+            Err(ValidationError::new("page_size", "must be from 1 to 100"))
         }
     }
 
@@ -33,7 +33,7 @@ impl Default for PageSize {
     }
 }
 
-/// Where a page starts.
+/// The start of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PageStart<Id> {
     /// At the newest item.
@@ -45,12 +45,12 @@ pub enum PageStart<Id> {
     Offset(u32),
 }
 
-/// Which page of a list is wanted.
+/// A request for one page of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest<Id> {
-    /// How many items.
+    /// The most items to give.
     pub size: PageSize,
-    /// From where.
+    /// The start.
     pub start: PageStart<Id>,
 }
 
@@ -67,15 +67,15 @@ impl<Id: Copy> PageRequest<Id> {
     /// The page numbered `page`, from 1.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `page`, when it is 0 or reaches past [`MAX_OFFSET_ROWS`].
-    pub fn numbered(page: u32, size: PageSize) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `page`, when it is 0 or reaches past [`MAX_OFFSET_ROWS`].
+    pub fn numbered(page: u32, size: PageSize) -> Result<Self, ValidationError> {
         let end = u64::from(page) * u64::from(size.get());
         if page == 0 {
-            return Err(Error::invalid("page", "must be at least 1"));
+            return Err(ValidationError::new("page", "must be at least 1"));
         }
         if end > u64::from(MAX_OFFSET_ROWS) {
             let reason = format!("reaches past {MAX_OFFSET_ROWS} rows: use the cursor");
-            return Err(Error::invalid("page", reason));
+            return Err(ValidationError::new("page", reason));
         }
         Ok(Self {
             size,
@@ -103,9 +103,10 @@ impl<Id: Copy> PageRequest<Id> {
 pub struct Page<T, Id> {
     /// The items, newest first.
     pub items: Vec<T>,
-    /// Where the next page starts; `None` at the end.
+    /// The id after which the next page starts; `None` at the end.
     pub next: Option<Id>,
-    /// How many items the whole list has, at most [`MAX_OFFSET_ROWS`]; given for page numbers only.
+    /// The number of items of the whole list, at most [`MAX_OFFSET_ROWS`]; given for page numbers
+    /// only.
     pub total: Option<u64>,
 }
 

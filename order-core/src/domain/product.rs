@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AdjustmentId, IdempotencyKey, Money, ProductId, text};
-use crate::error::Error;
+use super::{AdjustmentId, IdempotencyKey, Money, ProductId, RuleViolation, ValidationError, text};
 
 /// The most that a product may have in stock.
 pub const MAX_STOCK: i64 = 1_000_000_000_000;
@@ -14,7 +13,7 @@ pub const MAX_STOCK: i64 = 1_000_000_000_000;
 pub struct Product {
     /// Its id.
     pub id: ProductId,
-    /// The merchant's own code, unique among living products.
+    /// The merchant's own code, unique among active products.
     pub sku: Option<String>,
     /// Its name.
     pub name: String,
@@ -24,13 +23,13 @@ pub struct Product {
     pub stock: i64,
     /// Grows with every change, a sale included.
     pub version: i64,
-    /// When it was created.
+    /// The time at which it was created.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// The time of its last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// What somebody wants to sell: checked, without an id yet.
+/// A product to create: checked, without an id yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProductRequest {
     pub(crate) sku: Option<String>,
@@ -41,13 +40,13 @@ pub struct ProductRequest {
 
 impl ProductRequest {
     /// # Errors
-    /// [`Error::Invalid`] that names `sku`, `name`, `price` or `stock`.
+    /// [`ValidationError`] that names `sku`, `name`, `price` or `stock`.
     pub fn new(
         name: impl Into<String>,
         price: Money,
         stock: i64,
         sku: Option<String>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ValidationError> {
         Ok(Self {
             sku: sku.map(checked_sku).transpose()?,
             name: checked_name(name.into())?,
@@ -58,7 +57,7 @@ impl ProductRequest {
 
     /// The product to store, with its id and the id of its initial stock's adjustment.
     #[must_use]
-    pub fn stamp(
+    pub fn into_new_product(
         self,
         id: ProductId,
         adjustment_id: AdjustmentId,
@@ -113,8 +112,8 @@ impl ProductChange {
     /// Sets the sku, or removes it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `sku`.
-    pub fn sku(mut self, sku: Option<String>) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `sku`.
+    pub fn sku(mut self, sku: Option<String>) -> Result<Self, ValidationError> {
         self.sku = Some(sku.map(checked_sku).transpose()?);
         Ok(self)
     }
@@ -122,8 +121,8 @@ impl ProductChange {
     /// Sets the name.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `name`.
-    pub fn name(mut self, name: impl Into<String>) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `name`.
+    pub fn name(mut self, name: impl Into<String>) -> Result<Self, ValidationError> {
         self.name = Some(checked_name(name.into())?);
         Ok(self)
     }
@@ -131,8 +130,8 @@ impl ProductChange {
     /// Sets the price.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `price`.
-    pub fn price(mut self, price: Money) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `price`.
+    pub fn price(mut self, price: Money) -> Result<Self, ValidationError> {
         self.price = Some(checked_price(price)?);
         Ok(self)
     }
@@ -140,8 +139,8 @@ impl ProductChange {
     /// Sets the stock to an absolute count.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `stock`.
-    pub fn stock(mut self, stock: i64) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `stock`.
+    pub fn stock(mut self, stock: i64) -> Result<Self, ValidationError> {
         self.stock = Some(checked_stock(stock)?);
         Ok(self)
     }
@@ -153,7 +152,7 @@ impl ProductChange {
         self
     }
 
-    /// Whether it changes nothing.
+    /// True when it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sku.is_none() && self.name.is_none() && self.price.is_none() && self.stock.is_none()
@@ -162,12 +161,12 @@ impl ProductChange {
     /// `product` with this change applied at `at`.
     ///
     /// # Errors
-    /// [`Error::VersionMismatch`] when the product is not at the expected version.
-    pub(crate) fn apply(&self, mut product: Product, at: DateTime<Utc>) -> Result<Product, Error> {
+    /// [`RuleViolation::VersionMismatch`] when the product is not at the expected version.
+    pub fn apply(&self, mut product: Product, at: DateTime<Utc>) -> Result<Product, RuleViolation> {
         if let Some(expected) = self.expected_version
             && expected != product.version
         {
-            return Err(Error::VersionMismatch {
+            return Err(RuleViolation::VersionMismatch {
                 expected,
                 actual: product.version,
             });
@@ -196,10 +195,10 @@ pub struct StockRequest {
 
 impl StockRequest {
     /// # Errors
-    /// [`Error::Invalid`] that names `delta` (0, or beyond ±[`MAX_STOCK`]) or `reason`.
-    pub fn new(delta: i64, reason: Option<String>) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `delta` (0, or beyond ±[`MAX_STOCK`]) or `reason`.
+    pub fn new(delta: i64, reason: Option<String>) -> Result<Self, ValidationError> {
         if delta == 0 || !(-MAX_STOCK..=MAX_STOCK).contains(&delta) {
-            return Err(Error::invalid(
+            return Err(ValidationError::new(
                 "delta",
                 "must be from -1000000000000 to 1000000000000 and not 0",
             ));
@@ -223,7 +222,7 @@ impl StockRequest {
 
     /// The adjustment of `product_id` to store.
     #[must_use]
-    pub fn stamp(
+    pub fn into_adjustment(
         self,
         id: AdjustmentId,
         product_id: ProductId,
@@ -245,13 +244,13 @@ impl StockRequest {
 pub struct StockAdjustment {
     /// Its id.
     pub id: AdjustmentId,
-    /// Whose stock it changes.
+    /// The product whose stock it changes.
     pub product_id: ProductId,
-    /// By how many pieces; 0 for a change of something else, or no initial stock.
+    /// The pieces that it adds or takes; 0 for a change of something else, or no initial stock.
     pub delta: i64,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// When.
+    /// The time of the change.
     pub created_at: DateTime<Utc>,
     /// The key of the request for it.
     pub key: Option<IdempotencyKey>,
@@ -270,7 +269,7 @@ impl StockAdjustment {
         }
     }
 
-    /// What took `product`, as it is now, from `stock_before` to its stock.
+    /// The entry that takes `product`, as it is now, from `stock_before` to its stock.
     pub(crate) fn set(id: AdjustmentId, stock_before: i64, product: &Product) -> Self {
         Self {
             id,
@@ -285,19 +284,19 @@ impl StockAdjustment {
     /// `product` with this adjustment applied.
     ///
     /// # Errors
-    /// [`Error::InsufficientStock`] when stock would fall below zero,
-    /// [`Error::StockLimit`] when it would pass [`MAX_STOCK`].
-    pub(crate) fn apply(&self, mut product: Product) -> Result<Product, Error> {
+    /// [`RuleViolation::InsufficientStock`] when stock would fall below zero,
+    /// [`RuleViolation::StockLimit`] when it would pass [`MAX_STOCK`].
+    pub fn apply(&self, mut product: Product) -> Result<Product, RuleViolation> {
         let stock = product.stock + self.delta;
         if stock < 0 {
-            return Err(Error::InsufficientStock {
+            return Err(RuleViolation::InsufficientStock {
                 product_id: product.id,
                 requested: -self.delta,
                 available: product.stock,
             });
         }
         if stock > MAX_STOCK {
-            return Err(Error::StockLimit {
+            return Err(RuleViolation::StockLimit {
                 product_id: product.id,
             });
         }
@@ -308,26 +307,29 @@ impl StockAdjustment {
     }
 }
 
-fn checked_sku(sku: String) -> Result<String, Error> {
+fn checked_sku(sku: String) -> Result<String, ValidationError> {
     text::bounded("sku", sku, 1, 64)
 }
 
-fn checked_name(name: String) -> Result<String, Error> {
+fn checked_name(name: String) -> Result<String, ValidationError> {
     text::bounded("name", name, 1, 255)
 }
 
-fn checked_price(price: Money) -> Result<Money, Error> {
+fn checked_price(price: Money) -> Result<Money, ValidationError> {
     if price < Money::PRICE_LIMIT {
         Ok(price)
     } else {
-        Err(Error::invalid("price", "must be below 100000000.00"))
+        Err(ValidationError::new("price", "must be below 100000000.00"))
     }
 }
 
-fn checked_stock(stock: i64) -> Result<i64, Error> {
+fn checked_stock(stock: i64) -> Result<i64, ValidationError> {
     if (0..=MAX_STOCK).contains(&stock) {
         Ok(stock)
     } else {
-        Err(Error::invalid("stock", "must be from 0 to 1000000000000"))
+        Err(ValidationError::new(
+            "stock",
+            "must be from 0 to 1000000000000",
+        ))
     }
 }

@@ -1,4 +1,4 @@
-//! How far an order has come, and the states on its way.
+//! The progress of an order: the states on its way.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use super::{Order, OrderId, OrderStatus};
 pub struct Stage {
     /// The state.
     pub status: OrderStatus,
-    /// When the order came to it.
+    /// The time at which the order came to it.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -21,15 +21,15 @@ pub struct Stage {
 pub struct Progress {
     /// The order.
     pub id: OrderId,
-    /// Where it stands.
+    /// Its state.
     pub status: OrderStatus,
-    /// When it was accepted.
+    /// The time at which it was accepted.
     pub created_at: DateTime<Utc>,
-    /// When it was decided.
+    /// The time at which it was decided.
     pub decided_at: Option<DateTime<Utc>>,
-    /// When what follows the sale was done.
+    /// The time at which its post-sale task was done.
     pub completed_at: Option<DateTime<Utc>>,
-    /// When it was cancelled.
+    /// The time at which it was cancelled.
     pub cancelled_at: Option<DateTime<Utc>>,
 }
 
@@ -67,12 +67,12 @@ impl Progress {
         }
     }
 
-    /// The states that the order came to after `told`; none when it was never in that.
+    /// The states that the order came to after `known`; none when it was never in that.
     #[must_use]
-    pub fn since(&self, told: OrderStatus) -> Vec<Stage> {
+    pub fn since(&self, known: OrderStatus) -> Vec<Stage> {
         let stages = self.stages().into_iter();
         stages
-            .skip_while(|stage| stage.status != told)
+            .skip_while(|stage| stage.status != known)
             .skip(1)
             .collect()
     }
@@ -147,8 +147,8 @@ mod tests {
                 .collect();
             assert_eq!(order.stages(), way);
             assert_eq!(Some(&order.stage()), way.last());
-            for (told, stage) in way.iter().enumerate() {
-                assert_eq!(order.since(stage.status), way[told + 1..]);
+            for (at, stage) in way.iter().enumerate() {
+                assert_eq!(order.since(stage.status), way[at + 1..]);
             }
         }
         assert_eq!(progress(Failed, [Some(1), None, None]).since(Success), []);

@@ -1,8 +1,8 @@
-//! How many of a product an order line asks for.
+//! The quantity of an order line.
 
 use serde::Serialize;
 
-use crate::error::Error;
+use super::ValidationError;
 
 /// A count of pieces, 1..=1 000 000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -14,12 +14,15 @@ impl Quantity {
     pub const MAX: i64 = 1_000_000;
 
     /// # Errors
-    /// [`Error::Invalid`] that names `quantity`, when out of 1..=1 000 000.
-    pub fn new(count: i64) -> Result<Self, Error> {
+    /// [`ValidationError`] that names `quantity`, when out of 1..=1 000 000.
+    pub fn new(count: i64) -> Result<Self, ValidationError> {
         if (1..=Self::MAX).contains(&count) {
             Ok(Self(count))
         } else {
-            Err(Error::invalid("quantity", "must be from 1 to 1000000"))
+            Err(ValidationError::new(
+                "quantity",
+                "must be from 1 to 1000000",
+            ))
         }
     }
 

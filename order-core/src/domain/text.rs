@@ -1,6 +1,6 @@
 //! Free text with a bound.
 
-use crate::error::Error;
+use super::ValidationError;
 
 /// `value` when it has `min..=max` characters (Unicode scalar values, as both databases
 /// count them) and no NUL, which Postgres cannot store.
@@ -9,16 +9,19 @@ pub(crate) fn bounded(
     value: String,
     min: usize,
     max: usize,
-) -> Result<String, Error> {
+) -> Result<String, ValidationError> {
     let length = value.chars().count();
     if length < min || length > max {
-        return Err(Error::invalid(
+        return Err(ValidationError::new(
             field,
             format!("must have {min} to {max} characters"),
         ));
     }
     if value.contains('\0') {
-        return Err(Error::invalid(field, "must not contain a NUL character"));
+        return Err(ValidationError::new(
+            field,
+            "must not contain a NUL character",
+        ));
     }
     Ok(value)
 }

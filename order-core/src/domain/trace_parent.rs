@@ -1,8 +1,8 @@
-//! Where a trace goes on.
+//! The span in which a trace goes on.
 
 use std::{fmt, str::FromStr};
 
-use crate::error::Error;
+use super::ValidationError;
 
 /// The span that what follows belongs to: the `traceparent` of W3C Trace Context
 /// (<https://www.w3.org/TR/trace-context/>, version 00).
@@ -31,10 +31,10 @@ impl fmt::Display for TraceParent {
 }
 
 impl FromStr for TraceParent {
-    type Err = Error;
+    type Err = ValidationError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = || Error::invalid("traceparent", "is not one of W3C Trace Context");
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
+        let invalid = || ValidationError::new("traceparent", "is not one of W3C Trace Context");
         let is_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let parts: Vec<&str> = text.split('-').collect();
         let [version, trace_id, span_id, flags] = parts[..] else {
@@ -81,7 +81,7 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
         ] {
             let refused = text.parse::<TraceParent>();
-            assert!(matches!(refused, Err(Error::Invalid { .. })), "{text}");
+            assert!(matches!(refused, Err(ValidationError { .. })), "{text}");
         }
     }
 }

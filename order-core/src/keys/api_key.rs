@@ -1,4 +1,4 @@
-//! What is kept of a key.
+//! The record of a key, without its secret.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -16,13 +16,13 @@ const MAX_NAME_LENGTH: usize = 255;
 pub struct ApiKey {
     /// Its id, which is no secret.
     pub id: KeyId,
-    /// Whose it is, or what for.
+    /// A name for its holder or its purpose.
     pub name: String,
-    /// What it allows.
+    /// The scopes that it allows.
     pub scopes: Scopes,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: DateTime<Utc>,
-    /// Since when it is no longer valid.
+    /// The time from which on it is no longer valid.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
@@ -31,7 +31,7 @@ pub struct ApiKey {
 pub struct HashedKey {
     /// The key.
     pub key: ApiKey,
-    /// The hash of what its holder has.
+    /// The hash of the secret that its holder has.
     pub hash: KeyHash,
 }
 
@@ -57,7 +57,7 @@ impl KeyRequest {
 
     /// The key to store, for the holder of `secret`.
     #[must_use]
-    pub fn stamp(self, id: KeyId, secret: &Secret, at: DateTime<Utc>) -> HashedKey {
+    pub fn into_hashed_key(self, id: KeyId, secret: &Secret, at: DateTime<Utc>) -> HashedKey {
         HashedKey {
             key: ApiKey {
                 id,

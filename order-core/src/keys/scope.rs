@@ -1,4 +1,4 @@
-//! What a key allows.
+//! The scopes of a key.
 
 use std::{fmt, str::FromStr};
 
@@ -64,19 +64,19 @@ impl Scopes {
         Self(bits)
     }
 
-    /// Whether nothing is in it.
+    /// True when no scope is in it.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// What is in it.
+    /// The scopes that are in it.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         let is_in = move |scope: &Scope| self.0 & *scope as u8 != 0;
         Scope::ALL.into_iter().filter(is_in)
     }
 
-    /// Whether a key with these scopes may do what any one of `needed` allows.
+    /// True when a key with these scopes may do what any one of `needed` allows.
     #[must_use]
     pub const fn allow(self, needed: Self) -> bool {
         self.0 & (needed.0 | Scope::Admin as u8) != 0

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::error::Error;
 
-/// What every key begins with, so that one that got lost is recognized, also by scanners.
+/// The beginning of every key, so that one that got lost is recognized, also by scanners.
 const PREFIX: &str = "ok_";
 const RANDOM_BYTES: usize = 32;
 /// Four characters for three bytes.
@@ -57,7 +57,7 @@ impl fmt::Debug for Secret {
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// The hash of what somebody shows as a key; `None` for what cannot be one.
+    /// The hash of a text that somebody shows as a key; `None` for one that cannot be a key.
     #[must_use]
     pub fn of(shown: &str) -> Option<Self> {
         (shown.len() == LENGTH && shown.starts_with(PREFIX)).then(|| Self::digest(shown))

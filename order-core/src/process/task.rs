@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use crate::domain::{Order, OrderId};
 
-/// What is to be done for an order.
+/// The kind of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// What follows its sale.
+    /// The work that follows the sale of an order.
     Process,
-    /// To undo that: it was cancelled.
+    /// The undoing of that work: the order was cancelled.
     Compensate,
 }
 
@@ -27,7 +27,7 @@ impl TaskKind {
         }
     }
 
-    /// Whether it undoes.
+    /// True for the undoing.
     #[must_use]
     pub const fn compensates(self) -> bool {
         matches!(self, Self::Compensate)
@@ -39,7 +39,7 @@ impl TaskKind {
 pub struct TaskId {
     /// The order.
     pub order_id: OrderId,
-    /// What is to be done for it.
+    /// The kind of work.
     pub kind: TaskKind,
 }
 
@@ -55,16 +55,16 @@ impl fmt::Display for TaskId {
 /// A task, for the one attempt that is given it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// What is to be done.
+    /// The kind of work.
     pub kind: TaskKind,
     /// The order, as it was when the task was claimed.
     pub order: Order,
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
 }
 
 impl Task {
-    /// What to deduplicate by.
+    /// The id to deduplicate by.
     #[must_use]
     pub const fn id(&self) -> TaskId {
         TaskId {
@@ -74,7 +74,7 @@ impl Task {
     }
 }
 
-/// Where a task is.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
@@ -93,35 +93,36 @@ pub enum TaskState {
 pub struct TaskStatus {
     /// The order.
     pub order_id: OrderId,
-    /// What is to be done for it.
+    /// The kind of work.
     pub kind: TaskKind,
-    /// Where it is.
+    /// Its state.
     pub state: TaskState,
-    /// How often it was claimed since it was put on the queue or redriven.
+    /// The claims since it was put on the queue or redriven.
     pub attempts: u32,
-    /// When it may be claimed, or its lease ends; of a dead one, when it was given up.
+    /// The time from which it may be claimed, or at which its lease ends, or at which it was given
+    /// up.
     pub at: DateTime<Utc>,
-    /// Why it was given up.
+    /// The reason for which it was given up.
     pub reason: Option<String>,
 }
 
 /// An attempt that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attempt {
-    /// Which one of the order, from 1, all that came before a redrive included.
+    /// Its number among those of the order, from 1, those before a redrive included.
     pub attempt: u32,
-    /// When it was claimed.
+    /// The time at which it was claimed.
     pub started_at: DateTime<Utc>,
-    /// When it ended.
+    /// The time at which it ended.
     pub ended_at: DateTime<Utc>,
-    /// What went wrong.
+    /// The error.
     pub error: String,
-    /// Who made it, where that is known.
+    /// The worker that made it, where that is known.
     pub worker_id: Option<Uuid>,
 }
 
 impl Attempt {
-    /// How long it took.
+    /// The time that it took.
     #[must_use]
     pub fn took(&self) -> Duration {
         (self.ended_at - self.started_at)
@@ -130,7 +131,7 @@ impl Attempt {
     }
 }
 
-/// What became of an order's task so far.
+/// The history of an order's task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TaskHistory {
     /// The attempts that failed, the first one first.

@@ -1,4 +1,4 @@
-//! Where Redis is, and how to get there.
+//! The address of Redis, and connecting to it.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -11,13 +11,14 @@ use redis::{
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
-use super::lock;
+use crate::sync::lock;
 
-/// How long connecting to a node of a cluster may take. Several are met one after the other.
+/// The longest that connecting to a node of a cluster may take. Several are tried one after the
+/// other.
 const NODE_LIMIT: Duration = Duration::from_millis(400);
-/// After how long without a sign of life the system closes a connection.
+/// The silence after which the system closes a connection.
 const DEAD_AFTER: Duration = Duration::from_secs(5);
-/// How many nodes of a cluster to know: any of them leads to the others.
+/// The most nodes of a cluster to know: any of them leads to the others.
 const MAX_NODES: usize = 32;
 
 /// A connection to one server, or to a cluster. It is closed when its last clone is dropped.
@@ -55,7 +56,7 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// Where Redis is.
+/// The address of Redis.
 pub(super) struct Address {
     client: Client,
     /// The nodes of a cluster, as they were when somebody connected last: the one that we were
@@ -71,7 +72,7 @@ impl Address {
         })
     }
 
-    /// Where it is, without what may be secret.
+    /// The address as it may be shown, without secrets.
     pub(super) fn shown(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
@@ -104,10 +105,10 @@ impl Address {
     }
 
     async fn connect_to_cluster(&self, limit: Duration) -> Result<Connection, RedisError> {
-        let told = self.client.get_connection_info();
+        let given = self.client.get_connection_info();
         let mut seeds = lock(&self.nodes).clone();
-        if !seeds.iter().any(|node| node.addr() == told.addr()) {
-            seeds.push(told.clone());
+        if !seeds.iter().any(|node| node.addr() == given.addr()) {
+            seeds.push(given.clone());
         }
         let cluster = ClusterClientBuilder::new(seeds)
             .retries(1)
@@ -124,7 +125,7 @@ impl Address {
         if let Ok(nodes) = nodes {
             *lock(&self.nodes) = nodes
                 .lines()
-                .filter_map(|line| node(line, told))
+                .filter_map(|line| node(line, given))
                 .take(MAX_NODES)
                 .collect();
         }

@@ -1,4 +1,4 @@
-//! When to ask, and when to fail at once.
+//! The circuit: calls pass it, or fail at once.
 
 use std::{
     sync::{
@@ -10,12 +10,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::lock;
+use crate::sync::lock;
 
-/// How long the circuit stays open after a failure.
+/// The time for which the circuit stays open after a failure.
 const OPEN_FOR: Duration = Duration::from_millis(500);
 
-/// When the circuit closes again, if it is open.
+/// A circuit, with the time at which it closes again if it is open.
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
     open_until: Mutex<Option<Instant>>,
@@ -23,7 +23,7 @@ pub(super) struct Circuit {
 }
 
 impl Circuit {
-    /// Whether a call may pass. While the circuit is open, none may; after that one may, and
+    /// True when a call may pass. While the circuit is open, none may; after that one may, and
     /// for the others it stays open until that one has found out.
     pub(super) fn lets_through(&self) -> bool {
         let mut open_until = lock(&self.open_until);
@@ -46,7 +46,7 @@ impl Circuit {
         *lock(&self.open_until) = Some(Instant::now() + OPEN_FOR);
     }
 
-    /// How often it was opened.
+    /// The number of times that it was opened.
     pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }

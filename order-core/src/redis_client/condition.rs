@@ -1,4 +1,4 @@
-//! What Redis does not do of what a client asks for, and why: told to the log when it changes,
+//! The operations that Redis fails or refuses, with the reason: logged when that changes,
 //! and to whoever asks whether Redis serves.
 //!
 //! Calls are told apart by their operation, since a server may answer some and refuse others.
@@ -8,7 +8,8 @@ use std::{sync::Mutex, time::Duration};
 use redis::RedisError;
 use tokio::time::Instant;
 
-use super::{fault::Fault, lock};
+use super::fault::Fault;
+use crate::sync::lock;
 
 /// A success counts once the last failure is as old as this: where every other call fails, as in
 /// a cluster without one of its nodes, the log does not alternate.
@@ -20,18 +21,18 @@ const TELLING_FOR: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Failing {
     operation: &'static str,
-    /// What kind of failure it is: Redis' own code, or that it is away.
+    /// The kind of failure: Redis' own code, or that it is away.
     code: String,
-    /// Whether it would have met any other call as well.
+    /// True when any other call would have met it as well.
     is_general: bool,
     reason: String,
     last: Instant,
 }
 
-/// What one client meets.
+/// The failures that one client meets.
 #[derive(Debug)]
 pub(super) struct Condition {
-    /// What the client is for.
+    /// The purpose of the client.
     purpose: &'static str,
     /// As many as there are operations, which are few.
     failing: Mutex<Vec<Failing>>,
@@ -84,13 +85,13 @@ impl Condition {
         }
     }
 
-    /// Whether whatever is asked for was not done lately.
+    /// True when Redis was away at the last call.
     pub(super) fn is_away(&self) -> bool {
         let failing = lock(&self.failing);
         failing.iter().any(|known| known.is_general)
     }
 
-    /// Why something that was asked for lately was not done, if so.
+    /// The reason for which an operation failed lately, if one did.
     pub(super) fn trouble(&self) -> Option<String> {
         let failing = lock(&self.failing);
         let mut lately = failing.iter().filter(|f| f.last.elapsed() < TELLING_FOR);

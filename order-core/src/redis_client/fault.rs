@@ -1,8 +1,8 @@
-//! What a failure of Redis means.
+//! The meaning of a failure of Redis.
 
 use redis::{ErrorKind, RedisError};
 
-/// Whose fault a failure is, by what to do about it.
+/// The party at fault, told apart by the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The connection's: it is broken or silent, leads to a server that cannot write any more,
@@ -36,7 +36,7 @@ impl Fault {
     }
 }
 
-/// Whether an answer says that something is not there (yet), which callers expect.
+/// True for an answer that something is not there (yet), which callers expect.
 pub(super) fn is_absence(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOGROUP" | "UNBLOCKED"))
 }

@@ -38,7 +38,7 @@ impl OrderService {
         }
     }
 
-    /// How much is being watched, and at what cost.
+    /// The number of watched orders, and the queries that they cost.
     #[must_use]
     pub fn watch_stats(&self) -> WatchStats {
         self.watcher.stats()

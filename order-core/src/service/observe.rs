@@ -1,21 +1,12 @@
-//! What has to be asked for to be seen: how much waits, and how the parts are.
-//!
-//! Asking is bounded, whoever asks how often. All who ask within a second share one look, and a
-//! look that hangs is joined, not repeated: it costs one connection at most.
+//! Gauges that have to be asked for: the lengths of queues, and the state of the parts.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use ::metrics::{counter, gauge};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
-use tokio::time::{Instant, timeout};
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::timeout;
 
-use super::OrderService;
+use super::{OrderService, backend_sampler::Sample};
 use crate::{
     cache::CacheStats,
     metrics::{
@@ -26,61 +17,23 @@ use crate::{
     store::{Backlog, PoolStats},
 };
 
-/// How long what was seen is good for others who ask.
-const FRESH_FOR: Duration = Duration::from_secs(1);
-
-/// What a look found; `None` where a backend gave an error instead.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sight {
-    backlog: Option<Backlog>,
-    /// Where the database is the queue, its topic `validate` is the backlog.
-    validate: Option<QueueStats>,
-    process: Option<QueueStats>,
-}
-
-/// The look that is under way, or was the last.
-#[derive(Default)]
-pub(super) struct Lookout {
-    look: Mutex<Option<(Instant, Shared<BoxFuture<'static, Sight>>)>>,
-}
-
-impl Lookout {
-    /// Joins the look that is under way or was just made, or begins another with `look`.
-    fn join(
-        &self,
-        look: impl FnOnce() -> BoxFuture<'static, Sight>,
-    ) -> Shared<BoxFuture<'static, Sight>> {
-        // It is never left half written: a poisoned lock is still good.
-        let mut last = self.look.lock().unwrap_or_else(PoisonError::into_inner);
-        match last.as_ref() {
-            Some((began, sight)) if sight.peek().is_none() || began.elapsed() < FRESH_FOR => {
-                sight.clone()
-            }
-            _ => {
-                let sight = look().shared();
-                *last = Some((Instant::now(), sight.clone()));
-                sight
-            }
-        }
-    }
-}
-
 impl OrderService {
-    /// Sets all gauges that have to be asked for, to be called before they are read. What the
-    /// backends do not tell within `limit` is set to NaN, and [`describe`] says which those are.
+    /// Sets all gauges that have to be asked for, to be called before they are read. Gauges that
+    /// the backends do not answer within `limit` are set to NaN, and [`describe`] says which those
+    /// are.
     ///
     /// [`describe`]: crate::metrics::describe
     pub async fn observe(&self, limit: Duration) {
-        let sight = self.lookout.join(|| look(self.clone()));
-        let sight = timeout(limit, sight).await.unwrap_or_default();
-        show_up("database", sight.backlog.is_some());
-        if self.parts.queue.is_some() {
-            show_up("queue", sight.validate.is_some());
+        let sample = self.sampler.sample(|| take(self.clone()));
+        let sample = timeout(limit, sample).await.unwrap_or_default();
+        show_up("database", sample.backlog.is_some());
+        if self.inner.queue.is_some() {
+            show_up("queue", sample.validate.is_some());
         }
-        show_backlog(sight.backlog);
-        show_topic(Topic::Validate, sight.validate.as_ref());
-        show_topic(Topic::Process, sight.process.as_ref());
-        for pool in self.parts.store.pools() {
+        show_backlog(sample.backlog);
+        show_topic(Topic::Validate, sample.validate.as_ref());
+        show_topic(Topic::Process, sample.process.as_ref());
+        for pool in self.inner.store.pools() {
             show_pool(&pool);
         }
         if let Some(stats) = self.cache_stats() {
@@ -100,10 +53,10 @@ impl OrderService {
 
 /// Asks the backends, one thing after another, in a task of its own: it ends also when nobody
 /// waits any more, and gives its connection back.
-fn look(service: OrderService) -> BoxFuture<'static, Sight> {
+fn take(service: OrderService) -> BoxFuture<'static, Sample> {
     let task = tokio::spawn(async move {
-        let backlog = service.parts.store.backlog().await.ok();
-        Sight {
+        let backlog = service.inner.orders.backlog().await.ok();
+        Sample {
             backlog,
             validate: validate(&service, backlog).await,
             process: stats(&service, Topic::Process, None).await,
@@ -112,11 +65,10 @@ fn look(service: OrderService) -> BoxFuture<'static, Sight> {
     async move { task.await.unwrap_or_default() }.boxed()
 }
 
-/// A queue that is there tells what it holds also while the database, which knows of pauses,
-/// is away.
+/// The entries of a queue that is there also while the database, which knows of pauses, is away.
 async fn validate(service: &OrderService, backlog: Option<Backlog>) -> Option<QueueStats> {
     let known = stats(service, Topic::Validate, backlog).await;
-    match &service.parts.queue {
+    match &service.inner.queue {
         Some(queue) if known.is_none() => queue.stats(Topic::Validate).await.ok(),
         _ => known,
     }

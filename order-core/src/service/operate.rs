@@ -1,4 +1,4 @@
-//! What operators ask for: how much waits, who works, what was given up.
+//! Operation: queues, workers, tasks and dead letters.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use super::OrderService;
 use crate::{
     domain::OrderId,
     error::Error,
+    heartbeat::KnownWorker,
     process::{TaskHistory, TaskStatus},
-    queue::{DeadLetter, MAX_COUNTED, OrderQueue, QueueStats, Topic},
+    queue::{COUNT_LIMIT, DeadLetter, OrderQueue, QueueStats, Topic},
     store::Backlog,
-    worker::KnownWorker,
 };
 
-/// How much a topic holds, wherever it is kept.
+/// The entries that a topic holds, wherever it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TopicStats {
     /// The topic.
     pub topic: Topic,
-    /// How much it holds.
+    /// Its entries, counted.
     #[serde(flatten)]
     pub stats: QueueStats,
 }
 
-/// An entry that was given up, and where.
+/// An entry that was given up, and its topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadEntry {
     /// The topic.
@@ -35,7 +35,7 @@ pub struct DeadEntry {
 }
 
 impl OrderService {
-    /// How much each topic holds.
+    /// The entries that each topic holds.
     ///
     /// # Errors
     /// The backend's.
@@ -47,43 +47,41 @@ impl OrderService {
         Ok(all)
     }
 
-    /// How much a topic holds. Orders that wait to be decided are counted in the queue, where
-    /// there is one and it answers, and else in the database, which gives them out without a
+    /// The entries that a topic holds. Orders that wait to be decided are counted in the queue,
+    /// where there is one and it answers, and else in the database, which gives them out without a
     /// lease.
     ///
     /// # Errors
     /// The backend's.
     pub async fn topic_stats(&self, topic: Topic) -> Result<TopicStats, Error> {
-        let told = self.topic_stats_given(topic, None).await;
-        let Err(Error::QueueUnavailable { .. }) = told else {
-            return told;
+        let stats = self.topic_stats_given(topic, None).await;
+        let Err(Error::QueueUnavailable { .. }) = stats else {
+            return stats;
         };
-        // Workers do the same: they take what is pending from the database.
-        let mut stats = pending_stats(self.parts.store.backlog().await?);
-        stats.paused = self.kept_queue().stats(topic).await?.paused;
+        // Workers do the same: they take pending orders from the database.
+        let mut stats = pending_stats(self.inner.orders.backlog().await?);
+        stats.paused = self.is_paused(topic).await?;
         Ok(TopicStats { topic, stats })
     }
 
-    /// The same, for who may know already how much is pending.
+    /// The same, for callers that may know the backlog already.
     pub(super) async fn topic_stats_given(
         &self,
         topic: Topic,
         backlog: Option<Backlog>,
     ) -> Result<TopicStats, Error> {
-        let kept = self.kept_queue().stats(topic).await?;
-        let mut stats = match (topic, &self.parts.queue) {
-            (Topic::Process, _) => kept,
-            (Topic::Validate, Some(queue)) => {
-                let stats = queue.stats(topic).await;
-                stats.map_err(Error::of_the_queue)?
-            }
-            (Topic::Validate, None) => match backlog {
-                Some(backlog) => pending_stats(backlog),
-                None => pending_stats(self.parts.store.backlog().await?),
-            },
+        if topic == Topic::Process {
+            let stats = self.database_queue()?.stats(topic).await?;
+            return Ok(TopicStats { topic, stats });
+        }
+        // The pauses of the database hold for all who give out entries.
+        let paused = self.is_paused(topic).await?;
+        let mut stats = match (&self.inner.queue, backlog) {
+            (Some(queue), _) => queue.stats(topic).await.map_err(Error::of_the_queue)?,
+            (None, Some(backlog)) => pending_stats(backlog),
+            (None, None) => pending_stats(self.inner.orders.backlog().await?),
         };
-        // What the database says holds for all who give out entries.
-        stats.paused |= kept.paused;
+        stats.paused |= paused;
         Ok(TopicStats { topic, stats })
     }
 
@@ -92,20 +90,20 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn dead_letters(&self, topic: Topic, limit: usize) -> Result<Vec<DeadEntry>, Error> {
-        let letters = self.queue_of(topic).dead(topic, limit).await;
+        let letters = self.queue_of(topic)?.dead(topic, limit).await;
         let letters = letters.map_err(|error| self.error_of(topic, error))?;
         let entry = |letter| DeadEntry { topic, letter };
         Ok(letters.into_iter().map(entry).collect())
     }
 
-    /// Offers entries again that were given up; how many of them there were.
+    /// Offers entries again that were given up, and gives their number.
     ///
     /// # Errors
     /// The backend's.
     pub async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let redriven = self.queue_of(topic).redrive(topic, orders).await;
+        let redriven = self.queue_of(topic)?.redrive(topic, orders).await;
         let redriven = redriven.map_err(|error| self.error_of(topic, error))?;
-        self.parts.sold.notify_one();
+        self.inner.sold.notify_one();
         Ok(redriven)
     }
 
@@ -114,7 +112,7 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn pause(&self, topic: Topic) -> Result<TopicStats, Error> {
-        self.kept_queue().pause(topic).await?;
+        self.database_queue()?.pause(topic).await?;
         self.topic_stats(topic).await
     }
 
@@ -123,20 +121,24 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn resume(&self, topic: Topic) -> Result<TopicStats, Error> {
-        self.kept_queue().resume(topic).await?;
-        if let Some(queue) = &self.parts.queue {
+        self.database_queue()?.resume(topic).await?;
+        if let Some(queue) = &self.inner.queue {
             let resumed = queue.resume(topic).await;
             resumed.map_err(Error::of_the_queue)?;
         }
         self.topic_stats(topic).await
     }
 
-    /// Every worker that told of itself within a day, those that started last first.
+    /// Every worker that sent a heartbeat within a day, those that started last first.
     ///
     /// # Errors
     /// The backend's.
     pub async fn workers(&self) -> Result<Vec<KnownWorker>, Error> {
-        self.parts.store.workers().await
+        let store = Arc::clone(&self.inner.store).worker_store();
+        let store = store.ok_or(Error::Unsupported {
+            what: "heartbeats of workers",
+        })?;
+        store.workers().await
     }
 
     /// Puts the task of an order on the queue, at once: again, when it is done or dead. `None`
@@ -145,38 +147,48 @@ impl OrderService {
     /// # Errors
     /// [`Error::OrderState`] when it was not sold, or cancelled with nothing to undo.
     pub async fn process_order(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
-        let put = self.to_the_end(move |store| async move { store.put_task(id).await });
+        let put = self
+            .run_to_completion(move |inner| async move { inner.task_store()?.put_task(id).await });
         let task = put.await?;
-        self.parts.sold.notify_one();
+        self.inner.sold.notify_one();
         Ok(task)
     }
 
-    /// What became of an order's task so far; `None` when there is no such order.
+    /// The history of an order's task; `None` when there is no such order.
     ///
     /// # Errors
     /// The backend's.
     pub async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
-        self.parts.store.task_history(id).await
+        self.inner.task_store()?.task_history(id).await
     }
 
     /// The queue that the database is: tasks are always there, and so are the pauses.
-    fn kept_queue(&self) -> Arc<dyn OrderQueue> {
-        self.parts.store.queue()
+    fn database_queue(&self) -> Result<Arc<dyn OrderQueue>, Error> {
+        let queue = self.inner.store.queue();
+        queue.ok_or(Error::Unsupported { what: "queues" })
     }
 
-    /// A failure of where the entries of a topic are.
+    /// True when the database says that a topic is paused. One that is no queue pauses none.
+    async fn is_paused(&self, topic: Topic) -> Result<bool, Error> {
+        match self.inner.store.queue() {
+            Some(queue) => Ok(queue.stats(topic).await?.paused),
+            None => Ok(false),
+        }
+    }
+
+    /// The failure of a topic's queue.
     fn error_of(&self, topic: Topic, error: Error) -> Error {
-        match (topic, &self.parts.queue) {
+        match (topic, &self.inner.queue) {
             (Topic::Validate, Some(_)) => error.of_the_queue(),
             _ => error,
         }
     }
 
-    /// Where the entries of a topic are.
-    fn queue_of(&self, topic: Topic) -> Arc<dyn OrderQueue> {
-        match (topic, &self.parts.queue) {
-            (Topic::Validate, Some(queue)) => Arc::clone(queue),
-            _ => self.kept_queue(),
+    /// The queue that holds the entries of a topic.
+    fn queue_of(&self, topic: Topic) -> Result<Arc<dyn OrderQueue>, Error> {
+        match (topic, &self.inner.queue) {
+            (Topic::Validate, Some(queue)) => Ok(Arc::clone(queue)),
+            _ => self.database_queue(),
         }
     }
 }
@@ -185,7 +197,7 @@ fn pending_stats(backlog: Backlog) -> QueueStats {
     QueueStats {
         waiting: backlog.orders,
         oldest_age_seconds: backlog.oldest_age.unwrap_or_default().as_secs_f64(),
-        capped: backlog.orders >= u64::from(MAX_COUNTED),
+        capped: backlog.orders >= u64::from(COUNT_LIMIT),
         ..QueueStats::default()
     }
 }

@@ -6,7 +6,7 @@
 //! orders that contain it are set aside, the others have their turns. Busy is not contended: a
 //! product that several servers sell is locked nearly always, but changes all the time.
 //!
-//! Who finds a product contended watches it, until it can be locked or has changed.
+//! Whoever finds a product contended watches it, until it can be locked or has changed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,7 +29,7 @@ const MAX_PRODUCTS: usize = 100_000;
 #[derive(Debug, Default)]
 pub struct Contention {
     state: Mutex<State>,
-    /// How often products ceased to be contended.
+    /// The number of times that products ceased to be contended.
     ends: watch::Sender<u64>,
 }
 
@@ -37,7 +37,7 @@ pub struct Contention {
 struct State {
     /// Each with the version that it had when it could not be locked.
     products: BTreeMap<ProductId, i64>,
-    /// How many there ever were.
+    /// The number of products that were ever contended.
     total: u64,
     /// The first pending order that claims left out.
     left_out: Option<Uuid>,
@@ -52,19 +52,19 @@ pub(super) struct Snapshot {
 }
 
 impl Contention {
-    /// Whether no product is contended.
+    /// Tells whether no product is contended.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.state().products.is_empty()
     }
 
-    /// Whether this product is contended.
+    /// Tells whether this product is contended.
     #[must_use]
     pub fn contains(&self, product: ProductId) -> bool {
         self.state().products.contains_key(&product)
     }
 
-    /// How many products were ever found contended.
+    /// The number of products that were ever found contended.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.state().total
@@ -99,7 +99,7 @@ impl Contention {
         self.first_of(lines.iter().map(|line| line.product_id))
     }
 
-    /// What to leave out; `None` when that is nothing.
+    /// The products to leave out; `None` when there are none.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
         let state = self.state();
         (!state.products.is_empty()).then(|| Snapshot {
@@ -188,7 +188,7 @@ impl Contention {
         self.ends.send_modify(|ends| *ends += 1);
     }
 
-    /// Whether there is nothing left to watch; whoever finds more has to watch it.
+    /// Tells whether there is nothing left to watch; whoever finds more has to watch it.
     pub(super) fn is_over(&self) -> bool {
         let mut state = self.state();
         state.is_watched = !state.products.is_empty();

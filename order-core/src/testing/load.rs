@@ -1,4 +1,4 @@
-//! A crowd: many tasks that buy both ways at once, and what must hold after.
+//! A load of many tasks that buy both ways at once, and the checks after it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{
     store::{OrderQuery, Store},
 };
 
-/// How large a crowd, and for what.
+/// The size of a load.
 #[derive(Clone, Copy, Debug)]
-pub struct Crowd {
+pub struct Load {
     /// Orders in all.
     pub orders: usize,
     /// Tasks that place them, each one after the other.
@@ -29,7 +29,7 @@ pub struct Crowd {
     pub stock: i64,
 }
 
-impl Crowd {
+impl Load {
     /// 5 000 orders of 1 to 5 lines from 64 tasks for 20 products, with stock for about half.
     pub const STANDARD: Self = Self {
         orders: 5_000,
@@ -42,7 +42,7 @@ impl Crowd {
 /// A product that had too little, the pieces asked for, and the pieces left.
 pub type Refusal = (ProductId, i64, i64);
 
-/// Where the crowd buys: the library, or a server that is made of it.
+/// A shop that takes the load: the library, or a server that is made of it.
 #[async_trait]
 pub trait Shop: Send + Sync {
     /// Orders in the background; panics at any error.
@@ -73,25 +73,25 @@ impl Shop for OrderService {
     }
 }
 
-/// What the crowd was told.
+/// The responses to a load.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Responses {
     accepted: Vec<OrderId>,
     sold: Vec<OrderId>,
     refused: Vec<Refusal>,
 }
 
-/// Creates the products that a crowd wants.
+/// Creates the products that a load asks for.
 ///
 /// # Panics
 /// When the store refuses.
-pub async fn stock_up(service: &OrderService, crowd: Crowd) -> Vec<ProductId> {
+pub async fn create_products(service: &OrderService, load: Load) -> Vec<ProductId> {
     let mut products = Vec::new();
-    for number in 0..crowd.products {
+    for number in 0..load.products {
         let request = ProductRequest::new(
             format!("Product {number}"),
             "1.50".parse().unwrap(),
-            crowd.stock,
+            load.stock,
             None,
         );
         let product = service.create_product(request.unwrap()).await.unwrap();
@@ -100,32 +100,36 @@ pub async fn stock_up(service: &OrderService, crowd: Crowd) -> Vec<ProductId> {
     products
 }
 
-/// Lets the crowd in: half of the orders are accepted, half are purchased, by turns through
+/// Places the orders of a load: half of them are accepted, half are purchased, by turns through
 /// each of `shops`.
 ///
 /// # Panics
 /// At any error but a refusal for lack of stock.
-pub async fn let_in(shops: &[Arc<dyn Shop>], products: &[ProductId], crowd: Crowd) -> Told {
+pub async fn place_orders(
+    shops: &[Arc<dyn Shop>],
+    products: &[ProductId],
+    load: Load,
+) -> Responses {
     let mut tasks = JoinSet::new();
-    for number in 0..crowd.tasks {
+    for number in 0..load.tasks {
         let shop = Arc::clone(&shops[number % shops.len()]);
         let products = products.to_vec();
-        let share = crowd.orders / crowd.tasks + usize::from(number < crowd.orders % crowd.tasks);
+        let share = load.orders / load.tasks + usize::from(number < load.orders % load.tasks);
         tasks.spawn(async move { buy(shop.as_ref(), &products, share, number as u64).await });
     }
-    let mut all = Told::default();
-    while let Some(told) = tasks.join_next().await {
-        let told = told.unwrap();
-        all.accepted.extend(told.accepted);
-        all.sold.extend(told.sold);
-        all.refused.extend(told.refused);
+    let mut all = Responses::default();
+    while let Some(responses) = tasks.join_next().await {
+        let responses = responses.unwrap();
+        all.accepted.extend(responses.accepted);
+        all.sold.extend(responses.sold);
+        all.refused.extend(responses.refused);
     }
     all
 }
 
-async fn buy(shop: &dyn Shop, products: &[ProductId], orders: usize, seed: u64) -> Told {
+async fn buy(shop: &dyn Shop, products: &[ProductId], orders: usize, seed: u64) -> Responses {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut told = Told::default();
+    let mut responses = Responses::default();
     for _ in 0..orders {
         let lines = (0..random.random_range(1..=5))
             .map(|_| RequestedLine {
@@ -134,15 +138,15 @@ async fn buy(shop: &dyn Shop, products: &[ProductId], orders: usize, seed: u64) 
             })
             .collect();
         if random.random() {
-            told.accepted.push(shop.accept(lines).await);
+            responses.accepted.push(shop.accept(lines).await);
             continue;
         }
         match shop.purchase(lines).await {
-            Ok(id) => told.sold.push(id),
-            Err(refusal) => told.refused.push(refusal),
+            Ok(id) => responses.sold.push(id),
+            Err(refusal) => responses.refused.push(refusal),
         }
     }
-    told
+    responses
 }
 
 /// Waits until nothing is pending.
@@ -164,30 +168,38 @@ pub async fn wait_until_decided(store: &Arc<dyn Store>, limit: Duration) {
     }
 }
 
-/// What must hold after a crowd that nobody restocked for: the books balance, every order
+/// Checks a store after a load that nobody restocked for: the books balance, every order
 /// that was promised is there and decided, none is there that was refused, stock never fell
 /// below zero, and no order failed that fitted.
 ///
-/// Stock only fell, so that an order that was told "`available` left" was told a number
+/// Stock only fell, so that an order that was refused with "`available` left" was given a number
 /// between what was left at the end and what there was at first, and less than it asked for.
 ///
 /// # Panics
 /// When it does not hold.
-pub async fn check(store: &Arc<dyn Store>, products: &[ProductId], crowd: Crowd, told: &Told) {
+pub async fn check(
+    store: &Arc<dyn Store>,
+    products: &[ProductId],
+    load: Load,
+    responses: &Responses,
+) {
     assert_eq!(store.verify().await.unwrap(), [], "the books balance");
     let mut left = HashMap::new();
     for id in products {
         let stock = store.product(*id).await.unwrap().unwrap().stock;
-        assert!((0..=crowd.stock).contains(&stock), "{id} has {stock} left");
+        assert!((0..=load.stock).contains(&stock), "{id} has {stock} left");
         left.insert(*id, stock);
     }
     let orders = all_orders(store).await;
-    assert_eq!(orders.len(), told.accepted.len() + told.sold.len());
-    for id in &told.sold {
+    assert_eq!(
+        orders.len(),
+        responses.accepted.len() + responses.sold.len()
+    );
+    for id in &responses.sold {
         assert!(orders[id].status.holds_stock(), "{id} was sold");
     }
-    let mut refused = told.refused.clone();
-    for id in &told.accepted {
+    let mut refused = responses.refused.clone();
+    for id in &responses.accepted {
         let order = &orders[id];
         match (order.status, order.failure) {
             (OrderStatus::Success | OrderStatus::Completed, None) => {}
@@ -199,15 +211,15 @@ pub async fn check(store: &Arc<dyn Store>, products: &[ProductId], crowd: Crowd,
     }
     for (product_id, requested, available) in &refused {
         assert!(
-            available < requested && (left[product_id]..=crowd.stock).contains(available),
+            available < requested && (left[product_id]..=load.stock).contains(available),
             "{requested} of {product_id} failed with {available} left, {} at the end",
             left[product_id]
         );
     }
-    let share = refused.len() * 100 / crowd.orders;
+    let share = refused.len() * 100 / load.orders;
     assert!(
         (20..=80).contains(&share),
-        "{share} % failed: the crowd is no test"
+        "{share} % failed: the load is no test"
     );
 }
 

@@ -37,7 +37,7 @@ const HOLD: &str = r#"
 const MAKE_PRIMARY: &str =
     r#""$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync"#;
 
-/// How long a server may take to start, or to catch up.
+/// The longest that a server may take to start, or to catch up.
 const START: Duration = Duration::from_secs(30);
 
 /// One of the two.

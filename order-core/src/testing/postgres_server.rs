@@ -202,7 +202,7 @@ pub(super) fn run_as_owner(command: &mut Command, dir: &Path) {
     command.uid(owner.uid()).gid(owner.gid()).process_group(0);
 }
 
-/// Where the server's programs are: on the path, or where packages put them, newest first.
+/// The folder of the server's programs: on the path, or where packages put them, newest first.
 pub(super) fn binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())

@@ -123,7 +123,7 @@ impl RedisServer {
         server
     }
 
-    /// Where it is.
+    /// The URL of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
@@ -225,6 +225,7 @@ fn run(port: u16, options: &[String]) -> Running {
 }
 
 /// Makes what the queue in a server remembers older: the server's own clock cannot be moved.
+#[derive(Debug)]
 pub struct RedisTime {
     client: RedisClient,
 }

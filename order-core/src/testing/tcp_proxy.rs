@@ -10,18 +10,18 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What becomes of connections, old and new.
+/// The fate of connections, old and new.
 #[derive(Clone, Copy, Debug)]
 struct State {
-    /// Where new connections lead, at 127.0.0.1.
+    /// The port that new connections lead to, at 127.0.0.1.
     port: u16,
     /// Connections made before this count are silent.
     silent_before: u64,
     /// Connections made before this count are cut.
     cut_before: u64,
-    /// Whether new connections are silent from their beginning.
+    /// True when new connections are silent from their beginning.
     takes_silently: bool,
-    /// How many connections there were so far.
+    /// The number of connections so far.
     connections: u64,
 }
 
@@ -72,7 +72,7 @@ impl TcpProxy {
         self.port
     }
 
-    /// How many connections were made so far.
+    /// The number of connections that were made so far.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.state.borrow().connections

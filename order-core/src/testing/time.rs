@@ -37,7 +37,7 @@ impl SqliteTime {
     }
 }
 
-/// What goes by the clock of the database, made older by `$span`, or by `$secs`.
+/// The rows that go by the clock of the database, made older by `$span`, or by `$secs`.
 macro_rules! age {
     ($span:literal, $secs:literal) => {
         [
@@ -64,7 +64,7 @@ macro_rules! age {
                 $span
             ),
             concat!("UPDATE orders SET stored_at = stored_at - ", $span),
-            concat!("UPDATE order_tallies SET at = at - ", $secs),
+            concat!("UPDATE order_counters SET at = at - ", $secs),
         ]
     };
 }

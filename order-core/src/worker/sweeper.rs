@@ -1,6 +1,6 @@
-//! The sweeper: offers again what should be moving and is not. A queue may lose everything
-//! at any time; what is pending in the store and old enough was lost, or is offered once
-//! more than needed, which does no harm.
+//! The sweeper: it offers orders again that a queue lost. A queue may lose everything at any time;
+//! an order that is pending in the store and old enough was lost, or is offered once more than
+//! needed, which does no harm.
 //!
 //! It goes through all that is old enough, page by page and on to what becomes so meanwhile, and
 //! begins again when the age at which an order is offered is over since it came to the end: so it
@@ -20,27 +20,28 @@ use crate::{
     error::Error,
     metrics,
     queue::{OrderQueue, Topic},
-    store::Store,
+    store::OrderStore,
 };
 
-/// How many orders are offered in one turn, unless most of them were lost.
+/// The orders that are offered in one turn, unless most of them were lost.
 const PAGE: usize = 10_000;
-/// What a sweeper knows between two turns.
+
+/// The memory of a sweeper between two turns.
 #[derive(Debug, Default)]
 struct Progress {
     pass: Option<Pass>,
-    /// Whether the last turn failed.
+    /// True when the last turn failed.
     is_failing: bool,
-    /// Until when others sweep, if they can.
+    /// The time until which others sweep, if they can.
     sits_out_until: Option<Instant>,
 }
 
-/// How far the way through all that is pending was gone.
+/// The position on the way through all pending orders.
 #[derive(Debug, Default)]
 struct Pass {
     /// The last that was offered.
     after: Option<OrderId>,
-    /// When there was nothing more, for the first time.
+    /// The time at which there was nothing more, for the first time.
     ended: Option<Instant>,
 }
 
@@ -57,19 +58,19 @@ impl Pass {
 }
 
 pub(super) struct Sweeper {
-    store: Arc<dyn Store>,
+    orders: Arc<dyn OrderStore>,
     queue: Arc<dyn OrderQueue>,
     options: WorkerOptions,
 }
 
 impl Sweeper {
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        orders: Arc<dyn OrderStore>,
         queue: Arc<dyn OrderQueue>,
         options: WorkerOptions,
     ) -> Self {
         Self {
-            store,
+            orders,
             queue,
             options,
         }
@@ -104,8 +105,8 @@ impl Sweeper {
         }
     }
 
-    /// Offers a page of what was accepted too long ago and is still pending, and further ones as
-    /// long as most of it was not on the queue; how many were not.
+    /// Offers a page of orders that were accepted too long ago and are still pending, and further
+    /// pages as long as most of them were not on the queue; gives the number that were not.
     async fn sweep(
         &self,
         progress: &mut Progress,
@@ -119,7 +120,7 @@ impl Sweeper {
                 break;
             }
             let pass = Pass::go_on(&mut progress.pass, age);
-            let pending = self.store.pending_for(age, pass.after, PAGE).await;
+            let pending = self.orders.pending_for(age, pass.after, PAGE).await;
             if pending.is_err() {
                 // It may be alone with it: another has its turn.
                 progress.sits_out_until = Some(Instant::now() + age + 2 * interval);

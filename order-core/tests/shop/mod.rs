@@ -45,7 +45,8 @@ impl Shop {
     /// The same, to be stored as it comes now.
     pub fn new_order(&self) -> NewOrder {
         let now = SystemClock.now();
-        self.order().stamp(OrderId(self.ids.next(now)), now)
+        self.order()
+            .into_new_order(OrderId(self.ids.next(now)), now)
     }
 
     /// Returns when a session waits for a lock of another.

@@ -10,12 +10,15 @@ use order_core::{
         OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId, ProductRequest,
         Quantity, RequestedLine, StockRequest,
     },
+    heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{KeyRequest, KeyStore, Secret},
-    process::{Claim, Claimed, Ended, Ending, TaskStore},
-    queue::{OrderQueue, SqliteQueue, Topic},
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
+    queue::{OrderQueue, Topic},
     stats::StatsStore,
-    store::{OrderQuery, OrderStore, Pick, ProductQuery, ProductStore, SqliteStore, Strategy},
-    worker::{Counts, Heartbeat, WorkerStore},
+    store::{
+        OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteQueue, SqliteStore,
+        Strategy,
+    },
 };
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
@@ -96,10 +99,10 @@ impl Shop {
             };
             self.cost(name, async |shop| {
                 let orders = shop.accept().await;
-                let oldest = Pick::Oldest(GROUP);
+                let oldest = Selection::Oldest(GROUP);
                 let decided = shop.store.decide(oldest, strategy, shop.now()).await;
                 assert_eq!(decided.unwrap().results.len(), GROUP);
-                let these = Pick::These(&orders[..2]);
+                let these = Selection::ByIds(&orders[..2]);
                 let decided = shop.store.decide(these, strategy, shop.now()).await;
                 assert!(decided.unwrap().results.len() <= 2);
             })
@@ -109,16 +112,16 @@ impl Shop {
 
     async fn do_tasks(&mut self) {
         self.cost("tasks that are done", async |shop| {
-            shop.end(&shop.claim().await, Ending::Done).await;
+            shop.end(&shop.claim().await, AttemptOutcome::Done).await;
         })
         .await;
         self.cost("tasks that are tried again", async |shop| {
-            let retry = Ending::Retry(Duration::from_hours(1), "away".to_owned());
+            let retry = AttemptOutcome::Retry(Duration::from_hours(1), "away".to_owned());
             shop.end(&shop.claim().await, retry).await;
         })
         .await;
         self.cost("tasks that are given up", async |shop| {
-            shop.end(&shop.claim().await, Ending::Dead("no".to_owned()))
+            shop.end(&shop.claim().await, AttemptOutcome::Dead("no".to_owned()))
                 .await;
         })
         .await;
@@ -222,7 +225,7 @@ impl Shop {
         .await;
         self.cost("what operators see", async |shop| {
             let window = Duration::from_mins(1);
-            shop.store.tallies(window).await.unwrap();
+            shop.store.counters(window).await.unwrap();
             shop.store.oldest_pending().await.unwrap();
             let newest = OrderId(shop.ids.next(shop.now()));
             shop.store.waits(newest, 1_000).await.unwrap();
@@ -231,7 +234,7 @@ impl Shop {
         .await;
         self.cost("tallies are folded", async |shop| {
             let ahead = Duration::from_hours(24_000);
-            shop.store.fold_tallies(ahead).await.unwrap();
+            shop.store.compact_counters(ahead).await.unwrap();
         })
         .await;
     }
@@ -259,7 +262,7 @@ impl Shop {
             assert_eq!(changed.await.unwrap().unwrap().stock, 7);
             let request = StockRequest::new(2, None).unwrap().with_key(shop.key());
             let adjustment = AdjustmentId(shop.ids.next(shop.now()));
-            let adjusted = request.stamp(adjustment, id, shop.now());
+            let adjusted = request.into_adjustment(adjustment, id, shop.now());
             assert!(shop.store.adjust_stock(&adjusted).await.unwrap().is_some());
             assert!(shop.store.archive_product(id, shop.now()).await.unwrap());
         })
@@ -277,7 +280,7 @@ impl Shop {
         .await;
         let secret = Secret::generate().unwrap();
         let request = KeyRequest::new("k", "read".parse().unwrap()).unwrap();
-        let key = request.stamp(KeyId(self.ids.next(self.now())), &secret, self.now());
+        let key = request.into_hashed_key(KeyId(self.ids.next(self.now())), &secret, self.now());
         self.cost("keys", async |shop| {
             assert!(shop.store.access().await.is_ok());
             shop.store.create_key(&key).await.unwrap();
@@ -327,12 +330,14 @@ impl Shop {
 
     fn order(&self) -> NewOrder {
         let id = OrderId(self.ids.next(self.now()));
-        self.request().stamp(id, self.now())
+        self.request().into_new_order(id, self.now())
     }
 
     fn keyed_order(&self) -> NewOrder {
         let id = OrderId(self.ids.next(self.now()));
-        self.request().with_key(self.key()).stamp(id, self.now())
+        self.request()
+            .with_key(self.key())
+            .into_new_order(id, self.now())
     }
 
     fn group(&self) -> Vec<NewOrder> {
@@ -345,9 +350,10 @@ impl Shop {
         let request =
             ProductRequest::new(format!("p {sku}"), "1".parse().unwrap(), 1 << 30, Some(sku));
         let adjustment = AdjustmentId(self.ids.next(now));
-        let product = request
-            .unwrap()
-            .stamp(ProductId(self.ids.next(now)), adjustment, now);
+        let product =
+            request
+                .unwrap()
+                .into_new_product(ProductId(self.ids.next(now)), adjustment, now);
         self.store.create_product(&product).await.unwrap()
     }
 
@@ -374,11 +380,11 @@ impl Shop {
         self.store.claim_tasks(&claim).await.unwrap()
     }
 
-    async fn end(&self, claimed: &[Claimed], ending: Ending) {
+    async fn end(&self, claimed: &[Claimed], outcome: AttemptOutcome) {
         let now = self.now();
-        let ended: Vec<Ended> = claimed
+        let ended: Vec<AttemptResult> = claimed
             .iter()
-            .map(|claimed| claimed.ended(Uuid::max(), Duration::ZERO, ending.clone()))
+            .map(|claimed| claimed.result(Uuid::max(), Duration::ZERO, outcome.clone()))
             .collect();
         assert_eq!(ended.len(), GROUP);
         self.store.end_tasks(&ended, now).await.unwrap();
@@ -392,7 +398,7 @@ impl Shop {
             version: "0".to_owned(),
             topics: Topic::ALL.to_vec(),
             has_stopped: false,
-            counts: Counts::default(),
+            counts: WorkerCounts::default(),
         }
     }
 }

@@ -172,7 +172,7 @@ mod tests {
 
     use order_core::{
         domain::{OrderRequest, ProductRequest, Quantity},
-        testing::Twin,
+        testing::ReferenceStore,
     };
     use poem::{
         IntoResponse,
@@ -199,7 +199,7 @@ mod tests {
         headers.insert("prefer", HeaderValue::from_static("wait=5"));
         let wait = Wait::of(&headers);
         for (max_watched, waited_secs, applied) in [(0, 0, None), (1, 5, Some("wait=5"))] {
-            let service = OrderService::builder(Arc::new(Twin::default()))
+            let service = OrderService::builder(Arc::new(ReferenceStore::default()))
                 .max_watched(max_watched)
                 .build();
             let order = accepted(&service).await;
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_quiet_stream_shows_that_it_lives_and_ends_with_the_server() {
-        let service = OrderService::builder(Arc::new(Twin::default())).build();
+        let service = OrderService::builder(Arc::new(ReferenceStore::default())).build();
         let order = accepted(&service).await;
         let follow = Follow::new(service.clone(), CancellationToken::new());
         let watch = service.watch(order.id).unwrap();

@@ -32,10 +32,9 @@ fn of(headers: &HeaderMap, scope: Uuid) -> Result<Option<IdempotencyKey>, Proble
     }
     let key = value.to_str().unwrap_or_default();
     let key = IdempotencyKey::new(scope, key);
-    Ok(Some(key.map_err(|error| match error {
-        order_core::Error::Invalid { reason, .. } => Problem::invalid(NAME, &reason),
-        other => other.into(),
-    })?))
+    Ok(Some(
+        key.map_err(|error| Problem::invalid(NAME, &error.reason))?,
+    ))
 }
 
 /// The value of `Idempotent-Replayed`, which only a replay has.

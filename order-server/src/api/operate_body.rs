@@ -1,10 +1,10 @@
 //! The queue, tasks and workers as they look on the wire.
 
 use order_core::{
+    heartbeat::{KnownWorker, WorkerState},
     process::{Attempt, TaskHistory, TaskId, TaskKind, TaskState, TaskStatus},
     queue::Topic,
     service::{DeadEntry, TopicStats},
-    worker::{KnownWorker, WorkerState},
 };
 use poem_openapi::{Enum, Object};
 use serde::Serialize;

@@ -4,7 +4,7 @@ use order_core::{
     Error,
     domain::{
         Order, OrderLine, OrderRequest, OrderStatus, ProductId, Progress, Quantity, RequestedLine,
-        Stage,
+        Stage, ValidationError,
     },
 };
 use poem_openapi::{Enum, Object};
@@ -69,16 +69,13 @@ impl TryFrom<Buy> for OrderRequest {
                 return Err(Error::invalid("lines", reason));
             }
         };
-        Self::new(lines, buy.reference)
+        Ok(Self::new(lines, buy.reference)?)
     }
 }
 
 /// An error about a field, as one about that field inside of `path`.
-fn within(path: &str, error: Error) -> Error {
-    match error {
-        Error::Invalid { field, reason } => Error::invalid(format!("{path}.{field}"), reason),
-        other => other,
-    }
+fn within(path: &str, error: ValidationError) -> Error {
+    Error::invalid(format!("{path}.{}", error.field), error.reason)
 }
 
 /// The state of an order.

@@ -7,7 +7,7 @@ use order_core::{
     OrderService,
     keys::Scope,
     service::{Stats as Figures, WINDOW, WaitFigures},
-    stats::{Counts, HotProduct, Second, Tallies},
+    stats::{HotProduct, OrderCounters, OrderCounts, Second},
 };
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi};
@@ -37,8 +37,8 @@ struct Totals {
     sold: u64,
 }
 
-impl From<Counts> for Totals {
-    fn from(counts: Counts) -> Self {
+impl From<OrderCounts> for Totals {
+    fn from(counts: OrderCounts) -> Self {
         Self {
             pending: counts.pending(),
             success: counts.success(),
@@ -65,10 +65,10 @@ struct Series {
     longest_wait_seconds: Vec<Option<f64>>,
 }
 
-impl From<&Tallies> for Series {
-    fn from(tallies: &Tallies) -> Self {
+impl From<&OrderCounters> for Series {
+    fn from(counters: &OrderCounters) -> Self {
         let seconds = WINDOW.as_secs();
-        let from = tallies.at - WINDOW;
+        let from = counters.at - WINDOW;
         let mut series = Self {
             from,
             accepted: Vec::new(),
@@ -77,7 +77,7 @@ impl From<&Tallies> for Series {
             mean_wait_seconds: Vec::new(),
             longest_wait_seconds: Vec::new(),
         };
-        let mut known = tallies.seconds.iter().peekable();
+        let mut known = counters.seconds.iter().peekable();
         for number in 0..seconds {
             let at = from + TimeDelta::seconds(number.cast_signed());
             while known.next_if(|second| second.at < at).is_some() {}
@@ -89,7 +89,7 @@ impl From<&Tallies> for Series {
 
 impl Series {
     fn push(&mut self, second: Option<&Second>) {
-        let counts = second.map_or_else(Counts::default, |second| second.counts);
+        let counts = second.map_or_else(OrderCounts::default, |second| second.counts);
         self.accepted.push(counts.accepted);
         self.sold.push(counts.sold);
         self.failed.push(counts.failed);
@@ -167,11 +167,11 @@ struct StatsBody {
 impl From<&Figures> for StatsBody {
     fn from(stats: &Figures) -> Self {
         Self {
-            at: stats.tallies.at,
-            totals: stats.tallies.totals.into(),
+            at: stats.counters.at,
+            totals: stats.counters.totals.into(),
             oldest_pending_age_seconds: stats.oldest_pending_age.map(|age| age.as_secs_f64()),
             wait: stats.waits.map(Into::into),
-            series: (&stats.tallies).into(),
+            series: (&stats.counters).into(),
             hot_products: stats.hot_products.iter().map(Into::into).collect(),
         }
     }

@@ -34,10 +34,7 @@ fn read(json: &str) -> Result<Money, Cow<'static, str>> {
     } else {
         json.to_owned()
     };
-    Money::price(&text).map_err(|error| match error {
-        order_core::Error::Invalid { reason, .. } => reason,
-        other => other.to_string().into(),
-    })
+    Money::price(&text).map_err(|error| error.reason)
 }
 
 impl Type for Amount {

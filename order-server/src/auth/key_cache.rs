@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use order_core::{
     Error,
     keys::{Access, HashedKey, KeyHash, KeyStore},
+    store::Store,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,9 @@ impl KeyCache {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn load(store: Arc<dyn KeyStore>) -> Result<Self, Error> {
+    pub async fn load(store: Arc<dyn Store>) -> Result<Self, Error> {
+        let store = store.key_store();
+        let store = store.ok_or(Error::Unsupported { what: "API keys" })?;
         let read_at = Instant::now();
         let snapshot = Snapshot::new(store.access().await?, read_at, None);
         Ok(Self {

@@ -91,21 +91,16 @@ impl TaskOptions {
     /// # Errors
     /// When the processor is unknown, or its settings are incomplete or wrong.
     pub fn processing(&self) -> anyhow::Result<Option<Processing>> {
-        let defaults = ProcessOptions::default();
         let Some(processor) = self.processor()? else {
             return Ok(None);
         };
-        Ok(Some(Processing {
-            processor,
-            options: ProcessOptions {
-                concurrency: usize::try_from(self.process_concurrency).unwrap_or(usize::MAX),
-                delay: millis(self.process_delay_ms),
-                timeout: millis(self.process_timeout_ms),
-                max_attempts: self.process_max_attempts,
-                first_delay: millis(self.process_retry_ms),
-                ..defaults
-            },
-        }))
+        let options = ProcessOptions::default()
+            .with_concurrency(usize::try_from(self.process_concurrency).unwrap_or(usize::MAX))
+            .with_delay(millis(self.process_delay_ms))
+            .with_timeout(millis(self.process_timeout_ms))
+            .with_max_attempts(self.process_max_attempts)
+            .with_first_delay(millis(self.process_retry_ms));
+        Ok(Some(Processing::new(processor, options)))
     }
 
     /// Gives `worker` the processor of these settings, unless it is off.

@@ -31,12 +31,10 @@ impl WorkerSettings {
     /// The options of a worker with these settings.
     #[must_use]
     pub fn options(&self) -> WorkerOptions {
-        WorkerOptions {
-            strategy: self.strategy,
-            batch_orders: usize::try_from(self.batch_orders).unwrap_or(usize::MAX),
-            lease: millis(self.lease_ms),
-            idle_poll: millis(self.idle_poll_ms),
-            ..WorkerOptions::default()
-        }
+        WorkerOptions::default()
+            .with_strategy(self.strategy)
+            .with_batch_orders(usize::try_from(self.batch_orders).unwrap_or(usize::MAX))
+            .with_lease(millis(self.lease_ms))
+            .with_idle_poll(millis(self.idle_poll_ms))
     }
 }

@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 `application/problem+json`: every error that leaves this server.
 
-use order_core::Error;
+use order_core::{Error, domain::ValidationError};
 use poem::{
     IntoResponse, Response,
     error::{MethodNotAllowedError, NotFoundError},
@@ -242,6 +242,12 @@ impl Problem {
             }
         };
         problem.into_response()
+    }
+}
+
+impl From<ValidationError> for Problem {
+    fn from(error: ValidationError) -> Self {
+        Self::invalid(&error.field, &error.reason)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use order_core::{
     OrderService, WorkerOptions,
     process::{OrderProcessor, ProcessOptions, Processing},
-    store::{self, Imbalance, Store},
+    store::{self, StockDiscrepancy, Store},
     testing::PostgresServer,
 };
 use order_server::{
@@ -161,7 +161,7 @@ impl Shop {
         store::connect(&self.database_url).await.unwrap()
     }
 
-    pub async fn verify(&self) -> Vec<Imbalance> {
+    pub async fn verify(&self) -> Vec<StockDiscrepancy> {
         self.store().await.verify().await.unwrap()
     }
 
@@ -246,11 +246,9 @@ pub struct Staff {
 
 impl Staff {
     pub fn hire(shop: &Shop, processor: Arc<dyn OrderProcessor>) -> Self {
-        let options = ProcessOptions {
+        let options = ProcessOptions::default()
             // Whoever waits for a task in a test waits little longer than it takes.
-            idle_poll: Duration::from_millis(20),
-            ..ProcessOptions::default()
-        };
+            .with_idle_poll(Duration::from_millis(20));
         let worker = shop.service.worker(WorkerOptions::default());
         let worker = worker.processing(Processing { processor, options });
         let stop = CancellationToken::new();

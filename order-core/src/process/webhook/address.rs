@@ -1,5 +1,5 @@
-//! Who may be connected to. Whoever names the receiver is not allowed to reach, through us,
-//! what only we can reach: this machine, its network, the metadata of its cloud.
+//! The addresses that may be connected to. Whoever names the receiver is not allowed to reach,
+//! through us, what only we can reach: this machine, its network, the metadata of its cloud.
 //!
 //! A name is looked up here, and the connection goes to the very addresses that were checked:
 //! a name that means something else a moment later changes nothing.
@@ -36,7 +36,7 @@ impl Guard {
         self.allow_private || is_public(ip)
     }
 
-    /// Whether the host of a URL may be one to connect to; of a name, that is seen later.
+    /// True when the host of a URL may be connected to; of a name, that is seen later.
     pub(super) fn allows_host(self, url: &Url) -> bool {
         match url.host() {
             Some(Host::Ipv4(ip)) => self.allows(ip.into()),
@@ -71,7 +71,7 @@ impl Service<Name> for Guard {
     }
 }
 
-/// Whether an address is one of the public internet (IANA special-purpose registries).
+/// True for an address of the public internet (IANA special-purpose registries).
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),

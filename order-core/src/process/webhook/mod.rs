@@ -40,10 +40,10 @@ use crate::{
     trace,
 };
 
-/// How long a receiver may take, from the connection to the end of its answer.
+/// The longest that a receiver may take, from the connection to the end of its answer.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How much of an answer is read, so that its connection can be used again.
+/// The part of an answer that is read, so that its connection can be used again.
 const MAX_ANSWER_BYTES: usize = 16 << 10;
 
 type HttpClient = Client<HttpsConnector<HttpConnector<Guard>>, Full<Bytes>>;
@@ -52,7 +52,7 @@ const AGENT: &str = concat!("orders/", env!("CARGO_PKG_VERSION"));
 
 /// Sends `order.success` for each sale, and `order.cancelled` where that is to be undone.
 pub struct WebhookProcessor {
-    /// Where to; without path, query and password when it is shown.
+    /// The address; without path, query and password when it is shown.
     url: Url,
     uri: Uri,
     secrets: Vec<WebhookSecret>,
@@ -60,18 +60,30 @@ pub struct WebhookProcessor {
     clock: Arc<dyn Clock>,
 }
 
-/// Where to, signed with what, and whether it may be on a private network.
+/// The receiver of the webhooks, and the secrets that sign them.
 #[derive(Clone)]
 pub struct WebhookOptions {
     /// An `http` or `https` URL.
     pub url: String,
     /// At least one. Each signs: while one replaces another, receivers accept either.
     pub secrets: Vec<WebhookSecret>,
-    /// Whether addresses that only this machine or its network can reach are allowed.
+    /// True when addresses are allowed that only this machine or its network can reach.
     pub allow_private: bool,
 }
 
-/// What is sent.
+/// Without what may be secret: path, query and password of the URL, and the keys.
+impl fmt::Debug for WebhookOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url: Option<Url> = self.url.parse().ok();
+        f.debug_struct("WebhookOptions")
+            .field("origin", &url.map(|url| url.origin().ascii_serialization()))
+            .field("secrets", &self.secrets)
+            .field("allow_private", &self.allow_private)
+            .finish()
+    }
+}
+
+/// The message that is sent.
 #[derive(Serialize)]
 struct Message<'a> {
     r#type: &'static str,
@@ -149,7 +161,7 @@ impl WebhookProcessor {
             .body(Full::from(body))
             .map_err(|error| ProcessError::give_up(error.to_string()))?;
         let answer = self.client.request(request).await;
-        let answer = answer.map_err(|error| ProcessError::retry(told(&error)))?;
+        let answer = answer.map_err(|error| ProcessError::retry(reason_of(&error)))?;
         let result = verdict(answer.status(), answer.headers(), now);
         read_some(answer.into_body()).await;
         result
@@ -210,8 +222,8 @@ async fn read_some(mut answer: Incoming) {
     }
 }
 
-/// What went wrong: the innermost cause says the most.
-fn told(error: &ClientError) -> String {
+/// The reason of a failure: the innermost cause says the most.
+fn reason_of(error: &ClientError) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;

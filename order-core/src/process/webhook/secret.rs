@@ -1,4 +1,4 @@
-//! What signs, and how: `v1` of Standard Webhooks.
+//! Secrets and signatures: `v1` of Standard Webhooks.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use sha2::Sha256;
 use crate::error::Error;
 
 const PREFIX: &str = "whsec_";
-/// What the standard asks of a key.
+/// The lengths of a key that the standard allows.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// A symmetric key: `whsec_` and 24 to 64 bytes in base64. Never shown by `Debug`.

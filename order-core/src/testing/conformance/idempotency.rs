@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Bench, races::at_once};
+use super::{fixture::Fixture, races::at_once};
 use crate::{
     domain::{
         IdempotencyKey, NewOrder, Order, OrderStatus, PageRequest, Product, ProductId, Replayable,
         StockRequest,
     },
     error::Error,
-    store::{OrderQuery, Pick, Strategy},
+    store::{OrderQuery, Selection, Strategy},
 };
 
 fn key(scope: u128, key: &str) -> IdempotencyKey {
@@ -19,119 +19,125 @@ fn key(scope: u128, key: &str) -> IdempotencyKey {
 }
 
 /// An order of `pieces` with a key.
-fn keyed(bench: &Bench, product: ProductId, pieces: i64, key: &IdempotencyKey) -> NewOrder {
+fn keyed(fixture: &Fixture, product: ProductId, pieces: i64, key: &IdempotencyKey) -> NewOrder {
     NewOrder {
         key: Some(key.clone()),
-        ..bench.order(&[(product, pieces)])
+        ..fixture.order(&[(product, pieces)])
     }
 }
 
-async fn accept(bench: &Bench, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
-    bench.store.accept(orders).await.unwrap()
+async fn accept(fixture: &Fixture, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
+    fixture.store.accept(orders).await.unwrap()
 }
 
-async fn purchase(bench: &Bench, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
-    let outcome = bench.store.purchase(orders, Strategy::Batch).await;
+async fn purchase(fixture: &Fixture, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
+    let outcome = fixture.store.purchase(orders, Strategy::Batch).await;
     outcome.unwrap().results
 }
 
-async fn count(bench: &Bench) -> usize {
+async fn count(fixture: &Fixture) -> usize {
     let query = OrderQuery {
         page: PageRequest::default(),
         ..OrderQuery::default()
     };
-    bench.store.orders(&query).await.unwrap().items.len()
+    fixture.store.orders(&query).await.unwrap().items.len()
 }
 
 fn is_refused<T: std::fmt::Debug>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::IdempotencyKeyReused))
 }
 
-pub(super) async fn an_order_with_a_key_is_placed_once(bench: &Bench) {
-    let product = bench.product("p", 10).await.id;
+pub(super) async fn an_order_with_a_key_is_placed_once(fixture: &Fixture) {
+    let product = fixture.product("p", 10).await.id;
     let (a, b) = (key(1, "a"), key(1, "b"));
-    let first = accept(bench, &[keyed(bench, product, 2, &a)]).await;
+    let first = accept(fixture, &[keyed(fixture, product, 2, &a)]).await;
     let first = first[0].as_ref().unwrap();
-    bench
+    fixture
         .store
-        .decide(Pick::Oldest(10), Strategy::Batch, bench.at)
+        .decide(Selection::Oldest(10), Strategy::Batch, fixture.at)
         .await
         .unwrap();
     // In one batch: a replay of the decided order, as it was when it was accepted; the key of
     // another caller; and the same twice.
     let again = [
-        keyed(bench, product, 2, &a),
-        keyed(bench, product, 2, &key(2, "a")),
-        keyed(bench, product, 2, &b),
-        keyed(bench, product, 2, &b),
-        bench.order(&[(product, 2)]),
+        keyed(fixture, product, 2, &a),
+        keyed(fixture, product, 2, &key(2, "a")),
+        keyed(fixture, product, 2, &b),
+        keyed(fixture, product, 2, &b),
+        fixture.order(&[(product, 2)]),
     ];
-    let results = accept(bench, &again).await;
+    let results = accept(fixture, &again).await;
     assert_eq!(results[0].as_ref().unwrap(), first);
     assert_eq!(results[1].as_ref().unwrap().id, again[1].id());
     assert_eq!(results[2].as_ref().unwrap().id, again[2].id());
     assert_eq!(results[3].as_ref().unwrap(), results[2].as_ref().unwrap());
     assert_eq!(results[4].as_ref().unwrap().id, again[4].id());
-    assert_eq!(count(bench).await, 4);
+    assert_eq!(count(fixture).await, 4);
 
     let c = key(1, "c");
-    let bought = purchase(bench, &[keyed(bench, product, 3, &c)]).await;
+    let bought = purchase(fixture, &[keyed(fixture, product, 3, &c)]).await;
     let bought = bought[0].as_ref().unwrap();
     assert_eq!(bought.status, OrderStatus::Success);
-    bench
+    fixture
         .store
-        .cancel(bought.id, bench.at, None)
+        .cancel(bought.id, fixture.at, None)
         .await
         .unwrap()
         .unwrap();
     for strategy in Strategy::ALL {
-        let again = [keyed(bench, product, 3, &c)];
-        let again = bench.store.purchase(&again, strategy).await.unwrap();
+        let again = [keyed(fixture, product, 3, &c)];
+        let again = fixture.store.purchase(&again, strategy).await.unwrap();
         assert_eq!(again.results[0].as_ref().unwrap(), bought, "{strategy}");
         assert_eq!(again.changed, []);
     }
-    assert_eq!(count(bench).await, 5);
-    bench.books_balance().await;
+    assert_eq!(count(fixture).await, 5);
+    fixture.books_balance().await;
 }
 
-pub(super) async fn a_key_belongs_to_one_request(bench: &Bench) {
+pub(super) async fn a_key_belongs_to_one_request(fixture: &Fixture) {
     let (product, other) = (
-        bench.product("p", 10).await.id,
-        bench.product("q", 1).await.id,
+        fixture.product("p", 10).await.id,
+        fixture.product("q", 1).await.id,
     );
     let a = key(1, "a");
-    let order = keyed(bench, product, 1, &a);
+    let order = keyed(fixture, product, 1, &a);
     let results = accept(
-        bench,
+        fixture,
         &[
             order.clone(),
-            keyed(bench, product, 2, &a),
-            keyed(bench, product, 1, &a),
+            keyed(fixture, product, 2, &a),
+            keyed(fixture, product, 1, &a),
         ],
     )
     .await;
     assert!(is_refused(&results[1]), "{results:?}");
     assert_eq!(results[2].as_ref().unwrap().id, order.id());
     assert!(is_refused(
-        &accept(bench, &[keyed(bench, other, 1, &a)]).await[0]
+        &accept(fixture, &[keyed(fixture, other, 1, &a)]).await[0]
     ));
     // Not even the same order, when it is placed the other way.
     assert!(is_refused(
-        &purchase(bench, &[keyed(bench, product, 1, &a)]).await[0]
+        &purchase(fixture, &[keyed(fixture, product, 1, &a)]).await[0]
     ));
-    let cancelled = bench.store.cancel(order.id(), bench.at, Some(&a)).await;
+    let cancelled = fixture.store.cancel(order.id(), fixture.at, Some(&a)).await;
     assert!(is_refused(&cancelled), "{cancelled:?}");
-    assert!(is_refused(&adjust(bench, product, 1, &a).await));
-    assert_eq!((count(bench).await, bench.stock(product).await), (1, 10));
-    bench.books_balance().await;
+    assert!(is_refused(&adjust(fixture, product, 1, &a).await));
+    assert_eq!(
+        (count(fixture).await, fixture.stock(product).await),
+        (1, 10)
+    );
+    fixture.books_balance().await;
 }
 
-pub(super) async fn a_refused_request_keeps_no_key(bench: &Bench) {
-    let product = bench.product("p", 1).await.id;
+pub(super) async fn a_refused_request_keeps_no_key(fixture: &Fixture) {
+    let product = fixture.product("p", 1).await.id;
     let a = key(1, "a");
     let results = purchase(
-        bench,
-        &[keyed(bench, product, 2, &a), keyed(bench, product, 2, &a)],
+        fixture,
+        &[
+            keyed(fixture, product, 2, &a),
+            keyed(fixture, product, 2, &a),
+        ],
     )
     .await;
     for result in &results {
@@ -140,15 +146,15 @@ pub(super) async fn a_refused_request_keeps_no_key(bench: &Bench) {
             "{result:?}"
         );
     }
-    adjust(bench, product, 1, &key(1, "b")).await.unwrap();
-    let order = keyed(bench, product, 2, &a);
-    let decided_anew = purchase(bench, std::slice::from_ref(&order)).await;
+    adjust(fixture, product, 1, &key(1, "b")).await.unwrap();
+    let order = keyed(fixture, product, 2, &a);
+    let decided_anew = purchase(fixture, std::slice::from_ref(&order)).await;
     assert_eq!(decided_anew[0].as_ref().unwrap().id, order.id());
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
 async fn adjust(
-    bench: &Bench,
+    fixture: &Fixture,
     product: ProductId,
     delta: i64,
     key: &IdempotencyKey,
@@ -156,53 +162,59 @@ async fn adjust(
     let request = StockRequest::new(delta, None)
         .unwrap()
         .with_key(key.clone());
-    let adjustment = request.stamp(bench.adjustment_id(), product, bench.at);
-    let adjusted = bench.store.adjust_stock(&adjustment).await?;
+    let adjustment = request.into_adjustment(fixture.adjustment_id(), product, fixture.at);
+    let adjusted = fixture.store.adjust_stock(&adjustment).await?;
     Ok(adjusted.unwrap())
 }
 
-pub(super) async fn stock_is_adjusted_and_orders_are_cancelled_once(bench: &Bench) {
-    let product = bench.product("p", 5).await.id;
+pub(super) async fn stock_is_adjusted_and_orders_are_cancelled_once(fixture: &Fixture) {
+    let product = fixture.product("p", 5).await.id;
     let (a, b) = (key(1, "a"), key(1, "b"));
     for replayed in [false, true, true] {
         let Replayable {
             value,
             replayed: was,
-        } = adjust(bench, product, 10, &a).await.unwrap();
+        } = adjust(fixture, product, 10, &a).await.unwrap();
         assert_eq!((value.stock, value.version, was), (15, 2, replayed));
     }
-    let orders = bench.orders(2, &[(product, 1)]);
-    accept(bench, &orders).await;
+    let orders = fixture.orders(2, &[(product, 1)]);
+    accept(fixture, &orders).await;
     for replayed in [false, true] {
-        let cancelled = bench.store.cancel(orders[0].id(), bench.at, Some(&b)).await;
+        let cancelled = fixture
+            .store
+            .cancel(orders[0].id(), fixture.at, Some(&b))
+            .await;
         let cancelled = cancelled.unwrap().unwrap();
         assert_eq!(cancelled.order.status, OrderStatus::Cancelled);
         assert_eq!(cancelled.replayed, replayed);
     }
     assert!(is_refused(
-        &bench.store.cancel(orders[1].id(), bench.at, Some(&b)).await
+        &fixture
+            .store
+            .cancel(orders[1].id(), fixture.at, Some(&b))
+            .await
     ));
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
 /// Several keys in every batch, so that batches meet at more than one, over two products, so
 /// that the lock of one does not keep them apart.
-pub(super) async fn the_same_keys_at_once_place_one_order_each(bench: &Bench) {
+pub(super) async fn the_same_keys_at_once_place_one_order_each(fixture: &Fixture) {
     const KEYS: usize = 12;
     let products = [
-        bench.product("p", 1_000).await.id,
-        bench.product("q", 1_000).await.id,
+        fixture.product("p", 1_000).await.id,
+        fixture.product("q", 1_000).await.id,
     ];
     for strategy in Strategy::ALL {
         for accepted in [false, true] {
             let placed = at_once(|number| {
-                let store = Arc::clone(&bench.store);
+                let store = Arc::clone(&fixture.store);
                 let batch: Vec<NewOrder> = (0..KEYS)
                     // Some go through the keys in the other direction.
                     .map(|at| if number % 2 == 0 { at } else { KEYS - 1 - at })
                     .map(|at| {
                         let key = key(7, &format!("{strategy}-{accepted}-{at}"));
-                        keyed(bench, products[at % 2], 1, &key)
+                        keyed(fixture, products[at % 2], 1, &key)
                     })
                     .collect();
                 async move {
@@ -224,23 +236,23 @@ pub(super) async fn the_same_keys_at_once_place_one_order_each(bench: &Bench) {
     }
     let sold = 3 * i64::try_from(KEYS).unwrap() / 2;
     for product in products {
-        assert_eq!(bench.stock(product).await, 1_000 - sold);
+        assert_eq!(fixture.stock(product).await, 1_000 - sold);
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
 /// One key for orders of different products, whose locks do not keep them apart: one is
 /// placed, and all others are refused.
-pub(super) async fn one_key_for_different_orders_places_one(bench: &Bench) {
+pub(super) async fn one_key_for_different_orders_places_one(fixture: &Fixture) {
     let mut products = Vec::new();
     for _ in 0..super::races::TASKS {
-        products.push(bench.product("p", 10).await.id);
+        products.push(fixture.product("p", 10).await.id);
     }
     for strategy in Strategy::ALL {
         let key = key(7, strategy.as_str());
         let results = at_once(|number| {
-            let store = Arc::clone(&bench.store);
-            let order = keyed(bench, products[number], 1, &key);
+            let store = Arc::clone(&fixture.store);
+            let order = keyed(fixture, products[number], 1, &key);
             async move {
                 let outcome = store.purchase(&[order], strategy).await.unwrap();
                 outcome.results.into_iter().next().unwrap()
@@ -251,5 +263,5 @@ pub(super) async fn one_key_for_different_orders_places_one(bench: &Bench) {
         let refused = results.iter().filter(|result| is_refused(result)).count();
         assert_eq!((placed, refused), (1, results.len() - 1), "{strategy}");
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }

@@ -7,14 +7,14 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use super::Bench;
+use super::fixture::Fixture;
 use crate::{
     domain::{PageRequest, PageSize, PageStart, ProductChange, ProductId, folded},
     store::ProductQuery,
 };
 
 /// Newest first, with how many there are.
-async fn find(bench: &Bench, part: &str) -> Vec<ProductId> {
+async fn find(fixture: &Fixture, part: &str) -> Vec<ProductId> {
     let query = ProductQuery {
         search: Some(part.to_owned()),
         page: PageRequest {
@@ -22,12 +22,12 @@ async fn find(bench: &Bench, part: &str) -> Vec<ProductId> {
             start: PageStart::Offset(0),
         },
     };
-    let page = bench.store.products(&query).await.unwrap();
+    let page = fixture.store.products(&query).await.unwrap();
     assert_eq!(page.total, Some(page.items.len() as u64), "{part:?}");
     page.items.iter().map(|product| product.id).collect()
 }
 
-pub(super) async fn names_are_found_in_either_case_in_any_script(bench: &Bench) {
+pub(super) async fn names_are_found_in_either_case_in_any_script(fixture: &Fixture) {
     for (name, parts) in [
         (
             "Große Straße",
@@ -47,20 +47,24 @@ pub(super) async fn names_are_found_in_either_case_in_any_script(bench: &Bench) 
         ("ガラスの灯", &["ｶﾞﾗｽ", "カ\u{3099}", "灯"]),
         ("100％ ﬁne_", &["100%", "FINE", "_", "0% f"]),
     ] {
-        let made = bench.product(name, 1).await.id;
+        let made = fixture.product(name, 1).await.id;
         for part in parts {
-            assert!(find(bench, part).await.contains(&made), "{name} {part}");
+            assert!(find(fixture, part).await.contains(&made), "{name} {part}");
         }
-        bench.store.archive_product(made, bench.at).await.unwrap();
+        fixture
+            .store
+            .archive_product(made, fixture.at)
+            .await
+            .unwrap();
     }
-    bench.product("Ösen", 1).await;
+    fixture.product("Ösen", 1).await;
     for part in ["o", "O", "%", "_", "ösen_", "É", "ösem"] {
-        assert_eq!(find(bench, part).await, [], "{part}");
+        assert_eq!(find(fixture, part).await, [], "{part}");
     }
 }
 
-pub(super) async fn a_product_is_found_by_its_new_name(bench: &Bench) {
-    let mut product = bench.product("ÉCLAIR", 1).await;
+pub(super) async fn a_product_is_found_by_its_new_name(fixture: &Fixture) {
+    let mut product = fixture.product("ÉCLAIR", 1).await;
     for (name, found, lost) in [
         // Its fold stays.
         ("Éclair", "éCLAIR", "ä"),
@@ -69,16 +73,16 @@ pub(super) async fn a_product_is_found_by_its_new_name(bench: &Bench) {
         ("Äpfel", "ÄPFEL", "apfel"),
     ] {
         let change = ProductChange::default().name(name).unwrap();
-        let changed = bench
+        let changed = fixture
             .store
-            .update_product(product.id, &change, bench.adjustment_id(), bench.at)
+            .update_product(product.id, &change, fixture.adjustment_id(), fixture.at)
             .await;
         let version = product.version + 1;
         product = changed.unwrap().unwrap();
         assert_eq!((product.name.as_str(), product.version), (name, version));
-        assert_eq!(find(bench, found).await, [product.id], "{name}");
-        assert_eq!(find(bench, lost).await, [], "{name}");
-        assert_eq!(bench.store.fold_names().await.unwrap(), 0, "{name}");
+        assert_eq!(find(fixture, found).await, [product.id], "{name}");
+        assert_eq!(find(fixture, lost).await, [], "{name}");
+        assert_eq!(fixture.store.fold_names().await.unwrap(), 0, "{name}");
     }
 }
 
@@ -96,7 +100,7 @@ fn text(longest: usize) -> impl Strategy<Value = String> {
 }
 
 /// Names of any characters, and parts: of their characters, in any case, or of others.
-pub(super) async fn search_finds_what_its_definition_says(bench: &Bench) {
+pub(super) async fn search_finds_what_its_definition_says(fixture: &Fixture) {
     let mut runner = TestRunner::new(Config::default());
     let mut draw = |strategy: &dyn Fn() -> proptest::strategy::BoxedStrategy<String>| {
         strategy().new_tree(&mut runner).unwrap().current()
@@ -108,7 +112,7 @@ pub(super) async fn search_finds_what_its_definition_says(bench: &Bench) {
         } else {
             draw(&|| text(12).boxed())
         };
-        named.push((bench.product(&name, 1).await.id, name));
+        named.push((fixture.product(&name, 1).await.id, name));
     }
     named.reverse();
     for number in 0..240 {
@@ -124,7 +128,11 @@ pub(super) async fn search_finds_what_its_definition_says(bench: &Bench) {
             .filter(|(_, name)| folded(name).contains(&folded(&part)))
             .map(|(id, _)| *id)
             .collect();
-        assert_eq!(find(bench, &part).await, expected, "{part:?} in {named:?}");
+        assert_eq!(
+            find(fixture, &part).await,
+            expected,
+            "{part:?} in {named:?}"
+        );
     }
 }
 

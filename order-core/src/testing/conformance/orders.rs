@@ -1,51 +1,51 @@
-//! What an order store must do.
+//! Checks of orders.
 
 use uuid::Uuid;
 
-use super::Bench;
+use super::fixture::Fixture;
 use crate::{
     domain::{
         FailureCode, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart,
         ProductChange, ProductId, StockRequest,
     },
     error::Error,
-    store::{OrderQuery, Pick, Strategy},
+    store::{OrderQuery, Selection, Strategy},
 };
 
-pub(super) async fn a_bad_order_does_not_touch_its_neighbours(bench: &Bench) {
-    let product = bench.product("p", 10).await.id;
+pub(super) async fn a_bad_order_does_not_touch_its_neighbours(fixture: &Fixture) {
+    let product = fixture.product("p", 10).await.id;
     let nowhere = ProductId(Uuid::nil());
     let orders = [
-        bench.order(&[(product, 1)]),
-        bench.order(&[(product, 1), (nowhere, 1)]),
-        bench.order(&[(product, 2), (product, 1)]),
+        fixture.order(&[(product, 1)]),
+        fixture.order(&[(product, 1), (nowhere, 1)]),
+        fixture.order(&[(product, 2), (product, 1)]),
     ];
-    let accepted = bench.store.accept(&orders).await.unwrap();
+    let accepted = fixture.store.accept(&orders).await.unwrap();
     assert!(accepted[0].is_ok() && accepted[2].is_ok());
     assert!(matches!(&accepted[1], Err(Error::ProductNotFound(id)) if *id == nowhere));
-    assert_eq!(bench.store.order(orders[1].id()).await.unwrap(), None);
-    let stored = bench.store.order(orders[2].id()).await.unwrap().unwrap();
+    assert_eq!(fixture.store.order(orders[1].id()).await.unwrap(), None);
+    let stored = fixture.store.order(orders[2].id()).await.unwrap().unwrap();
     assert_eq!(Some(&stored), accepted[2].as_ref().ok());
     assert_eq!(stored.status, OrderStatus::Pending);
     assert_eq!(stored.total_price.to_string(), "7.50");
     assert_eq!(stored.reference.as_deref(), Some("reference"));
-    assert_eq!(bench.stock(product).await, 10);
+    assert_eq!(fixture.stock(product).await, 10);
 }
 
-pub(super) async fn the_same_id_is_stored_once(bench: &Bench) {
-    let product = bench.product("p", 10).await.id;
-    let first = bench.order(&[(product, 1)]);
-    bench
+pub(super) async fn the_same_id_is_stored_once(fixture: &Fixture) {
+    let product = fixture.product("p", 10).await.id;
+    let first = fixture.order(&[(product, 1)]);
+    fixture
         .store
         .accept(std::slice::from_ref(&first))
         .await
         .unwrap();
-    let both = [first.clone(), bench.order(&[(product, 1)])];
-    let accepted = bench.store.accept(&both).await.unwrap();
+    let both = [first.clone(), fixture.order(&[(product, 1)])];
+    let accepted = fixture.store.accept(&both).await.unwrap();
     assert!(accepted.iter().all(Result::is_ok), "{accepted:?}");
-    let sold = bench.order(&[(product, 2)]);
+    let sold = fixture.order(&[(product, 2)]);
     for _ in 0..2 {
-        let results = bench
+        let results = fixture
             .store
             .purchase(std::slice::from_ref(&sold), Strategy::Batch)
             .await
@@ -55,42 +55,48 @@ pub(super) async fn the_same_id_is_stored_once(bench: &Bench) {
             OrderStatus::Success
         );
     }
-    assert_eq!(bench.stock(product).await, 8);
-    bench.books_balance().await;
+    assert_eq!(fixture.stock(product).await, 8);
+    fixture.books_balance().await;
 }
 
-pub(super) async fn decisions_come_first_come_first_served(bench: &Bench) {
+pub(super) async fn decisions_come_first_come_first_served(fixture: &Fixture) {
     for strategy in Strategy::ALL {
-        let product = bench.product("p", 5).await.id;
+        let product = fixture.product("p", 5).await.id;
         let orders: Vec<_> = [2, 2, 3, 1, 1]
             .iter()
-            .map(|count| bench.order(&[(product, *count)]))
+            .map(|count| fixture.order(&[(product, *count)]))
             .collect();
-        bench.store.accept(&orders).await.unwrap();
-        let decided = bench.store.decide(Pick::Oldest(100), strategy, bench.at);
+        fixture.store.accept(&orders).await.unwrap();
+        let decided = fixture
+            .store
+            .decide(Selection::Oldest(100), strategy, fixture.at);
         let decided = decided.await.unwrap().results;
         let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
         assert_eq!(decided.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
         let sold: Vec<bool> = decided.iter().map(|(_, d)| d.is_ok()).collect();
         assert_eq!(sold, [true, true, false, true, false], "{strategy}");
-        let failed = bench.store.order(ids[2]).await.unwrap().unwrap();
+        let failed = fixture.store.order(ids[2]).await.unwrap().unwrap();
         let failure = failed.failure.unwrap();
         assert_eq!(failed.status, OrderStatus::Failed);
         assert_eq!(failure.code, FailureCode::InsufficientStock);
         assert_eq!((failure.requested, failure.available), (3, 1));
-        assert_eq!(failed.decided_at, Some(bench.at));
-        assert_eq!(bench.stock(product).await, 0);
-        let again = bench.store.decide(Pick::These(&ids), strategy, bench.at);
+        assert_eq!(failed.decided_at, Some(fixture.at));
+        assert_eq!(fixture.stock(product).await, 0);
+        let again = fixture
+            .store
+            .decide(Selection::ByIds(&ids), strategy, fixture.at);
         assert_eq!(again.await.unwrap().results, []);
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn lines_of_one_product_are_summed(bench: &Bench) {
+pub(super) async fn lines_of_one_product_are_summed(fixture: &Fixture) {
     for strategy in Strategy::ALL {
-        let product = bench.product("p", 5).await.id;
-        let order = bench.order(&[(product, 3), (product, 3)]);
-        let refused = bench.store.purchase(std::slice::from_ref(&order), strategy);
+        let product = fixture.product("p", 5).await.id;
+        let order = fixture.order(&[(product, 3), (product, 3)]);
+        let refused = fixture
+            .store
+            .purchase(std::slice::from_ref(&order), strategy);
         let refused = refused.await.unwrap().results.remove(0);
         assert!(
             matches!(
@@ -103,56 +109,62 @@ pub(super) async fn lines_of_one_product_are_summed(bench: &Bench) {
             ),
             "{strategy}: {refused:?}"
         );
-        bench
+        fixture
             .store
             .accept(std::slice::from_ref(&order))
             .await
             .unwrap();
-        let decided = bench.store.decide(Pick::Oldest(1), strategy, bench.at);
+        let decided = fixture
+            .store
+            .decide(Selection::Oldest(1), strategy, fixture.at);
         let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!((failure.requested, failure.available), (6, 5), "{strategy}");
-        assert_eq!(bench.stock(product).await, 5);
+        assert_eq!(fixture.stock(product).await, 5);
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn archived_products_fail_their_orders(bench: &Bench) {
+pub(super) async fn archived_products_fail_their_orders(fixture: &Fixture) {
     for strategy in Strategy::ALL {
-        let product = bench.product("p", 5).await.id;
-        let order = bench.order(&[(product, 1)]);
-        bench
+        let product = fixture.product("p", 5).await.id;
+        let order = fixture.order(&[(product, 1)]);
+        fixture
             .store
             .accept(std::slice::from_ref(&order))
             .await
             .unwrap();
-        bench
+        fixture
             .store
-            .archive_product(product, bench.at)
+            .archive_product(product, fixture.at)
             .await
             .unwrap();
-        let decided = bench.store.decide(Pick::Oldest(1), strategy, bench.at);
+        let decided = fixture
+            .store
+            .decide(Selection::Oldest(1), strategy, fixture.at);
         let failure = decided.await.unwrap().results[0].1.unwrap_err();
         assert_eq!(failure.code, FailureCode::ProductUnavailable, "{strategy}");
-        let late = bench.order(&[(product, 1)]);
-        let refused = bench.store.purchase(std::slice::from_ref(&late), strategy);
+        let late = fixture.order(&[(product, 1)]);
+        let refused = fixture
+            .store
+            .purchase(std::slice::from_ref(&late), strategy);
         let refused = refused.await.unwrap().results.remove(0);
         assert!(matches!(refused, Err(Error::ProductNotFound(id)) if id == product));
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn a_refused_purchase_leaves_no_trace(bench: &Bench) {
+pub(super) async fn a_refused_purchase_leaves_no_trace(fixture: &Fixture) {
     for strategy in Strategy::ALL {
         let (a, b) = (
-            bench.product("a", 5).await.id,
-            bench.product("b", 1).await.id,
+            fixture.product("a", 5).await.id,
+            fixture.product("b", 1).await.id,
         );
         let orders = [
-            bench.order(&[(a, 1), (b, 2)]),
-            bench.order(&[(b, 1), (a, 5)]),
-            bench.order(&[(a, 1)]),
+            fixture.order(&[(a, 1), (b, 2)]),
+            fixture.order(&[(b, 1), (a, 5)]),
+            fixture.order(&[(a, 1)]),
         ];
-        let results = bench
+        let results = fixture
             .store
             .purchase(&orders, strategy)
             .await
@@ -165,55 +177,55 @@ pub(super) async fn a_refused_purchase_leaves_no_trace(bench: &Bench) {
         let sold = results[1].as_ref().unwrap();
         assert_eq!(
             (sold.status, sold.decided_at),
-            (OrderStatus::Success, Some(bench.at))
+            (OrderStatus::Success, Some(fixture.at))
         );
         assert!(matches!(
             results[2],
             Err(Error::InsufficientStock { available: 0, .. })
         ));
         assert_eq!(
-            bench.store.order(sold.id).await.unwrap().as_ref(),
+            fixture.store.order(sold.id).await.unwrap().as_ref(),
             Some(sold)
         );
         for refused in [&orders[0], &orders[2]] {
-            assert_eq!(bench.store.order(refused.id()).await.unwrap(), None);
+            assert_eq!(fixture.store.order(refused.id()).await.unwrap(), None);
         }
-        assert_eq!((bench.stock(a).await, bench.stock(b).await), (0, 0));
-        assert_eq!(bench.store.product(a).await.unwrap().unwrap().version, 2);
+        assert_eq!((fixture.stock(a).await, fixture.stock(b).await), (0, 0));
+        assert_eq!(fixture.store.product(a).await.unwrap().unwrap().version, 2);
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
+pub(super) async fn cancelling_gives_the_stock_back_once(fixture: &Fixture) {
     let (a, b) = (
-        bench.product("a", 5).await.id,
-        bench.product("b", 5).await.id,
+        fixture.product("a", 5).await.id,
+        fixture.product("b", 5).await.id,
     );
-    let sold = bench.order(&[(a, 2), (b, 1), (a, 1)]);
+    let sold = fixture.order(&[(a, 2), (b, 1), (a, 1)]);
     let one = std::slice::from_ref(&sold);
-    bench.store.purchase(one, Strategy::Batch).await.unwrap();
+    fixture.store.purchase(one, Strategy::Batch).await.unwrap();
     for _ in 0..2 {
-        let cancelled = bench
+        let cancelled = fixture
             .store
-            .cancel(sold.id(), bench.at, None)
+            .cancel(sold.id(), fixture.at, None)
             .await
             .unwrap()
             .unwrap();
         assert_eq!(cancelled.order.status, OrderStatus::Cancelled);
-        assert_eq!((bench.stock(a).await, bench.stock(b).await), (5, 5));
+        assert_eq!((fixture.stock(a).await, fixture.stock(b).await), (5, 5));
     }
-    let orders = [bench.order(&[(a, 1)]), bench.order(&[(a, 9)])];
-    bench.store.accept(&orders).await.unwrap();
-    bench
+    let orders = [fixture.order(&[(a, 1)]), fixture.order(&[(a, 9)])];
+    fixture.store.accept(&orders).await.unwrap();
+    fixture
         .store
-        .cancel(orders[0].id(), bench.at, None)
+        .cancel(orders[0].id(), fixture.at, None)
         .await
         .unwrap();
-    let decided = bench
+    let decided = fixture
         .store
-        .decide(Pick::Oldest(9), Strategy::Batch, bench.at);
+        .decide(Selection::Oldest(9), Strategy::Batch, fixture.at);
     assert_eq!(decided.await.unwrap().results.len(), 1);
-    let failed = bench.store.cancel(orders[1].id(), bench.at, None).await;
+    let failed = fixture.store.cancel(orders[1].id(), fixture.at, None).await;
     assert!(
         matches!(
             failed,
@@ -224,37 +236,37 @@ pub(super) async fn cancelling_gives_the_stock_back_once(bench: &Bench) {
         "{failed:?}"
     );
     assert_eq!(
-        bench
+        fixture
             .store
-            .cancel(OrderId(Uuid::nil()), bench.at, None)
+            .cancel(OrderId(Uuid::nil()), fixture.at, None)
             .await
             .unwrap(),
         None
     );
-    too_much_cannot_come_back(bench, a).await;
-    bench.books_balance().await;
+    too_much_cannot_come_back(fixture, a).await;
+    fixture.books_balance().await;
 }
 
-async fn too_much_cannot_come_back(bench: &Bench, product: ProductId) {
-    let order = bench.order(&[(product, 5)]);
+async fn too_much_cannot_come_back(fixture: &Fixture, product: ProductId) {
+    let order = fixture.order(&[(product, 5)]);
     let one = std::slice::from_ref(&order);
-    bench.store.purchase(one, Strategy::Batch).await.unwrap();
+    fixture.store.purchase(one, Strategy::Batch).await.unwrap();
     let request = StockRequest::new(MAX_STOCK, None).unwrap();
-    let adjustment = request.stamp(bench.adjustment_id(), product, bench.at);
-    bench.store.adjust_stock(&adjustment).await.unwrap();
-    let refused = bench.store.cancel(order.id(), bench.at, None).await;
+    let adjustment = request.into_adjustment(fixture.adjustment_id(), product, fixture.at);
+    fixture.store.adjust_stock(&adjustment).await.unwrap();
+    let refused = fixture.store.cancel(order.id(), fixture.at, None).await;
     assert!(
         matches!(refused, Err(Error::StockLimit { .. })),
         "{refused:?}"
     );
-    let still = bench.store.order(order.id()).await.unwrap().unwrap();
+    let still = fixture.store.order(order.id()).await.unwrap().unwrap();
     assert_eq!(still.status, OrderStatus::Success);
 }
 
-pub(super) async fn the_price_is_that_of_the_acceptance(bench: &Bench) {
-    let product = bench.product("p", 5).await.id;
-    let order = bench.order(&[(product, 2)]);
-    bench
+pub(super) async fn the_price_is_that_of_the_acceptance(fixture: &Fixture) {
+    let product = fixture.product("p", 5).await.id;
+    let order = fixture.order(&[(product, 2)]);
+    fixture
         .store
         .accept(std::slice::from_ref(&order))
         .await
@@ -262,36 +274,36 @@ pub(super) async fn the_price_is_that_of_the_acceptance(bench: &Bench) {
     let change = ProductChange::default()
         .price("9.99".parse().unwrap())
         .unwrap();
-    let changed = bench
+    let changed = fixture
         .store
-        .update_product(product, &change, bench.adjustment_id(), bench.at)
+        .update_product(product, &change, fixture.adjustment_id(), fixture.at)
         .await;
     assert_eq!(changed.unwrap().unwrap().price.to_string(), "9.99");
-    let decided = bench
+    let decided = fixture
         .store
-        .decide(Pick::Oldest(1), Strategy::Batch, bench.at);
+        .decide(Selection::Oldest(1), Strategy::Batch, fixture.at);
     assert_eq!(decided.await.unwrap().results, [(order.id(), Ok(()))]);
-    let sold = bench.store.order(order.id()).await.unwrap().unwrap();
+    let sold = fixture.store.order(order.id()).await.unwrap().unwrap();
     assert_eq!(sold.lines[0].unit_price.to_string(), "2.50");
     assert_eq!(sold.total_price.to_string(), "5.00");
 }
 
-pub(super) async fn lists_filter_and_continue(bench: &Bench) {
+pub(super) async fn lists_filter_and_continue(fixture: &Fixture) {
     let (a, b) = (
-        bench.product("a", 3).await.id,
-        bench.product("b", 3).await.id,
+        fixture.product("a", 3).await.id,
+        fixture.product("b", 3).await.id,
     );
-    let mut orders = bench.orders(5, &[(a, 1), (a, 1)]);
-    orders.extend(bench.orders(2, &[(b, 1)]));
-    bench.store.accept(&orders).await.unwrap();
-    bench
+    let mut orders = fixture.orders(5, &[(a, 1), (a, 1)]);
+    orders.extend(fixture.orders(2, &[(b, 1)]));
+    fixture.store.accept(&orders).await.unwrap();
+    fixture
         .store
-        .cancel(orders[6].id(), bench.at, None)
+        .cancel(orders[6].id(), fixture.at, None)
         .await
         .unwrap();
-    let decided = bench
+    let decided = fixture
         .store
-        .decide(Pick::Oldest(9), Strategy::Batch, bench.at);
+        .decide(Selection::Oldest(9), Strategy::Batch, fixture.at);
     assert_eq!(decided.await.unwrap().results.len(), 6);
     let list = async |query: OrderQuery| -> Vec<OrderId> {
         let mut ids = Vec::new();
@@ -303,7 +315,7 @@ pub(super) async fn lists_filter_and_continue(bench: &Bench) {
                 page,
                 ..query.clone()
             };
-            let page = bench.store.orders(&query).await.unwrap();
+            let page = fixture.store.orders(&query).await.unwrap();
             ids.extend(page.items.iter().map(|order| order.id));
             match page.next {
                 Some(id) => start = PageStart::After(id),

@@ -1,8 +1,8 @@
-//! What a product store must do.
+//! Checks of products.
 
 use uuid::Uuid;
 
-use super::Bench;
+use super::fixture::Fixture;
 use crate::{
     domain::{
         MAX_STOCK, PageRequest, PageSize, PageStart, Product, ProductChange, ProductId,
@@ -12,7 +12,7 @@ use crate::{
     store::ProductQuery,
 };
 
-pub(super) async fn created_products_can_be_read(bench: &Bench) {
+pub(super) async fn created_products_can_be_read(fixture: &Fixture) {
     let name = "Lampe \"Ångström\" 'x' ; -- % _ \\ 灯";
     let request = ProductRequest::new(
         name,
@@ -20,72 +20,72 @@ pub(super) async fn created_products_can_be_read(bench: &Bench) {
         MAX_STOCK,
         Some("S".repeat(64)),
     );
-    let created = bench.create(request.unwrap()).await.unwrap();
+    let created = fixture.create(request.unwrap()).await.unwrap();
     assert_eq!(created.name, name);
     assert_eq!((created.version, created.stock), (1, MAX_STOCK));
-    assert_eq!(created.created_at, bench.at);
-    let read = bench.store.product(created.id).await.unwrap();
+    assert_eq!(created.created_at, fixture.at);
+    let read = fixture.store.product(created.id).await.unwrap();
     assert_eq!(read.as_ref(), Some(&created));
-    let unknown = bench.store.product(ProductId(Uuid::nil())).await.unwrap();
+    let unknown = fixture.store.product(ProductId(Uuid::nil())).await.unwrap();
     assert_eq!(unknown, None);
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn skus_are_unique_among_living_products(bench: &Bench) {
+pub(super) async fn skus_are_unique_among_active_products(fixture: &Fixture) {
     let request = |sku: &str| {
         ProductRequest::new("n", "1".parse().unwrap(), 1, Some(sku.to_owned())).unwrap()
     };
-    let first = bench.create(request("A")).await.unwrap();
+    let first = fixture.create(request("A")).await.unwrap();
     assert!(matches!(
-        bench.create(request("A")).await,
+        fixture.create(request("A")).await,
         Err(Error::SkuTaken)
     ));
-    let second = bench.create(request("B")).await.unwrap();
+    let second = fixture.create(request("B")).await.unwrap();
     let change = ProductChange::default().sku(Some("A".to_owned())).unwrap();
-    let taken = bench
+    let taken = fixture
         .store
-        .update_product(second.id, &change, bench.adjustment_id(), bench.at)
+        .update_product(second.id, &change, fixture.adjustment_id(), fixture.at)
         .await;
     assert!(matches!(taken, Err(Error::SkuTaken)));
     assert!(
-        bench
+        fixture
             .store
-            .archive_product(first.id, bench.at)
+            .archive_product(first.id, fixture.at)
             .await
             .unwrap()
     );
-    let with_sku = async |sku: &str| bench.store.product_with_sku(sku).await.unwrap();
+    let with_sku = async |sku: &str| fixture.store.product_with_sku(sku).await.unwrap();
     assert_eq!(with_sku("A").await, None, "it is archived");
-    let third = bench.create(request("A")).await.unwrap();
+    let third = fixture.create(request("A")).await.unwrap();
     assert_eq!(with_sku("A").await, Some(third));
     assert_eq!(
         with_sku("B").await.map(|product| product.id),
         Some(second.id)
     );
     assert_eq!(with_sku("a").await, None);
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn changes_grow_the_version_and_enter_the_ledger(bench: &Bench) {
-    let product = bench.product("before", 10).await;
+pub(super) async fn changes_grow_the_version_and_enter_the_ledger(fixture: &Fixture) {
+    let product = fixture.product("before", 10).await;
     let change = ProductChange::default()
         .name("after")
         .and_then(|change| change.stock(3))
         .unwrap()
         .expect_version(1);
-    let id = bench.adjustment_id();
-    let changed = bench
+    let id = fixture.adjustment_id();
+    let changed = fixture
         .store
-        .update_product(product.id, &change, id, bench.at);
+        .update_product(product.id, &change, id, fixture.at);
     let changed = changed.await.unwrap().unwrap();
     assert_eq!((changed.version, changed.stock), (2, 3));
     assert_eq!(
         (changed.name.as_str(), changed.price),
         ("after", product.price)
     );
-    let again = bench
+    let again = fixture
         .store
-        .update_product(product.id, &change, bench.adjustment_id(), bench.at)
+        .update_product(product.id, &change, fixture.adjustment_id(), fixture.at)
         .await;
     assert!(
         matches!(
@@ -98,39 +98,39 @@ pub(super) async fn changes_grow_the_version_and_enter_the_ledger(bench: &Bench)
         "{again:?}"
     );
     assert!(
-        bench
+        fixture
             .store
-            .archive_product(product.id, bench.at)
+            .archive_product(product.id, fixture.at)
             .await
             .unwrap()
     );
     assert!(
-        !bench
+        !fixture
             .store
-            .archive_product(product.id, bench.at)
+            .archive_product(product.id, fixture.at)
             .await
             .unwrap()
     );
-    assert_eq!(bench.store.product(product.id).await.unwrap(), None);
-    let gone = bench
+    assert_eq!(fixture.store.product(product.id).await.unwrap(), None);
+    let gone = fixture
         .store
         .update_product(
             product.id,
             &ProductChange::default(),
-            bench.adjustment_id(),
-            bench.at,
+            fixture.adjustment_id(),
+            fixture.at,
         )
         .await;
     assert_eq!(gone.unwrap(), None);
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn stock_stays_within_its_bounds(bench: &Bench) {
-    let product = bench.product("p", 5).await;
+pub(super) async fn stock_stays_within_its_bounds(fixture: &Fixture) {
+    let product = fixture.product("p", 5).await;
     let adjust = async |delta| {
         let request = StockRequest::new(delta, Some("count".to_owned())).unwrap();
-        let adjustment = request.stamp(bench.adjustment_id(), product.id, bench.at);
-        bench.store.adjust_stock(&adjustment).await
+        let adjustment = request.into_adjustment(fixture.adjustment_id(), product.id, fixture.at);
+        fixture.store.adjust_stock(&adjustment).await
     };
     let refused = adjust(-6).await;
     assert!(
@@ -150,21 +150,21 @@ pub(super) async fn stock_stays_within_its_bounds(bench: &Bench) {
         Some(MAX_STOCK)
     );
     assert!(matches!(adjust(1).await, Err(Error::StockLimit { .. })));
-    let gone = StockRequest::new(1, None).unwrap().stamp(
-        bench.adjustment_id(),
+    let gone = StockRequest::new(1, None).unwrap().into_adjustment(
+        fixture.adjustment_id(),
         ProductId(Uuid::nil()),
-        bench.at,
+        fixture.at,
     );
-    assert_eq!(bench.store.adjust_stock(&gone).await.unwrap(), None);
-    bench.books_balance().await;
+    assert_eq!(fixture.store.adjust_stock(&gone).await.unwrap(), None);
+    fixture.books_balance().await;
 }
 
-pub(super) async fn pages_and_search_find_each_product_once(bench: &Bench) {
+pub(super) async fn pages_and_search_find_each_product_once(fixture: &Fixture) {
     let mut made = Vec::new();
     for number in 0..7 {
-        made.push(bench.product(&format!("Lamp {number}% off"), 1).await.id);
+        made.push(fixture.product(&format!("Lamp {number}% off"), 1).await.id);
     }
-    bench.product("chair", 1).await;
+    fixture.product("chair", 1).await;
     made.reverse();
     let find = async |search: &str, start| {
         let size = PageSize::new(3).unwrap();
@@ -172,7 +172,7 @@ pub(super) async fn pages_and_search_find_each_product_once(bench: &Bench) {
             search: Some(search.to_owned()),
             page: PageRequest { size, start },
         };
-        bench.store.products(&query).await.unwrap()
+        fixture.store.products(&query).await.unwrap()
     };
     let ids = |items: &[Product]| items.iter().map(|p| p.id).collect::<Vec<_>>();
     let mut found = Vec::new();
@@ -198,16 +198,16 @@ pub(super) async fn pages_and_search_find_each_product_once(bench: &Bench) {
 }
 
 /// Parts of every length, with all that means something to a language of queries.
-pub(super) async fn any_part_of_a_name_finds_it(bench: &Bench) {
+pub(super) async fn any_part_of_a_name_finds_it(fixture: &Fixture) {
     let name = r#"It's a \"Desk\" & |! <-> :* (x) %_ 灯ö"#;
-    let made = bench.product(name, 1).await.id;
-    bench.product("something else", 1).await;
+    let made = fixture.product(name, 1).await.id;
+    fixture.product("something else", 1).await;
     let find = async |part: &str| {
         let query = ProductQuery {
             search: Some(part.to_owned()),
             page: PageRequest::default(),
         };
-        let page = bench.store.products(&query).await.unwrap();
+        let page = fixture.store.products(&query).await.unwrap();
         page.items.iter().map(|p| p.id).collect::<Vec<_>>()
     };
     let chars: Vec<char> = name.chars().collect();

@@ -1,11 +1,11 @@
-//! What a queue must do.
+//! Checks of a queue.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::task::JoinSet;
 
-use super::{Time, start};
+use super::{fixture::start, time::Time};
 use crate::{
     domain::{IdGenerator, OrderId},
     queue::{Lease, OrderQueue, Topic},
@@ -193,12 +193,12 @@ pub(super) async fn dead_letters_can_be_read_and_redriven((queue, time): Fresh) 
         time.advance(TimeDelta::seconds(1)).await;
     }
     let dead = queue.dead(Topic::Process, 9).await.unwrap();
-    let told: Vec<_> = dead
+    let letters: Vec<_> = dead
         .iter()
         .map(|d| (d.order_id, d.reason.as_str(), d.attempts))
         .collect();
     assert_eq!(
-        told,
+        letters,
         [(ids[1], "second: with detail", 1), (ids[0], "first", 1)]
     );
     assert_eq!(queue.dead(Topic::Process, 1).await.unwrap().len(), 1);

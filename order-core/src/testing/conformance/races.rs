@@ -1,4 +1,4 @@
-//! What a store must do when everybody comes at once. Barriers, not sleeps, let them go.
+//! Checks of concurrent calls. Barriers, not sleeps, let them go.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use tokio::{sync::Barrier, task::JoinSet};
 use uuid::Uuid;
 
-use super::Bench;
+use super::fixture::Fixture;
 use crate::{
     domain::{OrderId, OrderStatus, StockRequest},
     error::Error,
-    process::{Claim, Claimed, Ended, Ending, TaskKind},
-    store::{Pick, Store, Strategy},
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskKind, TaskStore},
+    store::{Selection, Strategy},
 };
 
 pub(super) const TASKS: usize = 16;
@@ -35,11 +35,11 @@ where
     tasks.join_all().await
 }
 
-pub(super) async fn the_last_piece_is_sold_once(bench: &Bench) {
+pub(super) async fn the_last_piece_is_sold_once(fixture: &Fixture) {
     for strategy in Strategy::ALL {
-        let product = bench.product("p", 5).await.id;
+        let product = fixture.product("p", 5).await.id;
         let results = at_once(|_| {
-            let (store, order) = (Arc::clone(&bench.store), bench.order(&[(product, 1)]));
+            let (store, order) = (Arc::clone(&fixture.store), fixture.order(&[(product, 1)]));
             async move {
                 let outcome = store.purchase(&[order], strategy).await.unwrap();
                 outcome.results.into_iter().next().unwrap()
@@ -57,24 +57,24 @@ pub(super) async fn the_last_piece_is_sold_once(bench: &Bench) {
                     ..
                 })
         )));
-        assert_eq!(bench.stock(product).await, 0, "{strategy}");
+        assert_eq!(fixture.stock(product).await, 0, "{strategy}");
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn each_order_is_decided_once(bench: &Bench) {
+pub(super) async fn each_order_is_decided_once(fixture: &Fixture) {
     for strategy in Strategy::ALL {
-        let product = bench.product("p", 60).await.id;
-        let orders = bench.orders(100, &[(product, 1)]);
-        bench.store.accept(&orders).await.unwrap();
+        let product = fixture.product("p", 60).await.id;
+        let orders = fixture.orders(100, &[(product, 1)]);
+        fixture.store.accept(&orders).await.unwrap();
         let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
         let decided = at_once(|number| {
-            let (store, ids, at) = (Arc::clone(&bench.store), ids.clone(), bench.at);
+            let (store, ids, at) = (Arc::clone(&fixture.store), ids.clone(), fixture.at);
             async move {
                 let pick = if number % 2 == 0 {
-                    Pick::Oldest(70)
+                    Selection::Oldest(70)
                 } else {
-                    Pick::These(&ids)
+                    Selection::ByIds(&ids)
                 };
                 store.decide(pick, strategy, at).await.unwrap().results
             }
@@ -83,22 +83,22 @@ pub(super) async fn each_order_is_decided_once(bench: &Bench) {
         let mut decided: Vec<OrderId> = decided.into_iter().flatten().map(|(id, _)| id).collect();
         decided.sort_unstable();
         assert_eq!(decided, ids, "{strategy}: each was decided, and once");
-        assert_eq!(bench.stock(product).await, 0, "{strategy}");
+        assert_eq!(fixture.stock(product).await, 0, "{strategy}");
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
-pub(super) async fn cancelling_and_deciding_agree(bench: &Bench) {
-    let product = bench.product("p", 1_000).await.id;
-    let orders = bench.orders(50, &[(product, 1)]);
-    bench.store.accept(&orders).await.unwrap();
+pub(super) async fn cancelling_and_deciding_agree(fixture: &Fixture) {
+    let product = fixture.product("p", 1_000).await.id;
+    let orders = fixture.orders(50, &[(product, 1)]);
+    fixture.store.accept(&orders).await.unwrap();
     let ids: Vec<OrderId> = orders.iter().map(crate::domain::NewOrder::id).collect();
     at_once(|number| {
-        let (store, ids, at) = (Arc::clone(&bench.store), ids.clone(), bench.at);
+        let (store, ids, at) = (Arc::clone(&fixture.store), ids.clone(), fixture.at);
         async move {
             if number % 2 == 0 {
                 store
-                    .decide(Pick::These(&ids), Strategy::Batch, at)
+                    .decide(Selection::ByIds(&ids), Strategy::Batch, at)
                     .await
                     .unwrap();
                 return;
@@ -111,7 +111,7 @@ pub(super) async fn cancelling_and_deciding_agree(bench: &Bench) {
     .await;
     let mut held = 0;
     for id in ids {
-        let order = bench.store.order(id).await.unwrap().unwrap();
+        let order = fixture.store.order(id).await.unwrap().unwrap();
         let cancelled = id.0.as_u128() % 2 == 0;
         let expected = if cancelled {
             OrderStatus::Cancelled
@@ -121,18 +121,19 @@ pub(super) async fn cancelling_and_deciding_agree(bench: &Bench) {
         assert_eq!(order.status, expected);
         held += i64::from(!cancelled);
     }
-    assert_eq!(bench.stock(product).await, 1_000 - held);
-    bench.books_balance().await;
+    assert_eq!(fixture.stock(product).await, 1_000 - held);
+    fixture.books_balance().await;
 }
 
 /// Half of them cancel orders while the others do their tasks.
-pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(bench: &Bench) {
-    let ids = bench.sold(96).await;
+pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(fixture: &Fixture) {
+    let ids = fixture.sold(96).await;
     let made = at_once(|number| {
-        let (store, ids, at) = (Arc::clone(&bench.store), ids.clone(), bench.at);
+        let (store, ids, at) = (Arc::clone(&fixture.store), ids.clone(), fixture.at);
+        let tasks = fixture.tasks();
         async move {
             if number % 2 == 0 {
-                return do_tasks(&*store, number, at).await;
+                return do_tasks(&*tasks, number, at).await;
             }
             for id in ids.iter().skip(number).step_by(TASKS) {
                 let cancelled = store.cancel(*id, at, None).await;
@@ -143,11 +144,11 @@ pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(bench: &Bench)
     })
     .await;
     let mut made: Vec<(OrderId, TaskKind)> = made.into_iter().flatten().collect();
-    made.extend(do_tasks(&*bench.store, TASKS, bench.at).await);
+    made.extend(do_tasks(&*fixture.tasks(), TASKS, fixture.at).await);
     for id in ids {
         let count = |kind| made.iter().filter(|made| **made == (id, kind)).count();
         let (done, undone) = (count(TaskKind::Process), count(TaskKind::Compensate));
-        let order = bench.store.order(id).await.unwrap().unwrap();
+        let order = fixture.store.order(id).await.unwrap().unwrap();
         match order.status {
             OrderStatus::Completed => assert_eq!((done, undone), (1, 0)),
             // What was claimed and not begun yet may be undone for nothing.
@@ -155,11 +156,15 @@ pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(bench: &Bench)
             status => panic!("{status}"),
         }
     }
-    bench.books_balance().await;
+    fixture.books_balance().await;
 }
 
 /// Does what is due, a few at a time; gives what there was to do.
-async fn do_tasks(store: &dyn Store, number: usize, at: DateTime<Utc>) -> Vec<(OrderId, TaskKind)> {
+async fn do_tasks(
+    store: &dyn TaskStore,
+    number: usize,
+    at: DateTime<Utc>,
+) -> Vec<(OrderId, TaskKind)> {
     let mut made = Vec::new();
     for round in 0.. {
         let claim = Claim {
@@ -173,8 +178,9 @@ async fn do_tasks(store: &dyn Store, number: usize, at: DateTime<Utc>) -> Vec<(O
         if claimed.is_empty() {
             break;
         }
-        let done = |claimed: &Claimed| claimed.ended(Uuid::max(), Duration::ZERO, Ending::Done);
-        let ended: Vec<Ended> = claimed.iter().map(done).collect();
+        let done =
+            |claimed: &Claimed| claimed.result(Uuid::max(), Duration::ZERO, AttemptOutcome::Done);
+        let ended: Vec<AttemptResult> = claimed.iter().map(done).collect();
         made.extend(claimed.into_iter().filter_map(|claimed| {
             let is_cancelled = claimed.order?.status == OrderStatus::Cancelled;
             let is_to_do = claimed.kind.compensates() == is_cancelled;
@@ -187,19 +193,23 @@ async fn do_tasks(store: &dyn Store, number: usize, at: DateTime<Utc>) -> Vec<(O
 
 /// Every kind of change at once, over products named in every order. A deadlock would show
 /// as an error after the retries, or as a hang.
-pub(super) async fn everything_at_once_deadlocks_never(bench: &Bench) {
+pub(super) async fn everything_at_once_deadlocks_never(fixture: &Fixture) {
     let (a, b) = (
-        bench.product("a", 500).await.id,
-        bench.product("b", 500).await.id,
+        fixture.product("a", 500).await.id,
+        fixture.product("b", 500).await.id,
     );
     at_once(|number| {
         let (first, second) = if number % 2 == 0 { (a, b) } else { (b, a) };
-        let orders = bench.orders(6, &[(first, 2), (second, 1)]);
+        let orders = fixture.orders(6, &[(first, 2), (second, 1)]);
         let request = StockRequest::new(1, None).unwrap();
         let adjustments: Vec<_> = [first, second]
-            .map(|id| request.clone().stamp(bench.adjustment_id(), id, bench.at))
+            .map(|id| {
+                request
+                    .clone()
+                    .into_adjustment(fixture.adjustment_id(), id, fixture.at)
+            })
             .into();
-        let (store, at) = (Arc::clone(&bench.store), bench.at);
+        let (store, at) = (Arc::clone(&fixture.store), fixture.at);
         async move {
             let strategy = Strategy::ALL[number % 3];
             let (accepted, bought) = orders.split_at(3);
@@ -208,15 +218,18 @@ pub(super) async fn everything_at_once_deadlocks_never(bench: &Bench) {
             for adjustment in &adjustments {
                 store.adjust_stock(adjustment).await.unwrap();
             }
-            store.decide(Pick::Oldest(4), strategy, at).await.unwrap();
+            store
+                .decide(Selection::Oldest(4), strategy, at)
+                .await
+                .unwrap();
             for order in &orders {
                 store.cancel(order.id(), at, None).await.unwrap();
             }
         }
     })
     .await;
-    bench.books_balance().await;
+    fixture.books_balance().await;
     let restocked = i64::try_from(TASKS).unwrap();
-    assert_eq!(bench.stock(a).await, 500 + restocked);
-    assert_eq!(bench.stock(b).await, 500 + restocked);
+    assert_eq!(fixture.stock(a).await, 500 + restocked);
+    assert_eq!(fixture.stock(b).await, 500 + restocked);
 }

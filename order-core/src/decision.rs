@@ -1,0 +1,203 @@
+//! The decision: stock in, orders in, decisions out.
+//!
+//! It is pure, so that every store and both ways to buy share it, and it can be tested
+//! without a database. Orders have their turns in the order given: an order that fits
+//! what the ones before it left succeeds, whole; any other takes nothing.
+
+use std::collections::HashMap;
+
+use crate::domain::{Failure, FailureCode, OrderId, ProductId, RequestedLine};
+
+/// The decision on an order: sold, or the reason why not.
+pub type Decision = Result<(), Failure>;
+
+/// An order, and the decision on it.
+pub type Decided = (OrderId, Decision);
+
+/// The stock of one product while a batch is decided.
+#[derive(Clone, Copy, Debug)]
+struct ProductStock {
+    left: i64,
+    on_sale: bool,
+    taken: i64,
+}
+
+/// The stock of the locked products of a batch, from which its orders take.
+#[derive(Debug, Default)]
+pub struct BatchStock {
+    by_product: HashMap<ProductId, ProductStock>,
+}
+
+impl BatchStock {
+    /// Room for `products` products.
+    #[must_use]
+    pub fn with_capacity(products: usize) -> Self {
+        Self {
+            by_product: HashMap::with_capacity(products),
+        }
+    }
+
+    /// Puts a product in, with `stock` pieces. A product never put in, or not `on_sale`,
+    /// gives nothing: its orders fail as `product_unavailable`.
+    pub fn insert(&mut self, product_id: ProductId, stock: i64, on_sale: bool) {
+        let product = ProductStock {
+            left: stock,
+            on_sale,
+            taken: 0,
+        };
+        self.by_product.insert(product_id, product);
+    }
+
+    /// Gives an order its turn: takes all of its lines, or nothing.
+    ///
+    /// Lines that name the same product are summed first.
+    ///
+    /// # Errors
+    /// The first line, in their order, whose product cannot give that sum.
+    pub fn decide(&mut self, lines: &[RequestedLine]) -> Decision {
+        for line in lines {
+            let requested = requested_of(line.product_id, lines);
+            let fail = |code, available| {
+                Err(Failure {
+                    code,
+                    product_id: line.product_id,
+                    requested,
+                    available,
+                })
+            };
+            match self.by_product.get(&line.product_id) {
+                Some(product) if product.on_sale => {
+                    if product.left < requested {
+                        return fail(FailureCode::InsufficientStock, product.left);
+                    }
+                }
+                _ => return fail(FailureCode::ProductUnavailable, 0),
+            }
+        }
+        for line in lines {
+            if let Some(product) = self.by_product.get_mut(&line.product_id) {
+                product.left -= line.quantity.get();
+                product.taken += line.quantity.get();
+            }
+        }
+        Ok(())
+    }
+
+    /// The deductions: `(product, pieces)` of each product that gave any.
+    pub fn deductions(&self) -> impl Iterator<Item = (ProductId, i64)> {
+        self.by_product
+            .iter()
+            .filter(|(_, product)| product.taken > 0)
+            .map(|(id, product)| (*id, product.taken))
+    }
+}
+
+/// The pieces of `product_id` that all lines together ask for. An order has at most
+/// 100 lines, so that looking through them beats a map.
+pub(crate) fn requested_of(product_id: ProductId, lines: &[RequestedLine]) -> i64 {
+    lines
+        .iter()
+        .filter(|line| line.product_id == product_id)
+        .map(|line| line.quantity.get())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Quantity;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn product(n: u8) -> ProductId {
+        ProductId(Uuid::from_u128(u128::from(n)))
+    }
+
+    fn lines(wanted: &[(u8, i64)]) -> Vec<RequestedLine> {
+        wanted
+            .iter()
+            .map(|(n, count)| RequestedLine {
+                product_id: product(*n),
+                quantity: Quantity::new(*count).expect("test quantities are in range"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn takes_all_lines_or_none() {
+        let mut stock = BatchStock::default();
+        stock.insert(product(1), 10, true);
+        stock.insert(product(2), 1, true);
+        let failed = stock.decide(&lines(&[(1, 5), (2, 2)]));
+        assert_eq!(
+            failed,
+            Err(Failure {
+                code: FailureCode::InsufficientStock,
+                product_id: product(2),
+                requested: 2,
+                available: 1,
+            })
+        );
+        assert_eq!(stock.deductions().count(), 0);
+        assert_eq!(stock.decide(&lines(&[(1, 10), (2, 1)])), Ok(()));
+    }
+
+    #[test]
+    fn sums_lines_that_name_the_same_product() {
+        let mut stock = BatchStock::default();
+        stock.insert(product(1), 5, true);
+        let failed = stock.decide(&lines(&[(1, 3), (1, 3)]));
+        assert_eq!(failed.map_err(|f| (f.requested, f.available)), Err((6, 5)));
+        assert_eq!(stock.decide(&lines(&[(1, 3), (1, 2)])), Ok(()));
+        assert_eq!(stock.deductions().collect::<Vec<_>>(), [(product(1), 5)]);
+    }
+
+    #[test]
+    fn what_is_archived_or_unknown_is_unavailable() {
+        let mut stock = BatchStock::default();
+        stock.insert(product(1), 5, false);
+        for n in [1, 2] {
+            let failed = stock.decide(&lines(&[(n, 1)]));
+            assert_eq!(
+                failed.map_err(|f| (f.code, f.available)),
+                Err((FailureCode::ProductUnavailable, 0))
+            );
+        }
+    }
+
+    proptest! {
+        /// Against the definition: an order succeeds exactly when the sums it asks for fit
+        /// what the successful orders before it left.
+        #[test]
+        fn an_order_succeeds_exactly_when_it_fits_at_its_turn(
+            stock in proptest::collection::vec(0_i64..30, 4),
+            orders in proptest::collection::vec(
+                proptest::collection::vec((0_u8..4, 1_i64..8), 1..6), 1..30),
+        ) {
+            let mut batch = BatchStock::default();
+            let mut left = stock.clone();
+            for (n, pieces) in (0_u8..).zip(&stock) {
+                batch.insert(product(n), *pieces, true);
+            }
+            for order in &orders {
+                let mut sums = [0_i64; 4];
+                for (n, count) in order {
+                    sums[usize::from(*n)] += count;
+                }
+                let fits = (0..4).all(|n| sums[n] <= left[n]);
+                let decision = batch.decide(&lines(order));
+                prop_assert_eq!(decision.is_ok(), fits);
+                if fits {
+                    (0..4).for_each(|n| left[n] -= sums[n]);
+                }
+            }
+            let mut taken: Vec<_> = batch.deductions().collect();
+            taken.sort();
+            let expected: Vec<_> = (0_u8..4)
+                .map(|n| (product(n), stock[usize::from(n)] - left[usize::from(n)]))
+                .filter(|(_, pieces)| *pieces > 0)
+                .collect();
+            prop_assert_eq!(taken, expected);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The failure of an order.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::{ProductId, ValidationError};
+
+/// The reason for which an order failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// A product had less left than the order asks for.
+    InsufficientStock,
+    /// A product was archived before the order's turn.
+    ProductUnavailable,
+}
+
+impl FailureCode {
+    /// Its name on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InsufficientStock => "insufficient_stock",
+            Self::ProductUnavailable => "product_unavailable",
+        }
+    }
+}
+
+impl FromStr for FailureCode {
+    type Err = ValidationError;
+
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
+        [Self::InsufficientStock, Self::ProductUnavailable]
+            .into_iter()
+            .find(|code| code.as_str() == text)
+            .ok_or_else(|| ValidationError::new("failure_code", "is unknown"))
+    }
+}
+
+/// The first line, in the order of lines, whose product could not give what the order asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The kind of failure.
+    pub code: FailureCode,
+    /// The product.
+    pub product_id: ProductId,
+    /// Pieces that the whole order asks of this product.
+    pub requested: i64,
+    /// Pieces that were left at the order's turn.
+    pub available: i64,
+}

@@ -1,0 +1,42 @@
+//! The refusal of a change that a rule of products or orders forbids.
+
+use super::{OrderStatus, ProductId};
+
+/// A change of a product or an order breaks a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleViolation {
+    /// No active product has this id.
+    #[error("product {0} not found")]
+    ProductNotFound(ProductId),
+    /// The product changed since the caller read it.
+    #[error("product is at version {actual}, not {expected}")]
+    VersionMismatch {
+        /// The version that the caller named.
+        expected: i64,
+        /// The version that the product has.
+        actual: i64,
+    },
+    /// The product has less left than was asked for.
+    #[error("product {product_id} has {available} left, {requested} requested")]
+    InsufficientStock {
+        /// The product.
+        product_id: ProductId,
+        /// Pieces asked for.
+        requested: i64,
+        /// Pieces left.
+        available: i64,
+    },
+    /// The product's stock would pass [`MAX_STOCK`](super::MAX_STOCK).
+    #[error("stock of product {product_id} would pass its limit")]
+    StockLimit {
+        /// The product.
+        product_id: ProductId,
+    },
+    /// The order's state does not allow the change.
+    #[error("order is {status}")]
+    OrderState {
+        /// The state that the order is in.
+        status: OrderStatus,
+    },
+}

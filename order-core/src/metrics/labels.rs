@@ -1,0 +1,63 @@
+//! The values of labels that are known from the start.
+
+use crate::{
+    domain::{FailureCode, OrderMode},
+    error::Error,
+};
+
+/// The work of one transaction over many orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Accept,
+    Purchase,
+    Decide,
+}
+
+impl From<OrderMode> for Operation {
+    fn from(mode: OrderMode) -> Self {
+        match mode {
+            OrderMode::Accept => Self::Accept,
+            OrderMode::Purchase => Self::Purchase,
+        }
+    }
+}
+
+impl Operation {
+    pub(super) const ALL: [Self; 3] = [Self::Accept, Self::Purchase, Self::Decide];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Purchase => "purchase",
+            Self::Decide => "decide",
+        }
+    }
+}
+
+/// The ways on which orders come to their decision.
+pub(super) const WAYS: [&str; 2] = [BACKGROUND, PURCHASE];
+pub(super) const BACKGROUND: &str = "background";
+pub(super) const PURCHASE: &str = "purchase";
+
+/// The outcomes of a decision.
+pub(super) const OUTCOMES: [&str; 3] = [
+    SUCCESS,
+    FailureCode::InsufficientStock.as_str(),
+    FailureCode::ProductUnavailable.as_str(),
+];
+pub(super) const SUCCESS: &str = "success";
+
+/// The causes for which a transaction fails.
+pub(super) const ERRORS: [&str; 3] = ["unavailable", "outcome_unknown", "backend"];
+
+/// The label for the cause of a failed transaction.
+pub(super) fn cause(error: &Error) -> &'static str {
+    match error {
+        Error::OutcomeUnknown { .. } => "outcome_unknown",
+        error if error.is_transient() => "unavailable",
+        _ => "backend",
+    }
+}
+
+/// The outcomes of an attempt at a task.
+pub(super) const TASK_OUTCOMES: [&str; 4] = ["completed", "retried", "dead", "compensated"];

@@ -1,0 +1,17 @@
+//! The parts of this crate whose panics are counted, as the label `part` names them.
+
+pub(crate) const GROUP: &str = "group";
+pub(crate) const CHANGE: &str = "change";
+pub(crate) const OFFER: &str = "offer";
+pub(crate) const DECIDE: &str = "decide";
+pub(crate) const TASKS: &str = "tasks";
+pub(crate) const SWEEP: &str = "sweep";
+pub(crate) const HEARTBEAT: &str = "heartbeat";
+pub(crate) const CACHE: &str = "cache";
+pub(crate) const WATCH: &str = "watch";
+pub(crate) const COMPACTION: &str = "housekeeping";
+
+/// All parts, which are the series of the metric.
+pub(super) const ALL: [&str; 10] = [
+    GROUP, CHANGE, OFFER, DECIDE, TASKS, SWEEP, HEARTBEAT, CACHE, WATCH, COMPACTION,
+];

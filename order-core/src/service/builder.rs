@@ -1,0 +1,145 @@
+//! Putting a service together.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    OrderService,
+    admission::{AdmissionControl, Limits},
+    group_commit::GroupCommit,
+    inner::ServiceInner,
+    shop_stats::LatestStats,
+};
+use crate::{
+    cache::{CachedStore, ProductCache},
+    clock::{Clock, SystemClock},
+    domain::{IdGenerator, OrderMode},
+    queue::OrderQueue,
+    store::{OrderStore, ProductStore, Store, Strategy},
+    watch::Watcher,
+    worker::Compaction,
+};
+
+/// Puts an [`OrderService`] together.
+pub struct Builder {
+    inner: ServiceInner,
+    limits: Limits,
+    max_watched: usize,
+}
+
+impl OrderService {
+    /// A service over `store`, whose schema is migrated.
+    #[must_use]
+    pub fn builder(store: Arc<dyn Store>) -> Builder {
+        Builder {
+            inner: ServiceInner {
+                products: Arc::clone(&store) as Arc<dyn ProductStore>,
+                orders: Arc::clone(&store) as Arc<dyn OrderStore>,
+                store,
+                cached: None,
+                queue: None,
+                clock: Arc::new(SystemClock),
+                ids: IdGenerator::default(),
+                strategy: Strategy::default(),
+                background: TaskTracker::new(),
+                accepted: Arc::new(Notify::new()),
+                sold: Arc::new(Notify::new()),
+                latest_stats: LatestStats::default(),
+            },
+            limits: Limits {
+                max_waiting: 10_000,
+                max_wait: Duration::from_millis(500),
+            },
+            max_watched: 10_000,
+        }
+    }
+}
+
+impl Builder {
+    /// Sets the way in which concurrent orders are kept apart; [`Strategy::Batch`] by default.
+    #[must_use]
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.inner.strategy = strategy;
+        self
+    }
+
+    /// Offers accepted orders to workers on `queue`. Without one, the database is the queue:
+    /// workers find pending orders there.
+    #[must_use]
+    pub fn queue(mut self, queue: Arc<dyn OrderQueue>) -> Self {
+        self.inner.queue = Some(queue);
+        self
+    }
+
+    /// Reads products through a cache, which gets every change that is made through this service
+    /// and its workers. Without one, reads go to the database.
+    #[must_use]
+    pub fn cache(mut self, cache: Arc<dyn ProductCache>) -> Self {
+        let cached = Arc::new(CachedStore::new(Arc::clone(&self.inner.store), cache));
+        self.inner.products = Arc::clone(&cached) as Arc<dyn ProductStore>;
+        self.inner.orders = Arc::clone(&cached) as Arc<dyn OrderStore>;
+        self.inner.cached = Some(cached);
+        self
+    }
+
+    /// Sets the clock; the machine's by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.inner.clock = clock;
+        self
+    }
+
+    /// Limits the requests that may wait for their group, each way, before more are refused as
+    /// [`Error::Overloaded`](crate::Error::Overloaded); 10 000 by default.
+    #[must_use]
+    pub fn max_waiting(mut self, requests: usize) -> Self {
+        self.limits.max_waiting = requests;
+        self
+    }
+
+    /// Limits the estimated wait of a request until its group is committed: one whose estimate is
+    /// above is refused at once as [`Error::Overloaded`](crate::Error::Overloaded); 500 ms by
+    /// default.
+    #[must_use]
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.limits.max_wait = wait;
+        self
+    }
+
+    /// Limits the orders that may be watched at once before more are refused as
+    /// [`Error::Overloaded`](crate::Error::Overloaded); 10 000 by default.
+    #[must_use]
+    pub fn max_watched(mut self, orders: usize) -> Self {
+        self.max_watched = orders;
+        self
+    }
+
+    /// The service. Must be called within a Tokio runtime, which runs its groups, and compacts the
+    /// counters of the store every five seconds until the last clone and the last worker of the
+    /// service are gone: they grow with each transaction, and reading them would slow down.
+    #[must_use]
+    pub fn build(self) -> OrderService {
+        let inner = Arc::new(self.inner);
+        OrderService {
+            accepts: GroupCommit::start(Arc::clone(&inner), OrderMode::Accept, self.limits),
+            purchases: GroupCommit::start(Arc::clone(&inner), OrderMode::Purchase, self.limits),
+            admission: AdmissionControl::new(self.limits, 1),
+            watcher: Watcher::new(Arc::clone(&inner.orders), self.max_watched),
+            sampler: Arc::default(),
+            compaction: Arc::new(Compaction::start(Arc::clone(&inner.store))),
+            inner,
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("strategy", &self.inner.strategy)
+            .field("limits", &self.limits)
+            .field("max_watched", &self.max_watched)
+            .finish_non_exhaustive()
+    }
+}

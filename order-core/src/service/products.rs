@@ -1,0 +1,146 @@
+//! Products: reading, creating, changing and archiving them.
+
+use chrono::{DateTime, Utc};
+
+use super::{OrderService, storable::storable};
+use crate::{
+    cache::{CacheStats, CacheStatus},
+    domain::{
+        AdjustmentId, Page, Product, ProductChange, ProductId, ProductRequest, Replayable,
+        StockRequest,
+    },
+    error::Error,
+    store::ProductQuery,
+};
+
+impl OrderService {
+    /// Creates a product.
+    ///
+    /// # Errors
+    /// [`Error::SkuTaken`].
+    pub async fn create_product(&self, request: ProductRequest) -> Result<Product, Error> {
+        let now = self.now();
+        let product = request.into_new_product(
+            ProductId(self.inner.ids.next(now)),
+            self.adjustment_id(now),
+            now,
+        );
+        self.run_to_completion(
+            move |inner| async move { inner.products.create_product(&product).await },
+        )
+        .await
+    }
+
+    /// An active product.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        self.inner.products.product(id).await
+    }
+
+    /// The active product that has this sku.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        storable("sku", Some(sku))?;
+        self.inner.products.product_with_sku(sku).await
+    }
+
+    /// An active product, and the source of the read.
+    ///
+    /// # Errors
+    /// The backend's; a cache that fails is passed by.
+    pub async fn read_product(
+        &self,
+        id: ProductId,
+    ) -> Result<(Option<Product>, CacheStatus), Error> {
+        match &self.inner.cached {
+            Some(cached) => cached.read(id).await,
+            None => Ok((self.inner.products.product(id).await?, CacheStatus::Bypass)),
+        }
+    }
+
+    /// The reads of the cache since the process started; `None` without a cache.
+    #[must_use]
+    pub fn cache_stats(&self) -> Option<CacheStats> {
+        self.inner.cached.as_ref().map(|cached| cached.stats())
+    }
+
+    /// Active products, newest first.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        storable("search", query.search.as_deref())?;
+        self.inner.products.products(query).await
+    }
+
+    /// Changes an active product.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`], [`Error::SkuTaken`].
+    pub async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+    ) -> Result<Option<Product>, Error> {
+        let now = self.now();
+        let (change, adjustment_id) = (change.clone(), self.adjustment_id(now));
+        self.run_to_completion(move |inner| async move {
+            inner
+                .products
+                .update_product(id, &change, adjustment_id, now)
+                .await
+        })
+        .await
+    }
+
+    /// Adds to or takes from an active product's stock; once, when the request has a key.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
+    pub async fn adjust_stock(
+        &self,
+        id: ProductId,
+        request: StockRequest,
+    ) -> Result<Option<Product>, Error> {
+        let adjusted = self.adjust_stock_or_replay(id, request).await?;
+        Ok(adjusted.map(|adjusted| adjusted.value))
+    }
+
+    /// As [`adjust_stock`](Self::adjust_stock), and says if an earlier request with the same
+    /// key did it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn adjust_stock_or_replay(
+        &self,
+        id: ProductId,
+        request: StockRequest,
+    ) -> Result<Option<Replayable<Product>>, Error> {
+        let now = self.now();
+        let adjustment = request.into_adjustment(self.adjustment_id(now), id, now);
+        self.run_to_completion(move |inner| async move {
+            inner.products.adjust_stock(&adjustment).await
+        })
+        .await
+    }
+
+    /// Archives a product; true when an active one was there.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn archive_product(&self, id: ProductId) -> Result<bool, Error> {
+        let now = self.now();
+        self.run_to_completion(
+            move |inner| async move { inner.products.archive_product(id, now).await },
+        )
+        .await
+    }
+
+    fn adjustment_id(&self, now: DateTime<Utc>) -> AdjustmentId {
+        AdjustmentId(self.inner.ids.next(now))
+    }
+}

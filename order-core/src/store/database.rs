@@ -1,0 +1,115 @@
+//! The trait of a database, and the handles of its parts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{OrderStore, ProductStore};
+use crate::{
+    domain::ProductId, error::Error, heartbeat::WorkerStore, keys::KeyStore, process::TaskStore,
+    queue::OrderQueue, stats::StatsStore,
+};
+
+/// Connections to a database that are kept open, and what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStats {
+    /// The name that tells it from other pools of the store.
+    pub name: &'static str,
+    /// Open connections.
+    pub open: u32,
+    /// Those of them that nobody uses.
+    pub idle: u32,
+    /// The most that it opens.
+    pub max: u32,
+}
+
+impl PoolStats {
+    pub(super) fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
+        Self {
+            name,
+            open: pool.size(),
+            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
+            max: pool.options().get_max_connections(),
+        }
+    }
+}
+
+/// A product whose stock is not what its history says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StockDiscrepancy {
+    /// The product.
+    pub product_id: ProductId,
+    /// Pieces that it claims to have.
+    pub stock: i64,
+    /// The sum of its stock adjustments.
+    pub adjusted: i64,
+    /// The sum of its lines in orders that hold stock.
+    pub held: i64,
+}
+
+/// A database: products and orders, and whatever else it keeps.
+///
+/// [`ProductStore`], [`OrderStore`] and [`verify`](Self::verify) are all that it takes to sell and to
+/// pass the conformance suite. Each further trait is a handle of its own; where a database has none,
+/// the service answers [`Error::Unsupported`] to calls that need it.
+#[async_trait]
+pub trait Store: ProductStore + OrderStore {
+    /// The keys of an API.
+    fn key_store(self: Arc<Self>) -> Option<Arc<dyn KeyStore>> {
+        None
+    }
+
+    /// The post-sale tasks.
+    fn task_store(self: Arc<Self>) -> Option<Arc<dyn TaskStore>> {
+        None
+    }
+
+    /// The heartbeats of workers, which learn from it what is paused.
+    fn worker_store(self: Arc<Self>) -> Option<Arc<dyn WorkerStore>> {
+        None
+    }
+
+    /// The figures for operators.
+    fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        None
+    }
+
+    /// The queue with leases that this database can be. Its topic `process` holds the tasks,
+    /// and it says which topics are paused.
+    fn queue(&self) -> Option<Arc<dyn OrderQueue>> {
+        None
+    }
+
+    /// Answers when the database does.
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Fails when the database does not take writes now: what a purchase needs.
+    async fn check_writable(&self) -> Result<(), Error> {
+        self.ping().await
+    }
+
+    /// Gives back what it holds of the disk and has no more use for; asked every few seconds.
+    async fn reclaim_disk(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Closes its connections: nothing is asked of it after. What is committed is durable
+    /// without it.
+    async fn close(&self) {}
+
+    /// Brings the schema up to date; safe when several processes start at once.
+    async fn migrate(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Every product whose books do not balance, from one consistent view, also under load:
+    /// `stock = Σ adjustments − Σ lines of orders that hold stock`.
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error>;
+
+    /// The connections that it keeps open.
+    fn pools(&self) -> Vec<PoolStats> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,205 @@
+//! The trait that keeps orders.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{Contention, Strategy};
+use crate::{
+    decision::Decided,
+    domain::{
+        IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, PageRequest, Product,
+        ProductId, Progress,
+    },
+    error::Error,
+};
+
+/// Which pending orders to decide.
+#[derive(Clone, Copy, Debug)]
+pub enum Selection<'a> {
+    /// Up to so many of the oldest that nobody else is deciding.
+    Oldest(usize),
+    /// These; the ones that are not pending (any more) are passed over, and those that cannot be
+    /// locked are put off.
+    ByIds(&'a [OrderId]),
+}
+
+/// The results of orders, and the products that changed with them.
+#[derive(Clone, Debug)]
+pub struct Outcome<T> {
+    /// One for each order, in their order.
+    pub results: Vec<T>,
+    /// The living products whose stock changed, as they are after the commit: what caches
+    /// want to know. Those of a purchase that was found stored already are not among them.
+    pub changed: Vec<Product>,
+    /// Of orders that were named to be decided, those that are still pending, since somebody holds
+    /// them or their products locked. They have no result.
+    pub put_off: Vec<OrderId>,
+}
+
+impl<T> Default for Outcome<T> {
+    fn default() -> Self {
+        Self {
+            results: Vec::new(),
+            changed: Vec::new(),
+            put_off: Vec::new(),
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    pub(super) fn new(results: Vec<T>, changed: Vec<Product>) -> Self {
+        Self {
+            results,
+            changed,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what a later transaction did; of a product, the later state counts.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.results.extend(later.results);
+        self.put_off.extend(later.put_off);
+        let again = |product: &Product| later.changed.iter().any(|p| p.id == product.id);
+        self.changed.retain(|product| !again(product));
+        self.changed.extend(later.changed);
+    }
+}
+
+/// The amount of what is pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The number of orders, counted up to [`COUNT_LIMIT`](crate::queue::COUNT_LIMIT).
+    pub orders: u64,
+    /// The time for which the oldest has been pending, by the clock of the store.
+    pub oldest_age: Option<Duration>,
+}
+
+/// A cancelled order, and the products that got stock back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// The order.
+    pub order: Order,
+    /// Those of them that are living, as they are after the commit.
+    pub changed: Vec<Product>,
+    /// An earlier request with the same key cancelled it.
+    pub replayed: bool,
+}
+
+impl Cancelled {
+    /// It was cancelled before.
+    pub(super) fn before(order: Order, replayed: bool) -> Self {
+        Self {
+            order,
+            changed: Vec::new(),
+            replayed,
+        }
+    }
+}
+
+/// The result of one purchase.
+pub type Purchase = Result<Order, Error>;
+
+/// Which orders to list. The filters that are given must all match.
+#[derive(Clone, Debug, Default)]
+pub struct OrderQuery {
+    /// In this state.
+    pub status: Option<OrderStatus>,
+    /// With a line of this product.
+    pub product_id: Option<ProductId>,
+    /// With exactly this reference.
+    pub reference: Option<String>,
+    /// Which page.
+    pub page: PageRequest<OrderId>,
+}
+
+impl OrderQuery {
+    /// The product along whose lines the orders are best found: unless there is a filter with
+    /// an index of its own, the orders of a product that is rarely sold lie far apart.
+    pub(crate) fn along_product(&self) -> Option<ProductId> {
+        let is_indexed = match self.status {
+            Some(OrderStatus::Pending | OrderStatus::Failed | OrderStatus::Cancelled) => true,
+            Some(OrderStatus::Success | OrderStatus::Completed) | None => self.reference.is_some(),
+        };
+        self.product_id.filter(|_| !is_indexed)
+    }
+}
+
+/// Keeps orders, and decides them under the locks of their products.
+#[async_trait]
+pub trait OrderStore: Send + Sync {
+    /// Stores orders as pending, all in one transaction, at the prices of now. Each has a
+    /// result of its own, in the order given: one that is refused does not touch the others.
+    /// An order whose id is already stored is answered as it is stored; one whose key an
+    /// earlier order has, with that one, as it was when it was accepted.
+    ///
+    /// # Errors
+    /// Within: [`Error::ProductNotFound`], [`Error::IdempotencyKeyReused`].
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error>;
+
+    /// Decides orders first come, first served, in the order given, and stores those that
+    /// succeed. Each has a result of its own; a refused one leaves no trace, its key included.
+    /// One whose key an earlier order has is answered with that one, as it was when it was sold.
+    ///
+    /// # Errors
+    /// Within: [`Error::ProductNotFound`], [`Error::InsufficientStock`],
+    /// [`Error::IdempotencyKeyReused`]; [`Error::ProductContended`] for each that contains a product
+    /// that cannot be locked for now: nothing was done, and it may have its turn when that
+    /// [`contention`](Self::contention) has ended. [`Error::Locked`] when somebody is using the key
+    /// of one of them: nothing was done.
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Outcome<Purchase>, Error>;
+
+    /// The products that cannot be locked for now, where a store sets their orders aside instead of
+    /// waiting.
+    fn contention(&self) -> Option<Arc<Contention>> {
+        None
+    }
+
+    /// Decides pending orders, first come, first served by id, and stores the decisions.
+    async fn decide(
+        &self,
+        selection: Selection<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Outcome<Decided>, Error>;
+
+    /// An order with its lines.
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error>;
+
+    /// The progress of orders, in any order; ids that are not there are left out.
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error>;
+
+    /// Orders with their lines, newest first.
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error>;
+
+    /// Cancels a pending or successful order and gives back what it held. One that is
+    /// cancelled already is answered as it is.
+    ///
+    /// # Errors
+    /// [`Error::OrderState`] when it failed or is completed; [`Error::StockLimit`] when a
+    /// product was stocked up so far that what comes back does not fit;
+    /// [`Error::IdempotencyKeyReused`].
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error>;
+
+    /// Up to `limit` orders after the one that is named, if one is, that have been pending for
+    /// `age`, by the clock of the store, oldest first: what the sweeper offers again.
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error>;
+
+    /// The amount of what is pending.
+    async fn backlog(&self) -> Result<Backlog, Error>;
+}

@@ -1,0 +1,80 @@
+//! The trait that keeps products.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{
+        AdjustmentId, NewProduct, Page, PageRequest, Product, ProductChange, ProductId, Replayable,
+        StockAdjustment, folded,
+    },
+    error::Error,
+};
+
+/// Which products to list.
+#[derive(Clone, Debug, Default)]
+pub struct ProductQuery {
+    /// A part of the name, taken literally, and in any case: see [`folded`].
+    pub search: Option<String>,
+    /// Which page.
+    pub page: PageRequest<ProductId>,
+}
+
+impl ProductQuery {
+    /// The fold of the part of a name that is looked for, if any: an empty one is in every name.
+    pub(crate) fn folded_part(&self) -> Option<String> {
+        let part = self.search.as_deref().map(folded);
+        part.filter(|part| !part.is_empty())
+    }
+}
+
+/// Keeps products and the ledger of their stock. Archived products are gone for all but history.
+#[async_trait]
+pub trait ProductStore: Send + Sync {
+    /// Stores a product and its initial stock.
+    ///
+    /// # Errors
+    /// [`Error::SkuTaken`].
+    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error>;
+
+    /// A living product.
+    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error>;
+
+    /// The living product that has this sku.
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error>;
+
+    /// Living products, newest first.
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error>;
+
+    /// Changes a living product; a change of stock is entered in the ledger as `adjustment_id`.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`], [`Error::SkuTaken`].
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        adjustment_id: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error>;
+
+    /// Adds to or takes from a living product's stock; when an earlier adjustment has the same
+    /// key, gives the product as it is.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error>;
+
+    /// Archives a product; whether a living one was there.
+    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error>;
+
+    /// Makes the names that somebody wrote past this version as easy to find as all others: an
+    /// older version that is still running, or a person. How many those were. What is locked is
+    /// left for the next time.
+    async fn fold_names(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
+}

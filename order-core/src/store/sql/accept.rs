@@ -1,0 +1,68 @@
+//! Storing new orders as pending.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::{
+    backend::{LockFailure, Priority, SqlConnection, SqlTransaction},
+    decide::ClaimSteps,
+    idempotency::look_up,
+    plan,
+    retry::{Attempt, Retry},
+    rows,
+    value::Value,
+};
+use crate::{
+    domain::{Money, NewOrder, Order, OrderMode, ProductId},
+    error::Error,
+};
+
+pub(super) async fn accept<B: ClaimSteps>(
+    backend: &B,
+    orders: &[NewOrder],
+) -> Result<Vec<Result<Order, Error>>, Error> {
+    let mut retry = Retry::reporting(|failure| failure == LockFailure::Key);
+    let accepted = retry.run(backend, |attempt| accept_once(backend, orders, attempt));
+    accepted
+        .await
+        .map_err(|error| match B::lock_failure(&error) {
+            Some(LockFailure::Key) => Error::Locked,
+            _ => error,
+        })
+}
+
+async fn accept_once<B: ClaimSteps>(
+    backend: &B,
+    orders: &[NewOrder],
+    attempt: Attempt,
+) -> Result<Vec<Result<Order, Error>>, Error> {
+    let mut tx = backend.begin_single(Priority::Request).await?;
+    let (batch, stored) = look_up(&mut *tx, orders, OrderMode::Accept, attempt.resolving).await?;
+    let prices = prices(&mut *tx, &plan::products_of(batch.lines())).await?;
+    let settled = batch.settle(&stored, |order| {
+        let priced = order.priced(|id| prices.get(&id).copied());
+        priced.map_err(Error::from)
+    });
+    let pending: Vec<&Order> = settled.made().collect();
+    if let Some(first) = pending.iter().map(|order| order.id).min() {
+        let at = plan::latest(orders);
+        tx.insert_orders(&pending, &settled.records, &Vec::new(), at)
+            .await?;
+        tx.commit().await?;
+        backend.accepted(first);
+    } else if settled.results.iter().any(Result::is_ok) {
+        tx.confirm().await?;
+    }
+    Ok(settled.results)
+}
+
+/// The prices of those of `products` that are on sale.
+pub(super) async fn prices<C: SqlConnection>(
+    connection: &mut C,
+    products: &[ProductId],
+) -> Result<HashMap<ProductId, Money>, Error> {
+    let ids = Value::Ids(products.iter().map(|id| id.0).collect());
+    let rows: Vec<(Uuid, i64)> = connection.fetch_all(C::SQL.products.prices, &[ids]).await?;
+    rows::prices(rows)
+}

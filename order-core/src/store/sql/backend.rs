@@ -1,0 +1,278 @@
+//! The seam between the transaction scripts, which are written once, and the databases.
+//!
+//! - [`SqlConnection`] executes statements. What differs between databases in their text alone is a
+//!   constant of it, and the script that executes it is shared.
+//! - [`SqlTransaction`] has the steps that differ in more than their text: what takes one statement
+//!   on Postgres takes several on `SQLite`.
+//! - [`SqlBackend`] begins transactions, and tells what an error means. The scripts extend it by what
+//!   only one database does, or does in its own way.
+
+use std::{future::Future, ops::DerefMut, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, SqlSafeStr, postgres::PgRow, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::{
+    idempotency::{IdempotencyRecord, UsedKey},
+    orders::OrderStatements,
+    products::ProductStatements,
+    queue::QueueStatements,
+    stats::StatsStatements,
+    tasks::TaskStatements,
+    value::Value,
+};
+use crate::{
+    domain::{IdempotencyKey, Order, Product, ProductId},
+    error::Error,
+    process::AttemptResult,
+    store::Decided,
+};
+
+/// Pieces of each product that change hands, in any order.
+pub(crate) type Pieces = Vec<(ProductId, i64)>;
+
+/// The products that a step changed.
+pub(crate) type Changed = Result<Vec<Product>, Error>;
+
+/// The urgency of a transaction. `SQLite` has one writer, and lets requests go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Somebody waits for the answer.
+    Request,
+    /// Nobody does.
+    Background,
+    /// Nobody does, and there may be very many of them.
+    Tasks,
+}
+
+/// The lock that a statement waited for in vain: nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockFailure {
+    /// The idempotency key of a request, which another transaction inserted and did not commit.
+    Key,
+    /// Another row.
+    Row,
+    /// Something else, such as a table.
+    Other,
+}
+
+/// A type that rows of either database can become.
+pub(crate) trait Row:
+    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+impl<T> Row for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{}
+
+/// The rows of a statement.
+pub(crate) type Rows<T> = Result<Vec<T>, Error>;
+
+/// A statement: a constant, or one that is put together from constants.
+pub(crate) trait Sql: SqlSafeStr + Send {}
+
+impl<T: SqlSafeStr + Send> Sql for T {}
+
+/// The parameters of a statement, which may be more than it has.
+pub(crate) type Values<'a> = &'a [Value<'a>];
+
+/// The statements that differ between databases.
+pub(crate) struct Statements {
+    pub(super) orders: OrderStatements,
+    pub(super) products: ProductStatements,
+    pub(super) queue: QueueStatements,
+    pub(super) stats: StatsStatements,
+    pub(super) tasks: TaskStatements,
+}
+
+/// A connection, in a transaction or not.
+#[async_trait]
+pub(crate) trait SqlConnection: Send {
+    const SQL: Statements;
+
+    /// The current time as a parameter, where the clock of the database does not tell microseconds.
+    fn now() -> Value<'static>;
+
+    /// The time `span` ago as a parameter: the length of `span` where the statement subtracts it.
+    fn ago(span: Duration) -> Value<'static>;
+
+    /// The time after `span` as a parameter: the length of `span` where the statement adds it.
+    fn from_now(span: Duration) -> Value<'static>;
+
+    /// Executes a statement; gives the number of rows that it changed.
+    async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error>;
+
+    async fn fetch_all<T: Row>(&mut self, sql: impl Sql, values: Values<'_>) -> Rows<T>;
+
+    /// The row of a statement that gives one at most.
+    async fn fetch_optional<T: Row>(
+        &mut self,
+        sql: impl Sql,
+        values: Values<'_>,
+    ) -> Result<Option<T>, Error> {
+        Ok(self.fetch_all(sql, values).await?.pop())
+    }
+
+    async fn fetch_one<T: Row>(&mut self, sql: impl Sql, values: Values<'_>) -> Result<T, Error> {
+        let row = self.fetch_optional(sql, values).await?;
+        row.ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+
+    /// The ids that are the only column of a statement.
+    async fn fetch_ids(&mut self, sql: impl Sql, values: Values<'_>) -> Result<Vec<Uuid>, Error> {
+        let rows: Vec<(Uuid,)> = self.fetch_all(sql, values).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Looks up the `keys` that were used before; there is at least one.
+    async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error>;
+}
+
+/// A transaction, which is rolled back when it is dropped.
+#[async_trait]
+pub(crate) trait SqlTransaction: Send + Sized {
+    /// Inserts orders, which are all pending or all sold, their lines, tasks and keys, and takes
+    /// stock; gives the products that changed. On Postgres, this is one statement.
+    async fn insert_orders(
+        &mut self,
+        orders: &[&Order],
+        keys: &[IdempotencyRecord],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Changed;
+
+    /// Stores decisions on pending orders, gives tasks to those that are sold, and takes stock;
+    /// gives the products that changed. On Postgres, this is one statement.
+    ///
+    /// # Errors
+    /// When an order is not pending any more: it would be decided a second time.
+    async fn write_decisions(
+        &mut self,
+        decisions: &[Decided],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Changed;
+
+    /// Adds pieces to products, and gives these.
+    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed;
+
+    /// Takes the task of a sold order out of the batch that it lies in, where tasks lie in batches.
+    async fn remove_batched_task(&mut self, _order: &Order) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Completes those of the orders that are sold; gives their number.
+    async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error>;
+
+    /// Removes the tasks that are done from the queue, unless they were claimed by another or
+    /// turned into compensations meanwhile; gives their number.
+    async fn delete_done(&mut self, done: &[&AttemptResult]) -> Result<u64, Error>;
+
+    /// Puts those tasks back that are still held: to be tried again, or dead. One that turned into
+    /// a compensation meanwhile is due at once.
+    async fn put_back(&mut self, ended: &[AttemptResult]) -> Result<(), Error>;
+
+    /// Keeps failed attempts; there is at least one.
+    async fn insert_failed(&mut self, failed: &[&AttemptResult]) -> Result<(), Error>;
+
+    /// Writes the case folds of the names that products have now.
+    async fn write_folds(&mut self, ids: &[Uuid], folds: Vec<String>) -> Result<(), Error>;
+
+    /// Makes durable what was written.
+    async fn commit(self) -> Result<(), Error>;
+
+    async fn rollback(self) -> Result<(), Error>;
+
+    /// Ends a transaction that wrote nothing, since it found that an earlier one did its work: that
+    /// is as durable as if it had been written now.
+    async fn confirm(self) -> Result<(), Error>;
+}
+
+/// A database that the transaction scripts run on.
+#[async_trait]
+pub(crate) trait SqlBackend: Send + Sync {
+    type Connection: SqlConnection;
+    type Reader: DerefMut<Target = Self::Connection> + Send;
+    type Transaction: SqlTransaction + DerefMut<Target = Self::Connection>;
+
+    const SQL: Statements = <Self::Connection as SqlConnection>::SQL;
+
+    /// Reads are tried again after a transient failure.
+    const RETRIES_READS: bool;
+
+    /// A connection to read by.
+    async fn read(&self) -> Result<Self::Reader, Error>;
+
+    /// Begins a transaction. Its statements wait for each lock up to `lock_wait`, if that is given.
+    async fn begin(
+        &self,
+        priority: Priority,
+        lock_wait: Option<Duration>,
+    ) -> Result<Self::Transaction, Error>;
+
+    /// Begins a transaction that writes by one statement, the last one. Postgres opens none, since
+    /// that statement commits by itself.
+    async fn begin_single(&self, priority: Priority) -> Result<Self::Transaction, Error> {
+        self.begin(priority, None).await
+    }
+
+    /// The error of the one statement of a transaction, which may have committed by itself.
+    fn on_single(error: Error) -> Error {
+        error
+    }
+
+    /// Executes the one statement of a transaction; gives the number of rows that it changed.
+    async fn execute_single(
+        &self,
+        priority: Priority,
+        statement: &'static str,
+        values: Values<'_>,
+    ) -> Result<u64, Error> {
+        let mut tx = self.begin_single(priority).await?;
+        let changed = tx.execute(statement, values).await;
+        let changed = changed.map_err(Self::on_single)?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    /// Executes the one statement of a transaction; gives the rows.
+    async fn fetch_single<T: Row>(
+        &self,
+        priority: Priority,
+        statement: &'static str,
+        values: Values<'_>,
+    ) -> Result<Vec<T>, Error> {
+        let mut tx = self.begin_single(priority).await?;
+        let rows = tx.fetch_all(statement, values).await;
+        let rows = rows.map_err(Self::on_single)?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// Makes one attempt at an operation, within the limit that this database has.
+    async fn attempt<T: Send>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        attempt.await
+    }
+
+    /// Makes one attempt at an operation whose statements may take long.
+    async fn attempt_long<T: Send>(
+        &self,
+        attempt: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.attempt(attempt).await
+    }
+
+    /// Tells whether an error says that a statement waited for a lock in vain.
+    fn lock_failure(_error: &Error) -> Option<LockFailure> {
+        None
+    }
+
+    /// Tells whether there is no use in trying again after a transient error: the attempt waited as
+    /// long as any caller should, or what is wrong does not pass by itself.
+    fn is_conclusive(error: &Error) -> bool;
+}

@@ -1,0 +1,262 @@
+//! Deciding orders that are pending.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
+
+use super::{
+    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    lockable::{ContentionSteps, Waiting},
+    plan::{self, LockedProduct, PendingOrder},
+    purchase::{lock_products, take_if_enough},
+    retry::{Attempt, Retry, with_retry},
+    rows,
+    value::Value,
+};
+use crate::{
+    domain::{OrderId, Product, ProductId},
+    error::Error,
+    store::{Decided, Outcome, Selection, Strategy},
+};
+
+/// Orders that are locked to be decided.
+pub(crate) struct ClaimedOrders {
+    pub(super) pending: Vec<PendingOrder>,
+    /// Those that were named and cannot be decided now.
+    pub(super) put_off: Vec<OrderId>,
+}
+
+/// The way in which a database claims pending orders.
+#[async_trait]
+pub(crate) trait ClaimSteps: SqlBackend {
+    /// Waits until the batches that were claimed before have locked their products, where batches
+    /// are claimed concurrently.
+    async fn lock_claim_mutex(&self, _pick: Selection<'_>) -> Option<OwnedMutexGuard<()>> {
+        None
+    }
+
+    /// Locks the pending orders to decide, and reads their lines.
+    async fn claim(
+        &self,
+        tx: &mut Self::Transaction,
+        selection: Selection<'_>,
+        attempt: Attempt,
+    ) -> Result<ClaimedOrders, Error>;
+
+    /// Notes that new orders are pending, `first` and later ones.
+    fn accepted(&self, _first: OrderId) {}
+
+    /// The id after which pending orders are claimed.
+    fn claimed_up_to(&self) -> Uuid {
+        Uuid::nil()
+    }
+}
+
+/// Products that the attempts at a transaction lock and change.
+#[derive(Default)]
+struct Changes {
+    changed: Mutex<Vec<ProductId>>,
+    wanted: Mutex<Vec<ProductId>>,
+}
+
+impl Changes {
+    /// Records what an attempt is about to change: when its commit stays in doubt, and the next
+    /// attempt has other work, these are the products that may have changed.
+    fn record_changes(&self, products: &[Product]) {
+        lock(&self.changed).extend(products.iter().map(|product| product.id));
+    }
+
+    /// The products that attempts in doubt may have changed.
+    fn uncertain(&self, retry: &Retry) -> Vec<ProductId> {
+        if retry.is_resolving() {
+            std::mem::take(&mut lock(&self.changed))
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// Ids are never left half written, so that a poisoned lock is still good.
+fn lock(ids: &Mutex<Vec<ProductId>>) -> MutexGuard<'_, Vec<ProductId>> {
+    ids.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) async fn decide<B: ClaimSteps + ContentionSteps>(
+    backend: &B,
+    selection: Selection<'_>,
+    strategy: Strategy,
+    at: DateTime<Utc>,
+) -> Result<Outcome<Decided>, Error> {
+    if strategy == Strategy::Batch {
+        return decide_batch(backend, selection, at).await;
+    }
+    let mut outcome = Outcome::default();
+    for one in singly(selection) {
+        let (retry, changes) = (Retry::alone(), Changes::default());
+        let decided = decide_retrying(backend, one, strategy, at, retry, &changes).await?;
+        if decided.results.is_empty() && matches!(selection, Selection::Oldest(_)) {
+            break;
+        }
+        outcome.extend(decided);
+    }
+    Ok(outcome)
+}
+
+/// The same choice, one order at a time.
+fn singly<'a>(selection: Selection<'a>) -> impl Iterator<Item = Selection<'a>> + Send {
+    let (count, ids) = match selection {
+        Selection::Oldest(limit) => (limit, &[] as &[OrderId]),
+        Selection::ByIds(ids) => (0, ids),
+    };
+    let oldest = std::iter::repeat_n(Selection::Oldest(1), count);
+    oldest.chain(ids.chunks(1).map(Selection::ByIds))
+}
+
+/// Decides orders together, but for those that contain a contended product: they stay pending.
+async fn decide_batch<B: ClaimSteps + ContentionSteps>(
+    backend: &B,
+    selection: Selection<'_>,
+    at: DateTime<Utc>,
+) -> Result<Outcome<Decided>, Error> {
+    let mut waiting = Waiting::begin();
+    loop {
+        let (retry, changes) = (waiting.retry(), Changes::default());
+        let decided =
+            decide_retrying(backend, selection, Strategy::Batch, at, retry, &changes).await;
+        match decided {
+            Err(error) if waiting.goes_on::<B>(&error) => {
+                let wanted = std::mem::take(&mut *lock(&changes.wanted));
+                backend.examine(&wanted).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Decides in one transaction, however many attempts it takes.
+async fn decide_retrying<B: ClaimSteps + ContentionSteps>(
+    backend: &B,
+    selection: Selection<'_>,
+    strategy: Strategy,
+    at: DateTime<Utc>,
+    mut retry: Retry,
+    changes: &Changes,
+) -> Result<Outcome<Decided>, Error> {
+    let decided = retry.run(backend, |attempt| async move {
+        match strategy {
+            Strategy::ConditionalUpdate => {
+                decide_conditional(backend, selection, at, attempt, changes).await
+            }
+            Strategy::Batch | Strategy::RowLock => {
+                decide_locked(backend, selection, at, attempt, changes).await
+            }
+        }
+    });
+    let mut outcome = decided.await?;
+    let uncertain = changes.uncertain(&retry);
+    if !uncertain.is_empty() {
+        let changed = with_retry(backend, |_| living(backend, &uncertain)).await?;
+        outcome.extend(Outcome::new(Vec::new(), changed));
+    }
+    Ok(outcome)
+}
+
+/// Those of `products` that are living. Waits for whoever is changing them: an attempt in doubt may
+/// still be at its commit.
+async fn living<B: SqlBackend>(backend: &B, products: &[ProductId]) -> Result<Vec<Product>, Error> {
+    let ids = Value::Ids(products.iter().map(|id| id.0).collect());
+    let mut connection = backend.read().await?;
+    let rows = connection.fetch_all(B::SQL.products.living, &[ids]).await?;
+    rows::products(rows)
+}
+
+/// Decides pending orders under the locks of their products.
+async fn decide_locked<B: ClaimSteps + ContentionSteps>(
+    backend: &B,
+    selection: Selection<'_>,
+    at: DateTime<Utc>,
+    attempt: Attempt,
+    changes: &Changes,
+) -> Result<Outcome<Decided>, Error> {
+    let claiming = backend.lock_claim_mutex(selection).await;
+    let mut tx = backend
+        .begin(Priority::Background, attempt.lock_wait)
+        .await?;
+    let ClaimedOrders { pending, put_off } = backend.claim(&mut tx, selection, attempt).await?;
+    if pending.is_empty() {
+        return Ok(Outcome {
+            put_off,
+            ..Outcome::default()
+        });
+    }
+    let ids = plan::products_of(pending.iter().flat_map(|order| &order.lines));
+    let products = match lock_products(&mut *tx, &ids).await {
+        Ok(products) => products,
+        Err(error) => {
+            *lock(&changes.wanted) = ids;
+            // Awaited, so that the next batch finds these orders before later ones.
+            let _ = tx.rollback().await;
+            return Err(error);
+        }
+    };
+    drop(claiming);
+    let mut outcome = decide_claimed(&mut tx, &pending, &products, at).await?;
+    outcome.put_off = put_off;
+    changes.record_changes(&outcome.changed);
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// Decides claimed orders, whose products are locked, and writes the decisions.
+async fn decide_claimed<T: SqlTransaction>(
+    tx: &mut T,
+    pending: &[PendingOrder],
+    products: &[LockedProduct],
+    at: DateTime<Utc>,
+) -> Result<Outcome<Decided>, Error> {
+    let mut batch_stock = plan::batch_stock(products);
+    let decisions = plan::decide(pending, &mut batch_stock);
+    let taken = batch_stock.deductions().collect();
+    let changed = tx.write_decisions(&decisions, &taken, at).await?;
+    Ok(Outcome::new(decisions, changed))
+}
+
+/// Decides one pending order by conditional updates; when one of them refuses, under locks.
+async fn decide_conditional<B: ClaimSteps + ContentionSteps>(
+    backend: &B,
+    selection: Selection<'_>,
+    at: DateTime<Utc>,
+    attempt: Attempt,
+    changes: &Changes,
+) -> Result<Outcome<Decided>, Error> {
+    let mut tx = backend
+        .begin(Priority::Background, attempt.lock_wait)
+        .await?;
+    let ClaimedOrders { pending, put_off } = backend.claim(&mut tx, selection, attempt).await?;
+    let [order] = pending.as_slice() else {
+        return Ok(Outcome {
+            put_off,
+            ..Outcome::default()
+        });
+    };
+    tx.execute("SAVEPOINT before_taking", &[]).await?;
+    let taken = take_if_enough(&mut *tx, &order.lines, at).await?;
+    let outcome = if let Some(changed) = taken {
+        tx.execute("RELEASE SAVEPOINT before_taking", &[]).await?;
+        let results = vec![(order.id, Ok(()))];
+        tx.write_decisions(&results, &Vec::new(), at).await?;
+        Outcome::new(results, changed)
+    } else {
+        tx.execute("ROLLBACK TO SAVEPOINT before_taking", &[])
+            .await?;
+        let ids = plan::products_of(&order.lines);
+        let products = lock_products(&mut *tx, &ids).await?;
+        decide_claimed(&mut tx, &pending, &products, at).await?
+    };
+    changes.record_changes(&outcome.changed);
+    tx.commit().await?;
+    Ok(outcome)
+}

@@ -1,0 +1,37 @@
+//! Stores in SQL databases.
+//!
+//! There is one transaction script for each use case, which is written once and read from top to
+//! bottom. The scripts execute statements on the seam that `backend` describes, and each database
+//! has a folder with what is its own: its statements, connections, and ways to be faster.
+
+mod accept;
+mod backend;
+mod cancel;
+mod decide;
+mod error;
+mod idempotency;
+mod keys;
+mod lockable;
+mod names;
+mod orders;
+mod plan;
+mod postgres;
+mod products;
+mod purchase;
+mod queue;
+mod retry;
+mod rows;
+mod sqlite;
+mod stats;
+mod tasks;
+mod value;
+mod workers;
+
+pub use postgres::{PostgresOptions, PostgresStore, queue::PostgresQueue};
+pub use sqlite::{SqliteOptions, SqliteStore, queue::SqliteQueue};
+
+/// Statements that are measured without the library around them.
+#[cfg(feature = "bench")]
+pub(crate) mod postgres_statements {
+    pub(crate) use super::postgres::{CLAIM_OLDEST, LOCK, WRITE_DECISIONS};
+}

@@ -1,0 +1,301 @@
+//! Orders: reading, listing and counting them.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
+
+use super::{
+    accept,
+    backend::{SqlBackend, SqlConnection},
+    cancel,
+    decide::{self, ClaimSteps},
+    lockable::ContentionSteps,
+    purchase::{self, PurchaseSteps},
+    retry::reading,
+    rows::{self, Count, LineRow, OrderRow, order_columns},
+    value::{StoredTime, Value, age},
+};
+use crate::{
+    domain::{
+        IdempotencyKey, MAX_OFFSET_ROWS, NewOrder, Order, OrderId, Page, PageStart, Progress,
+    },
+    error::Error,
+    queue::COUNT_LIMIT,
+    store::{
+        Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, Purchase,
+        Selection, Strategy,
+    },
+};
+
+/// The statements over orders that differ between databases.
+pub(crate) struct OrderStatements {
+    /// Orders without lines, by ids, in id order.
+    pub(super) read: &'static str,
+    /// Lines of orders, by ids, in the order of the orders and of their lines.
+    pub(super) lines: &'static str,
+    /// The states of orders, by ids.
+    pub(super) progress: &'static str,
+    /// One order without lines, locked.
+    pub(super) lock: &'static str,
+    /// Cancels an order at a time; the third parameter is 1 when it was sold, and 0 otherwise.
+    pub(super) cancel: &'static str,
+    /// The ids of orders that have been pending for an age, after an id, up to a limit, in id order.
+    pub(super) pending_for: &'static str,
+    /// The number of pending orders up to a limit, and the microseconds that the oldest of them has
+    /// been pending, by the time that follows.
+    pub(super) backlog: &'static str,
+    /// The orders with a line of the product `$1` before the order `$2`, along the lines, to which
+    /// conditions are added. Lines of a product are in the order of their orders.
+    pub(super) along_product: &'static str,
+    /// The end of that, before it is sorted.
+    pub(super) along_product_end: &'static str,
+    /// The condition that an order has a line of the product `$2`.
+    pub(super) has_product: &'static str,
+}
+
+#[async_trait]
+impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        accept::accept(self, orders).await
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Outcome<Purchase>, Error> {
+        purchase::purchase(self, orders, strategy).await
+    }
+
+    fn contention(&self) -> Option<Arc<Contention>> {
+        ContentionSteps::contention(self).cloned()
+    }
+
+    async fn decide(
+        &self,
+        selection: Selection<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Outcome<Decided>, Error> {
+        decide::decide(self, selection, strategy, at).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        reading(self, || order(self, id)).await
+    }
+
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        reading(self, || progress(self, ids)).await
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        reading(self, || list(self, query)).await
+    }
+
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error> {
+        cancel::cancel(self, id, at, key).await
+    }
+
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        reading(self, || pending_for(self, age, after, limit)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        reading(self, || backlog(self)).await
+    }
+}
+
+/// Orders by id, in id order; ids that are not there are left out.
+pub(super) async fn read_orders<C: SqlConnection>(
+    connection: &mut C,
+    ids: Vec<Uuid>,
+) -> Result<Vec<Order>, Error> {
+    let rows = connection
+        .fetch_all(C::SQL.orders.read, &[Value::Ids(ids)])
+        .await?;
+    with_lines(connection, rows).await
+}
+
+/// Fetches the lines of `orders`. Lines never change, so that reading them in a second
+/// statement is as good as in the same one.
+pub(super) async fn with_lines<C: SqlConnection>(
+    connection: &mut C,
+    orders: Vec<OrderRow>,
+) -> Result<Vec<Order>, Error> {
+    let ids = orders.iter().map(|row| row.id).collect();
+    let lines: Vec<LineRow> = connection
+        .fetch_all(C::SQL.orders.lines, &[Value::Ids(ids)])
+        .await?;
+    rows::assemble(orders, lines)
+}
+
+pub(super) async fn order<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<Order>, Error> {
+    let mut connection = backend.read().await?;
+    Ok(read_orders(&mut *connection, vec![id.0]).await?.pop())
+}
+
+#[derive(FromRow)]
+struct ProgressRow {
+    id: Uuid,
+    status: String,
+    created_at: StoredTime,
+    decided_at: Option<StoredTime>,
+    completed_at: Option<StoredTime>,
+    cancelled_at: Option<StoredTime>,
+}
+
+impl TryFrom<ProgressRow> for Progress {
+    type Error = Error;
+
+    fn try_from(row: ProgressRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: OrderId(row.id),
+            status: row.status.parse().map_err(Error::corrupt)?,
+            created_at: row.created_at.0,
+            decided_at: row.decided_at.map(|at| at.0),
+            completed_at: row.completed_at.map(|at| at.0),
+            cancelled_at: row.cancelled_at.map(|at| at.0),
+        })
+    }
+}
+
+async fn progress<B: SqlBackend>(backend: &B, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+    let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
+    let mut connection = backend.read().await?;
+    let rows: Vec<ProgressRow> = connection.fetch_all(B::SQL.orders.progress, &[ids]).await?;
+    rows.into_iter().map(Progress::try_from).collect()
+}
+
+async fn pending_for<B: SqlBackend>(
+    backend: &B,
+    age: Duration,
+    after: Option<OrderId>,
+    limit: usize,
+) -> Result<Vec<OrderId>, Error> {
+    let values = [
+        B::Connection::ago(age),
+        Value::Id(after.map_or(Uuid::nil(), |after| after.0)),
+        Value::count(limit),
+    ];
+    let mut connection = backend.read().await?;
+    let ids = connection.fetch_ids(B::SQL.orders.pending_for, &values);
+    Ok(ids.await?.into_iter().map(OrderId).collect())
+}
+
+async fn backlog<B: SqlBackend>(backend: &B) -> Result<Backlog, Error> {
+    let values = [Value::Int(i64::from(COUNT_LIMIT)), B::Connection::now()];
+    let mut connection = backend.read().await?;
+    let (orders, oldest_us): (i64, Option<i64>) =
+        connection.fetch_one(B::SQL.orders.backlog, &values).await?;
+    Ok(Backlog {
+        orders: orders.unsigned_abs(),
+        oldest_age: oldest_us.map(age),
+    })
+}
+
+async fn list<B: SqlBackend>(
+    backend: &B,
+    query: &OrderQuery,
+) -> Result<Page<Order, OrderId>, Error> {
+    let mut connection = backend.read().await?;
+    let (after, offset) = query.page.bounds();
+    let mut rows = Filtered::of::<B::Connection>(query, after);
+    let limit = rows.bind(Value::Int(query.page.limit()));
+    let offset = rows.bind(Value::Int(offset));
+    let select = format!(
+        concat!(
+            "SELECT ",
+            order_columns!(),
+            "{} ORDER BY {} DESC LIMIT {} OFFSET {}"
+        ),
+        rows.matching, rows.id, limit, offset
+    );
+    let rows = connection
+        .fetch_all(AssertSqlSafe(select), &rows.values)
+        .await?;
+    let total = match query.page.start {
+        PageStart::Offset(_) => Some(count(&mut *connection, query).await?),
+        _ => None,
+    };
+    let orders = with_lines(&mut *connection, rows).await?;
+    let id = |order: &Order| order.id;
+    Ok(Page::from_rows(orders, query.page.size, id, total))
+}
+
+async fn count<C: SqlConnection>(connection: &mut C, query: &OrderQuery) -> Result<u64, Error> {
+    let mut rows = Filtered::of::<C>(query, None);
+    let limit = rows.bind(Value::Int(i64::from(MAX_OFFSET_ROWS)));
+    let count = format!(
+        "SELECT count(*) FROM (SELECT 1{} LIMIT {limit}) counted",
+        rows.matching
+    );
+    let (count,): Count = connection
+        .fetch_one(AssertSqlSafe(count), &rows.values)
+        .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// The orders that match a query: a statement from `FROM` on, and its parameters. It consists of
+/// constants, the names of states, and numbers of parameters.
+struct Filtered<'a> {
+    matching: String,
+    values: Vec<Value<'a>>,
+    /// The name of the id to sort by.
+    id: &'static str,
+}
+
+impl<'a> Filtered<'a> {
+    /// Those that are older than `after`.
+    fn of<C: SqlConnection>(query: &'a OrderQuery, after: Option<OrderId>) -> Self {
+        let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
+        let mut rows = match query.along_product() {
+            Some(product) => Self {
+                matching: C::SQL.orders.along_product.to_owned(),
+                values: vec![Value::Id(product.0), after],
+                id: "order_id",
+            },
+            None => Self {
+                matching: " FROM orders WHERE id < $1".to_owned(),
+                values: vec![after],
+                id: "id",
+            },
+        };
+        let is_along_product = rows.values.len() > 1;
+        if !is_along_product && let Some(product) = query.product_id {
+            rows.bind(Value::Id(product.0));
+            rows.matching.push_str(C::SQL.orders.has_product);
+        }
+        if let Some(status) = query.status {
+            // A literal, so that the planner can see which partial index covers it.
+            rows.matching.push_str(&format!(" AND status = '{status}'"));
+        }
+        if let Some(reference) = &query.reference {
+            let reference = rows.bind(Value::text(reference));
+            rows.matching
+                .push_str(&format!(" AND reference = {reference}"));
+        }
+        if is_along_product {
+            rows.matching.push_str(C::SQL.orders.along_product_end);
+        }
+        rows
+    }
+
+    /// Adds a parameter; gives its name.
+    fn bind(&mut self, value: Value<'a>) -> String {
+        self.values.push(value);
+        format!("${}", self.values.len())
+    }
+}

@@ -1,0 +1,49 @@
+//! Products: the statements that lock and find them.
+
+use crate::store::sql::{products::ProductStatements, rows::product_columns};
+
+pub(super) const STATEMENTS: ProductStatements = ProductStatements {
+    lock: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = $1 AND archived_at IS NULL FOR NO KEY UPDATE"
+    ),
+    lock_stock: LOCK,
+    living: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id FOR SHARE"
+    ),
+    prices: "SELECT id, price FROM products WHERE id = ANY($1) AND archived_at IS NULL",
+    unfolded: "SELECT id, name FROM products
+         WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)
+           AND name_folded_of IS DISTINCT FROM name AND id > $1
+         ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED",
+};
+
+/// The lock is taken above the sort, so that rows are locked in the order they come in.
+pub(crate) const LOCK: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived
+     FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+
+/// A condition of the primary key in any case: `$1 IS NULL OR …` would be none, and a page far back
+/// would walk past all that is newer.
+pub(super) const NEWEST: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products WHERE archived_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2 OFFSET $3"
+);
+
+/// One that was archived a moment ago is shown all the same: the page stays as long as it was found
+/// to be, and goes on where it ends.
+pub(super) const NAMED: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products WHERE id = ANY($1) ORDER BY id DESC"
+);
+
+pub(super) const COUNT: &str = "SELECT count(*) FROM (
+         SELECT 1 FROM products WHERE archived_at IS NULL LIMIT $1) counted";
+
+pub(super) const WRITE_FOLDS: &str =
+    "UPDATE products SET name_folded = fold.name, name_folded_of = products.name
+     FROM unnest($1::uuid[], $2::text[]) AS fold (id, name) WHERE products.id = fold.id";

@@ -1,0 +1,77 @@
+//! The statements of the database as a queue: claims skip what others are claiming (`SKIP LOCKED`), so
+//! that any number of workers share it.
+
+use sqlx::PgPool;
+
+use super::{PostgresStore, connections::Connections};
+use crate::store::sql::queue::{QueueStatements, SqlQueue};
+
+/// A queue in a Postgres database.
+pub type PostgresQueue = SqlQueue<PostgresStore>;
+
+impl PostgresQueue {
+    /// A queue over `pool`, whose schema is migrated.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        let connect = pool.connect_options();
+        Self::over(PostgresStore::over(Connections::new(pool), connect))
+    }
+}
+
+pub(super) const STATEMENTS: QueueStatements = QueueStatements {
+    push: "INSERT INTO queue_entries (topic, order_id, visible_at)
+     SELECT $1, id, now
+     FROM (SELECT clock_timestamp() AS now) AS clock, unnest($2::uuid[]) AS pushed (id)
+     ON CONFLICT DO NOTHING",
+    claim: "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+     claimed AS MATERIALIZED (
+         SELECT order_id FROM queue_entries
+         WHERE topic = $1 AND dead_at IS NULL AND visible_at <= (SELECT now FROM clock)
+           AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
+         ORDER BY visible_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+     UPDATE queue_entries e
+     SET attempts = attempts + 1, runs = runs + 1, claim_id = $4, worker_id = NULL,
+         claimed_at = (SELECT now FROM clock),
+         visible_at = (SELECT now + $3::bigint * interval '1 microsecond' FROM clock)
+     FROM claimed WHERE e.topic = $1 AND e.order_id = claimed.order_id
+     RETURNING e.order_id, e.attempts",
+    ack: "DELETE FROM queue_entries e
+     USING unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
+     WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
+    retry: "UPDATE queue_entries e
+     SET visible_at = clock_timestamp() + $4::bigint * interval '1 microsecond',
+         claim_id = NULL
+     FROM unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
+     WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
+    dead_letter: "UPDATE queue_entries e
+     SET dead_at = clock_timestamp(), reason = $4, claim_id = NULL
+     FROM unnest($2::uuid[], $3::uuid[]) AS held (order_id, claim_id)
+     WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
+    redrive: "UPDATE queue_entries
+     SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = clock_timestamp()
+     WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL",
+    stats: "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+     SELECT least(due.count + batches.due, $2), later.in_flight,
+            later.count - later.in_flight, dead.count,
+            coalesce(date_part('epoch', clock.now - least(batches.oldest, (
+                SELECT visible_at FROM queue_entries
+                WHERE topic = $1 AND dead_at IS NULL
+                  AND visible_at <= (SELECT now FROM clock)
+                ORDER BY visible_at LIMIT 1))), 0),
+            EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
+     FROM clock,
+          (SELECT coalesce(sum(tasks), 0)::bigint AS due, min(due_at) AS oldest
+           FROM (SELECT tasks, due_at FROM task_batches WHERE $1 = 'process'
+                 ORDER BY due_at LIMIT $2) b) batches,
+          (SELECT count(*) FROM (
+               SELECT FROM queue_entries
+               WHERE topic = $1 AND dead_at IS NULL
+                 AND visible_at <= (SELECT now FROM clock) LIMIT $2) e) due,
+          (SELECT count(*), count(claim_id) AS in_flight FROM (
+               SELECT claim_id FROM queue_entries
+               WHERE topic = $1 AND dead_at IS NULL
+                 AND visible_at > (SELECT now FROM clock) LIMIT $2) e) later,
+          (SELECT count(*) FROM (
+               SELECT FROM queue_entries
+               WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $2) e) dead",
+};

@@ -1,0 +1,112 @@
+//! The settings of every session, and the check that it is of use.
+//!
+//! A session is of use when it can write. That is asked when it begins, and again when it was idle
+//! or doubtful. A server becomes a standby only by a restart, which ends its sessions: one that was
+//! with a primary when it began is with a primary for as long as it lives, and what it reads
+//! without a lock is not what a standby says. (A primary that was cut off, and replaced without
+//! being told, still takes itself for one; what it cannot do is commit, when its standby is
+//! synchronous.)
+
+use std::{io, time::Duration};
+
+use sqlx::{PgConnection, Row, raw_sql};
+use tokio::time::timeout;
+
+/// The time in which a session must be set up, or say what it can do.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The expression that the session can write.
+macro_rules! writable {
+    () => {
+        "NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+    };
+}
+pub(super) use writable;
+
+/// Asks whether it can write, and makes the settings of every session, all of them, so that they
+/// stay as they are when the server reads its configuration again.
+///
+/// - Answers promise durability. What promises more than `on` is kept, what promises less is not.
+/// - Turns and locks are made for `read committed`.
+/// - Who waits for a lock holds a connection, and what he locked before: not for long (see
+///   `contended`). He is told that nothing was done.
+/// - A process that hangs with a product locked loses its session, and the rest goes on; so it does
+///   when the process or its machine is gone, and nothing goes on that nobody waits for.
+/// - Each statement of the hot path looks up rows by key. The planner, when it has stale or
+///   no statistics, takes tables for small and reads them whole: such plans are ruled out.
+/// - Such a statement is done before helpers have started, and a page of a list stops early.
+/// - With one plan left, there is nothing to choose by the values: planning once is enough.
+///
+/// Not through a prepared statement: one round trip.
+const BEGIN: &str = concat!(
+    "SELECT ",
+    writable!(),
+    ",
+        set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+            WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
+        set_config('default_transaction_isolation', 'read committed', false),
+        set_config('default_transaction_deferrable', 'off', false),
+        set_config('lock_timeout', '250ms', false),
+        set_config('statement_timeout', '30s', false),
+        set_config('idle_in_transaction_session_timeout', '8s', false),
+        set_config('tcp_keepalives_idle', '5', false),
+        set_config('tcp_keepalives_interval', '2', false),
+        set_config('tcp_keepalives_count', '3', false),
+        set_config('tcp_user_timeout', '10s', false),
+        CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL
+            THEN set_config('client_connection_check_interval', '2s', false) END,
+        set_config('enable_seqscan', 'off', false),
+        set_config('enable_hashjoin', 'off', false),
+        set_config('enable_mergejoin', 'off', false),
+        set_config('enable_bitmapscan', 'off', false),
+        set_config('enable_sort', 'off', false),
+        set_config('max_parallel_workers_per_gather', '0', false),
+        set_config('plan_cache_mode', 'force_generic_plan', false),
+        set_config('jit', 'off', false)"
+);
+
+const ASK: &str = concat!("SELECT ", writable!());
+
+/// Sets a new session up.
+///
+/// # Errors
+/// When it is of no use, or the database does not answer.
+pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    if ask(connection, BEGIN).await? {
+        return Ok(());
+    }
+    Err(sqlx::Error::Io(io::Error::other(
+        "the server is a standby or read-only, and takes no writes",
+    )))
+}
+
+/// Asks whether the session can still write.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn is_writable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    ask(connection, ASK).await
+}
+
+/// Makes what is read as durable as what is written: within a transaction, with its commit, and else
+/// by itself. To be called before an answer says that something was done earlier.
+///
+/// The rows of an earlier transaction show when its session was ended, or the server, while it
+/// waited for its synchronous standby: then the standby may not have it. A commit of ours waits for
+/// all that came before it. The record that it writes means nothing.
+///
+/// # Errors
+/// When the record cannot be written.
+pub(super) async fn assure(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_logical_emit_message(true, 'orders', '')")
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn ask(connection: &mut PgConnection, question: &'static str) -> Result<bool, sqlx::Error> {
+    let row = timeout(LIMIT, raw_sql(question).fetch_one(connection))
+        .await
+        .map_err(io::Error::from)??;
+    row.try_get(0)
+}

@@ -1,0 +1,253 @@
+//! Tasks: the statements over entries of the topic `process`, and the way they are claimed.
+//!
+//! A claim locks entries only, skipping what others hold, and so waits for nobody; what is due in
+//! `task_batches` before them is unpacked first.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{FromRow, PgConnection, types::Json};
+use uuid::Uuid;
+
+use super::{PostgresStore, due_cursor::DueCursor, task_batches::unpack};
+use crate::{
+    error::Error,
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed},
+    queue::Topic,
+    store::sql::{
+        backend::{SqlBackend, SqlConnection},
+        orders::read_orders,
+        tasks::{ClaimedRow, TaskStatements, TaskSteps, claimed, lease_ran_out, storable},
+        value::{StoredTime, Value, span_micros},
+    },
+};
+
+pub(super) const STATEMENTS: TaskStatements = TaskStatements {
+    lock_status: "SELECT status::text FROM orders WHERE id = $1 FOR NO KEY UPDATE",
+    // Not of an order whose task still lies in a batch: it could not be there sooner.
+    insert: "INSERT INTO queue_entries (topic, order_id, visible_at, runs)
+    SELECT 'process', $1, clock_timestamp(),
+           coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0)
+    WHERE NOT EXISTS (SELECT FROM orders,
+                          LATERAL (SELECT order_ids FROM task_batches
+                                   WHERE sold_at = orders.decided_at OFFSET 0) batch
+                      WHERE orders.id = $1 AND $1 = ANY(order_ids))
+    ON CONFLICT (topic, order_id) DO NOTHING",
+    make_due: "
+    UPDATE queue_entries
+    SET attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END, dead_at = NULL,
+        reason = NULL,
+        visible_at = CASE WHEN claim_id IS NULL THEN least(visible_at, clock_timestamp())
+                          ELSE visible_at END
+    WHERE topic = 'process' AND order_id = $1",
+    mark_compensating: "UPDATE queue_entries
+         SET compensates = true, attempts = 0, dead_at = NULL, reason = NULL,
+             visible_at = CASE WHEN claim_id IS NULL THEN clock_timestamp() ELSE visible_at END
+         WHERE topic = 'process' AND order_id = $1",
+    // An entry, or a task that still lies in a batch: one snapshot has it in one of the two places.
+    task: "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason,
+            clock_timestamp() AS now
+         FROM queue_entries WHERE topic = 'process' AND order_id = $1
+         UNION ALL
+         SELECT orders.id, 0, false, due_at, NULL, NULL, NULL, clock_timestamp()
+         FROM orders, LATERAL (SELECT due_at, order_ids FROM task_batches
+                               WHERE sold_at = orders.decided_at OFFSET 0) batch
+         WHERE orders.id = $1 AND $1 = ANY(order_ids) LIMIT 1",
+    workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
+            sold, failed, processed, in_flight, clock_timestamp() AS now
+         FROM workers ORDER BY id DESC",
+    write_heartbeat: &[],
+    // A worker that forgets others skips what another is forgetting, and never itself.
+    paused: "WITH forgotten AS (
+         DELETE FROM workers WHERE id = ANY(ARRAY(
+             SELECT id FROM workers
+             WHERE heartbeat_at < clock_timestamp() - $11::bigint * interval '1 microsecond'
+               AND id <> $1
+             FOR UPDATE SKIP LOCKED))),
+     written AS (
+         INSERT INTO workers (id, host, pid, version, topics, started_at, heartbeat_at,
+                              stopped_at, sold, failed, processed, in_flight)
+         SELECT $1, $2, $3, $4, $5, now, now, CASE WHEN $6 THEN now END, $7, $8, $9, $10
+         FROM (SELECT clock_timestamp() AS now) AS clock
+         ON CONFLICT (id) DO UPDATE
+         SET heartbeat_at = excluded.heartbeat_at, stopped_at = excluded.stopped_at,
+             sold = excluded.sold, failed = excluded.failed,
+             processed = excluded.processed, in_flight = excluded.in_flight)
+     SELECT topic FROM queue_pauses ORDER BY topic",
+};
+
+/// The order of the rows is one that only the index of what is due has. The clock is asked once:
+/// what it says is the end of a range in that index, and where the leases begin.
+const CLAIM: &str = concat!(
+    "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+     due AS MATERIALIZED (
+         SELECT order_id, runs, visible_at, claim_id, worker_id, claimed_at FROM queue_entries
+         WHERE topic = 'process' AND dead_at IS NULL
+           AND visible_at
+               BETWEEN $1 AND (SELECT now - $2::bigint * interval '1 microsecond' FROM clock)
+           AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = 'process')
+         ORDER BY visible_at LIMIT $3 FOR UPDATE SKIP LOCKED),
+     lapsed AS (
+         INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
+         SELECT order_id, runs, worker_id, coalesce(claimed_at, visible_at), visible_at, ",
+    lease_ran_out!(),
+    "    FROM due WHERE claim_id IS NOT NULL ON CONFLICT DO NOTHING),
+     claimed AS (
+         UPDATE queue_entries
+         SET attempts = attempts + 1, runs = runs + 1, claim_id = $5, worker_id = $6,
+             claimed_at = (SELECT now FROM clock),
+             visible_at = (SELECT now + $4::bigint * interval '1 microsecond' FROM clock)
+         WHERE topic = 'process' AND order_id = ANY(ARRAY(SELECT order_id FROM due))
+         RETURNING order_id, attempts, runs, compensates)
+     SELECT claimed.*, (SELECT max(visible_at) FROM due) AS last FROM claimed"
+);
+
+/// A task that is done leaves the queue, unless its order was cancelled meanwhile: it is undone.
+pub(super) const DELETE_DONE: &str = "DELETE FROM queue_entries
+     WHERE topic = 'process' AND order_id = ANY($1)
+       AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'
+       AND compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean";
+
+/// A task that is not done goes back, or is dead; one that was cancelled meanwhile is due at once.
+pub(super) const PUT_BACK: &str = "
+    UPDATE queue_entries
+    SET claim_id = NULL,
+        visible_at = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
+            THEN coalesce(clock_timestamp() + ($2::jsonb -> order_id::text ->> 'retry_us')::bigint
+                              * interval '1 microsecond', visible_at)
+            ELSE clock_timestamp() END,
+        dead_at = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
+            AND $2::jsonb -> order_id::text ->> 'reason' IS NOT NULL
+            THEN clock_timestamp() END,
+        reason = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
+            THEN $2::jsonb -> order_id::text ->> 'reason' END,
+        attempts = attempts - CASE WHEN attempts > 0
+            AND ($2::jsonb -> order_id::text -> 'not_made')::boolean THEN 1 ELSE 0 END
+    WHERE topic = 'process' AND order_id = ANY($1)
+      AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'";
+
+/// The index gives the rows in id order: they are locked in it.
+pub(super) const COMPLETE: &str = "
+    WITH completed AS (
+        UPDATE orders SET status = 'completed', completed_at = $2
+        WHERE id = ANY($1) AND status::text = 'success' RETURNING 1),
+    counters AS (
+        INSERT INTO order_counters (completed)
+        SELECT count(*) FROM completed HAVING count(*) > 0)
+    SELECT count(*) FROM completed";
+
+pub(super) const INSERT_FAILED: &str = "
+    INSERT INTO process_attempts (order_id, attempt, worker_id, started_at, ended_at, error)
+    SELECT ended.id, ended.run, ended.worker, now - ended.took_us * interval '1 microsecond', now,
+           ended.error
+    FROM (SELECT clock_timestamp() AS now) AS clock,
+         unnest($1::uuid[], $2::integer[], $3::uuid[], $4::bigint[], $5::text[])
+             AS ended (id, run, worker, took_us, error)
+    ON CONFLICT DO NOTHING";
+
+pub(super) const REMOVE_FROM_BATCH: &str =
+    "UPDATE task_batches SET order_ids = array_remove(order_ids, $1)
+     WHERE sold_at = $2 AND $1 = ANY(order_ids) RETURNING id, tasks";
+
+pub(super) const DELETE_BATCH: &str = "DELETE FROM task_batches WHERE id = $1";
+
+#[async_trait]
+impl TaskSteps for PostgresStore {
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let mut connection = self.read().await?;
+        self.unpack(&mut connection, claim).await?;
+        let rows = self.claim_entries(&mut connection, claim).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = rows.iter().map(|row| row.order_id).collect();
+        let orders = read_orders(&mut *connection, ids).await?;
+        Ok(claimed(rows, claim.id, orders))
+    }
+
+    async fn prepare_claim(&self, topic: Topic, max: usize) -> Result<bool, Error> {
+        if topic == Topic::Process {
+            let (all, mut connection) = (DueCursor::EVERYTHING, self.read().await?);
+            unpack(&mut connection, all, Duration::ZERO, max, all).await?;
+        }
+        Ok(true)
+    }
+}
+
+impl PostgresStore {
+    async fn claim_entries(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+    ) -> Result<Vec<ClaimedRow>, Error> {
+        let from = self.due_entries.from();
+        let rows = self.claim_from(connection, claim, from).await?;
+        if rows.is_empty() && from > DueCursor::EVERYTHING {
+            return self
+                .claim_from(connection, claim, DueCursor::EVERYTHING)
+                .await;
+        }
+        Ok(rows)
+    }
+
+    async fn claim_from(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        from: DateTime<Utc>,
+    ) -> Result<Vec<ClaimedRow>, Error> {
+        let began = Instant::now();
+        let values = [
+            Value::Time(from),
+            Value::Int(span_micros(claim.delay)),
+            Value::count(claim.max),
+            Value::Int(span_micros(claim.lease)),
+            Value::Id(claim.id),
+            Value::Id(claim.worker_id),
+        ];
+        let rows: Vec<DueRow> = connection.fetch_all(CLAIM, &values).await?;
+        let last = rows.first().map(|row| row.last.0);
+        self.due_entries
+            .claimed(from, began, last, rows.len() >= claim.max);
+        Ok(rows.into_iter().map(|row| row.claimed).collect())
+    }
+}
+
+/// A claimed entry, with the last of the times at which those of its claim were due.
+#[derive(FromRow)]
+struct DueRow {
+    #[sqlx(flatten)]
+    claimed: ClaimedRow,
+    last: StoredTime,
+}
+
+/// The ends of attempts as the statements take them, by order.
+type Endings = Json<HashMap<Uuid, serde_json::Value>>;
+
+/// The orders of attempts, and how these ended.
+pub(super) fn endings<'a>(ended: impl Iterator<Item = &'a AttemptResult>) -> (Vec<Uuid>, Endings) {
+    let ending = |ended: &AttemptResult| {
+        let (retry_us, reason) = match &ended.outcome {
+            AttemptOutcome::Done => (None, None),
+            AttemptOutcome::Retry(delay, _) => (Some(span_micros(*delay)), None),
+            AttemptOutcome::Dead(reason) | AttemptOutcome::Exhausted(reason) => {
+                (None, Some(storable(reason)))
+            }
+        };
+        let ending = json!({
+            "claim_id": ended.lease.claim_id,
+            "compensates": ended.kind.compensates(),
+            "retry_us": retry_us,
+            "reason": reason,
+            "not_made": matches!(ended.outcome, AttemptOutcome::Exhausted(_)),
+        });
+        (ended.lease.order_id.0, ending)
+    };
+    let endings: HashMap<Uuid, serde_json::Value> = ended.map(ending).collect();
+    (endings.keys().copied().collect(), Json(endings))
+}

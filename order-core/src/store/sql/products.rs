@@ -1,0 +1,318 @@
+//! Products, and the ledger of their stock.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{
+    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    idempotency::{IdempotencyRecord, insert_key, is_replay},
+    lockable::{ContentionSteps, when_lockable},
+    names,
+    retry::{Attempt, reading, with_retry},
+    rows::{self, ProductRow, product_columns, stored_fold},
+    value::Value,
+};
+use crate::{
+    domain::{
+        AdjustmentId, NewProduct, Page, PageStart, Product, ProductChange, ProductId, Replayable,
+        StockAdjustment,
+    },
+    error::Error,
+    store::{ProductQuery, ProductStore},
+};
+
+/// The statements over products that differ between databases.
+pub(crate) struct ProductStatements {
+    /// One living product, locked.
+    pub(super) lock: &'static str,
+    /// Price and stock of products, by ids, locked in id order.
+    pub(super) lock_stock: &'static str,
+    /// Living products, by ids, after whoever is changing them.
+    pub(super) living: &'static str,
+    /// The prices of living products, by ids.
+    pub(super) prices: &'static str,
+    /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
+    /// order. Those that are locked are skipped.
+    pub(super) unfolded: &'static str,
+}
+
+/// The way in which a database finds products.
+#[async_trait]
+pub(crate) trait ProductSteps: ContentionSteps {
+    /// The page of living products that a query asks for, newest first.
+    async fn find_products(&self, query: &ProductQuery) -> Result<Vec<ProductRow>, Error>;
+
+    /// The number of those products, counted up to [`MAX_OFFSET_ROWS`](crate::domain::MAX_OFFSET_ROWS).
+    async fn count_products(&self, query: &ProductQuery) -> Result<i64, Error>;
+
+    /// Tells, without a lock, whether there may be names to fold.
+    async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
+}
+
+const PRODUCT: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products WHERE id = $1 AND archived_at IS NULL"
+);
+
+const PRODUCT_WITH_SKU: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products WHERE sku = $1 AND archived_at IS NULL"
+);
+
+const INSERT_PRODUCT: &str =
+    "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
+                           name_folded, name_folded_of)
+     VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, CASE WHEN $8 IS NOT NULL THEN $3 END)";
+
+const WRITE_PRODUCT: &str =
+    "UPDATE products SET sku = $2, name = $3, price = $4, stock = $5, version = $6, updated_at = $7,
+            name_folded = $8, name_folded_of = CASE WHEN $8 IS NOT NULL THEN $3 END
+     WHERE id = $1";
+
+const ARCHIVE_PRODUCT: &str =
+    "UPDATE products SET archived_at = $2, updated_at = $2, version = version + 1
+     WHERE id = $1 AND archived_at IS NULL";
+
+const IS_ARCHIVED_AT: &str = "SELECT 1 FROM products WHERE id = $1 AND archived_at = $2";
+
+const INSERT_ADJUSTMENT: &str =
+    "INSERT INTO stock_adjustments (id, product_id, delta, reason, created_at)
+     VALUES ($1, $2, $3, $4, $5)";
+
+const IS_ADJUSTED: &str = "SELECT 1 FROM stock_adjustments WHERE id = $1";
+
+#[async_trait]
+impl<B: ProductSteps> ProductStore for B {
+    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
+        with_retry(self, |attempt| create(self, product, attempt)).await
+    }
+
+    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        reading(self, || find(self, PRODUCT, Value::Id(id.0))).await
+    }
+
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        reading(self, || find(self, PRODUCT_WITH_SKU, Value::text(sku))).await
+    }
+
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        reading(self, || list(self, query)).await
+    }
+
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        adjustment_id: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error> {
+        when_lockable(
+            self,
+            || async move { Ok(vec![id]) },
+            |attempt| update(self, id, change, adjustment_id, at, attempt),
+        )
+        .await
+    }
+
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
+        when_lockable(
+            self,
+            || async move { Ok(vec![adjustment.product_id]) },
+            |attempt| adjust(self, adjustment, attempt),
+        )
+        .await
+    }
+
+    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+        when_lockable(
+            self,
+            || async move { Ok(vec![id]) },
+            |attempt| archive(self, id, at, attempt),
+        )
+        .await
+    }
+
+    async fn fold_names(&self) -> Result<u64, Error> {
+        names::fold_names(self).await
+    }
+}
+
+async fn find<B: SqlBackend>(
+    backend: &B,
+    statement: &'static str,
+    key: Value<'_>,
+) -> Result<Option<Product>, Error> {
+    let mut connection = backend.read().await?;
+    let row: Option<ProductRow> = connection.fetch_optional(statement, &[key]).await?;
+    row.map(Product::try_from).transpose()
+}
+
+async fn list<B: ProductSteps>(
+    backend: &B,
+    query: &ProductQuery,
+) -> Result<Page<Product, ProductId>, Error> {
+    let rows = backend.find_products(query).await?;
+    let total = match query.page.start {
+        PageStart::Offset(_) => Some(backend.count_products(query).await?),
+        _ => None,
+    };
+    Ok(Page::from_rows(
+        rows::products(rows)?,
+        query.page.size,
+        |product: &Product| product.id,
+        total.map(i64::unsigned_abs),
+    ))
+}
+
+async fn create<B: SqlBackend>(
+    backend: &B,
+    product: &NewProduct,
+    attempt: Attempt,
+) -> Result<Product, Error> {
+    let mut tx = backend.begin(Priority::Request, None).await?;
+    if attempt.resolving
+        && let Some(stored) = lock(&mut *tx, product.id).await?
+    {
+        tx.confirm().await?;
+        return Ok(stored);
+    }
+    let created = product.clone().into_product();
+    tx.execute(INSERT_PRODUCT, &columns(&created)).await?;
+    insert_adjustment(&mut *tx, &StockAdjustment::initial(product)).await?;
+    tx.commit().await?;
+    Ok(created)
+}
+
+async fn update<B: SqlBackend>(
+    backend: &B,
+    id: ProductId,
+    change: &ProductChange,
+    adjustment_id: AdjustmentId,
+    at: DateTime<Utc>,
+    attempt: Attempt,
+) -> Result<Option<Product>, Error> {
+    let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
+    let Some(before) = lock(&mut *tx, id).await? else {
+        return Ok(None);
+    };
+    if attempt.resolving && is_adjusted(&mut *tx, adjustment_id).await? {
+        tx.confirm().await?;
+        return Ok(Some(before));
+    }
+    let stock_before = before.stock;
+    let product = change.apply(before, at)?;
+    let adjustment = StockAdjustment::set(adjustment_id, stock_before, &product);
+    insert_adjustment(&mut *tx, &adjustment).await?;
+    tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
+    tx.commit().await?;
+    Ok(Some(product))
+}
+
+async fn adjust<B: SqlBackend>(
+    backend: &B,
+    adjustment: &StockAdjustment,
+    attempt: Attempt,
+) -> Result<Option<Replayable<Product>>, Error> {
+    let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
+    let Some(before) = lock(&mut *tx, adjustment.product_id).await? else {
+        return Ok(None);
+    };
+    if attempt.resolving && is_adjusted(&mut *tx, adjustment.id).await? {
+        tx.confirm().await?;
+        return Ok(Some(Replayable::first(before)));
+    }
+    let record = IdempotencyRecord::of_adjustment(adjustment);
+    if let Some(record) = &record
+        && is_replay(&mut *tx, record).await?
+    {
+        tx.confirm().await?;
+        return Ok(Some(Replayable::again(before)));
+    }
+    let product = adjustment.apply(before)?;
+    insert_adjustment(&mut *tx, adjustment).await?;
+    if let Some(record) = &record {
+        insert_key(&mut *tx, record).await?;
+    }
+    tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
+    tx.commit().await?;
+    Ok(Some(Replayable::first(product)))
+}
+
+async fn archive<B: SqlBackend>(
+    backend: &B,
+    id: ProductId,
+    at: DateTime<Utc>,
+    attempt: Attempt,
+) -> Result<bool, Error> {
+    let values = [Value::Id(id.0), Value::Time(at)];
+    let archived = backend.execute_single(Priority::Request, ARCHIVE_PRODUCT, &values);
+    let archived = archived.await?;
+    if archived > 0 || !attempt.resolving {
+        return Ok(archived > 0);
+    }
+    let mut tx = backend.begin_single(Priority::Request).await?;
+    let mine: Option<(i32,)> = tx.fetch_optional(IS_ARCHIVED_AT, &values).await?;
+    if mine.is_some() {
+        tx.confirm().await?;
+    }
+    Ok(mine.is_some())
+}
+
+/// A living product, locked.
+async fn lock<C: SqlConnection>(
+    connection: &mut C,
+    id: ProductId,
+) -> Result<Option<Product>, Error> {
+    let row: Option<ProductRow> = connection
+        .fetch_optional(C::SQL.products.lock, &[Value::Id(id.0)])
+        .await?;
+    row.map(Product::try_from).transpose()
+}
+
+/// The parameters of [`INSERT_PRODUCT`], and of [`WRITE_PRODUCT`], which has no use for the last.
+fn columns(product: &Product) -> [Value<'_>; 9] {
+    [
+        Value::Id(product.id.0),
+        Value::optional(product.sku.as_deref()),
+        Value::text(&product.name),
+        Value::Int(product.price.minor_units()),
+        Value::Int(product.stock),
+        Value::Int(product.version),
+        Value::Time(product.updated_at),
+        Value::Text(stored_fold(&product.name).map(Into::into)),
+        Value::Time(product.created_at),
+    ]
+}
+
+/// Enters a change in the ledger, also one of 0 pieces: its id tells later that it was made.
+async fn insert_adjustment<C: SqlConnection>(
+    connection: &mut C,
+    adjustment: &StockAdjustment,
+) -> Result<(), Error> {
+    let values = [
+        Value::Id(adjustment.id.0),
+        Value::Id(adjustment.product_id.0),
+        Value::Int(adjustment.delta),
+        Value::text(&adjustment.reason),
+        Value::Time(adjustment.created_at),
+    ];
+    let inserted = connection.execute(INSERT_ADJUSTMENT, &values);
+    inserted.await.map(drop)
+}
+
+async fn is_adjusted<C: SqlConnection>(
+    connection: &mut C,
+    id: AdjustmentId,
+) -> Result<bool, Error> {
+    let found: Option<(i32,)> = connection
+        .fetch_optional(IS_ADJUSTED, &[Value::Id(id.0)])
+        .await?;
+    Ok(found.is_some())
+}

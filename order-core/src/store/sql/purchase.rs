@@ -1,0 +1,230 @@
+//! Selling orders at once.
+//!
+//! The batch strategy decides many orders in one transaction, the row lock strategy one: what
+//! differs is the size of the batch, and nothing else. The conditional update strategy has the
+//! database check the stock as it takes it.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{
+    accept::prices,
+    backend::{LockFailure, Pieces, Priority, SqlBackend, SqlConnection, SqlTransaction},
+    idempotency::{BatchResult, look_up},
+    lockable::{ContentionSteps, Split, Waiting},
+    plan::{self, LockedProduct},
+    retry::{Attempt, Retry},
+    rows::{LockedRow, ProductRow, product_columns},
+    value::Value,
+};
+use crate::{
+    decision::requested_of,
+    domain::{NewOrder, Order, OrderMode, Product, ProductId, RequestedLine},
+    error::Error,
+    store::{Outcome, Purchase, Strategy},
+};
+
+/// A way to sell that a database may have besides.
+#[async_trait]
+pub(crate) trait PurchaseSteps: ContentionSteps {
+    /// Sells orders as they are decided by what is read without a lock, if that is as good;
+    /// otherwise gives `None` and leaves no trace.
+    async fn purchase_optimistically(
+        &self,
+        _orders: &[NewOrder],
+        _attempt: Attempt,
+    ) -> Result<Option<Outcome<Purchase>>, Error> {
+        Ok(None)
+    }
+}
+
+pub(super) async fn purchase<B: PurchaseSteps>(
+    backend: &B,
+    orders: &[NewOrder],
+    strategy: Strategy,
+) -> Result<Outcome<Purchase>, Error> {
+    if strategy == Strategy::Batch {
+        return purchase_batch(backend, orders).await;
+    }
+    let mut outcome = Outcome::default();
+    for order in orders {
+        let mut retry = Retry::alone();
+        let sold = retry.run(backend, |attempt| {
+            purchase_single(backend, order, strategy, attempt)
+        });
+        outcome.extend(sold.await?);
+    }
+    Ok(outcome)
+}
+
+/// Sells orders together, but for those that contain a contended product: nothing is done for them.
+async fn purchase_batch<B: PurchaseSteps>(
+    backend: &B,
+    orders: &[NewOrder],
+) -> Result<Outcome<Purchase>, Error> {
+    let mut waiting = Waiting::begin();
+    loop {
+        let split = Split::of(orders, backend.contention());
+        if split.chosen.is_empty() {
+            return Ok(split.rejoin(Outcome::default()));
+        }
+        let mut retry = waiting.retry();
+        let sold = retry.run(backend, |attempt| {
+            purchase_together(backend, &split.chosen, attempt)
+        });
+        match sold.await {
+            Err(error) if B::lock_failure(&error) == Some(LockFailure::Key) => {
+                return Err(Error::Locked);
+            }
+            Err(error) if waiting.goes_on::<B>(&error) => {
+                let lines = split.chosen.iter().flat_map(|order| &order.lines);
+                backend.examine(&plan::products_of(lines)).await;
+            }
+            result => return Ok(split.rejoin(result?)),
+        }
+    }
+}
+
+/// Sells orders as they are decided without locks, if that is as good, and else under locks.
+///
+/// It is as good when all are sold, and what was read is checked under the locks as they are
+/// written; or when none is, so that all were decided when it was read. With anything between, the
+/// decision on an order would depend on those ahead of it, which come later.
+async fn purchase_together<B: PurchaseSteps>(
+    backend: &B,
+    orders: &[NewOrder],
+    attempt: Attempt,
+) -> Result<Outcome<Purchase>, Error> {
+    if let Some(outcome) = backend.purchase_optimistically(orders, attempt).await? {
+        return Ok(outcome);
+    }
+    purchase_locked(backend, orders, attempt).await
+}
+
+/// Sells orders under the locks of their products.
+///
+/// An attempt in doubt held these locks until it ended: what it stored shows by now. So does the
+/// key that another transaction stored which sold the same products.
+async fn purchase_locked<B: SqlBackend>(
+    backend: &B,
+    orders: &[NewOrder],
+    attempt: Attempt,
+) -> Result<Outcome<Purchase>, Error> {
+    let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
+    let ids = plan::products_of(orders.iter().flat_map(|order| &order.lines));
+    let products = lock_products(&mut *tx, &ids).await?;
+    let (settled, taken) = settle(&mut *tx, orders, &products, attempt).await?;
+    let sold: Vec<&Order> = settled.made().collect();
+    let mut changed = Vec::new();
+    if !sold.is_empty() {
+        let at = plan::latest(orders);
+        changed = tx
+            .insert_orders(&sold, &settled.records, &taken, at)
+            .await?;
+        tx.commit().await?;
+    } else if settled.results.iter().any(Result::is_ok) {
+        tx.confirm().await?;
+    }
+    Ok(Outcome::new(settled.results, changed))
+}
+
+/// Locks products in the order of `ids`, which is the lock order.
+pub(super) async fn lock_products<C: SqlConnection>(
+    connection: &mut C,
+    ids: &[ProductId],
+) -> Result<Vec<LockedProduct>, Error> {
+    let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
+    let rows: Vec<LockedRow> = connection
+        .fetch_all(C::SQL.products.lock_stock, &[ids])
+        .await?;
+    rows.into_iter().map(LockedProduct::try_from).collect()
+}
+
+/// Decides each order, unless it was sold before; gives the results, and what the orders take
+/// together.
+pub(super) async fn settle<C: SqlConnection>(
+    connection: &mut C,
+    orders: &[NewOrder],
+    products: &[LockedProduct],
+    attempt: Attempt,
+) -> Result<(BatchResult, Pieces), Error> {
+    let (batch, stored) =
+        look_up(connection, orders, OrderMode::Purchase, attempt.resolving).await?;
+    let (prices, mut batch_stock) = (plan::prices(products), plan::batch_stock(products));
+    let settled = batch.settle(&stored, |order| {
+        plan::sell(order, &prices, &mut batch_stock)
+    });
+    Ok((settled, batch_stock.deductions().collect()))
+}
+
+/// Sells one order by conditional updates, if that is the strategy. When one of them refuses, it is
+/// sold under locks, which tells why (or sells after all, when stock came back in between). So is
+/// an order that has a key, which may have been sold before.
+async fn purchase_single<B: SqlBackend>(
+    backend: &B,
+    order: &NewOrder,
+    strategy: Strategy,
+    attempt: Attempt,
+) -> Result<Outcome<Purchase>, Error> {
+    if strategy == Strategy::ConditionalUpdate
+        && !attempt.resolving
+        && order.key.is_none()
+        && let Some(sold) = purchase_conditional(backend, order, attempt).await?
+    {
+        return Ok(sold);
+    }
+    purchase_locked(backend, std::slice::from_ref(order), attempt).await
+}
+
+/// Sells one order, or leaves no trace: `None`.
+async fn purchase_conditional<B: SqlBackend>(
+    backend: &B,
+    order: &NewOrder,
+    attempt: Attempt,
+) -> Result<Option<Outcome<Purchase>>, Error> {
+    let at = order.created_at;
+    let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
+    let prices = prices(&mut *tx, &plan::products_of(&order.lines)).await?;
+    let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
+        return Ok(None);
+    };
+    let Some(changed) = take_if_enough(&mut *tx, &order.lines, at).await? else {
+        // Awaited, so that the locks are gone before the order is sold under them.
+        tx.rollback().await?;
+        return Ok(None);
+    };
+    let sold = priced.sold(at);
+    tx.insert_orders(&[&sold], &[], &Vec::new(), at).await?;
+    tx.commit().await?;
+    Ok(Some(Outcome::new(vec![Ok(sold)], changed)))
+}
+
+const TAKE_IF_ENOUGH: &str = concat!(
+    "UPDATE products SET stock = stock - $2, version = version + 1, updated_at = $3
+     WHERE id = $1 AND archived_at IS NULL AND stock >= $2 RETURNING ",
+    product_columns!("")
+);
+
+/// Takes what `lines` ask for, product by product in id order, and gives the changed
+/// products; `None` at the first that has too little. What was taken until then is the
+/// caller's to roll back.
+pub(super) async fn take_if_enough<C: SqlConnection>(
+    connection: &mut C,
+    lines: &[RequestedLine],
+    at: DateTime<Utc>,
+) -> Result<Option<Vec<Product>>, Error> {
+    let mut changed = Vec::new();
+    for id in plan::products_of(lines) {
+        let values = [
+            Value::Id(id.0),
+            Value::Int(requested_of(id, lines)),
+            Value::Time(at),
+        ];
+        let row: Option<ProductRow> = connection.fetch_optional(TAKE_IF_ENOUGH, &values).await?;
+        match row {
+            Some(row) => changed.push(row.try_into()?),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(changed))
+}

@@ -1,0 +1,237 @@
+//! The table `queue_entries` of a database as an order queue.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{
+    backend::{Priority, Row, SqlConnection, Values},
+    tasks::TaskSteps,
+    value::{StoredTime, Value},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{IdGenerator, OrderId},
+    error::Error,
+    queue::{COUNT_LIMIT, DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+};
+
+/// The statements of a queue. The first parameter of each is a topic.
+pub(crate) struct QueueStatements {
+    /// Inserts entries by their orders, unless they are there, due at the time that follows.
+    pub(super) push: &'static str,
+    /// Claims entries that are due: up to so many, until a time, under an id.
+    pub(super) claim: &'static str,
+    /// Deletes the entries that leases still hold.
+    pub(super) ack: &'static str,
+    /// Puts the entries that leases still hold back, until a time.
+    pub(super) retry: &'static str,
+    /// Gives the entries up that leases still hold, at a time, for a reason.
+    pub(super) dead_letter: &'static str,
+    /// Makes dead entries due, by their orders, at the time that follows.
+    pub(super) redrive: &'static str,
+    /// Counts entries up to a limit, by the time that follows.
+    pub(super) stats: &'static str,
+}
+
+const DEAD: &str = "SELECT order_id, coalesce(reason, ''), attempts, dead_at FROM queue_entries
+     WHERE topic = $1 AND dead_at IS NOT NULL ORDER BY dead_at DESC, order_id LIMIT $2";
+
+const PAUSE: &str = "INSERT INTO queue_pauses (topic) VALUES ($1) ON CONFLICT DO NOTHING";
+
+const RESUME: &str = "DELETE FROM queue_pauses WHERE topic = $1";
+
+/// A queue in a database. Time is that of the database: what several workers say about leases cannot
+/// disagree.
+#[derive(Debug)]
+pub struct SqlQueue<B> {
+    backend: B,
+    claim_ids: IdGenerator,
+}
+
+impl<B> SqlQueue<B> {
+    /// A queue in a database whose schema is migrated.
+    pub(super) fn over(backend: B) -> Self {
+        Self {
+            backend,
+            claim_ids: IdGenerator::default(),
+        }
+    }
+}
+
+async fn execute<B: TaskSteps>(
+    backend: &B,
+    priority: Priority,
+    statement: &'static str,
+    values: Values<'_>,
+) -> Result<usize, Error> {
+    let executed = backend.execute_single(priority, statement, values);
+    let changed = backend.attempt(executed).await?;
+    Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+}
+
+async fn read<B: TaskSteps, T: Row>(
+    backend: &B,
+    statement: &'static str,
+    values: Values<'_>,
+) -> Result<Vec<T>, Error> {
+    let read = async { backend.read().await?.fetch_all(statement, values).await };
+    backend.attempt(read).await
+}
+
+fn ids(orders: &[OrderId]) -> Value<'static> {
+    Value::Ids(orders.iter().map(|id| id.0).collect())
+}
+
+#[async_trait]
+impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
+    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
+        let topic = Value::text(topic.as_str());
+        let values = [topic, ids(orders), B::Connection::now()];
+        execute(&self.backend, Priority::Request, B::SQL.queue.push, &values).await
+    }
+
+    async fn claim(
+        &self,
+        topic: Topic,
+        max: usize,
+        lease: Duration,
+        _wait: Duration,
+    ) -> Result<Vec<Lease>, Error> {
+        let prepared = self.backend.prepare_claim(topic, max);
+        if !self.backend.attempt(prepared).await? {
+            return Ok(Vec::new());
+        }
+        let claim_id = self.claim_ids.next(SystemClock.now());
+        let values = [
+            Value::text(topic.as_str()),
+            Value::count(max),
+            B::Connection::from_now(lease),
+            Value::Id(claim_id),
+            B::Connection::now(),
+        ];
+        let claimed = self
+            .backend
+            .fetch_single(Priority::Background, B::SQL.queue.claim, &values);
+        let rows: Vec<(Uuid, i32)> = self.backend.attempt(claimed).await?;
+        let lease = |(order_id, attempts): (Uuid, i32)| Lease {
+            order_id: OrderId(order_id),
+            attempts: attempts.unsigned_abs(),
+            claim_id,
+        };
+        let mut leases: Vec<Lease> = rows.into_iter().map(lease).collect();
+        leases.sort_unstable_by_key(|lease| lease.order_id);
+        Ok(leases)
+    }
+
+    async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
+        let values = [Value::text(topic.as_str()), Value::Leases(&leases)];
+        execute(
+            &self.backend,
+            Priority::Background,
+            B::SQL.queue.ack,
+            &values,
+        )
+        .await
+    }
+
+    async fn retry(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        delay: Duration,
+    ) -> Result<usize, Error> {
+        let values = [
+            Value::text(topic.as_str()),
+            Value::Leases(&leases),
+            B::Connection::from_now(delay),
+        ];
+        execute(
+            &self.backend,
+            Priority::Background,
+            B::SQL.queue.retry,
+            &values,
+        )
+        .await
+    }
+
+    async fn dead_letter(
+        &self,
+        topic: Topic,
+        leases: Vec<Lease>,
+        reason: &str,
+    ) -> Result<usize, Error> {
+        let values = [
+            Value::text(topic.as_str()),
+            Value::Leases(&leases),
+            B::Connection::now(),
+            Value::text(reason),
+        ];
+        execute(
+            &self.backend,
+            Priority::Background,
+            B::SQL.queue.dead_letter,
+            &values,
+        )
+        .await
+    }
+
+    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let values = [Value::text(topic.as_str()), Value::count(limit)];
+        let rows: Vec<(Uuid, String, i32, StoredTime)> = read(&self.backend, DEAD, &values).await?;
+        let letter = |(order_id, reason, attempts, dead_at): (_, _, i32, StoredTime)| DeadLetter {
+            order_id: OrderId(order_id),
+            reason,
+            attempts: attempts.unsigned_abs(),
+            dead_at: dead_at.0,
+        };
+        Ok(rows.into_iter().map(letter).collect())
+    }
+
+    async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
+        let topic = Value::text(topic.as_str());
+        let values = [topic, ids(orders), B::Connection::now()];
+        execute(
+            &self.backend,
+            Priority::Request,
+            B::SQL.queue.redrive,
+            &values,
+        )
+        .await
+    }
+
+    async fn pause(&self, topic: Topic) -> Result<(), Error> {
+        let topic = [Value::text(topic.as_str())];
+        let paused = execute(&self.backend, Priority::Request, PAUSE, &topic);
+        paused.await.map(drop)
+    }
+
+    async fn resume(&self, topic: Topic) -> Result<(), Error> {
+        let topic = [Value::text(topic.as_str())];
+        let resumed = execute(&self.backend, Priority::Request, RESUME, &topic);
+        resumed.await.map(drop)
+    }
+
+    async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
+        let values = [
+            Value::text(topic.as_str()),
+            Value::Int(i64::from(COUNT_LIMIT)),
+            B::Connection::now(),
+        ];
+        let rows = read(&self.backend, B::SQL.queue.stats, &values).await?;
+        let stats: Option<(i64, i64, i64, i64, f64, bool)> = rows.into_iter().next();
+        let (waiting, in_flight, delayed, dead, oldest_age_seconds, paused) =
+            stats.ok_or(sqlx::Error::RowNotFound)?;
+        Ok(QueueStats {
+            waiting: waiting.unsigned_abs(),
+            in_flight: in_flight.unsigned_abs(),
+            delayed: delayed.unsigned_abs(),
+            dead: dead.unsigned_abs(),
+            oldest_age_seconds,
+            paused,
+            capped: false,
+        }
+        .counted_by_a_database())
+    }
+}

@@ -1,0 +1,259 @@
+//! From rows to domain types, for every database.
+
+use std::collections::HashMap;
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{
+    plan::{LockedProduct, PendingOrder},
+    value::StoredTime,
+};
+use crate::{
+    domain::{
+        Failure, Money, Order, OrderId, OrderLine, Product, ProductId, Quantity, RequestedLine,
+        folded,
+    },
+    error::Error,
+    store::StockDiscrepancy,
+};
+
+/// The columns of [`ProductRow`], each with `$table` before it.
+macro_rules! product_columns {
+    ($table:literal) => {
+        concat!(
+            $table,
+            "id, ",
+            $table,
+            "sku, ",
+            $table,
+            "name, ",
+            $table,
+            "price, ",
+            $table,
+            "stock, ",
+            $table,
+            "version, ",
+            $table,
+            "created_at, ",
+            $table,
+            "updated_at"
+        )
+    };
+}
+pub(super) use product_columns;
+
+/// The columns of [`OrderRow`].
+macro_rules! order_columns {
+    () => {
+        "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
+         failure_product_id, failure_requested, failure_available, created_at, decided_at, \
+         completed_at, cancelled_at, trace_parent"
+    };
+}
+pub(super) use order_columns;
+
+#[derive(FromRow)]
+pub(crate) struct ProductRow {
+    id: Uuid,
+    sku: Option<String>,
+    name: String,
+    price: i64,
+    stock: i64,
+    version: i64,
+    created_at: StoredTime,
+    updated_at: StoredTime,
+}
+
+impl TryFrom<ProductRow> for Product {
+    type Error = Error;
+
+    fn try_from(row: ProductRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: ProductId(row.id),
+            sku: row.sku,
+            name: row.name,
+            price: money(row.price)?,
+            stock: row.stock,
+            version: row.version,
+            created_at: row.created_at.0,
+            updated_at: row.updated_at.0,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct OrderRow {
+    pub(super) id: Uuid,
+    status: String,
+    total_price: i64,
+    reference: Option<String>,
+    failure_code: Option<String>,
+    failure_product_id: Option<Uuid>,
+    failure_requested: Option<i64>,
+    failure_available: Option<i64>,
+    created_at: StoredTime,
+    decided_at: Option<StoredTime>,
+    completed_at: Option<StoredTime>,
+    cancelled_at: Option<StoredTime>,
+    trace_parent: Option<String>,
+}
+
+impl OrderRow {
+    fn failure(&self) -> Result<Option<Failure>, Error> {
+        match (
+            &self.failure_code,
+            self.failure_product_id,
+            self.failure_requested,
+            self.failure_available,
+        ) {
+            (Some(code), Some(product_id), Some(requested), Some(available)) => Ok(Some(Failure {
+                code: code.parse().map_err(Error::corrupt)?,
+                product_id: ProductId(product_id),
+                requested,
+                available,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    fn with_lines(self, lines: Vec<OrderLine>) -> Result<Order, Error> {
+        Ok(Order {
+            id: OrderId(self.id),
+            status: self.status.parse().map_err(Error::corrupt)?,
+            lines,
+            total_price: money(self.total_price)?,
+            failure: self.failure()?,
+            reference: self.reference,
+            // Of a version that is not known here, no trace goes on.
+            trace_parent: self.trace_parent.and_then(|text| text.parse().ok()),
+            created_at: self.created_at.0,
+            decided_at: self.decided_at.map(|at| at.0),
+            completed_at: self.completed_at.map(|at| at.0),
+            cancelled_at: self.cancelled_at.map(|at| at.0),
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct LineRow {
+    order_id: Uuid,
+    product_id: Uuid,
+    quantity: i32,
+    unit_price: i64,
+}
+
+/// Puts orders and their lines together, in the order of `rows`; lines come in line order.
+pub(super) fn assemble(rows: Vec<OrderRow>, lines: Vec<LineRow>) -> Result<Vec<Order>, Error> {
+    let mut by_order: HashMap<Uuid, Vec<OrderLine>> = HashMap::with_capacity(rows.len());
+    for line in lines {
+        by_order.entry(line.order_id).or_default().push(OrderLine {
+            product_id: ProductId(line.product_id),
+            quantity: quantity(line.quantity)?,
+            unit_price: money(line.unit_price)?,
+        });
+    }
+    rows.into_iter()
+        .map(|row| {
+            let lines = by_order.remove(&row.id).unwrap_or_default();
+            row.with_lines(lines)
+        })
+        .collect()
+}
+
+/// A line of a pending order: order, product, quantity.
+pub(super) type PendingRow = (Uuid, Uuid, i32);
+
+/// Gathers rows, sorted by order, into orders.
+pub(super) fn gather(rows: Vec<PendingRow>) -> Result<Vec<PendingOrder>, Error> {
+    let mut orders: Vec<PendingOrder> = Vec::new();
+    for (order_id, product_id, count) in rows {
+        let id = OrderId(order_id);
+        let line = RequestedLine {
+            product_id: ProductId(product_id),
+            quantity: quantity(count)?,
+        };
+        match orders.last_mut() {
+            Some(order) if order.id == id => order.lines.push(line),
+            _ => orders.push(PendingOrder {
+                id,
+                lines: vec![line],
+            }),
+        }
+    }
+    Ok(orders)
+}
+
+#[derive(FromRow)]
+pub(super) struct LockedRow {
+    id: Uuid,
+    price: i64,
+    stock: i64,
+    archived: bool,
+}
+
+impl TryFrom<LockedRow> for LockedProduct {
+    type Error = Error;
+
+    fn try_from(row: LockedRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: ProductId(row.id),
+            price: money(row.price)?,
+            stock: row.stock,
+            archived: row.archived,
+        })
+    }
+}
+
+/// The fold that is stored beside a name: none of a name of ASCII, which the database folds.
+pub(super) fn stored_fold(name: &str) -> Option<String> {
+    (!name.is_ascii()).then(|| folded(name))
+}
+
+/// The ids of `names`, and their folds.
+pub(super) fn folds(names: Vec<(Uuid, String)>) -> (Vec<Uuid>, Vec<String>) {
+    let folds = names.into_iter().map(|(id, name)| (id, folded(&name)));
+    folds.unzip()
+}
+
+/// Prices by product, from rows of id and minor units.
+pub(super) fn prices(rows: Vec<(Uuid, i64)>) -> Result<HashMap<ProductId, Money>, Error> {
+    rows.into_iter()
+        .map(|(id, price)| Ok((ProductId(id), money(price)?)))
+        .collect()
+}
+
+fn money(minor_units: i64) -> Result<Money, Error> {
+    Money::from_minor_units(minor_units).ok_or_else(|| Error::corrupt("negative amount of money"))
+}
+
+fn quantity(count: i32) -> Result<Quantity, Error> {
+    Quantity::new(i64::from(count)).map_err(Error::corrupt)
+}
+
+/// Products from their rows.
+pub(super) fn products(rows: Vec<ProductRow>) -> Result<Vec<Product>, Error> {
+    rows.into_iter().map(Product::try_from).collect()
+}
+
+/// The number of a count, which a database gives as a signed one.
+pub(super) type Count = (i64,);
+
+/// A product whose stock is not what its history says.
+#[derive(FromRow)]
+pub(super) struct DiscrepancyRow {
+    id: Uuid,
+    stock: i64,
+    adjusted: i64,
+    held: i64,
+}
+
+pub(super) fn discrepancies(rows: Vec<DiscrepancyRow>) -> Vec<StockDiscrepancy> {
+    let discrepancy = |row: DiscrepancyRow| StockDiscrepancy {
+        product_id: ProductId(row.id),
+        stock: row.stock,
+        adjusted: row.adjusted,
+        held: row.held,
+    };
+    rows.into_iter().map(discrepancy).collect()
+}

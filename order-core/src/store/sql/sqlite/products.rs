@@ -1,0 +1,60 @@
+//! Products: the statements that find and change them.
+
+use crate::store::sql::{products::ProductStatements, rows::product_columns};
+
+/// The write lock of the file is the lock of every product.
+pub(super) const STATEMENTS: ProductStatements = ProductStatements {
+    lock: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = $1 AND archived_at IS NULL"
+    ),
+    lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived FROM products
+         WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
+    living: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products
+         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
+    ),
+    prices: "SELECT id, price FROM products
+         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL",
+    unfolded: "SELECT id, name FROM products
+         WHERE archived_at IS NULL AND length(CAST(name AS BLOB)) <> length(name)
+           AND name_folded_of IS NOT name AND id > $1
+         ORDER BY id LIMIT $2",
+};
+
+/// A condition of the primary key in any case: `$1 IS NULL OR …` would be none.
+pub(super) const PAGE: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products
+     WHERE archived_at IS NULL AND id < $1
+       AND ($2 IS NULL OR instr(CASE WHEN name_folded_of = name THEN name_folded
+                                     ELSE lower(name) END, $2) > 0)
+     ORDER BY id DESC LIMIT $3 OFFSET $4"
+);
+
+pub(super) const COUNT: &str = "SELECT count(*) FROM (
+         SELECT 1 FROM products
+         WHERE archived_at IS NULL
+           AND ($1 IS NULL OR instr(CASE WHEN name_folded_of = name THEN name_folded
+                                         ELSE lower(name) END, $1) > 0)
+         LIMIT $2)";
+
+pub(super) const HAS_UNFOLDED: &str = "SELECT EXISTS (SELECT 1 FROM products
+         WHERE archived_at IS NULL AND length(CAST(name AS BLOB)) <> length(name)
+           AND name_folded_of IS NOT name)";
+
+pub(super) const WRITE_FOLDS: &str =
+    "UPDATE products SET name_folded = fold.name, name_folded_of = products.name
+     FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS name FROM json_each($1)) AS fold
+     WHERE products.id = fold.id";
+
+pub(super) const TAKE_STOCK: &str = concat!(
+    "UPDATE products SET stock = stock - t.pieces, version = version + 1, updated_at = $2
+     FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS pieces FROM json_each($1)) AS t
+     WHERE products.id = t.id RETURNING ",
+    product_columns!("")
+);

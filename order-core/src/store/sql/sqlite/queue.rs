@@ -1,0 +1,51 @@
+//! The statements of the file as a queue.
+
+use super::SqliteStore;
+use crate::store::sql::queue::{QueueStatements, SqlQueue};
+
+/// A queue in a `SQLite` file.
+pub type SqliteQueue = SqlQueue<SqliteStore>;
+
+pub(super) const STATEMENTS: QueueStatements = QueueStatements {
+    push: "INSERT INTO queue_entries (topic, order_id, visible_at)
+         SELECT $1, unhex(value), $3 FROM json_each($2) WHERE true
+         ON CONFLICT DO NOTHING",
+    claim: "UPDATE queue_entries SET attempts = attempts + 1, runs = runs + 1, visible_at = $3,
+             claim_id = $4, worker_id = NULL, claimed_at = $5
+         WHERE topic = $1 AND order_id IN (
+             SELECT order_id FROM queue_entries
+             WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $5
+             ORDER BY visible_at, order_id
+             LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = $1)
+                        THEN 0 ELSE $2 END)
+         RETURNING order_id, attempts",
+    ack: "DELETE FROM queue_entries
+         WHERE topic = $1 AND (order_id, claim_id) IN
+             (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2))",
+    retry: "UPDATE queue_entries SET visible_at = $3, claim_id = NULL
+         WHERE topic = $1 AND (order_id, claim_id) IN
+             (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2))",
+    dead_letter: "UPDATE queue_entries SET dead_at = $3, reason = $4, claim_id = NULL
+         WHERE topic = $1 AND (order_id, claim_id) IN
+             (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($2))",
+    redrive: "UPDATE queue_entries
+         SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = $3
+         WHERE topic = $1 AND dead_at IS NOT NULL
+           AND order_id IN (SELECT unhex(value) FROM json_each($2))",
+    stats: "SELECT due.count, later.in_flight, later.count - later.in_flight, dead.count,
+                coalesce(($3 - (SELECT min(visible_at) FROM queue_entries
+                                WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $3))
+                         / 1000000.0, 0.0),
+                EXISTS (SELECT 1 FROM queue_pauses WHERE topic = $1)
+         FROM (SELECT count(*) AS count FROM (
+                   SELECT 1 FROM queue_entries
+                   WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $3
+                   LIMIT $2)) due,
+              (SELECT count(*) AS count, count(claim_id) AS in_flight FROM (
+                   SELECT claim_id FROM queue_entries
+                   WHERE topic = $1 AND dead_at IS NULL AND visible_at > $3
+                   LIMIT $2)) later,
+              (SELECT count(*) AS count FROM (
+                   SELECT 1 FROM queue_entries
+                   WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $2)) dead",
+};

@@ -1,0 +1,77 @@
+//! The connections that read, each from the snapshot that its statement started with. They
+//! make no file, and change none.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Sqlite, SqliteConnection, SqlitePool,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+use tokio::time::timeout;
+
+use super::{file::DatabaseFile, meter::Meter};
+use crate::error::Error;
+
+const READERS: u32 = 4;
+/// The longest wait for one of them.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Gives out the connections that read.
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    pool: SqlitePool,
+    options: SqliteConnectOptions,
+    file: Arc<DatabaseFile>,
+    meter: Meter,
+    limit: Duration,
+}
+
+impl Readers {
+    /// Connections to a file that is there, each for no longer than `limit` at a time.
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        file: Arc<DatabaseFile>,
+        meter: Meter,
+        limit: Duration,
+    ) -> Self {
+        let options = options.create_if_missing(false).read_only(true);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(TURN_LIMIT)
+            // Whoever gets one speaks to it at once, to set its limit.
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
+        Self {
+            pool,
+            options,
+            file,
+            meter,
+            limit,
+        }
+    }
+
+    /// A connection for as long as a request may read: what takes longer is interrupted, so
+    /// that nobody keeps others from reading for good, whoever still waits for the answer.
+    pub(crate) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.file.check()?;
+        let mut connection = self.pool.acquire().await?;
+        self.meter.limit(&mut connection, self.limit).await?;
+        Ok(connection)
+    }
+
+    /// A connection of its own without a limit, for what reads everything.
+    pub(super) async fn apart(&self) -> Result<SqliteConnection, Error> {
+        self.file.check()?;
+        Ok(self.options.connect().await?)
+    }
+
+    /// Closes the connections, as soon as nobody reads.
+    pub(super) async fn close(&self) {
+        let _ = timeout(self.limit, self.pool.close()).await;
+    }
+
+    pub(super) const fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+}

@@ -1,0 +1,260 @@
+//! Statements and transactions on `SQLite`. Batches go in as JSON arrays: one statement each, however
+//! many rows.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
+use uuid::Uuid;
+
+use super::{
+    after, before, hex,
+    orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
+    products::{self, TAKE_STOCK, WRITE_FOLDS},
+    queue, stats,
+    tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, ending, failure},
+    writer::WriteTransaction,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{IdempotencyKey, Order, OrderStatus, Product, ProductId},
+    error::Error,
+    process::AttemptResult,
+    queue::Lease,
+    store::{
+        Decided,
+        sql::{
+            backend::{
+                Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
+            },
+            idempotency::{IdempotencyRecord, UsedKey},
+            plan, rows,
+            value::Value,
+        },
+    },
+};
+
+fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        let added = match value {
+            Value::Bool(flag) => arguments.add(flag),
+            Value::Bytes(bytes) => arguments.add(*bytes),
+            Value::Id(id) => arguments.add(id),
+            // `unhex(value)` in `json_each` gives the bytes.
+            Value::Ids(ids) => {
+                arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>()))
+            }
+            Value::Int(number) => arguments.add(number),
+            Value::Leases(leases) => {
+                let pair = |lease: &Lease| [hex(lease.order_id.0), hex(lease.claim_id)];
+                arguments.add(Json(leases.iter().map(pair).collect::<Vec<_>>()))
+            }
+            Value::Text(text) => arguments.add(text.as_deref()),
+            Value::Time(time) => arguments.add(time.timestamp_micros()),
+            Value::Omitted => Ok(()),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+#[async_trait]
+impl SqlConnection for SqliteConnection {
+    const SQL: Statements = Statements {
+        orders: orders::STATEMENTS,
+        products: products::STATEMENTS,
+        queue: queue::STATEMENTS,
+        stats: stats::STATEMENTS,
+        tasks: tasks::STATEMENTS,
+    };
+
+    fn now() -> Value<'static> {
+        Value::Time(SystemClock.now())
+    }
+
+    fn ago(span: Duration) -> Value<'static> {
+        Value::Time(before(SystemClock.now(), span))
+    }
+
+    fn from_now(span: Duration) -> Value<'static> {
+        Value::Time(after(SystemClock.now(), span))
+    }
+
+    async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error> {
+        let query = sqlx::query_with(sql, arguments(values)?);
+        Ok(query.execute(self).await?.rows_affected())
+    }
+
+    async fn fetch_all<T: Row>(&mut self, sql: impl Sql, values: Values<'_>) -> Rows<T> {
+        let query = sqlx::query_as_with(sql, arguments(values)?);
+        Ok(query.fetch_all(self).await?)
+    }
+
+    async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error> {
+        let asked = keys.iter().map(|key| json!([hex(key.scope), key.key]));
+        let query = sqlx::query_as(USED_KEYS).bind(Json(asked.collect::<Vec<_>>()));
+        Ok(query.fetch_all(self).await?)
+    }
+}
+
+/// A statement over a JSON array of rows, and a time.
+async fn write_rows(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: Vec<serde_json::Value>,
+    at: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let query = sqlx::query(statement)
+        .bind(Json(rows))
+        .bind(at.timestamp_micros());
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
+#[async_trait]
+impl SqlTransaction for WriteTransaction {
+    async fn insert_orders(
+        &mut self,
+        orders: &[&Order],
+        keys: &[IdempotencyRecord],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Changed {
+        let now = SystemClock.now();
+        let rows = orders.iter().map(|order| order_row(order)).collect();
+        write_rows(self, INSERT_ORDERS, rows, now).await?;
+        let lines = orders.iter().flat_map(|order| line_rows(order)).collect();
+        write_rows(self, INSERT_LINES, lines, now).await?;
+        if !keys.is_empty() {
+            let keys = keys.iter().map(key_row).collect();
+            write_rows(self, INSERT_KEYS, keys, now).await?;
+        }
+        take_stock(self, taken.iter().copied(), at).await
+    }
+
+    async fn write_decisions(
+        &mut self,
+        decisions: &[Decided],
+        taken: &Pieces,
+        at: DateTime<Utc>,
+    ) -> Changed {
+        let rows = decisions.iter().map(decision_row).collect();
+        let written = write_rows(self, WRITE_DECISIONS, rows, at).await?;
+        plan::expect_all_written(decisions.len(), written)?;
+        take_stock(self, taken.iter().copied(), at).await
+    }
+
+    /// Taking less than nothing gives back.
+    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
+        take_stock(self, returned.iter().map(|(id, n)| (*id, -n)), at).await
+    }
+
+    async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error> {
+        let values = [Value::Ids(ids), Value::Time(at)];
+        self.execute(COMPLETE, &values).await
+    }
+
+    async fn delete_done(&mut self, done: &[&AttemptResult]) -> Result<u64, Error> {
+        let now = SystemClock.now();
+        let rows = done.iter().map(|ended| ending(ended, now)).collect();
+        write_rows(self, DELETE_DONE, rows, now).await
+    }
+
+    async fn put_back(&mut self, ended: &[AttemptResult]) -> Result<(), Error> {
+        let now = SystemClock.now();
+        let rows = ended.iter().map(|ended| ending(ended, now)).collect();
+        write_rows(self, PUT_BACK, rows, now).await.map(drop)
+    }
+
+    async fn insert_failed(&mut self, failed: &[&AttemptResult]) -> Result<(), Error> {
+        let now = SystemClock.now();
+        let rows = failed.iter().map(|ended| failure(ended, now)).collect();
+        write_rows(self, INSERT_FAILED, rows, now).await.map(drop)
+    }
+
+    async fn write_folds(&mut self, ids: &[Uuid], folds: Vec<String>) -> Result<(), Error> {
+        let row = |(id, fold): (&Uuid, String)| json!([hex(*id), fold]);
+        let rows = ids.iter().zip(folds).map(row).collect();
+        write_rows(self, WRITE_FOLDS, rows, SystemClock.now()).await?;
+        Ok(())
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        self.commit_written().await
+    }
+
+    async fn rollback(self) -> Result<(), Error> {
+        self.roll_back().await
+    }
+
+    /// A row that is read under the write lock is durable.
+    async fn confirm(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+fn order_row(order: &Order) -> serde_json::Value {
+    let created_at = order.created_at.timestamp_micros();
+    json!([
+        hex(order.id.0),
+        order.status.as_str(),
+        order.total_price.minor_units(),
+        order.reference,
+        created_at,
+        (order.status == OrderStatus::Success).then_some(created_at),
+        order.trace_parent.map(|parent| parent.to_string()),
+    ])
+}
+
+fn line_rows(order: &Order) -> impl Iterator<Item = serde_json::Value> {
+    (1..).zip(&order.lines).map(|(line_no, line)| {
+        json!([
+            hex(order.id.0),
+            line_no,
+            hex(line.product_id.0),
+            line.quantity,
+            line.unit_price.minor_units(),
+        ])
+    })
+}
+
+fn key_row(record: &IdempotencyRecord) -> serde_json::Value {
+    json!([
+        hex(record.key.scope),
+        record.key.key,
+        record.fingerprint.to_hex(),
+        hex(record.target_id),
+        record.created_at.timestamp_micros(),
+    ])
+}
+
+fn decision_row((id, decision): &Decided) -> serde_json::Value {
+    match decision {
+        Ok(()) => json!([hex(id.0)]),
+        Err(failure) => json!([
+            hex(id.0),
+            failure.code.as_str(),
+            hex(failure.product_id.0),
+            failure.requested,
+            failure.available,
+        ]),
+    }
+}
+
+/// Takes pieces off products, and gives the products after that.
+async fn take_stock(
+    connection: &mut SqliteConnection,
+    taken: impl Iterator<Item = (ProductId, i64)>,
+    at: DateTime<Utc>,
+) -> Result<Vec<Product>, Error> {
+    let taken: Vec<_> = taken.map(|(id, n)| json!([hex(id.0), n])).collect();
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = sqlx::query_as(TAKE_STOCK)
+        .bind(Json(taken))
+        .bind(at.timestamp_micros());
+    rows::products(query.fetch_all(connection).await?)
+}

@@ -1,0 +1,300 @@
+//! Tasks: entries of the topic `process`.
+//!
+//! Whoever writes how tasks ended locks their orders first, in id order, then their entries: the
+//! lock order. Failed attempts are kept last, when no entry is waited for any more.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{
+    backend::{LockFailure, Priority, SqlBackend, SqlConnection, SqlTransaction},
+    retry::{Retry, reading, with_retry},
+    value::{StoredTime, Value},
+};
+use crate::{
+    domain::{Order, OrderId, OrderStatus},
+    error::Error,
+    process::{
+        Attempt, AttemptOutcome, AttemptResult, Claim, Claimed, TaskHistory, TaskKind, TaskState,
+        TaskStatus, TaskStore,
+    },
+    queue::{Lease, Topic},
+};
+
+/// The statements over tasks and workers that differ between databases.
+pub(crate) struct TaskStatements {
+    /// The state of an order, which is locked.
+    pub(super) lock_status: &'static str,
+    /// Inserts the task of an order, due at the time that follows, unless it is there.
+    pub(super) insert: &'static str,
+    /// Makes the task of an order due at the time that follows, if it is dead or delayed. One that
+    /// is under a lease keeps it.
+    pub(super) make_due: &'static str,
+    /// Turns the task of an order into a compensation that is due at the time that follows. An
+    /// attempt that is under way keeps its lease.
+    pub(super) mark_compensating: &'static str,
+    /// The task of an order, and the time that follows.
+    pub(super) task: &'static str,
+    /// All workers, and the time, those that started last first.
+    pub(super) workers: &'static str,
+    /// The statements that write a heartbeat, before the last one.
+    pub(super) write_heartbeat: &'static [&'static str],
+    /// The last statement of a heartbeat: gives the topics that are paused.
+    pub(super) paused: &'static str,
+}
+
+/// The way in which a database claims tasks.
+#[async_trait]
+pub(crate) trait TaskSteps: SqlBackend {
+    /// Claims tasks that are due.
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
+
+    /// Tells whether there may be up to `max` entries of a topic to claim, and makes entries of what
+    /// is not one yet.
+    async fn prepare_claim(&self, topic: Topic, max: usize) -> Result<bool, Error>;
+}
+
+const DELETE_UNCLAIMED: &str = "DELETE FROM queue_entries
+     WHERE topic = 'process' AND order_id = $1 AND runs = 0";
+
+const HAS_ORDER: &str = "SELECT EXISTS (SELECT 1 FROM orders WHERE id = $1)";
+
+const ATTEMPTS: &str = "SELECT attempt, started_at, ended_at, error, worker_id
+     FROM process_attempts WHERE order_id = $1 ORDER BY attempt";
+
+#[async_trait]
+impl<B: TaskSteps> TaskStore for B {
+    /// Made once: a claim whose answer is lost would not be found again. Its lease runs out.
+    async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        self.attempt(self.claim_due(claim)).await
+    }
+
+    async fn end_tasks(&self, ended: &[AttemptResult], at: DateTime<Utc>) -> Result<u64, Error> {
+        let mut retry = Retry::reporting(|failure| failure != LockFailure::Other);
+        let completed = retry.run(self, |_| end_tasks(self, ended, at)).await;
+        completed.map_err(|error| match Self::lock_failure(&error) {
+            Some(LockFailure::Key | LockFailure::Row) => Error::Locked,
+            _ => error,
+        })
+    }
+
+    async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
+        with_retry(self, |_| put_task(self, id)).await
+    }
+
+    async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
+        reading(self, || task_history(self, id)).await
+    }
+}
+
+/// Executes nothing that nobody needs: mostly, all went well.
+async fn end_tasks<B: SqlBackend>(
+    backend: &B,
+    ended: &[AttemptResult],
+    at: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let is_done = |ended: &&AttemptResult| ended.outcome == AttemptOutcome::Done;
+    let done: Vec<&AttemptResult> = ended.iter().filter(is_done).collect();
+    let sold = done.iter().filter(|ended| !ended.kind.compensates());
+    let sold: Vec<Uuid> = sold.map(|ended| ended.lease.order_id.0).collect();
+    let failed: Vec<&AttemptResult> = ended.iter().filter(|e| e.error().is_some()).collect();
+    let mut tx = backend.begin(Priority::Tasks, None).await?;
+    let (mut completed, mut gone) = (0, 0);
+    if !sold.is_empty() {
+        completed = tx.complete_orders(sold, at).await?;
+    }
+    if !done.is_empty() {
+        gone = tx.delete_done(&done).await?;
+    }
+    // What was done and is still there was cancelled meanwhile, or is another's.
+    if gone < ended.len() as u64 {
+        tx.put_back(ended).await?;
+    }
+    if !failed.is_empty() {
+        tx.insert_failed(&failed).await?;
+    }
+    tx.commit().await?;
+    Ok(completed)
+}
+
+async fn put_task<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<TaskStatus>, Error> {
+    let statements = B::SQL.tasks;
+    let values = [Value::Id(id.0), B::Connection::now()];
+    let mut tx = backend.begin(Priority::Request, None).await?;
+    let status: Option<(String,)> = tx
+        .fetch_optional(statements.lock_status, &values[..1])
+        .await?;
+    let Some((status,)) = status else {
+        return Ok(None);
+    };
+    match status.parse().map_err(Error::corrupt)? {
+        OrderStatus::Success | OrderStatus::Completed => {
+            tx.execute(statements.insert, &values).await?;
+        }
+        // What is there is a compensation; without one, there is nothing to do.
+        OrderStatus::Cancelled => {}
+        status @ (OrderStatus::Pending | OrderStatus::Failed) => {
+            return Err(Error::OrderState { status });
+        }
+    }
+    tx.execute(statements.make_due, &values).await?;
+    let task = task(&mut *tx, id).await?;
+    tx.commit().await?;
+    let status = OrderStatus::Cancelled;
+    task.ok_or(Error::OrderState { status }).map(Some)
+}
+
+async fn task_history<B: SqlBackend>(
+    backend: &B,
+    id: OrderId,
+) -> Result<Option<TaskHistory>, Error> {
+    let order = [Value::Id(id.0)];
+    let mut connection = backend.read().await?;
+    let (is_there,): (bool,) = connection.fetch_one(HAS_ORDER, &order).await?;
+    if !is_there {
+        return Ok(None);
+    }
+    let rows: Vec<AttemptRow> = connection.fetch_all(ATTEMPTS, &order).await?;
+    Ok(Some(TaskHistory {
+        attempts: rows.into_iter().map(Attempt::from).collect(),
+        task: task(&mut *connection, id).await?,
+    }))
+}
+
+/// Cancels the task of an order that is being cancelled, whose row is locked: one that nobody
+/// claimed goes; of any other, what was done is to be undone.
+pub(super) async fn cancel_task<C: SqlConnection>(
+    connection: &mut C,
+    id: OrderId,
+) -> Result<(), Error> {
+    let values = [Value::Id(id.0), C::now()];
+    connection.execute(DELETE_UNCLAIMED, &values[..1]).await?;
+    connection
+        .execute(C::SQL.tasks.mark_compensating, &values)
+        .await?;
+    Ok(())
+}
+
+async fn task<C: SqlConnection>(
+    connection: &mut C,
+    id: OrderId,
+) -> Result<Option<TaskStatus>, Error> {
+    let values = [Value::Id(id.0), C::now()];
+    let row: Option<TaskRow> = connection
+        .fetch_optional(C::SQL.tasks.task, &values)
+        .await?;
+    Ok(row.map(TaskRow::status))
+}
+
+/// The error of an attempt whose lease ran out.
+macro_rules! lease_ran_out {
+    () => {
+        "'the lease ran out: the worker ended, hung, or could not tell how the attempt ended'"
+    };
+}
+pub(super) use lease_ran_out;
+
+/// The longest error that is kept, in characters.
+const MAX_ERROR_CHARS: usize = 2_000;
+
+/// An error as every database can keep it.
+pub(super) fn storable(error: &str) -> String {
+    let kept: String = error
+        .replace('\0', "�")
+        .chars()
+        .take(MAX_ERROR_CHARS)
+        .collect();
+    if kept.is_empty() {
+        "failed without a reason".to_owned()
+    } else {
+        kept
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct ClaimedRow {
+    pub(super) order_id: Uuid,
+    attempts: i32,
+    runs: i32,
+    compensates: bool,
+}
+
+/// The claims of `rows`, sorted by order, with their orders.
+pub(super) fn claimed(rows: Vec<ClaimedRow>, claim_id: Uuid, orders: Vec<Order>) -> Vec<Claimed> {
+    let mut orders: HashMap<OrderId, Order> = orders.into_iter().map(|o| (o.id, o)).collect();
+    let claimed = rows.into_iter().map(|row| {
+        let order_id = OrderId(row.order_id);
+        Claimed {
+            lease: Lease {
+                order_id,
+                attempts: row.attempts.unsigned_abs(),
+                claim_id,
+            },
+            kind: TaskKind::of(row.compensates),
+            run: row.runs.unsigned_abs(),
+            order: orders.remove(&order_id),
+        }
+    });
+    let mut claimed: Vec<Claimed> = claimed.collect();
+    claimed.sort_unstable_by_key(|claimed| claimed.lease.order_id);
+    claimed
+}
+
+#[derive(FromRow)]
+struct TaskRow {
+    order_id: Uuid,
+    attempts: i32,
+    compensates: bool,
+    visible_at: StoredTime,
+    claim_id: Option<Uuid>,
+    dead_at: Option<StoredTime>,
+    reason: Option<String>,
+    now: StoredTime,
+}
+
+impl TaskRow {
+    /// The task as it stands now: what waits, and what is under a lease, is a matter of the time.
+    fn status(self) -> TaskStatus {
+        let (now, visible_at) = (self.now.0, self.visible_at.0);
+        let dead_at = self.dead_at.map(|at| at.0);
+        let state = match (dead_at, self.claim_id) {
+            (Some(_), _) => TaskState::Dead,
+            _ if visible_at <= now => TaskState::Waiting,
+            (None, Some(_)) => TaskState::InFlight,
+            (None, None) => TaskState::Delayed,
+        };
+        TaskStatus {
+            order_id: OrderId(self.order_id),
+            kind: TaskKind::of(self.compensates),
+            state,
+            attempts: self.attempts.unsigned_abs(),
+            at: dead_at.unwrap_or(visible_at),
+            reason: self.reason,
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct AttemptRow {
+    attempt: i32,
+    started_at: StoredTime,
+    ended_at: StoredTime,
+    error: String,
+    worker_id: Option<Uuid>,
+}
+
+impl From<AttemptRow> for Attempt {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            attempt: row.attempt.unsigned_abs(),
+            started_at: row.started_at.0,
+            ended_at: row.ended_at.0,
+            error: row.error,
+            worker_id: row.worker_id,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! A history, played step by step on a store and on the reference store.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::steps::{Placed, Step, Update};
+use crate::{
+    clock::{Clock, ManualClock},
+    domain::{
+        AdjustmentId, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order, OrderId,
+        OrderRequest, PageRequest, PageSize, PageStart, Product, ProductChange, ProductId,
+        ProductRequest, Quantity, RequestedLine, StockRequest,
+    },
+    error::Error,
+    stats::StatsStore,
+    store::{
+        Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Selection, Store,
+        Strategy,
+    },
+    testing::ReferenceStore,
+};
+
+/// One history, as it is played on both stores.
+pub(super) struct Play {
+    store: Arc<dyn Store>,
+    reference: ReferenceStore,
+    clock: ManualClock,
+    ids: IdGenerator,
+    products: Vec<ProductId>,
+    orders: Vec<OrderId>,
+}
+
+impl Play {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            reference: ReferenceStore::default(),
+            clock: ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()),
+            ids: IdGenerator::default(),
+            products: Vec::new(),
+            orders: Vec::new(),
+        }
+    }
+
+    pub(super) async fn all(&mut self, steps: &[Step]) -> Result<(), String> {
+        for (number, step) in steps.iter().enumerate() {
+            self.clock.advance(TimeDelta::milliseconds(7));
+            self.one(step)
+                .await
+                .and(self.same_state().await)
+                .map_err(|difference| format!("step {number}, {step:?}: {difference}"))?;
+        }
+        Ok(())
+    }
+
+    async fn one(&mut self, step: &Step) -> Result<(), String> {
+        let at = self.clock.now();
+        match step {
+            Step::Create { stock, price, sku } => {
+                let product = self.new_product(*stock, *price, *sku, at);
+                same(
+                    self.store.create_product(&product).await,
+                    self.reference.create_product(&product).await,
+                )
+            }
+            Step::Update(update) => self.update(update, at).await,
+            Step::Adjust {
+                product,
+                delta,
+                key,
+            } => self.adjust(*product, *delta, *key, at).await,
+            Step::Archive { product } => {
+                let id = self.product(*product);
+                same(
+                    self.store.archive_product(id, at).await,
+                    self.reference.archive_product(id, at).await,
+                )
+            }
+            Step::Accept { orders } => {
+                let orders = self.new_orders(orders, at);
+                same(
+                    self.store.accept(&orders).await,
+                    self.reference.accept(&orders).await,
+                )
+            }
+            Step::Purchase { orders, strategy } => {
+                let orders = self.new_orders(orders, at);
+                same(
+                    self.store.purchase(&orders, *strategy).await.map(sorted),
+                    self.reference
+                        .purchase(&orders, *strategy)
+                        .await
+                        .map(sorted),
+                )
+            }
+            Step::Decide { oldest, strategy } => {
+                self.decide(Selection::Oldest(*oldest), *strategy, at).await
+            }
+            Step::DecideThese { orders, strategy } => {
+                let mut ids: Vec<OrderId> = orders.iter().map(|n| self.order(*n)).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                self.decide(Selection::ByIds(&ids), *strategy, at).await
+            }
+            Step::Cancel { order, key } => {
+                let (id, key) = (self.order(*order), key.map(key_named));
+                let key = key.as_ref();
+                same(
+                    self.store.cancel(id, at, key).await.map(restocked),
+                    self.reference.cancel(id, at, key).await.map(restocked),
+                )
+            }
+        }
+    }
+
+    fn new_product(
+        &mut self,
+        stock: i64,
+        price: i64,
+        sku: Option<u8>,
+        at: DateTime<Utc>,
+    ) -> NewProduct {
+        let request = ProductRequest::new(
+            format!("Product {}", self.products.len()),
+            Money::from_minor_units(price).unwrap(),
+            stock,
+            sku.map(sku_text),
+        );
+        let id = ProductId(self.ids.next(at));
+        self.products.push(id);
+        request
+            .unwrap()
+            .into_new_product(id, AdjustmentId(self.ids.next(at)), at)
+    }
+
+    async fn adjust(
+        &self,
+        product: usize,
+        delta: i64,
+        key: Option<u8>,
+        at: DateTime<Utc>,
+    ) -> Result<(), String> {
+        let Ok(mut request) = StockRequest::new(delta, None) else {
+            return Ok(());
+        };
+        if let Some(key) = key {
+            request = request.with_key(key_named(key));
+        }
+        let id = AdjustmentId(self.ids.next(at));
+        let adjustment = request.into_adjustment(id, self.product(product), at);
+        same(
+            self.store.adjust_stock(&adjustment).await,
+            self.reference.adjust_stock(&adjustment).await,
+        )
+    }
+
+    async fn update(&self, update: &Update, at: DateTime<Utc>) -> Result<(), String> {
+        let mut change = ProductChange::default();
+        if let Some(stock) = update.stock {
+            change = change.stock(stock).unwrap();
+        }
+        if let Some(price) = update.price {
+            change = change
+                .price(Money::from_minor_units(price).unwrap())
+                .unwrap();
+        }
+        if let Some(sku) = update.sku {
+            change = change.sku(sku.map(sku_text)).unwrap();
+        }
+        if let Some(version) = update.expected_version {
+            change = change.expect_version(version);
+        }
+        let (id, adjustment) = (
+            self.product(update.product),
+            AdjustmentId(self.ids.next(at)),
+        );
+        same(
+            self.store.update_product(id, &change, adjustment, at).await,
+            self.reference
+                .update_product(id, &change, adjustment, at)
+                .await,
+        )
+    }
+
+    async fn decide(
+        &self,
+        pick: Selection<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<(), String> {
+        same(
+            self.store.decide(pick, strategy, at).await.map(sorted),
+            self.reference.decide(pick, strategy, at).await.map(sorted),
+        )
+    }
+
+    /// Compares everything that can be read.
+    async fn same_state(&self) -> Result<(), String> {
+        let all = PageSize::new(100).unwrap();
+        let products = ProductQuery {
+            search: None,
+            page: PageRequest {
+                size: all,
+                start: PageStart::Offset(0),
+            },
+        };
+        same(
+            self.store.products(&products).await,
+            self.reference.products(&products).await,
+        )?;
+        let orders = OrderQuery {
+            page: PageRequest {
+                size: all,
+                start: PageStart::Offset(0),
+            },
+            ..OrderQuery::default()
+        };
+        same(
+            self.store.orders(&orders).await,
+            self.reference.orders(&orders).await,
+        )?;
+        let window = Duration::from_secs(600);
+        if let Some(stats) = Arc::clone(&self.store).stats_store() {
+            same(
+                stats.counters(window).await.map(|counters| counters.totals),
+                self.reference
+                    .counters(window)
+                    .await
+                    .map(|counters| counters.totals),
+            )?;
+        }
+        same(self.store.verify().await, Ok(Vec::new()))?;
+        same(self.reference.verify().await, Ok(Vec::new()))
+    }
+
+    fn new_orders(&mut self, orders: &[Placed], at: DateTime<Utc>) -> Vec<NewOrder> {
+        orders
+            .iter()
+            .map(|(lines, key)| {
+                let lines = lines
+                    .iter()
+                    .map(|(product, quantity)| RequestedLine {
+                        product_id: self.product(*product),
+                        quantity: Quantity::new(*quantity).unwrap(),
+                    })
+                    .collect();
+                let id = OrderId(self.ids.next(at));
+                self.orders.push(id);
+                let mut request = OrderRequest::new(lines, None).unwrap();
+                if let Some(key) = key {
+                    request = request.with_key(key_named(*key));
+                }
+                request.into_new_order(id, at)
+            })
+            .collect()
+    }
+
+    fn product(&self, number: usize) -> ProductId {
+        let known = self.products.get(number % (self.products.len() + 1));
+        known.copied().unwrap_or(ProductId(Uuid::from_u128(7)))
+    }
+
+    fn order(&self, number: usize) -> OrderId {
+        let known = self.orders.get(number % (self.orders.len() + 1));
+        known.copied().unwrap_or(OrderId(Uuid::from_u128(7)))
+    }
+}
+
+/// Changed products come in any order.
+fn sorted<T>(outcome: Outcome<T>) -> (Vec<T>, Vec<Product>) {
+    (outcome.results, by_id(outcome.changed))
+}
+
+fn restocked(cancelled: Option<Cancelled>) -> Option<(Order, Vec<Product>, bool)> {
+    cancelled.map(|cancelled| {
+        let changed = by_id(cancelled.changed);
+        (cancelled.order, changed, cancelled.replayed)
+    })
+}
+
+fn by_id(mut products: Vec<Product>) -> Vec<Product> {
+    products.sort_by_key(|product| product.id);
+    products
+}
+
+fn key_named(n: u8) -> IdempotencyKey {
+    IdempotencyKey::new(Uuid::nil(), format!("key-{n}")).unwrap()
+}
+
+fn sku_text(n: u8) -> String {
+    format!("SKU-{n}")
+}
+
+/// Errors have no equality, and what they print is what a caller can tell apart.
+fn same<T: Debug>(store: Result<T, Error>, reference: Result<T, Error>) -> Result<(), String> {
+    let (store, reference) = (format!("{store:?}"), format!("{reference:?}"));
+    if store == reference {
+        Ok(())
+    } else {
+        Err(format!("\n     store: {store}\n reference: {reference}"))
+    }
+}

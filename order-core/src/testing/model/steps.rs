@@ -1,0 +1,104 @@
+//! The steps of a history, and how they are drawn.
+
+use proptest::{
+    collection::vec,
+    option,
+    prelude::{Just, prop_oneof},
+    sample::select,
+    strategy::Strategy as _,
+};
+
+use crate::{domain::MAX_STOCK, store::Strategy};
+
+/// One step of a history. Products and orders are named by their number in the order of
+/// making, modulo how many there are; one number names what never was.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Create {
+        stock: i64,
+        price: i64,
+        sku: Option<u8>,
+    },
+    Update(Update),
+    Adjust {
+        product: usize,
+        delta: i64,
+        key: Option<u8>,
+    },
+    Archive {
+        product: usize,
+    },
+    Accept {
+        orders: Vec<Placed>,
+    },
+    Purchase {
+        orders: Vec<Placed>,
+        strategy: Strategy,
+    },
+    Decide {
+        oldest: usize,
+        strategy: Strategy,
+    },
+    DecideThese {
+        orders: Vec<usize>,
+        strategy: Strategy,
+    },
+    Cancel {
+        order: usize,
+        key: Option<u8>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Update {
+    pub(super) product: usize,
+    pub(super) stock: Option<i64>,
+    pub(super) price: Option<i64>,
+    pub(super) sku: Option<Option<u8>>,
+    pub(super) expected_version: Option<i64>,
+}
+
+/// `(product, quantity)` of each line, and a key.
+pub(super) type Placed = (Vec<(usize, i64)>, Option<u8>);
+
+/// Random histories.
+pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    let product = || 0_usize..6;
+    let order = || 0_usize..40;
+    let strategy = || select(&Strategy::ALL[..]);
+    let lines = || vec((product(), 1_i64..6), 1..5);
+    // Keys that come often, and often with the same order.
+    let key = || 0_u8..4;
+    let placed = prop_oneof![
+        6 => lines().prop_map(|lines| (lines, None)),
+        2 => key().prop_map(|key| (vec![(usize::from(key), 1)], Some(key))),
+        1 => (lines(), key()).prop_map(|(lines, key)| (lines, Some(key))),
+    ];
+    let orders = || vec(placed.clone(), 1..8);
+    let stock = || prop_oneof![9 => 0_i64..25, 1 => Just(MAX_STOCK)];
+    let sku = || option::weighted(0.4, 0_u8..3);
+    let step = prop_oneof![
+        2 => (stock(), 0_i64..1_000, sku())
+            .prop_map(|(stock, price, sku)| Step::Create { stock, price, sku }),
+        2 => (product(), option::of(stock()), option::of(0_i64..1_000), option::of(sku()),
+              option::weighted(0.3, 1_i64..4))
+            .prop_map(|(product, stock, price, sku, expected_version)| Step::Update(Update {
+                product, stock, price, sku, expected_version,
+            })),
+        2 => (product(), -20_i64..20)
+            .prop_map(|(product, delta)| Step::Adjust { product, delta, key: None }),
+        1 => (0_usize..2, 1_i64..3, key())
+            .prop_map(|(product, delta, key)| Step::Adjust { product, delta, key: Some(key) }),
+        1 => product().prop_map(|product| Step::Archive { product }),
+        4 => orders().prop_map(|orders| Step::Accept { orders }),
+        4 => (orders(), strategy())
+            .prop_map(|(orders, strategy)| Step::Purchase { orders, strategy }),
+        3 => (1_usize..12, strategy())
+            .prop_map(|(oldest, strategy)| Step::Decide { oldest, strategy }),
+        1 => (vec(order(), 1..6), strategy())
+            .prop_map(|(orders, strategy)| Step::DecideThese { orders, strategy }),
+        3 => (order(), option::weighted(0.3, key()))
+            .prop_map(|(order, key)| Step::Cancel { order, key }),
+    ];
+    vec(step, 1..40)
+}

@@ -1,0 +1,151 @@
+//! The orders of the reference store.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{page::page, store::ReferenceStore};
+use crate::{
+    decision::Decided,
+    domain::{IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, Progress},
+    error::Error,
+    store::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection, Strategy},
+};
+
+#[async_trait]
+impl OrderStore for ReferenceStore {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let mut results = Vec::new();
+        for order in orders {
+            results.push(state.accept(order));
+        }
+        Ok(results)
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Outcome<Purchase>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let before = state.stocks();
+        let size = group_size(orders.len(), strategy);
+        let mut results = Vec::new();
+        for group in orders.chunks(size) {
+            results.extend(state.purchase(group));
+        }
+        let changed = state.changed_since(&before);
+        Ok(Outcome {
+            results,
+            changed,
+            ..Outcome::default()
+        })
+    }
+
+    async fn decide(
+        &self,
+        pick: Selection<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Outcome<Decided>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let before = state.stocks();
+        let ids = state.pending(pick);
+        let size = group_size(ids.len(), strategy);
+        let mut results = Vec::new();
+        for group in ids.chunks(size) {
+            results.extend(state.decide(group, at));
+        }
+        let changed = state.changed_since(&before);
+        Ok(Outcome {
+            results,
+            changed,
+            ..Outcome::default()
+        })
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        Ok(self.state.lock().unwrap().orders.get(&id).cloned())
+    }
+
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        let state = self.state.lock().unwrap();
+        let found = ids.iter().filter_map(|id| state.orders.get(id));
+        Ok(found.map(Progress::from).collect())
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        let state = self.state.lock().unwrap();
+        let all = state
+            .orders
+            .values()
+            .rev()
+            .filter(|order| query.status.is_none_or(|status| order.status == status))
+            .filter(|order| query.reference.is_none() || order.reference == query.reference)
+            .filter(|order| {
+                query
+                    .product_id
+                    .is_none_or(|id| order.lines.iter().any(|line| line.product_id == id))
+            })
+            .cloned()
+            .collect();
+        Ok(page(all, &query.page, |order: &Order| order.id))
+    }
+
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let Some(order) = state.orders.get(&id) else {
+            return Ok(None);
+        };
+        let asked = format!("cancel {id}");
+        let replayed = state.replay(key, &asked)?.is_some();
+        let is_cancelled = order.status == OrderStatus::Cancelled;
+        let before = state.stocks();
+        let cancelled = state.cancel(id, at)?;
+        let changed = state.changed_since(&before);
+        if !is_cancelled {
+            state.keep_key(key, asked, id.0);
+        }
+        Ok(cancelled.map(|order| Cancelled {
+            order,
+            changed,
+            replayed,
+        }))
+    }
+
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        let state = self.state.lock().unwrap();
+        let mut pending = state.pending(Selection::Oldest(usize::MAX));
+        pending.retain(|id| state.pending_for(*id) >= age && after.is_none_or(|a| *id > a));
+        pending.truncate(limit);
+        Ok(pending)
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        let state = self.state.lock().unwrap();
+        let pending = state.pending(Selection::Oldest(usize::MAX));
+        Ok(Backlog {
+            orders: pending.len() as u64,
+            oldest_age: pending.first().map(|id| state.pending_for(*id)),
+        })
+    }
+}
+
+fn group_size(orders: usize, strategy: Strategy) -> usize {
+    match strategy {
+        Strategy::Batch => orders.max(1),
+        Strategy::RowLock | Strategy::ConditionalUpdate => 1,
+    }
+}

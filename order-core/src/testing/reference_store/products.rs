@@ -1,0 +1,131 @@
+//! The products of the reference store.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{page::page, store::ReferenceStore};
+use crate::{
+    domain::{
+        AdjustmentId, MAX_STOCK, NewProduct, Page, Product, ProductChange, ProductId, Replayable,
+        StockAdjustment, folded,
+    },
+    error::Error,
+    store::{ProductQuery, ProductStore},
+};
+
+#[async_trait]
+impl ProductStore for ReferenceStore {
+    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
+        let mut state = self.state.lock().unwrap();
+        let product = product.clone().into_product();
+        state.sku_is_free(product.sku.as_ref(), product.id)?;
+        state.adjustments.push((product.id, product.stock));
+        state.products.insert(product.id, product.clone());
+        Ok(product)
+    }
+
+    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        Ok(self.state.lock().unwrap().products.get(&id).cloned())
+    }
+
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        let state = self.state.lock().unwrap();
+        let mut active = state.products.values();
+        Ok(active
+            .find(|product| product.sku.as_deref() == Some(sku))
+            .cloned())
+    }
+
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        let state = self.state.lock().unwrap();
+        let search = folded(query.search.as_deref().unwrap_or_default());
+        let all = state
+            .products
+            .values()
+            .rev()
+            .filter(|product| folded(&product.name).contains(&search))
+            .cloned()
+            .collect();
+        Ok(page(all, &query.page, |product: &Product| product.id))
+    }
+
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        _: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let Some(mut product) = state.products.get(&id).cloned() else {
+            return Ok(None);
+        };
+        if let Some(expected) = change.expected_version
+            && expected != product.version
+        {
+            let actual = product.version;
+            return Err(Error::VersionMismatch { expected, actual });
+        }
+        if let Some(sku) = &change.sku {
+            state.sku_is_free(sku.as_ref(), id)?;
+            product.sku.clone_from(sku);
+        }
+        if let Some(name) = &change.name {
+            product.name.clone_from(name);
+        }
+        if let Some(price) = change.price {
+            product.price = price;
+        }
+        if let Some(stock) = change.stock {
+            state.adjustments.push((id, stock - product.stock));
+            product.stock = stock;
+        }
+        product.version += 1;
+        product.updated_at = at;
+        state.products.insert(id, product.clone());
+        Ok(Some(product))
+    }
+
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let (id, delta) = (adjustment.product_id, adjustment.delta);
+        let asked = format!("adjust {id} {delta} {}", adjustment.reason);
+        if let Some(product) = state.products.get(&id)
+            && state.replay(adjustment.key.as_ref(), &asked)?.is_some()
+        {
+            return Ok(Some(Replayable::again(product.clone())));
+        }
+        let Some(product) = state.products.get_mut(&id) else {
+            return Ok(None);
+        };
+        if product.stock + delta < 0 {
+            return Err(Error::InsufficientStock {
+                product_id: id,
+                requested: -delta,
+                available: product.stock,
+            });
+        }
+        if product.stock + delta > MAX_STOCK {
+            return Err(Error::StockLimit { product_id: id });
+        }
+        product.stock += delta;
+        product.version += 1;
+        product.updated_at = adjustment.created_at;
+        let product = product.clone();
+        state.adjustments.push((id, delta));
+        state.keep_key(adjustment.key.as_ref(), asked, adjustment.id.0);
+        Ok(Some(Replayable::first(product)))
+    }
+
+    async fn archive_product(&self, id: ProductId, _: DateTime<Utc>) -> Result<bool, Error> {
+        let mut state = self.state.lock().unwrap();
+        let Some(product) = state.products.remove(&id) else {
+            return Ok(false);
+        };
+        state.archived.insert(id, product);
+        Ok(true)
+    }
+}

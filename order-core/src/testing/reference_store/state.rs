@@ -1,0 +1,336 @@
+//! The memory of the reference store, and what happens in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::queue_entry::QueueEntry;
+use crate::{
+    clock::{Clock, SystemClock},
+    decision::Decision,
+    domain::{
+        Failure, FailureCode, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order, OrderId,
+        OrderLine, OrderStatus, Product, ProductId,
+    },
+    error::Error,
+    heartbeat::KnownWorker,
+    keys::HashedKey,
+    process::Attempt,
+    queue::Topic,
+    store::Selection,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) products: BTreeMap<ProductId, Product>,
+    pub(super) archived: BTreeMap<ProductId, Product>,
+    pub(super) orders: BTreeMap<OrderId, Order>,
+    pub(super) adjustments: Vec<(ProductId, i64)>,
+    /// The request that a key was used for, and the id that it made.
+    pub(super) used: BTreeMap<IdempotencyKey, (String, Uuid)>,
+    pub(super) keys: Vec<HashedKey>,
+    pub(super) entries: BTreeMap<(Topic, OrderId), QueueEntry>,
+    pub(super) attempts: BTreeMap<(OrderId, u32), Attempt>,
+    pub(super) workers: BTreeMap<Uuid, KnownWorker>,
+    pub(super) paused: BTreeSet<Topic>,
+    /// The times at which orders came, by the clock of the store.
+    pub(super) stored: BTreeMap<OrderId, DateTime<Utc>>,
+    /// The time by which the clock of the store was moved.
+    pub(super) ahead: TimeDelta,
+}
+
+impl State {
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + self.ahead
+    }
+
+    pub(super) fn pending_for(&self, id: OrderId) -> Duration {
+        (self.now() - self.stored[&id]).to_std().unwrap()
+    }
+
+    /// The id that a request with this key made, when one did that asked for the same.
+    pub(super) fn replay(
+        &self,
+        key: Option<&IdempotencyKey>,
+        asked: &str,
+    ) -> Result<Option<Uuid>, Error> {
+        match key.and_then(|key| self.used.get(key)) {
+            Some((before, made)) if before == asked => Ok(Some(*made)),
+            Some(_) => Err(Error::IdempotencyKeyReused),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn keep_key(&mut self, key: Option<&IdempotencyKey>, asked: String, made: Uuid) {
+        if let Some(key) = key {
+            self.used.insert(key.clone(), (asked, made));
+        }
+    }
+
+    pub(super) fn sku_is_free(
+        &self,
+        sku: Option<&String>,
+        but_for: ProductId,
+    ) -> Result<(), Error> {
+        let taken = sku.is_some()
+            && self
+                .products
+                .values()
+                .any(|product| product.id != but_for && product.sku.as_ref() == sku);
+        if taken { Err(Error::SkuTaken) } else { Ok(()) }
+    }
+
+    pub(super) fn price(&self, order: &NewOrder) -> Result<Order, Error> {
+        let mut lines = Vec::new();
+        let mut total = 0;
+        for line in &order.lines {
+            let product = self
+                .products
+                .get(&line.product_id)
+                .ok_or(Error::ProductNotFound(line.product_id))?;
+            total += product.price.minor_units() * line.quantity.get();
+            lines.push(OrderLine {
+                product_id: line.product_id,
+                quantity: line.quantity,
+                unit_price: product.price,
+            });
+        }
+        Ok(Order {
+            id: order.id,
+            status: OrderStatus::Pending,
+            lines,
+            total_price: Money::from_minor_units(total).unwrap(),
+            reference: order.reference.clone(),
+            trace_parent: order.trace_parent,
+            failure: None,
+            created_at: order.created_at,
+            decided_at: None,
+            completed_at: None,
+            cancelled_at: None,
+        })
+    }
+
+    /// Takes the stock of all lines, one product at a time, and puts it back when one fails.
+    pub(super) fn take(&mut self, order: &Order, at: DateTime<Utc>) -> Decision {
+        let mut wanted: Vec<(ProductId, i64)> = Vec::new();
+        for line in &order.lines {
+            match wanted.iter_mut().find(|(id, _)| *id == line.product_id) {
+                Some((_, sum)) => *sum += line.quantity.get(),
+                None => wanted.push((line.product_id, line.quantity.get())),
+            }
+        }
+        for (product_id, requested) in &wanted {
+            let failure = |code, available| Failure {
+                code,
+                product_id: *product_id,
+                requested: *requested,
+                available,
+            };
+            let Some(product) = self.products.get(product_id) else {
+                return Err(failure(FailureCode::ProductUnavailable, 0));
+            };
+            if product.stock < *requested {
+                return Err(failure(FailureCode::InsufficientStock, product.stock));
+            }
+        }
+        for (product_id, requested) in wanted {
+            let product = self.products.get_mut(&product_id).unwrap();
+            product.stock -= requested;
+            product.updated_at = at;
+        }
+        Ok(())
+    }
+
+    /// A batch counts as one change of each product whose stock it changed.
+    pub(super) fn bump_versions(&mut self, before: &BTreeMap<ProductId, i64>) {
+        for product in self.products.values_mut() {
+            if before.get(&product.id).is_some_and(|s| *s != product.stock) {
+                product.version += 1;
+            }
+        }
+    }
+
+    pub(super) fn stocks(&self) -> BTreeMap<ProductId, i64> {
+        let products = self.products.values().chain(self.archived.values());
+        products.map(|p| (p.id, p.stock)).collect()
+    }
+
+    pub(super) fn changed_since(&self, before: &BTreeMap<ProductId, i64>) -> Vec<Product> {
+        let products = self.products.values();
+        products
+            .filter(|p| before.get(&p.id).is_some_and(|stock| *stock != p.stock))
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn accept(&mut self, order: &NewOrder) -> Result<Order, Error> {
+        if let Some(stored) = self.orders.get(&order.id) {
+            return Ok(stored.clone());
+        }
+        let asked = format!("accept {:?} {:?}", order.lines, order.reference);
+        if let Some(made) = self.replay(order.key.as_ref(), &asked)? {
+            return Ok(unsettled(self.orders[&OrderId(made)].clone()));
+        }
+        let accepted = self.price(order)?;
+        self.keep_key(order.key.as_ref(), asked, order.id.0);
+        self.orders.insert(order.id, accepted.clone());
+        self.stored.insert(order.id, self.now());
+        Ok(accepted)
+    }
+
+    pub(super) fn purchase(&mut self, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
+        let before = self.stocks();
+        let at = orders.iter().map(|order| order.created_at).max();
+        let results = orders
+            .iter()
+            .map(|order| {
+                if let Some(stored) = self.orders.get(&order.id) {
+                    return Ok(stored.clone());
+                }
+                let asked = format!("purchase {:?} {:?}", order.lines, order.reference);
+                if let Some(made) = self.replay(order.key.as_ref(), &asked)? {
+                    let placed = unsettled(self.orders[&OrderId(made)].clone());
+                    return Ok(sold(placed));
+                }
+                let placed = self.price(order)?;
+                self.take(&placed, at.unwrap_or_default())?;
+                self.keep_key(order.key.as_ref(), asked, order.id.0);
+                let placed = sold(placed);
+                self.orders.insert(order.id, placed.clone());
+                self.sold(order.id);
+                Ok(placed)
+            })
+            .collect();
+        self.bump_versions(&before);
+        results
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Vec<(OrderId, Decision)> {
+        let before = self.stocks();
+        let decisions = ids
+            .iter()
+            .map(|id| {
+                let mut order = self.orders[id].clone();
+                let decision = self.take(&order, at);
+                order.decided_at = Some(at);
+                order.failure = decision.err();
+                order.status = match decision {
+                    Ok(()) => OrderStatus::Success,
+                    Err(_) => OrderStatus::Failed,
+                };
+                self.orders.insert(*id, order);
+                if decision.is_ok() {
+                    self.sold(*id);
+                }
+                (*id, decision)
+            })
+            .collect();
+        self.bump_versions(&before);
+        decisions
+    }
+
+    pub(super) fn pending(&self, pick: Selection<'_>) -> Vec<OrderId> {
+        let pending = self
+            .orders
+            .values()
+            .filter(|order| order.status == OrderStatus::Pending)
+            .map(|order| order.id);
+        match pick {
+            Selection::Oldest(limit) => pending.take(limit).collect(),
+            Selection::ByIds(ids) => pending.filter(|id| ids.contains(id)).collect(),
+        }
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        id: OrderId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Order>, Error> {
+        let Some(mut order) = self.orders.get(&id).cloned() else {
+            return Ok(None);
+        };
+        match order.status {
+            OrderStatus::Cancelled => return Ok(Some(order)),
+            OrderStatus::Pending => {}
+            OrderStatus::Success => {
+                let mut back: BTreeMap<ProductId, i64> = BTreeMap::new();
+                for line in &order.lines {
+                    *back.entry(line.product_id).or_default() += line.quantity.get();
+                }
+                let full = |(id, pieces): (&ProductId, &i64)| {
+                    let product = self.products.get(id).or_else(|| self.archived.get(id));
+                    (product.unwrap().stock + pieces > MAX_STOCK).then_some(*id)
+                };
+                if let Some(product_id) = back.iter().find_map(full) {
+                    return Err(Error::StockLimit { product_id });
+                }
+                for (id, pieces) in back {
+                    let product = match self.products.get_mut(&id) {
+                        Some(product) => product,
+                        None => self.archived.get_mut(&id).unwrap(),
+                    };
+                    product.stock += pieces;
+                    product.version += 1;
+                    product.updated_at = at;
+                }
+                self.unsold(id);
+            }
+            status @ (OrderStatus::Failed | OrderStatus::Completed) => {
+                return Err(Error::OrderState { status });
+            }
+        }
+        order.status = OrderStatus::Cancelled;
+        order.cancelled_at = Some(at);
+        self.orders.insert(id, order.clone());
+        Ok(Some(order))
+    }
+
+    pub(super) fn sold(&mut self, id: OrderId) {
+        let now = self.now();
+        let entry = self.entries.entry((Topic::Process, id));
+        entry.or_insert_with(|| QueueEntry::due(now));
+    }
+
+    pub(super) fn unsold(&mut self, id: OrderId) {
+        let now = self.now();
+        let Some(entry) = self.entries.get_mut(&(Topic::Process, id)) else {
+            return;
+        };
+        if entry.runs == 0 {
+            self.entries.remove(&(Topic::Process, id));
+            return;
+        }
+        entry.compensates = true;
+        entry.attempts = 0;
+        entry.dead = None;
+        if entry.claim.is_none() {
+            entry.visible_at = now;
+        }
+    }
+}
+
+/// The order as if nothing had become of it yet.
+fn unsettled(order: Order) -> Order {
+    Order {
+        status: OrderStatus::Pending,
+        failure: None,
+        decided_at: None,
+        completed_at: None,
+        cancelled_at: None,
+        ..order
+    }
+}
+
+fn sold(mut order: Order) -> Order {
+    order.status = OrderStatus::Success;
+    order.decided_at = Some(order.created_at);
+    order
+}
