@@ -27,7 +27,7 @@ use crate::{
     domain::{IdempotencyKey, Order, Product, ProductId},
     error::Error,
     process::Ended,
-    store::Decided,
+    store::orders::Decided,
 };
 
 /// Pieces of each product that change hands, in any order.

@@ -19,7 +19,10 @@ use super::{
 use crate::{
     domain::{OrderId, Product, ProductId},
     error::Error,
-    store::{Decided, Outcome, Selection, Strategy},
+    store::{
+        orders::{Decided, Outcome, Selection},
+        strategy::Strategy,
+    },
 };
 
 /// Orders that are locked to be decided.

@@ -25,8 +25,11 @@ use crate::{
     error::Error,
     queue::MAX_COUNTED,
     store::{
-        Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, Purchase,
-        Selection, Strategy,
+        contention::Contention,
+        orders::{
+            Backlog, Cancelled, Decided, OrderQuery, OrderStore, Outcome, Purchase, Selection,
+        },
+        strategy::Strategy,
     },
 };
 

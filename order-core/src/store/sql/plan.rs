@@ -8,7 +8,7 @@ use crate::{
     decide::{Shelves, requested_of},
     domain::{MAX_STOCK, Money, NewOrder, Order, OrderId, Product, ProductId, RequestedLine},
     error::Error,
-    store::Decided,
+    store::orders::Decided,
 };
 
 /// The ids of the products that `lines` name, each once, in id order: the lock order.

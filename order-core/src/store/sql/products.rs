@@ -18,7 +18,7 @@ use crate::{
         StockAdjustment,
     },
     error::Error,
-    store::{ProductQuery, ProductStore},
+    store::products::{ProductQuery, ProductStore},
 };
 
 /// The statements over products that differ between databases.

@@ -18,8 +18,8 @@ use crate::{
     domain::OrderId,
     error::Error,
     store::{
-        Selection,
         contention::Snapshot,
+        orders::Selection,
         sql::{
             backend::SqlConnection,
             decide::{ClaimSteps, ClaimedOrders},

@@ -27,7 +27,7 @@ use sqlx::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{PostgresOptions, claim_cursor::Claim, error::casts_doubt, session};
-use crate::{error::Error, store::PoolStats};
+use crate::{error::Error, store::database::PoolStats};
 
 /// The time that an attempt at an operation may take, from asking for a connection to its end. It
 /// is longer than anybody is left to wait for a lock.

@@ -58,7 +58,10 @@ use crate::{
     domain::IdGenerator,
     error::Error,
     queue::OrderQueue,
-    store::{Contention, PoolStats, StockDiscrepancy, Store},
+    store::{
+        contention::Contention,
+        database::{PoolStats, StockDiscrepancy, Store},
+    },
 };
 
 /// Options for the use of a database.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     domain::{MAX_FOLDED_CHARS, MAX_OFFSET_ROWS, PageRequest, ProductId},
     error::Error,
-    store::ProductQuery,
+    store::products::ProductQuery,
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         names,

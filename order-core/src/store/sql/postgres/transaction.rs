@@ -30,7 +30,7 @@ use crate::{
     error::Error,
     process::Ended,
     store::{
-        Decided,
+        orders::Decided,
         sql::{
             backend::{
                 Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,

@@ -1,13 +1,13 @@
 //! Products and orders in a `SQLite` file.
 //!
 //! One connection writes, in transactions that take the write lock at once (`BEGIN
-//! IMMEDIATE`), so that whoever reads to decide reads under the lock. Others read, each from
+//! IMMEDIATE`), so that a decision reads under the lock. Other connections read, each from
 //! the snapshot that its statement started with (WAL). `synchronous=FULL` makes every commit
 //! durable. Batches go in as JSON arrays: one statement each, however many rows.
 //!
-//! - `writer`, `readers`: the connections, whose turn it is, and for how long.
-//! - `file`: whether what is open is still what the paths lead to.
-//! - `meter`: what statements cost.
+//! - `writer`, `readers`: the connections, and the limits on their use.
+//! - `file`: the check that the paths still lead to what is open.
+//! - `meter`: the cost of statements.
 
 mod error;
 mod file;
@@ -57,7 +57,11 @@ use crate::{
     domain::MAX_OFFSET_ROWS,
     error::Error,
     queue::OrderQueue,
-    store::{PoolStats, ProductQuery, Selection, StockDiscrepancy, Store},
+    store::{
+        database::{PoolStats, StockDiscrepancy, Store},
+        orders::Selection,
+        products::ProductQuery,
+    },
 };
 
 const MIGRATION_RACES: u32 = 5;
@@ -214,8 +218,7 @@ impl Store for SqliteStore {
 
     async fn migrate(&self) -> Result<(), Error> {
         self.migrate_schema().await?;
-        names::fold_names(self).await?;
-        Ok(())
+        names::fold_names(self).await.map(drop)
     }
 
     /// Takes none of the connections that requests read by, however long it takes.

@@ -24,7 +24,7 @@ use crate::{
     process::Ended,
     queue::Lease,
     store::{
-        Decided,
+        orders::Decided,
         sql::{
             backend::{
                 Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
