@@ -74,11 +74,8 @@ impl Changes {
 
     /// The products that attempts in doubt may have changed.
     fn uncertain(&self, retry: &Retry) -> Vec<ProductId> {
-        if retry.is_resolving() {
-            std::mem::take(&mut lock(&self.changed))
-        } else {
-            Vec::new()
-        }
+        let changed = || std::mem::take(&mut *lock(&self.changed));
+        retry.is_resolving().then(changed).unwrap_or_default()
     }
 }
 

@@ -152,10 +152,11 @@ impl<'a> Split<'a> {
             return outcome;
         }
         let mut chosen = outcome.results.into_iter();
-        let missing = || Error::corrupt("the store gave no result for an order");
         let results = self.aside.into_iter().map(|aside| match aside {
             Some(product_id) => Err(Error::ProductContended { product_id }),
-            None => chosen.next().unwrap_or_else(|| Err(missing())),
+            None => chosen
+                .next()
+                .unwrap_or_else(|| Err(Error::corrupt("the store gave no result for an order"))),
         });
         Outcome {
             results: results.collect(),

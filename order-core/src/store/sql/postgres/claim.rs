@@ -9,10 +9,10 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
     claim_cursor::Claim,
     connections::PooledConnection,
     decide::{CLAIM_OLDEST, CLAIM_SKIPPING, CLAIM_WAITING, SCAN, STILL_PENDING},
+    store::PostgresStore,
 };
 use crate::{
     domain::OrderId,

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::store::PostgresStore;
 use crate::{
     domain::ProductId,
     error::Error,

@@ -8,10 +8,10 @@ use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
     error::on_commit,
     orders::{insert_arguments, insert_orders, take_stock},
     session,
+    store::PostgresStore,
     transaction::by_id,
 };
 use crate::{

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
     products::{COUNT, NAMED, NEWEST},
+    store::PostgresStore,
 };
 use crate::{
     domain::{MAX_FOLDED_CHARS, MAX_OFFSET_ROWS, PageRequest, ProductId},

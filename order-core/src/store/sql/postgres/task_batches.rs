@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{PostgresStore, due_cursor::DueCursor};
+use super::{due_cursor::DueCursor, store::PostgresStore};
 use crate::{
     error::Error,
     process::Claim,

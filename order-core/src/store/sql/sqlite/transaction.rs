@@ -10,7 +10,6 @@ use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
-    after, before, hex,
     orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats,
@@ -31,7 +30,7 @@ use crate::{
             },
             idempotency::{IdempotencyRecord, UsedKey},
             plan, rows,
-            value::Value,
+            value::{Value, after, before, hex},
         },
     },
 };
