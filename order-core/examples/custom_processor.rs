@@ -68,9 +68,7 @@ pub async fn sell(database_url: &str) -> Result<Option<String>, Box<dyn Error>> 
 
     let licences = Arc::new(Licences::default());
     let processing = Processing::new(licences.clone(), ProcessOptions::default());
-    let worker = shop
-        .worker(WorkerOptions::default())
-        .processing(processing);
+    let worker = shop.worker(WorkerOptions::default()).processing(processing);
     let stop = CancellationToken::new();
     let working = tokio::spawn({
         let stop = stop.clone();
@@ -91,6 +89,9 @@ pub async fn sell(database_url: &str) -> Result<Option<String>, Box<dyn Error>> 
 async fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::temp_dir().join(format!("licences-{}.db", std::process::id()));
     let key = sell(&format!("sqlite://{}", file.display())).await?;
-    println!("{}", key.unwrap_or_else(|| "no licence was issued".to_owned()));
+    println!(
+        "{}",
+        key.unwrap_or_else(|| "no licence was issued".to_owned())
+    );
     Ok(())
 }

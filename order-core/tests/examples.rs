@@ -31,7 +31,10 @@ async fn embed_sells_at_once_and_later() {
 async fn flash_sale_sells_each_lamp_once() {
     let (_dir, url) = database();
     let results = flash_sale::sell(&url).await.unwrap();
-    assert_eq!((results.sold, results.sold_out, results.left), (500, 1_500, 0));
+    assert_eq!(
+        (results.sold, results.sold_out, results.left),
+        (500, 1_500, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

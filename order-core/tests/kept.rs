@@ -40,7 +40,10 @@ async fn goes_on_selling(store: Arc<dyn Store>) {
     assert_eq!(counts(&shop).await, Counts::from(before));
     let totals = shop.stats().await.unwrap().counters.totals;
     assert_eq!((totals.pending(), totals.success()), (1, 1));
-    assert_eq!((totals.completed, totals.failed, totals.cancelled), (3, 1, 1));
+    assert_eq!(
+        (totals.completed, totals.failed, totals.cancelled),
+        (3, 1, 1)
+    );
     assert_eq!(shop.keys().await.unwrap().len(), 1);
 
     // A key of the old version still stands for its order.
@@ -51,7 +54,11 @@ async fn goes_on_selling(store: Arc<dyn Store>) {
     assert!(again.replayed);
     assert_eq!(again.value.reference.as_deref(), Some("done-1"));
 
-    assert_eq!(counts(&shop).await, Counts::from(before), "both topics are paused");
+    assert_eq!(
+        counts(&shop).await,
+        Counts::from(before),
+        "both topics are paused"
+    );
     let sold = shop.purchase(order_of(lamp.id, None)).await.unwrap();
     assert_eq!(sold.status, OrderStatus::Success);
     for topic in [Topic::Validate, Topic::Process] {

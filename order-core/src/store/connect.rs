@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{PostgresOptions, PostgresStore, SqliteStore, Store};
+use super::{
+    database::Store,
+    sql::{PostgresOptions, PostgresStore, SqliteStore},
+};
 use crate::error::Error;
 
 /// Connects to the database that `url` names: `postgres://…` or `sqlite://path`, a file that is
@@ -14,7 +17,7 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Store>, Error> {
     open(url, false).await
 }
 
-/// The same for whoever only reads: makes no file.
+/// The same for a process that only reads: makes no file.
 ///
 /// # Errors
 /// As [`connect`]; [`Error::Invalid`] also when there is no such file.

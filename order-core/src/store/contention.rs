@@ -1,12 +1,11 @@
 //! Products that cannot be locked for now.
 //!
-//! Somebody holds the row of a product and does not let go: a forgotten session, a process that
-//! hangs. Whoever waited for it would hold up all that waits with him. So a store waits for a lock
-//! shortly, and what it could not lock in that time, and what did not change either, is contended:
-//! orders that contain it are set aside, the others have their turns. Busy is not contended: a
-//! product that several servers sell is locked nearly always, but changes all the time.
-//!
-//! Whoever finds a product contended watches it, until it can be locked or has changed.
+//! A session may hold the row of a product and not let go: one that was forgotten, or whose process
+//! hangs. An operation that waited for the row would hold up all that waits behind it. So a store
+//! waits for a lock shortly. A product that it could not lock in that time, and that did not change
+//! meanwhile, is contended: orders that contain it are set aside, and the others are decided. A busy
+//! product is not contended: one that several servers sell is locked nearly always, but it changes
+//! all the time. A product that was found contended is watched until it can be locked or changes.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{OrderStore, ProductStore};
+use super::{orders::OrderStore, products::ProductStore};
 use crate::{
     domain::ProductId, error::Error, heartbeat::WorkerStore, keys::KeyStore, process::TaskStore,
     queue::OrderQueue, stats::StatsStore,

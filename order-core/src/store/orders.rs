@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Contention, Strategy};
+use super::{contention::Contention, strategy::Strategy};
 use crate::{
     decision::Decided,
     domain::{

@@ -24,10 +24,10 @@ use super::{
     value::Value,
 };
 use crate::{
+    decision::Decided,
     domain::{IdempotencyKey, Order, Product, ProductId},
     error::Error,
     process::AttemptResult,
-    store::Decided,
 };
 
 /// Pieces of each product that change hands, in any order.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{IdempotencyKey, Order, OrderId, OrderStatus, Product, ProductId},
     error::Error,
-    store::Cancelled,
+    store::orders::Cancelled,
 };
 
 pub(super) async fn cancel<B: ContentionSteps>(

@@ -17,9 +17,13 @@ use super::{
     value::Value,
 };
 use crate::{
+    decision::Decided,
     domain::{OrderId, Product, ProductId},
     error::Error,
-    store::{Decided, Outcome, Selection, Strategy},
+    store::{
+        orders::{Outcome, Selection},
+        strategy::Strategy,
+    },
 };
 
 /// Orders that are locked to be decided.
@@ -71,11 +75,8 @@ impl Changes {
 
     /// The products that attempts in doubt may have changed.
     fn uncertain(&self, retry: &Retry) -> Vec<ProductId> {
-        if retry.is_resolving() {
-            std::mem::take(&mut lock(&self.changed))
-        } else {
-            Vec::new()
-        }
+        let changed = || std::mem::take(&mut *lock(&self.changed));
+        retry.is_resolving().then(changed).unwrap_or_default()
     }
 }
 

@@ -2,9 +2,9 @@
 //! earlier attempt of this one, or twice within one batch.
 //!
 //! Keys are looked up before anything is written, and inserted with what is written, sorted,
-//! as the last thing that a transaction may wait for: whoever inserts a key holds all else
-//! that it needs, so that waiting for another's key ends when that one commits. Its key is
-//! then refused as a duplicate, and the next attempt finds it by looking.
+//! as the last thing that a transaction may wait for: a transaction that inserts a key holds all
+//! else that it needs, so that waiting for the key of another ends when that one commits. The key
+//! is then refused as a duplicate, and the next attempt finds it by looking.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -205,7 +205,7 @@ impl<'a> Batch<'a> {
         ids
     }
 
-    /// The lines of the orders that may have their turn.
+    /// The lines of the orders that are not decided yet.
     pub(super) fn lines(&self) -> impl Iterator<Item = &'a RequestedLine> {
         self.orders
             .iter()

@@ -61,11 +61,8 @@ async fn create_key<B: SqlBackend>(backend: &B, hashed: &HashedKey) -> Result<()
     ];
     let inserted = backend.execute_single(Priority::Request, INSERT_KEY, &values);
     if inserted.await? == 0 {
-        backend
-            .begin_single(Priority::Request)
-            .await?
-            .confirm()
-            .await?;
+        let tx = backend.begin_single(Priority::Request).await?;
+        tx.confirm().await?;
     }
     Ok(())
 }

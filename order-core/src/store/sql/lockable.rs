@@ -1,11 +1,11 @@
 //! Operations that wait for products in vain.
 //!
-//! Nobody waits long for a lock with something in hand: not a connection, not the lock of another
-//! product. Sessions give a lock up after a quarter of a second ([`LOCK_WAIT`]). Whoever that
-//! happens to lets go of everything, finds out which of his products are contended (see
-//! [`Contention`]), and goes on without them; those that are merely busy he waits for again, twice
-//! as long each time, so that he has his turn however many there are. A database whose statements
-//! wait for no locks has nothing contended, and everything here happens once.
+//! No operation waits long for a lock while it holds anything: a connection, or the lock of another
+//! product. A session gives up waiting after a quarter of a second ([`LOCK_WAIT`]). The operation
+//! then releases everything, examines which of its products are contended (see [`Contention`]), and
+//! goes on without them. For products that are merely busy it waits again, twice as long each time,
+//! so that it gets its locks however many operations wait. On a database whose statements wait for
+//! no locks, nothing is contended, and an operation is tried once.
 
 use std::{
     borrow::Cow,
@@ -22,7 +22,10 @@ use super::{
 use crate::{
     domain::{NewOrder, ProductId},
     error::Error,
-    store::{Contention, Outcome, Purchase},
+    store::{
+        contention::Contention,
+        orders::{Outcome, Purchase},
+    },
 };
 
 /// The time for which a statement waits for a lock, unless its transaction says otherwise: its
@@ -64,8 +67,8 @@ impl Waiting {
     }
 
     /// Tells whether to wait once more after an attempt that waited in vain, and then longer: there
-    /// may be more waiting than have their turns in that time. Not for a key, since who waits for one
-    /// has all products in hand.
+    /// may be more operations waiting than get their locks in that time. Not longer for a key, since
+    /// an operation that waits for one holds all of its products.
     pub(super) fn goes_on<B: SqlBackend>(&mut self, error: &Error) -> bool {
         let failure = B::lock_failure(error);
         if failure != Some(LockFailure::Key) {
@@ -149,10 +152,11 @@ impl<'a> Split<'a> {
             return outcome;
         }
         let mut chosen = outcome.results.into_iter();
-        let missing = || Error::corrupt("the store gave no result for an order");
         let results = self.aside.into_iter().map(|aside| match aside {
             Some(product_id) => Err(Error::ProductContended { product_id }),
-            None => chosen.next().unwrap_or_else(|| Err(missing())),
+            None => chosen
+                .next()
+                .unwrap_or_else(|| Err(Error::corrupt("the store gave no result for an order"))),
         });
         Outcome {
             results: results.collect(),

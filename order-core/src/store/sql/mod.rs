@@ -27,8 +27,8 @@ mod tasks;
 mod value;
 mod workers;
 
-pub use postgres::{PostgresOptions, PostgresStore, queue::PostgresQueue};
-pub use sqlite::{SqliteOptions, SqliteStore, queue::SqliteQueue};
+pub use postgres::{PostgresOptions, PostgresQueue, PostgresStore};
+pub use sqlite::{SqliteOptions, SqliteQueue, SqliteStore};
 
 /// Statements that are measured without the library around them.
 #[cfg(feature = "bench")]

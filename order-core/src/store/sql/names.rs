@@ -30,8 +30,8 @@ pub(super) async fn fold_names<B: ProductSteps>(backend: &B) -> Result<u64, Erro
     Ok(count)
 }
 
-/// Folds the next names after `after`, and gives their ids. Whoever sells holds up nothing here,
-/// and others that fold do neither: what is locked is skipped.
+/// Folds the next names after `after`, and gives their ids. Neither sales nor others that fold hold
+/// this up: a product that is locked is skipped.
 async fn fold_after<B: SqlBackend>(backend: &B, after: Uuid) -> Result<Vec<Uuid>, Error> {
     let mut tx = backend.begin(Priority::Background, None).await?;
     let values = [Value::Id(after), Value::Int(FOLDED_NAMES)];

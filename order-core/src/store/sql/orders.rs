@@ -19,14 +19,16 @@ use super::{
     value::{StoredTime, Value, age},
 };
 use crate::{
+    decision::Decided,
     domain::{
         IdempotencyKey, MAX_OFFSET_ROWS, NewOrder, Order, OrderId, Page, PageStart, Progress,
     },
     error::Error,
     queue::COUNT_LIMIT,
     store::{
-        Backlog, Cancelled, Contention, Decided, OrderQuery, OrderStore, Outcome, Purchase,
-        Selection, Strategy,
+        contention::Contention,
+        orders::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection},
+        strategy::Strategy,
     },
 };
 

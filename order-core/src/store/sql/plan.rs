@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    decision::Decided,
     decision::{BatchStock, requested_of},
     domain::{MAX_STOCK, Money, NewOrder, Order, OrderId, Product, ProductId, RequestedLine},
     error::Error,
-    store::Decided,
 };
 
 /// The ids of the products that `lines` name, each once, in id order: the lock order.

@@ -18,7 +18,7 @@ use crate::{
         StockAdjustment,
     },
     error::Error,
-    store::{ProductQuery, ProductStore},
+    store::products::{ProductQuery, ProductStore},
 };
 
 /// The statements over products that differ between databases.
@@ -280,7 +280,7 @@ async fn lock<C: SqlConnection>(
 fn columns(product: &Product) -> [Value<'_>; 9] {
     [
         Value::Id(product.id.0),
-        Value::optional(product.sku.as_deref()),
+        Value::Text(product.sku.as_deref().map(Into::into)),
         Value::text(&product.name),
         Value::Int(product.price.minor_units()),
         Value::Int(product.stock),

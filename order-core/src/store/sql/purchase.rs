@@ -21,7 +21,10 @@ use crate::{
     decision::requested_of,
     domain::{NewOrder, Order, OrderMode, Product, ProductId, RequestedLine},
     error::Error,
-    store::{Outcome, Purchase, Strategy},
+    store::{
+        orders::{Outcome, Purchase},
+        strategy::Strategy,
+    },
 };
 
 /// A way to sell that a database may have besides.

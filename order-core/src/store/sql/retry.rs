@@ -20,8 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts that waited for a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
-/// The time for which a transaction waits for a lock that nobody else is held up by, or that an
-/// attempt in doubt may still hold.
+/// The time for which a transaction waits for a lock where that holds up no other operation, or where
+/// an attempt in doubt may still hold it.
 const LONG_LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// One attempt at an operation.
@@ -82,7 +82,7 @@ impl Retry {
         Self { lock_wait, ..self }
     }
 
-    /// Waits for locks in the database, as one who holds up nobody but himself.
+    /// Waits long for locks in the database, as an operation that holds up no other.
     pub(super) fn alone() -> Self {
         Self::default().waiting(Some(LONG_LOCK_WAIT))
     }
@@ -121,14 +121,10 @@ impl Retry {
     }
 
     fn next(&self) -> Attempt {
-        let lock_wait = if self.resolving {
-            Some(LONG_LOCK_WAIT)
-        } else {
-            self.lock_wait
-        };
+        let long = self.resolving.then_some(LONG_LOCK_WAIT);
         Attempt {
             resolving: self.resolving,
-            lock_wait,
+            lock_wait: long.or(self.lock_wait),
         }
     }
 

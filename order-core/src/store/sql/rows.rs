@@ -15,7 +15,7 @@ use crate::{
         folded,
     },
     error::Error,
-    store::StockDiscrepancy,
+    store::database::StockDiscrepancy,
 };
 
 /// The columns of [`ProductRow`], each with `$table` before it.
@@ -239,21 +239,14 @@ pub(super) fn products(rows: Vec<ProductRow>) -> Result<Vec<Product>, Error> {
 /// The number of a count, which a database gives as a signed one.
 pub(super) type Count = (i64,);
 
-/// A product whose stock is not what its history says.
-#[derive(FromRow)]
-pub(super) struct DiscrepancyRow {
-    id: Uuid,
-    stock: i64,
-    adjusted: i64,
-    held: i64,
-}
-
-pub(super) fn discrepancies(rows: Vec<DiscrepancyRow>) -> Vec<StockDiscrepancy> {
-    let discrepancy = |row: DiscrepancyRow| StockDiscrepancy {
-        product_id: ProductId(row.id),
-        stock: row.stock,
-        adjusted: row.adjusted,
-        held: row.held,
+/// Products whose stock is not what their history says, with that stock, the sum of adjustments, and
+/// the sum of what orders hold.
+pub(super) fn discrepancies(rows: Vec<(Uuid, i64, i64, i64)>) -> Vec<StockDiscrepancy> {
+    let discrepancy = |(id, stock, adjusted, held)| StockDiscrepancy {
+        product_id: ProductId(id),
+        stock,
+        adjusted,
+        held,
     };
     rows.into_iter().map(discrepancy).collect()
 }

@@ -1,6 +1,6 @@
 //! Tasks: entries of the topic `process`.
 //!
-//! Whoever writes how tasks ended locks their orders first, in id order, then their entries: the
+//! A transaction that ends tasks locks their orders first, in id order, then their entries: the
 //! lock order. Failed attempts are kept last, when no entry is waited for any more.
 
 use std::collections::HashMap;
@@ -91,7 +91,7 @@ impl<B: TaskSteps> TaskStore for B {
     }
 }
 
-/// Executes nothing that nobody needs: mostly, all went well.
+/// Executes no statement that is not needed: mostly, all went well.
 async fn end_tasks<B: SqlBackend>(
     backend: &B,
     ended: &[AttemptResult],

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Decode, Postgres, Sqlite, Type, error::BoxDynError};
 use uuid::Uuid;
 
@@ -28,10 +28,6 @@ pub(crate) enum Value<'a> {
 impl<'a> Value<'a> {
     pub(super) fn text(text: &'a str) -> Self {
         Self::Text(Some(Cow::Borrowed(text)))
-    }
-
-    pub(super) fn optional(text: Option<&'a str>) -> Self {
-        Self::Text(text.map(Cow::Borrowed))
     }
 
     /// A number of rows.
@@ -84,4 +80,19 @@ pub(crate) fn span_micros(span: Duration) -> i64 {
 /// The age of something, from microseconds; a clock that was set back makes them negative.
 pub(super) fn age(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+}
+
+/// An id as a hexadecimal string, as it stands in JSON.
+pub(super) fn hex(id: Uuid) -> String {
+    id.simple().to_string()
+}
+
+/// The time `span` after `time`.
+pub(super) fn after(time: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    time + TimeDelta::microseconds(span_micros(span))
+}
+
+/// The time `span` before `time`.
+pub(super) fn before(time: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    time - TimeDelta::microseconds(span_micros(span))
 }

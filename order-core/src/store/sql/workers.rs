@@ -1,4 +1,4 @@
-//! Workers: what they tell of themselves, and the topics that are paused.
+//! Workers: their heartbeats, and the topics that are paused.
 
 use async_trait::async_trait;
 use sqlx::FromRow;
@@ -26,7 +26,7 @@ impl<B: SqlBackend> WorkerStore for B {
     }
 }
 
-/// Stores what a worker tells of itself, and forgets those that were silent for long.
+/// Stores the heartbeat of a worker, and forgets workers that were silent for long.
 async fn heartbeat<B: SqlBackend>(backend: &B, beat: &Heartbeat) -> Result<Vec<Topic>, Error> {
     let statements = B::SQL.tasks;
     let names: Vec<&str> = beat.topics.iter().map(|topic| topic.as_str()).collect();

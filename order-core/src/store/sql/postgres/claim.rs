@@ -9,17 +9,17 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
     claim_cursor::Claim,
     connections::PooledConnection,
     decide::{CLAIM_OLDEST, CLAIM_SKIPPING, CLAIM_WAITING, SCAN, STILL_PENDING},
+    store::PostgresStore,
 };
 use crate::{
     domain::OrderId,
     error::Error,
     store::{
-        Selection,
         contention::Snapshot,
+        orders::Selection,
         sql::{
             backend::SqlConnection,
             decide::{ClaimSteps, ClaimedOrders},

@@ -26,8 +26,26 @@ use sqlx::{
 };
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{PostgresOptions, claim_cursor::Claim, error::casts_doubt, session};
-use crate::{error::Error, store::PoolStats};
+use super::{claim_cursor::Claim, error::casts_doubt, session};
+use crate::{error::Error, store::database::PoolStats};
+
+/// Options for the use of a database.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresOptions {
+    /// The most connections to hold open.
+    pub max_connections: u32,
+    /// The time for which an operation waits for a free connection before it fails as unavailable.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
 
 /// The time that an attempt at an operation may take, from asking for a connection to its end. It
 /// is longer than anybody is left to wait for a lock.

@@ -9,12 +9,12 @@ use std::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::store::PostgresStore;
 use crate::{
     domain::ProductId,
     error::Error,
     store::{
-        Contention,
+        contention::Contention,
         sql::{
             backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
             lockable::ContentionSteps,
@@ -59,7 +59,7 @@ impl ContentionSteps for PostgresStore {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
                 suspects.keys().copied().collect()
             };
-            match self.locked(&ids).await {
+            match self.attempt(self.locked(&ids)).await {
                 Ok(locked) if look == 0 => suspects = locked,
                 Ok(locked) => suspects.retain(|id, version| locked.get(id) == Some(version)),
                 Err(error) => {
@@ -90,7 +90,7 @@ impl PostgresStore {
                 let is_full = products.len() == PRODUCTS_A_LOOK;
                 after = products.last().copied().filter(|_| is_full);
                 let began = Instant::now();
-                let still = match store.locked(&products).await {
+                let still = match store.attempt(store.locked(&products)).await {
                     Ok(still) => still,
                     Err(_) if store.pool().is_closed() => HashMap::new(),
                     Err(error) => {
@@ -106,13 +106,9 @@ impl PostgresStore {
         });
     }
 
-    async fn locked(&self, products: &[ProductId]) -> Result<HashMap<ProductId, i64>, Error> {
-        self.attempt(self.locked_once(products)).await
-    }
-
     /// Those of `products` that somebody holds locked, with their versions. It waits for nobody, and
     /// what it locks is free again at once: rolled back, since a commit would wait for the disk.
-    async fn locked_once(&self, products: &[ProductId]) -> Result<HashMap<ProductId, i64>, Error> {
+    async fn locked(&self, products: &[ProductId]) -> Result<HashMap<ProductId, i64>, Error> {
         let ids = Value::Ids(products.iter().map(|id| id.0).collect());
         let mut tx = self.begin(Priority::Background, None).await?;
         let rows: Vec<(Uuid, i64, bool)> = tx.fetch_all(LOOK, &[ids]).await?;

@@ -6,11 +6,9 @@ use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
+    decision::Decided,
     domain::ProductId,
-    store::{
-        Decided,
-        sql::rows::{ProductRow, product_columns},
-    },
+    store::sql::rows::{ProductRow, product_columns},
 };
 
 /// The lines of the orders that `$claimed` locks, in their order. `OFFSET 0` keeps the
@@ -56,7 +54,7 @@ pub(super) const STILL_PENDING: &str =
     "SELECT id FROM orders WHERE id = ANY($1) AND status::text = 'pending'";
 
 /// Writes decisions, takes stock, gives who is sold a task, so that there is no second write to
-/// be lost, and tallies. Left of the join is one row, the count; so that it is there with no
+/// be lost, and counts. Left of the join is one row, the count; so that it is there with no
 /// product, too. That all of `$4` were sold is what the count is checked for.
 pub(crate) const WRITE_DECISIONS: &str = concat!(
     "WITH taken AS (

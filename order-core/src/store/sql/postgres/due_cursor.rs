@@ -3,8 +3,8 @@
 //! A task that is claimed or done leaves a dead entry at the head of the index of what is due,
 //! until the database cleans up; as with pending orders (see `claim_cursor`), a claim that began
 //! there would walk over all of them. So each claim begins at the time where the one before
-//! ended. What is due behind it all the same (another process held it and let it go, or
-//! committed late) is found by a rescan: when a claim was not full, and else now and then,
+//! ended. A task that is due behind it all the same (another process held it and let it go, or
+//! committed late) is found by a rescan: when a claim was not full, and otherwise now and then,
 //! which takes a bounded share of the time.
 
 use std::{

@@ -69,16 +69,14 @@ pub(super) fn on_commit(error: Error) -> Error {
 /// Tells whether an error says that the connection it came from is gone, silent, or leads to where
 /// nothing can be written: the others of its pool may be no better.
 pub(super) fn casts_doubt(error: &Error) -> bool {
-    match driver_error(error) {
+    let (Error::Unavailable { source } | Error::OutcomeUnknown { source }) = error else {
+        return false;
+    };
+    match source.downcast_ref() {
         Some(driver @ sqlx::Error::Database(_)) => postgres_error(driver)
             .is_some_and(|error| error.code() == READ_ONLY || ended_the_session(error)),
         Some(driver) => !matches!(driver, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed),
-        None => match error {
-            Error::Unavailable { source } | Error::OutcomeUnknown { source } => {
-                source.is::<Elapsed>()
-            }
-            _ => false,
-        },
+        None => source.is::<Elapsed>(),
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) const RETURN_STOCK: &str = concat!(
     product_columns!("p.")
 );
 
-/// The statement that inserts orders, their lines and keys, and tallies them; those that are
+/// The statement that inserts orders, their lines and keys, and counts them; those that are
 /// sold get their tasks, so that there is no second write to be lost. From a state and 15 arrays;
 /// `$also` are further steps of the same statement, `$if` is whether to write at all, and
 /// `$result` is what it gives.

@@ -8,24 +8,25 @@ use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
     error::on_commit,
     orders::{insert_arguments, insert_orders, take_stock},
     session,
+    store::PostgresStore,
     transaction::by_id,
 };
 use crate::{
-    domain::{NewOrder, Order, Product},
+    domain::{NewOrder, Order},
     error::Error,
     store::{
-        Outcome, Purchase,
+        orders::{Outcome, Purchase},
         sql::{
-            backend::Pieces,
+            backend::{Changed, Pieces, SqlConnection},
             idempotency::BatchResult,
             plan::{self, LockedProduct},
             purchase::{PurchaseSteps, settle},
             retry::Attempt,
             rows::{self, LockedRow, product_columns},
+            value::{StoredTime, Value},
         },
     },
 };
@@ -63,18 +64,14 @@ const INSERT_CHECKED: &str = insert_orders!(
     " FROM taken"
 );
 
-/// Products as they were at a time, without a lock.
-struct Snapshot {
-    products: Vec<LockedProduct>,
-    /// By the clock of the database.
-    at: DateTime<Utc>,
-}
+/// Products as they were at a time by the clock of the database, without a lock.
+type Snapshot = (Vec<LockedProduct>, DateTime<Utc>);
 
 #[derive(FromRow)]
 struct SnapshotRow {
     #[sqlx(flatten)]
     product: LockedRow,
-    read_at: DateTime<Utc>,
+    read_at: StoredTime,
 }
 
 #[async_trait]
@@ -103,8 +100,7 @@ impl PurchaseSteps for PostgresStore {
         }
         let mut connection = self.connections.acquire().await?;
         let snapshot = read_unlocked(&mut connection, orders).await?;
-        let (settled, taken) =
-            settle(&mut *connection, orders, &snapshot.products, attempt).await?;
+        let (settled, taken) = settle(&mut *connection, orders, &snapshot.0, attempt).await?;
         let mut changed = Vec::new();
         if settled.made().next().is_some() {
             if settled.results.iter().any(Result::is_err) {
@@ -128,15 +124,11 @@ async fn read_unlocked(
     orders: &[NewOrder],
 ) -> Result<Snapshot, Error> {
     let ids = plan::products_of(orders.iter().flat_map(|order| &order.lines));
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let query = sqlx::query_as(READ_UNLOCKED).bind(ids);
-    let rows: Vec<SnapshotRow> = query.fetch_all(connection).await?;
-    let at = rows.first().map(|row| row.read_at).unwrap_or_default();
+    let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
+    let rows: Vec<SnapshotRow> = connection.fetch_all(READ_UNLOCKED, &[ids]).await?;
+    let at = rows.first().map(|row| row.read_at.0).unwrap_or_default();
     let products = rows.into_iter().map(|row| row.product.try_into());
-    Ok(Snapshot {
-        products: products.collect::<Result<_, _>>()?,
-        at,
-    })
+    Ok((products.collect::<Result<_, _>>()?, at))
 }
 
 /// Executes [`INSERT_CHECKED`], which commits by itself.
@@ -144,12 +136,12 @@ async fn insert_checked(
     connection: &mut PgConnection,
     settled: &BatchResult,
     taken: &Pieces,
-    snapshot: &Snapshot,
+    (products, read_at): &Snapshot,
     at: DateTime<Utc>,
-) -> Result<Vec<Product>, Error> {
+) -> Changed {
     let sold: Vec<&Order> = settled.made().collect();
-    let prices = snapshot.products.iter();
-    let prices: HashMap<Uuid, i64> = prices
+    let prices: HashMap<Uuid, i64> = products
+        .iter()
         .map(|product| (product.id.0, product.price.minor_units()))
         .collect();
     let (ids, pieces) = by_id(taken);
@@ -159,7 +151,7 @@ async fn insert_checked(
         .bind(pieces)
         .bind(at)
         .bind(Json(prices))
-        .bind(snapshot.at + SNAPSHOT_TTL)
+        .bind(*read_at + SNAPSHOT_TTL)
         .fetch_all(connection)
         .await;
     rows::products(inserted.map_err(|error| on_commit(error.into()))?)

@@ -3,7 +3,7 @@
 
 use sqlx::PgPool;
 
-use super::{PostgresStore, connections::Connections};
+use super::{connections::Connections, store::PostgresStore};
 use crate::store::sql::queue::{QueueStatements, SqlQueue};
 
 /// A queue in a Postgres database.

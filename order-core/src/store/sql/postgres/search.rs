@@ -18,13 +18,13 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
     products::{COUNT, NAMED, NEWEST},
+    store::PostgresStore,
 };
 use crate::{
     domain::{MAX_FOLDED_CHARS, MAX_OFFSET_ROWS, PageRequest, ProductId},
     error::Error,
-    store::ProductQuery,
+    store::products::ProductQuery,
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         names,

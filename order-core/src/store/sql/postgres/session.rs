@@ -26,10 +26,11 @@ pub(super) use writable;
 /// Asks whether it can write, and makes the settings of every session, all of them, so that they
 /// stay as they are when the server reads its configuration again.
 ///
-/// - Answers promise durability. What promises more than `on` is kept, what promises less is not.
-/// - Turns and locks are made for `read committed`.
-/// - Who waits for a lock holds a connection, and what he locked before: not for long (see
-///   `contended`). He is told that nothing was done.
+/// - Answers promise durability. A setting that promises more than `on` is kept, one that promises
+///   less is not.
+/// - Transactions and locks are made for `read committed`.
+/// - A statement that waits for a lock keeps a connection, and what was locked before: not for long
+///   (see `lockable`). Its error says that nothing was done.
 /// - A process that hangs with a product locked loses its session, and the rest goes on; so it does
 ///   when the process or its machine is gone, and nothing goes on that nobody waits for.
 /// - Each statement of the hot path looks up rows by key. The planner, when it has stale or

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::PostgresStore;
+use super::store::PostgresStore;
 use crate::{
     error::Error,
     store::sql::{

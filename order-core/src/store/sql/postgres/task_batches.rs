@@ -1,20 +1,20 @@
 //! Tasks that nobody claimed yet, many in a row.
 //!
-//! A statement that sells writes one row for all that it sold: what it costs to give a thousand
-//! orders their tasks is not paid while their product is locked. Before each claim, the rows that
-//! are older than what it would take are unpacked into entries, in a statement of their own. How
-//! old they are, the clock of the database says, whatever that of the seller says. A
-//! task is in one of the two places in every snapshot, and counted once.
+//! A statement that sells writes one row for all that it sold: the cost of a thousand entries is not
+//! paid while their product is locked. Before each claim, the rows that are older than what it would
+//! take are unpacked into entries, by a statement of its own. Their age goes by the clock of the
+//! database, whatever the clock of the seller says. A task is in one of the two places in every
+//! snapshot, and counted once.
 //!
-//! A row is locked by whoever unpacks it, and by whoever takes the task of a cancelled order out
-//! of it. The first skips what the second holds; the second waits, and finds the entry.
+//! A row is locked by a claim that unpacks it, and by a cancellation that takes a task out of it.
+//! The claim skips what the cancellation holds; the cancellation waits, and finds the entry.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{PostgresStore, due_cursor::DueCursor};
+use super::{due_cursor::DueCursor, store::PostgresStore};
 use crate::{
     error::Error,
     process::Claim,

@@ -14,7 +14,7 @@ use serde_json::json;
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::{PostgresStore, due_cursor::DueCursor, task_batches::unpack};
+use super::{due_cursor::DueCursor, store::PostgresStore, task_batches::unpack};
 use crate::{
     error::Error,
     process::{AttemptOutcome, AttemptResult, Claim, Claimed},

@@ -26,21 +26,19 @@ use super::{
     },
 };
 use crate::{
+    decision::Decided,
     domain::{IdempotencyKey, Order, OrderStatus},
     error::Error,
     process::AttemptResult,
-    store::{
-        Decided,
-        sql::{
-            backend::{
-                Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
-            },
-            idempotency::{IdempotencyRecord, UsedKey},
-            plan,
-            rows::{self, ProductRow},
-            tasks::storable,
-            value::{Value, span_micros},
+    store::sql::{
+        backend::{
+            Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
         },
+        idempotency::{IdempotencyRecord, UsedKey},
+        plan,
+        rows::{self, ProductRow},
+        tasks::storable,
+        value::{Value, span_micros},
     },
 };
 

@@ -1,6 +1,6 @@
 //! The statements of the file as a queue.
 
-use super::SqliteStore;
+use super::store::SqliteStore;
 use crate::store::sql::queue::{QueueStatements, SqlQueue};
 
 /// A queue in a `SQLite` file.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::SqliteStore;
+use super::store::SqliteStore;
 use crate::{
     clock::{Clock, SystemClock},
     error::Error,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{SqliteStore, after, before, hex};
+use super::store::SqliteStore;
 use crate::{
     clock::{Clock, SystemClock},
     error::Error,
@@ -16,7 +16,7 @@ use crate::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         orders::read_orders,
         tasks::{ClaimedRow, TaskStatements, TaskSteps, claimed, lease_ran_out, storable},
-        value::Value,
+        value::{Value, after, before, hex},
     },
 };
 
@@ -152,7 +152,8 @@ impl TaskSteps for SqliteStore {
         let has_lapsed = due.iter().any(|(_, has_lapsed)| *has_lapsed);
         let due = Value::Ids(due.into_iter().map(|(id, _)| id).collect());
         if has_lapsed {
-            tx.execute(INSERT_LAPSED, &[due.clone()]).await?;
+            tx.execute(INSERT_LAPSED, std::slice::from_ref(&due))
+                .await?;
         }
         let values = [
             due,

@@ -10,7 +10,6 @@ use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
-    after, before, hex,
     orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats,
@@ -19,20 +18,18 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
+    decision::Decided,
     domain::{IdempotencyKey, Order, OrderStatus, Product, ProductId},
     error::Error,
     process::AttemptResult,
     queue::Lease,
-    store::{
-        Decided,
-        sql::{
-            backend::{
-                Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
-            },
-            idempotency::{IdempotencyRecord, UsedKey},
-            plan, rows,
-            value::Value,
+    store::sql::{
+        backend::{
+            Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
         },
+        idempotency::{IdempotencyRecord, UsedKey},
+        plan, rows,
+        value::{Value, after, before, hex},
     },
 };
 

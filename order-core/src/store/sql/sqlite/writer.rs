@@ -1,14 +1,14 @@
-//! The one connection that writes, and whose turn it is to have it.
+//! The one connection that writes, and the order in which transactions get it.
 //!
-//! Whoever wants it stands in line: first come, first served. What nobody waits for (tasks,
-//! decisions of a backlog, heartbeats) sends one at a time to that line. So whoever buys waits
+//! Transactions stand in line for it: first come, first served. Those that no request waits for
+//! (tasks, decisions of a backlog, heartbeats) send one at a time to that line. So a request waits
 //! for one of those transactions at most, however many there are to make, and they have every
-//! second turn when there are always some who buy. Tasks take a rest besides, as long as
-//! somebody buys: who buys one thing after the other finds the line empty most of the time.
+//! second turn when there are always requests. Tasks rest besides, as long as there are requests: a
+//! client that buys one thing after the other finds the line empty most of the time.
 //!
 //! A full disk and the like may end a transaction behind the driver's back: `SQLite` rolls it
-//! back by itself. Such a connection is closed when it comes back, and the next one who writes
-//! gets a new one.
+//! back by itself. Such a connection is closed when it comes back, and the next transaction gets a
+//! new one.
 
 use std::{
     ops::{Deref, DerefMut},

@@ -1,0 +1,326 @@
+//! The store, and how it begins transactions.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    ConnectOptions, Sqlite, SqliteConnection,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use uuid::Uuid;
+
+use super::{
+    error,
+    file::DatabaseFile,
+    meter::Meter,
+    orders::{CLAIM_BY_IDS, CLAIM_OLDEST},
+    products::{COUNT, HAS_UNFOLDED, PAGE},
+    queue::SqliteQueue,
+    readers::Readers,
+    writer::{LOG_BYTES, WriteTransaction, Writer},
+};
+use crate::{
+    domain::MAX_OFFSET_ROWS,
+    error::Error,
+    heartbeat::WorkerStore,
+    keys::KeyStore,
+    process::TaskStore,
+    queue::OrderQueue,
+    stats::StatsStore,
+    store::{
+        database::{PoolStats, StockDiscrepancy, Store},
+        orders::Selection,
+        products::ProductQuery,
+        sql::{
+            backend::{Priority, SqlBackend, SqlConnection},
+            decide::{ClaimSteps, ClaimedOrders},
+            lockable::ContentionSteps,
+            names,
+            products::ProductSteps,
+            purchase::PurchaseSteps,
+            retry::Attempt,
+            rows::{self, Count, ProductRow, discrepancies},
+            value::Value,
+        },
+    },
+};
+
+const MIGRATION_RACES: u32 = 5;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
+
+/// Options for the use of a `SQLite` file.
+#[derive(Clone, Copy, Debug)]
+pub struct SqliteOptions {
+    /// The time for which a writer waits for another process's transaction.
+    pub busy_timeout: Duration,
+    /// The time for which a request may read: a statement that takes longer is interrupted.
+    pub read_limit: Duration,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            busy_timeout: Duration::from_secs(5),
+            read_limit: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Products and orders in a `SQLite` file.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    meter: Meter,
+}
+
+impl SqliteStore {
+    /// Opens the file that `url` names (`sqlite://path`), and makes it when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names `database_url`; [`Error::Unavailable`] or
+    /// [`Error::Backend`] when the file cannot be opened.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, SqliteOptions::default()).await
+    }
+
+    /// The same, otherwise than usual.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(url: &str, options: SqliteOptions) -> Result<Self, Error> {
+        let connect = parsed(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", LOG_BYTES.to_string())
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(options.busy_timeout)
+            .foreign_keys(true);
+        let (meter, file) = (
+            Meter::default(),
+            Arc::new(DatabaseFile::new(connect.get_filename())),
+        );
+        let writer = Writer::open(connect.clone(), Arc::clone(&file), meter.clone()).await?;
+        Ok(Self {
+            writer,
+            readers: Readers::new(connect, file, meter.clone(), options.read_limit),
+            meter,
+        })
+    }
+
+    /// Opens the database that `url` names, if there is one.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); [`Error::Invalid`] also when there is no file, or one that
+    /// is no database of ours.
+    pub async fn connect_existing(url: &str) -> Result<Self, Error> {
+        let look = parsed(url)?.create_if_missing(false).read_only(true);
+        let path = look.get_filename().to_owned();
+        let refused = |what: &str, path: &Path| {
+            let path = path.display();
+            let reason = format!("names {what}: {path}; `order-cli migrate` makes a database");
+            Error::invalid("database_url", reason)
+        };
+        if !path.exists() {
+            return Err(refused("no file", &path));
+        }
+        let mut connection = look.connect().await?;
+        let is_ours: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        if !is_ours {
+            return Err(refused("a file without products and orders", &path));
+        }
+        Self::connect(url).await
+    }
+
+    /// The number of steps that the virtual machine of `SQLite` took for this store, to the last
+    /// 1 000 of each statement: the cost of statements, whatever the machine.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.meter.steps()
+    }
+
+    /// The queue with leases that this database can be.
+    #[must_use]
+    pub fn queue(&self) -> SqliteQueue {
+        SqliteQueue::over(self.clone())
+    }
+
+    async fn migrate_schema(&self) -> Result<(), Error> {
+        let migrations = sqlx::migrate!("./migrations/sqlite");
+        // The driver has no lock for this: of two processes that start on a new file, one
+        // fails, and then finds it done.
+        for _ in 0..MIGRATION_RACES {
+            if migrations.run(self.writer.pool()).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
+        Ok(migrations.run(self.writer.pool()).await?)
+    }
+}
+
+fn parsed(url: &str) -> Result<SqliteConnectOptions, Error> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        let reason = "must name a file: a database in memory does not survive the process";
+        return Err(Error::invalid("database_url", reason));
+    }
+    url.parse()
+        .map_err(|_| Error::invalid("database_url", "is not a SQLite URL"))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn key_store(self: Arc<Self>) -> Option<Arc<dyn KeyStore>> {
+        Some(self)
+    }
+
+    fn task_store(self: Arc<Self>) -> Option<Arc<dyn TaskStore>> {
+        Some(self)
+    }
+
+    fn worker_store(self: Arc<Self>) -> Option<Arc<dyn WorkerStore>> {
+        Some(self)
+    }
+
+    fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn queue(&self) -> Option<Arc<dyn OrderQueue>> {
+        Some(Arc::new(self.queue()))
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.read().await?.execute("SELECT 1", &[]).await.map(drop)
+    }
+
+    async fn check_writable(&self) -> Result<(), Error> {
+        self.writer.check().await
+    }
+
+    async fn reclaim_disk(&self) -> Result<(), Error> {
+        self.writer.cut_log().await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn migrate(&self) -> Result<(), Error> {
+        self.migrate_schema().await?;
+        names::fold_names(self).await.map(drop)
+    }
+
+    /// Takes none of the connections that requests read by, however long it takes.
+    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
+        let mut connection = self.readers.apart().await?;
+        let rows = connection.fetch_all(DISCREPANCIES, &[]).await?;
+        Ok(discrepancies(rows))
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        vec![
+            PoolStats::of("writer", self.writer.pool()),
+            PoolStats::of("readers", self.readers.pool()),
+        ]
+    }
+}
+
+const DISCREPANCIES: &str = "WITH a AS MATERIALIZED (
+         SELECT product_id, sum(delta) AS adjusted
+         FROM stock_adjustments GROUP BY product_id),
+     h AS MATERIALIZED (
+         SELECT l.product_id, sum(l.quantity) AS held
+         FROM order_lines l JOIN orders o ON o.id = l.order_id
+         WHERE o.status IN ('success', 'completed') GROUP BY l.product_id)
+     SELECT p.id, p.stock, coalesce(a.adjusted, 0) AS adjusted, coalesce(h.held, 0) AS held
+     FROM products p LEFT JOIN a ON a.product_id = p.id LEFT JOIN h ON h.product_id = p.id
+     WHERE p.stock <> coalesce(a.adjusted, 0) - coalesce(h.held, 0)
+     ORDER BY p.id";
+
+#[async_trait]
+impl SqlBackend for SqliteStore {
+    /// A read that was interrupted would take as long again.
+    const RETRIES_READS: bool = false;
+
+    type Transaction = WriteTransaction;
+    type Reader = PoolConnection<Sqlite>;
+    type Connection = SqliteConnection;
+
+    /// Nobody waits for a lock who has the write lock.
+    async fn begin(
+        &self,
+        priority: Priority,
+        _lock_wait: Option<Duration>,
+    ) -> Result<WriteTransaction, Error> {
+        self.writer.begin(priority).await
+    }
+
+    fn is_conclusive(error: &Error) -> bool {
+        error::is_conclusive(error)
+    }
+
+    async fn read(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.readers.acquire().await
+    }
+}
+
+impl ContentionSteps for SqliteStore {}
+impl PurchaseSteps for SqliteStore {}
+
+#[async_trait]
+impl ClaimSteps for SqliteStore {
+    async fn claim(
+        &self,
+        tx: &mut WriteTransaction,
+        selection: Selection<'_>,
+        _attempt: Attempt,
+    ) -> Result<ClaimedOrders, Error> {
+        let rows = match selection {
+            Selection::Oldest(limit) => tx.fetch_all(CLAIM_OLDEST, &[Value::count(limit)]).await?,
+            Selection::ByIds(ids) => {
+                let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
+                tx.fetch_all(CLAIM_BY_IDS, &[ids]).await?
+            }
+        };
+        Ok(ClaimedOrders {
+            pending: rows::gather(rows)?,
+            put_off: Vec::new(),
+        })
+    }
+}
+
+#[async_trait]
+impl ProductSteps for SqliteStore {
+    async fn find_products(&self, query: &ProductQuery) -> Result<Vec<ProductRow>, Error> {
+        let (after, offset) = query.page.bounds();
+        let values = [
+            Value::Id(after.map_or(Uuid::max(), |id| id.0)),
+            Value::Text(query.folded_part().map(Into::into)),
+            Value::Int(query.page.limit()),
+            Value::Int(offset),
+        ];
+        self.read().await?.fetch_all(PAGE, &values).await
+    }
+
+    async fn count_products(&self, query: &ProductQuery) -> Result<i64, Error> {
+        let part = Value::Text(query.folded_part().map(Into::into));
+        let values = [part, Value::Int(i64::from(MAX_OFFSET_ROWS))];
+        let (count,): Count = self.read().await?.fetch_one(COUNT, &values).await?;
+        Ok(count)
+    }
+
+    /// Names that are folded need no write lock.
+    async fn may_have_unfolded_names(&self) -> Result<bool, Error> {
+        let (has_unfolded,): (bool,) = self.read().await?.fetch_one(HAS_UNFOLDED, &[]).await?;
+        Ok(has_unfolded)
+    }
+}
