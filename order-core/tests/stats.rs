@@ -1,4 +1,4 @@
-//! OrderCounters: exact in every snapshot, and few after years.
+//! Counters: exact in every snapshot, and few after years.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
