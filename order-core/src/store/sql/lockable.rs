@@ -152,11 +152,10 @@ impl<'a> Split<'a> {
             return outcome;
         }
         let mut chosen = outcome.results.into_iter();
+        let missing = || Error::corrupt("the store gave no result for an order");
         let results = self.aside.into_iter().map(|aside| match aside {
             Some(product_id) => Err(Error::ProductContended { product_id }),
-            None => chosen
-                .next()
-                .unwrap_or_else(|| Err(Error::corrupt("the store gave no result for an order"))),
+            None => chosen.next().unwrap_or_else(|| Err(missing())),
         });
         Outcome {
             results: results.collect(),

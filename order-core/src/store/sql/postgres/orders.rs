@@ -1,11 +1,14 @@
 //! Orders: the statements that read, insert and cancel them.
 
-use sqlx::{Arguments, postgres::PgArguments};
+use std::collections::HashMap;
+
+use sqlx::{Arguments, postgres::PgArguments, types::Json};
 use uuid::Uuid;
 
 use crate::{
     domain::{Order, OrderLine, OrderStatus},
     store::sql::{
+        backend::Pieces,
         idempotency::IdempotencyRecord,
         orders::OrderStatements,
         rows::{order_columns, product_columns},
@@ -166,4 +169,10 @@ fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {
 /// A quantity is at most 1 000 000.
 fn quantity(line: &OrderLine) -> i32 {
     i32::try_from(line.quantity.get()).unwrap_or(i32::MAX)
+}
+
+/// The ids, and the pieces by id as a JSON object.
+pub(super) fn by_id(pieces: &Pieces) -> (Vec<Uuid>, Json<HashMap<Uuid, i64>>) {
+    let pieces: HashMap<Uuid, i64> = pieces.iter().map(|(id, n)| (id.0, *n)).collect();
+    (pieces.keys().copied().collect(), Json(pieces))
 }

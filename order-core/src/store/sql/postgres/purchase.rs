@@ -9,10 +9,9 @@ use uuid::Uuid;
 
 use super::{
     error::on_commit,
-    orders::{insert_arguments, insert_orders, take_stock},
+    orders::{by_id, insert_arguments, insert_orders, take_stock},
     session,
     store::PostgresStore,
-    transaction::by_id,
 };
 use crate::{
     domain::{NewOrder, Order},

@@ -6,18 +6,18 @@
 //! all that is pending for each order of the batch. One table and one index leave no choice.
 //! For the same reason the state is compared as text, which no partial index offers.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Arguments, PgConnection, postgres::PgArguments, types::Json};
+use sqlx::{Arguments, PgConnection, postgres::PgArguments};
 use uuid::Uuid;
 
 use super::{
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
-    orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, insert_arguments},
+    orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, insert_arguments},
     products::{self, WRITE_FOLDS},
     queue, session, stats,
     tasks::{
@@ -250,10 +250,4 @@ impl SqlTransaction for PooledConnection {
         }
         Ok(())
     }
-}
-
-/// The ids, and the pieces by id as a JSON object.
-pub(super) fn by_id(pieces: &Pieces) -> (Vec<Uuid>, Json<HashMap<Uuid, i64>>) {
-    let pieces: HashMap<Uuid, i64> = pieces.iter().map(|(id, n)| (id.0, *n)).collect();
-    (pieces.keys().copied().collect(), Json(pieces))
 }

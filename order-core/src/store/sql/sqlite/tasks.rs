@@ -57,14 +57,8 @@ const IS_ANY_DUE: &str = "SELECT NOT EXISTS (SELECT 1 FROM queue_pauses WHERE to
         AND EXISTS (SELECT 1 FROM queue_entries
                     WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2)";
 
-/// None, and not one is looked at, while the topic is paused.
-const IS_TASK_DUE: &str = "SELECT true FROM queue_entries
-     WHERE topic = 'process' AND dead_at IS NULL AND visible_at <= $1
-     ORDER BY visible_at, order_id
-     LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = 'process')
-                THEN 0 ELSE 1 END";
-
-/// Those that wait longest first, and whether their lease ran out.
+/// Those that wait longest first, and whether their lease ran out; none, and not one is read, while the
+/// topic is paused.
 const DUE_TASKS: &str = "SELECT order_id, claim_id IS NOT NULL FROM queue_entries
      WHERE topic = 'process' AND dead_at IS NULL AND visible_at <= $1
      ORDER BY visible_at, order_id
@@ -134,11 +128,11 @@ impl TaskSteps for SqliteStore {
     /// Looks before it asks for the write lock: mostly there is nothing.
     async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let now = SystemClock.now();
-        let values = [Value::Time(before(now, claim.delay))];
+        let values = [Value::Time(before(now, claim.delay)), Value::Int(1)];
         let mut connection = self.read().await?;
-        let is_due: Option<(bool,)> = connection.fetch_optional(IS_TASK_DUE, &values).await?;
+        let due: Vec<(Uuid, bool)> = connection.fetch_all(DUE_TASKS, &values).await?;
         drop(connection);
-        if is_due.is_none() {
+        if due.is_empty() {
             return Ok(Vec::new());
         }
         let mut tx = self.begin(Priority::Tasks, None).await?;
