@@ -1,20 +1,15 @@
 //! Storing new orders as pending.
 
-use std::collections::HashMap;
-
-use uuid::Uuid;
-
 use super::{
-    backend::{LockFailure, Priority, SqlConnection, SqlTransaction},
+    backend::{LockFailure, Priority, SqlTransaction},
     decide::ClaimSteps,
     idempotency::look_up,
     plan,
     retry::{Attempt, Retry},
-    rows,
-    value::Value,
+    stock::prices,
 };
 use crate::{
-    domain::{Money, NewOrder, Order, OrderMode, ProductId},
+    domain::{NewOrder, Order, OrderMode},
     error::Error,
 };
 
@@ -55,14 +50,4 @@ async fn accept_once<B: ClaimSteps>(
         tx.confirm().await?;
     }
     Ok(settled.results)
-}
-
-/// The prices of those of `products` that are on sale.
-pub(super) async fn prices<C: SqlConnection>(
-    connection: &mut C,
-    products: &[ProductId],
-) -> Result<HashMap<ProductId, Money>, Error> {
-    let ids = Value::Ids(products.iter().map(|id| id.0).collect());
-    let rows: Vec<(Uuid, i64)> = connection.fetch_all(C::SQL.products.prices, &[ids]).await?;
-    rows::prices(rows)
 }

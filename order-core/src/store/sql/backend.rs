@@ -15,12 +15,8 @@ use sqlx::{FromRow, SqlSafeStr, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    idempotency::{IdempotencyRecord, UsedKey},
-    orders::OrderStatements,
-    products::ProductStatements,
-    queue::QueueStatements,
-    stats::StatsStatements,
-    tasks::TaskStatements,
+    idempotency_record::{IdempotencyRecord, UsedKey},
+    statements::Statements,
     value::Value,
 };
 use crate::{
@@ -77,15 +73,6 @@ impl<T: SqlSafeStr + Send> Sql for T {}
 
 /// The parameters of a statement, which may be more than it has.
 pub(crate) type Values<'a> = &'a [Value<'a>];
-
-/// The statements that differ between databases.
-pub(crate) struct Statements {
-    pub(super) orders: OrderStatements,
-    pub(super) products: ProductStatements,
-    pub(super) queue: QueueStatements,
-    pub(super) stats: StatsStatements,
-    pub(super) tasks: TaskStatements,
-}
 
 /// A connection, in a transaction or not.
 #[async_trait]

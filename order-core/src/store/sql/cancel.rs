@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-    idempotency::{IdempotencyRecord, insert_key, is_replay},
+    idempotency::{insert_key, is_replay},
+    idempotency_record::IdempotencyRecord,
     lockable::{ContentionSteps, when_lockable},
     orders::{order, with_lines},
     plan,
-    purchase::lock_products,
     retry::{Attempt, reading},
     rows::OrderRow,
+    stock::lock_products,
     tasks::cancel_task,
     value::Value,
 };

@@ -11,9 +11,9 @@ use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     lockable::{ContentionSteps, Waiting},
     plan::{self, LockedProduct, PendingOrder},
-    purchase::{lock_products, take_if_enough},
     retry::{Attempt, Retry, with_retry},
     rows,
+    stock::{lock_products, take_if_enough},
     value::Value,
 };
 use crate::{

@@ -8,54 +8,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{backend::SqlConnection, orders::read_orders, value::Value};
+use super::{
+    backend::SqlConnection,
+    idempotency_record::{IdempotencyRecord, UsedKey},
+    orders::read_orders,
+    value::Value,
+};
 use crate::{
-    domain::{
-        Fingerprint, IdempotencyKey, NewOrder, Order, OrderId, OrderMode, RequestedLine,
-        StockAdjustment,
-    },
+    domain::{Fingerprint, IdempotencyKey, NewOrder, Order, OrderId, OrderMode, RequestedLine},
     error::Error,
 };
 
 /// The request that used a key: its fingerprint, and the id of what it made.
 type Used = (Vec<u8>, Uuid);
-/// A key that was used: its scope, itself, and the request that used it.
-pub(crate) type UsedKey = (Uuid, String, Vec<u8>, Uuid);
-
-/// A key to store, with the request that used it.
-#[derive(Debug)]
-pub(crate) struct IdempotencyRecord {
-    pub(super) key: IdempotencyKey,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) target_id: Uuid,
-    pub(super) created_at: DateTime<Utc>,
-}
-
-impl IdempotencyRecord {
-    /// The key of a request that cancelled an order.
-    pub(super) fn of_cancel(key: &IdempotencyKey, id: OrderId, created_at: DateTime<Utc>) -> Self {
-        Self {
-            key: key.clone(),
-            fingerprint: Fingerprint::of_cancel(id),
-            target_id: id.0,
-            created_at,
-        }
-    }
-
-    /// The key of an adjustment, if it has one.
-    pub(super) fn of_adjustment(adjustment: &StockAdjustment) -> Option<Self> {
-        Some(Self {
-            key: adjustment.key.clone()?,
-            fingerprint: Fingerprint::of_adjustment(adjustment),
-            target_id: adjustment.id.0,
-            created_at: adjustment.created_at,
-        })
-    }
-}
-
 /// The id of what an earlier request with this key made, if there was one.
 ///
 /// # Errors

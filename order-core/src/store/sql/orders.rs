@@ -1,124 +1,21 @@
 //! Orders: reading, listing and counting them.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{
-    accept,
     backend::{SqlBackend, SqlConnection},
-    cancel,
-    decide::{self, ClaimSteps},
-    lockable::ContentionSteps,
-    purchase::{self, PurchaseSteps},
-    retry::reading,
     rows::{self, Count, LineRow, OrderRow, order_columns},
     value::{StoredTime, Value, age},
 };
 use crate::{
-    decision::Decided,
-    domain::{
-        IdempotencyKey, MAX_OFFSET_ROWS, NewOrder, Order, OrderId, Page, PageStart, Progress,
-    },
+    domain::{MAX_OFFSET_ROWS, Order, OrderId, Page, PageStart, Progress},
     error::Error,
     queue::COUNT_LIMIT,
-    store::{
-        contention::Contention,
-        orders::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection},
-        strategy::Strategy,
-    },
+    store::orders::{Backlog, OrderQuery},
 };
-
-/// The statements over orders that differ between databases.
-pub(crate) struct OrderStatements {
-    /// Orders without lines, by ids, in id order.
-    pub(super) read: &'static str,
-    /// Lines of orders, by ids, in the order of the orders and of their lines.
-    pub(super) lines: &'static str,
-    /// The states of orders, by ids.
-    pub(super) progress: &'static str,
-    /// One order without lines, locked.
-    pub(super) lock: &'static str,
-    /// Cancels an order at a time; the third parameter is 1 when it was sold, and 0 otherwise.
-    pub(super) cancel: &'static str,
-    /// The ids of orders that have been pending for an age, after an id, up to a limit, in id order.
-    pub(super) pending_for: &'static str,
-    /// The number of pending orders up to a limit, and the microseconds that the oldest of them has
-    /// been pending, by the time that follows.
-    pub(super) backlog: &'static str,
-    /// The orders with a line of the product `$1` before the order `$2`, along the lines, to which
-    /// conditions are added. Lines of a product are in the order of their orders.
-    pub(super) along_product: &'static str,
-    /// The end of that, before it is sorted.
-    pub(super) along_product_end: &'static str,
-    /// The condition that an order has a line of the product `$2`.
-    pub(super) has_product: &'static str,
-}
-
-#[async_trait]
-impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
-    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
-        accept::accept(self, orders).await
-    }
-
-    async fn purchase(
-        &self,
-        orders: &[NewOrder],
-        strategy: Strategy,
-    ) -> Result<Outcome<Purchase>, Error> {
-        purchase::purchase(self, orders, strategy).await
-    }
-
-    fn contention(&self) -> Option<Arc<Contention>> {
-        ContentionSteps::contention(self).cloned()
-    }
-
-    async fn decide(
-        &self,
-        selection: Selection<'_>,
-        strategy: Strategy,
-        at: DateTime<Utc>,
-    ) -> Result<Outcome<Decided>, Error> {
-        decide::decide(self, selection, strategy, at).await
-    }
-
-    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        reading(self, || order(self, id)).await
-    }
-
-    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
-        reading(self, || progress(self, ids)).await
-    }
-
-    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
-        reading(self, || list(self, query)).await
-    }
-
-    async fn cancel(
-        &self,
-        id: OrderId,
-        at: DateTime<Utc>,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Cancelled>, Error> {
-        cancel::cancel(self, id, at, key).await
-    }
-
-    async fn pending_for(
-        &self,
-        age: Duration,
-        after: Option<OrderId>,
-        limit: usize,
-    ) -> Result<Vec<OrderId>, Error> {
-        reading(self, || pending_for(self, age, after, limit)).await
-    }
-
-    async fn backlog(&self) -> Result<Backlog, Error> {
-        reading(self, || backlog(self)).await
-    }
-}
 
 /// Orders by id, in id order; ids that are not there are left out.
 pub(super) async fn read_orders<C: SqlConnection>(
@@ -174,14 +71,17 @@ impl TryFrom<ProgressRow> for Progress {
     }
 }
 
-async fn progress<B: SqlBackend>(backend: &B, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+pub(super) async fn progress<B: SqlBackend>(
+    backend: &B,
+    ids: &[OrderId],
+) -> Result<Vec<Progress>, Error> {
     let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
     let mut connection = backend.read().await?;
     let rows: Vec<ProgressRow> = connection.fetch_all(B::SQL.orders.progress, &[ids]).await?;
     rows.into_iter().map(Progress::try_from).collect()
 }
 
-async fn pending_for<B: SqlBackend>(
+pub(super) async fn pending_for<B: SqlBackend>(
     backend: &B,
     age: Duration,
     after: Option<OrderId>,
@@ -197,7 +97,7 @@ async fn pending_for<B: SqlBackend>(
     Ok(ids.await?.into_iter().map(OrderId).collect())
 }
 
-async fn backlog<B: SqlBackend>(backend: &B) -> Result<Backlog, Error> {
+pub(super) async fn backlog<B: SqlBackend>(backend: &B) -> Result<Backlog, Error> {
     let values = [Value::Int(i64::from(COUNT_LIMIT)), B::Connection::now()];
     let mut connection = backend.read().await?;
     let (orders, oldest_us): (i64, Option<i64>) =
@@ -208,7 +108,7 @@ async fn backlog<B: SqlBackend>(backend: &B) -> Result<Backlog, Error> {
     })
 }
 
-async fn list<B: SqlBackend>(
+pub(super) async fn list<B: SqlBackend>(
     backend: &B,
     query: &OrderQuery,
 ) -> Result<Page<Order, OrderId>, Error> {

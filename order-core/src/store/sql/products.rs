@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-    idempotency::{IdempotencyRecord, insert_key, is_replay},
-    lockable::{ContentionSteps, when_lockable},
-    names,
-    retry::{Attempt, reading, with_retry},
+    idempotency::{insert_key, is_replay},
+    idempotency_record::IdempotencyRecord,
+    lockable::ContentionSteps,
+    retry::Attempt,
     rows::{self, ProductRow, product_columns, stored_fold},
     value::Value,
 };
@@ -18,23 +18,8 @@ use crate::{
         StockAdjustment,
     },
     error::Error,
-    store::products::{ProductQuery, ProductStore},
+    store::products::ProductQuery,
 };
-
-/// The statements over products that differ between databases.
-pub(crate) struct ProductStatements {
-    /// One living product, locked.
-    pub(super) lock: &'static str,
-    /// Price and stock of products, by ids, locked in id order.
-    pub(super) lock_stock: &'static str,
-    /// Living products, by ids, after whoever is changing them.
-    pub(super) living: &'static str,
-    /// The prices of living products, by ids.
-    pub(super) prices: &'static str,
-    /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
-    /// order. Those that are locked are skipped.
-    pub(super) unfolded: &'static str,
-}
 
 /// The way in which a database finds products.
 #[async_trait]
@@ -51,13 +36,13 @@ pub(crate) trait ProductSteps: ContentionSteps {
     }
 }
 
-const PRODUCT: &str = concat!(
+pub(super) const PRODUCT: &str = concat!(
     "SELECT ",
     product_columns!(""),
     " FROM products WHERE id = $1 AND archived_at IS NULL"
 );
 
-const PRODUCT_WITH_SKU: &str = concat!(
+pub(super) const PRODUCT_WITH_SKU: &str = concat!(
     "SELECT ",
     product_columns!(""),
     " FROM products WHERE sku = $1 AND archived_at IS NULL"
@@ -85,66 +70,7 @@ const INSERT_ADJUSTMENT: &str =
 
 const IS_ADJUSTED: &str = "SELECT 1 FROM stock_adjustments WHERE id = $1";
 
-#[async_trait]
-impl<B: ProductSteps> ProductStore for B {
-    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
-        with_retry(self, |attempt| create(self, product, attempt)).await
-    }
-
-    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
-        reading(self, || find(self, PRODUCT, Value::Id(id.0))).await
-    }
-
-    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
-        reading(self, || find(self, PRODUCT_WITH_SKU, Value::text(sku))).await
-    }
-
-    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        reading(self, || list(self, query)).await
-    }
-
-    async fn update_product(
-        &self,
-        id: ProductId,
-        change: &ProductChange,
-        adjustment_id: AdjustmentId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<Product>, Error> {
-        when_lockable(
-            self,
-            || async move { Ok(vec![id]) },
-            |attempt| update(self, id, change, adjustment_id, at, attempt),
-        )
-        .await
-    }
-
-    async fn adjust_stock(
-        &self,
-        adjustment: &StockAdjustment,
-    ) -> Result<Option<Replayable<Product>>, Error> {
-        when_lockable(
-            self,
-            || async move { Ok(vec![adjustment.product_id]) },
-            |attempt| adjust(self, adjustment, attempt),
-        )
-        .await
-    }
-
-    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
-        when_lockable(
-            self,
-            || async move { Ok(vec![id]) },
-            |attempt| archive(self, id, at, attempt),
-        )
-        .await
-    }
-
-    async fn fold_names(&self) -> Result<u64, Error> {
-        names::fold_names(self).await
-    }
-}
-
-async fn find<B: SqlBackend>(
+pub(super) async fn find<B: SqlBackend>(
     backend: &B,
     statement: &'static str,
     key: Value<'_>,
@@ -154,7 +80,7 @@ async fn find<B: SqlBackend>(
     row.map(Product::try_from).transpose()
 }
 
-async fn list<B: ProductSteps>(
+pub(super) async fn list<B: ProductSteps>(
     backend: &B,
     query: &ProductQuery,
 ) -> Result<Page<Product, ProductId>, Error> {
@@ -171,7 +97,7 @@ async fn list<B: ProductSteps>(
     ))
 }
 
-async fn create<B: SqlBackend>(
+pub(super) async fn create<B: SqlBackend>(
     backend: &B,
     product: &NewProduct,
     attempt: Attempt,
@@ -190,7 +116,7 @@ async fn create<B: SqlBackend>(
     Ok(created)
 }
 
-async fn update<B: SqlBackend>(
+pub(super) async fn update<B: SqlBackend>(
     backend: &B,
     id: ProductId,
     change: &ProductChange,
@@ -215,7 +141,7 @@ async fn update<B: SqlBackend>(
     Ok(Some(product))
 }
 
-async fn adjust<B: SqlBackend>(
+pub(super) async fn adjust<B: SqlBackend>(
     backend: &B,
     adjustment: &StockAdjustment,
     attempt: Attempt,
@@ -245,7 +171,7 @@ async fn adjust<B: SqlBackend>(
     Ok(Some(Replayable::first(product)))
 }
 
-async fn archive<B: SqlBackend>(
+pub(super) async fn archive<B: SqlBackend>(
     backend: &B,
     id: ProductId,
     at: DateTime<Utc>,

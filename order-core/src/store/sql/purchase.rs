@@ -5,21 +5,17 @@
 //! database check the stock as it takes it.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 
 use super::{
-    accept::prices,
     backend::{LockFailure, Pieces, Priority, SqlBackend, SqlConnection, SqlTransaction},
     idempotency::{BatchResult, look_up},
     lockable::{ContentionSteps, Split, Waiting},
     plan::{self, LockedProduct},
     retry::{Attempt, Retry},
-    rows::{LockedRow, ProductRow, product_columns},
-    value::Value,
+    stock::{lock_products, prices, take_if_enough},
 };
 use crate::{
-    decision::requested_of,
-    domain::{NewOrder, Order, OrderMode, Product, ProductId, RequestedLine},
+    domain::{NewOrder, Order, OrderMode},
     error::Error,
     store::{
         orders::{Outcome, Purchase},
@@ -131,18 +127,6 @@ async fn purchase_locked<B: SqlBackend>(
     Ok(Outcome::new(settled.results, changed))
 }
 
-/// Locks products in the order of `ids`, which is the lock order.
-pub(super) async fn lock_products<C: SqlConnection>(
-    connection: &mut C,
-    ids: &[ProductId],
-) -> Result<Vec<LockedProduct>, Error> {
-    let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
-    let rows: Vec<LockedRow> = connection
-        .fetch_all(C::SQL.products.lock_stock, &[ids])
-        .await?;
-    rows.into_iter().map(LockedProduct::try_from).collect()
-}
-
 /// Decides each order, unless it was sold before; gives the results, and what the orders take
 /// together.
 pub(super) async fn settle<C: SqlConnection>(
@@ -200,34 +184,4 @@ async fn purchase_conditional<B: SqlBackend>(
     tx.insert_orders(&[&sold], &[], &Vec::new(), at).await?;
     tx.commit().await?;
     Ok(Some(Outcome::new(vec![Ok(sold)], changed)))
-}
-
-const TAKE_IF_ENOUGH: &str = concat!(
-    "UPDATE products SET stock = stock - $2, version = version + 1, updated_at = $3
-     WHERE id = $1 AND archived_at IS NULL AND stock >= $2 RETURNING ",
-    product_columns!("")
-);
-
-/// Takes what `lines` ask for, product by product in id order, and gives the changed
-/// products; `None` at the first that has too little. What was taken until then is the
-/// caller's to roll back.
-pub(super) async fn take_if_enough<C: SqlConnection>(
-    connection: &mut C,
-    lines: &[RequestedLine],
-    at: DateTime<Utc>,
-) -> Result<Option<Vec<Product>>, Error> {
-    let mut changed = Vec::new();
-    for id in plan::products_of(lines) {
-        let values = [
-            Value::Id(id.0),
-            Value::Int(requested_of(id, lines)),
-            Value::Time(at),
-        ];
-        let row: Option<ProductRow> = connection.fetch_optional(TAKE_IF_ENOUGH, &values).await?;
-        match row {
-            Some(row) => changed.push(row.try_into()?),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(changed))
 }

@@ -17,24 +17,6 @@ use crate::{
     queue::{COUNT_LIMIT, DeadLetter, Lease, OrderQueue, QueueStats, Topic},
 };
 
-/// The statements of a queue. The first parameter of each is a topic.
-pub(crate) struct QueueStatements {
-    /// Inserts entries by their orders, unless they are there, due at the time that follows.
-    pub(super) push: &'static str,
-    /// Claims entries that are due: up to so many, until a time, under an id.
-    pub(super) claim: &'static str,
-    /// Deletes the entries that leases still hold.
-    pub(super) ack: &'static str,
-    /// Puts the entries that leases still hold back, until a time.
-    pub(super) retry: &'static str,
-    /// Gives the entries up that leases still hold, at a time, for a reason.
-    pub(super) dead_letter: &'static str,
-    /// Makes dead entries due, by their orders, at the time that follows.
-    pub(super) redrive: &'static str,
-    /// Counts entries up to a limit, by the time that follows.
-    pub(super) stats: &'static str,
-}
-
 const DEAD: &str = "SELECT order_id, coalesce(reason, ''), attempts, dead_at FROM queue_entries
      WHERE topic = $1 AND dead_at IS NOT NULL ORDER BY dead_at DESC, order_id LIMIT $2";
 

@@ -22,18 +22,6 @@ use crate::{
     },
 };
 
-/// The statements over figures that differ between databases.
-pub(crate) struct StatsStatements {
-    /// One row for each second of a window that is given in seconds, and one for all that was before.
-    pub(super) counters: &'static str,
-    /// The first pending order after an id, and the microseconds that it has been pending, by the
-    /// time that follows.
-    pub(super) oldest_pending: &'static str,
-    /// The products that the newest orders ask for, with the pieces: from so many orders, so many
-    /// lines of them, and up to so many products.
-    pub(super) hot_products: &'static str,
-}
-
 /// The way in which a database keeps counters few.
 #[async_trait]
 pub(crate) trait StatsSteps: ClaimSteps {

@@ -25,28 +25,6 @@ use crate::{
     queue::{Lease, Topic},
 };
 
-/// The statements over tasks and workers that differ between databases.
-pub(crate) struct TaskStatements {
-    /// The state of an order, which is locked.
-    pub(super) lock_status: &'static str,
-    /// Inserts the task of an order, due at the time that follows, unless it is there.
-    pub(super) insert: &'static str,
-    /// Makes the task of an order due at the time that follows, if it is dead or delayed. One that
-    /// is under a lease keeps it.
-    pub(super) make_due: &'static str,
-    /// Turns the task of an order into a compensation that is due at the time that follows. An
-    /// attempt that is under way keeps its lease.
-    pub(super) mark_compensating: &'static str,
-    /// The task of an order, and the time that follows.
-    pub(super) task: &'static str,
-    /// All workers, and the time, those that started last first.
-    pub(super) workers: &'static str,
-    /// The statements that write a heartbeat, before the last one.
-    pub(super) write_heartbeat: &'static [&'static str],
-    /// The last statement of a heartbeat: gives the topics that are paused.
-    pub(super) paused: &'static str,
-}
-
 /// The way in which a database claims tasks.
 #[async_trait]
 pub(crate) trait TaskSteps: SqlBackend {

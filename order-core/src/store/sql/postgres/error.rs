@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     store::sql::{
         backend::LockFailure,
-        error::{self, ErrorClass, driver_error},
+        error_class::{self, ErrorClass, driver_error},
     },
 };
 
@@ -63,7 +63,7 @@ pub(in crate::store::sql) fn classify(error: &PgDatabaseError) -> ErrorClass {
 pub(super) fn on_commit(error: Error) -> Error {
     let driver = driver_error(&error).and_then(postgres_error);
     let is_aborted = driver.is_some_and(|error| !ended_the_session(error));
-    error::on_commit(error, is_aborted)
+    error_class::on_commit(error, is_aborted)
 }
 
 /// Tells whether an error says that the connection it came from is gone, silent, or leads to where

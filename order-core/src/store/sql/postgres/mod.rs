@@ -12,6 +12,7 @@ mod claim;
 mod claim_cursor;
 mod connections;
 mod contended;
+mod database;
 mod decide;
 mod due_cursor;
 mod error;

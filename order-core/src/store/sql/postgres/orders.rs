@@ -9,9 +9,9 @@ use crate::{
     domain::{Order, OrderLine, OrderStatus},
     store::sql::{
         backend::Pieces,
-        idempotency::IdempotencyRecord,
-        orders::OrderStatements,
+        idempotency_record::IdempotencyRecord,
         rows::{order_columns, product_columns},
+        statements::OrderStatements,
     },
 };
 

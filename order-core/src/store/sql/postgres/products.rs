@@ -1,6 +1,6 @@
 //! Products: the statements that lock and find them.
 
-use crate::store::sql::{products::ProductStatements, rows::product_columns};
+use crate::store::sql::{rows::product_columns, statements::ProductStatements};
 
 pub(super) const STATEMENTS: ProductStatements = ProductStatements {
     lock: concat!(

@@ -4,7 +4,7 @@
 use sqlx::PgPool;
 
 use super::{connections::Connections, store::PostgresStore};
-use crate::store::sql::queue::{QueueStatements, SqlQueue};
+use crate::store::sql::{queue::SqlQueue, statements::QueueStatements};
 
 /// A queue in a Postgres database.
 pub type PostgresQueue = SqlQueue<PostgresStore>;
@@ -15,6 +15,14 @@ impl PostgresQueue {
     pub fn new(pool: PgPool) -> Self {
         let connect = pool.connect_options();
         Self::over(PostgresStore::over(Connections::new(pool), connect))
+    }
+}
+
+impl PostgresStore {
+    /// The queue with leases that this database can be.
+    #[must_use]
+    pub fn queue(&self) -> PostgresQueue {
+        PostgresQueue::over(self.clone())
     }
 }
 

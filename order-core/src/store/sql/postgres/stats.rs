@@ -10,7 +10,8 @@ use crate::{
     store::sql::{
         backend::{SqlBackend, SqlConnection},
         rows::{Count, product_columns},
-        stats::{StatsStatements, StatsSteps, ages, later, span, sums},
+        statements::StatsStatements,
+        stats::{StatsSteps, ages, later, span, sums},
         value::{StoredTime, Value},
     },
 };

@@ -22,7 +22,8 @@ use crate::{
     store::sql::{
         backend::{SqlBackend, SqlConnection},
         orders::read_orders,
-        tasks::{ClaimedRow, TaskStatements, TaskSteps, claimed, lease_ran_out, storable},
+        statements::TaskStatements,
+        tasks::{ClaimedRow, TaskSteps, claimed, lease_ran_out, storable},
         value::{StoredTime, Value, span_micros},
     },
 };

@@ -31,12 +31,11 @@ use crate::{
     error::Error,
     process::AttemptResult,
     store::sql::{
-        backend::{
-            Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
-        },
-        idempotency::{IdempotencyRecord, UsedKey},
+        backend::{Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
         rows::{self, ProductRow},
+        statements::Statements,
         tasks::storable,
         value::{Value, span_micros},
     },

@@ -8,7 +8,7 @@ use sqlx::{
 use super::file::Replaced;
 use crate::{
     error::Error,
-    store::sql::error::{self, ErrorClass, driver_error},
+    store::sql::error_class::{self, ErrorClass, driver_error},
 };
 
 const BUSY: i32 = 5;
@@ -45,7 +45,7 @@ pub(in crate::store::sql) fn classify(error: &SqliteError) -> ErrorClass {
 /// leave of it.
 pub(super) fn on_commit(error: sqlx::Error) -> Error {
     let is_aborted = has_code(&error, &[BUSY, FULL]);
-    error::on_commit(error.into(), is_aborted)
+    error_class::on_commit(error.into(), is_aborted)
 }
 
 /// Tells whether there is no use in trying again: the writer was waited for long enough, by us or by

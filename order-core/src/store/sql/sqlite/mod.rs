@@ -9,6 +9,7 @@
 //! - `file`: the check that the paths still lead to what is open.
 //! - `meter`: the cost of statements.
 
+mod database;
 mod error;
 mod file;
 mod meter;

@@ -1,6 +1,6 @@
 //! Orders: the statements that read, insert, decide and cancel them.
 
-use crate::store::sql::{orders::OrderStatements, rows::order_columns};
+use crate::store::sql::{rows::order_columns, statements::OrderStatements};
 
 pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     lock: concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1"),

@@ -1,6 +1,6 @@
 //! Products: the statements that find and change them.
 
-use crate::store::sql::{products::ProductStatements, rows::product_columns};
+use crate::store::sql::{rows::product_columns, statements::ProductStatements};
 
 /// The write lock of the file is the lock of every product.
 pub(super) const STATEMENTS: ProductStatements = ProductStatements {

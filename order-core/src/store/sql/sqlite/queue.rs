@@ -1,10 +1,18 @@
 //! The statements of the file as a queue.
 
 use super::store::SqliteStore;
-use crate::store::sql::queue::{QueueStatements, SqlQueue};
+use crate::store::sql::{queue::SqlQueue, statements::QueueStatements};
 
 /// A queue in a `SQLite` file.
 pub type SqliteQueue = SqlQueue<SqliteStore>;
+
+impl SqliteStore {
+    /// The queue with leases that this database can be.
+    #[must_use]
+    pub fn queue(&self) -> SqliteQueue {
+        SqliteQueue::over(self.clone())
+    }
+}
 
 pub(super) const STATEMENTS: QueueStatements = QueueStatements {
     push: "INSERT INTO queue_entries (topic, order_id, visible_at)

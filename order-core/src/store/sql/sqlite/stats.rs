@@ -11,7 +11,8 @@ use crate::{
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         rows::product_columns,
-        stats::{StatsStatements, StatsSteps, ages, later, span, sums},
+        statements::StatsStatements,
+        stats::{StatsSteps, ages, later, span, sums},
         value::Value,
     },
 };

@@ -16,38 +16,27 @@ use super::{
     meter::Meter,
     orders::{CLAIM_BY_IDS, CLAIM_OLDEST},
     products::{COUNT, HAS_UNFOLDED, PAGE},
-    queue::SqliteQueue,
     readers::Readers,
     writer::{LOG_BYTES, WriteTransaction, Writer},
 };
 use crate::{
     domain::MAX_OFFSET_ROWS,
     error::Error,
-    heartbeat::WorkerStore,
-    keys::KeyStore,
-    process::TaskStore,
-    queue::OrderQueue,
-    stats::StatsStore,
     store::{
-        database::{PoolStats, StockDiscrepancy, Store},
         orders::Selection,
         products::ProductQuery,
         sql::{
             backend::{Priority, SqlBackend, SqlConnection},
             decide::{ClaimSteps, ClaimedOrders},
             lockable::ContentionSteps,
-            names,
             products::ProductSteps,
             purchase::PurchaseSteps,
             retry::Attempt,
-            rows::{self, Count, ProductRow, discrepancies},
+            rows::{self, Count, ProductRow},
             value::Value,
         },
     },
 };
-
-const MIGRATION_RACES: u32 = 5;
-const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 
 /// Options for the use of a `SQLite` file.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +59,8 @@ impl Default for SqliteOptions {
 /// Products and orders in a `SQLite` file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    writer: Writer,
-    readers: Readers,
+    pub(super) writer: Writer,
+    pub(super) readers: Readers,
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     meter: Meter,
 }
@@ -145,25 +134,6 @@ impl SqliteStore {
     pub fn steps(&self) -> u64 {
         self.meter.steps()
     }
-
-    /// The queue with leases that this database can be.
-    #[must_use]
-    pub fn queue(&self) -> SqliteQueue {
-        SqliteQueue::over(self.clone())
-    }
-
-    async fn migrate_schema(&self) -> Result<(), Error> {
-        let migrations = sqlx::migrate!("./migrations/sqlite");
-        // The driver has no lock for this: of two processes that start on a new file, one
-        // fails, and then finds it done.
-        for _ in 0..MIGRATION_RACES {
-            if migrations.run(self.writer.pool()).await.is_ok() {
-                return Ok(());
-            }
-            tokio::time::sleep(MIGRATION_PAUSE).await;
-        }
-        Ok(migrations.run(self.writer.pool()).await?)
-    }
 }
 
 fn parsed(url: &str) -> Result<SqliteConnectOptions, Error> {
@@ -174,77 +144,6 @@ fn parsed(url: &str) -> Result<SqliteConnectOptions, Error> {
     url.parse()
         .map_err(|_| Error::invalid("database_url", "is not a SQLite URL"))
 }
-
-#[async_trait]
-impl Store for SqliteStore {
-    fn key_store(self: Arc<Self>) -> Option<Arc<dyn KeyStore>> {
-        Some(self)
-    }
-
-    fn task_store(self: Arc<Self>) -> Option<Arc<dyn TaskStore>> {
-        Some(self)
-    }
-
-    fn worker_store(self: Arc<Self>) -> Option<Arc<dyn WorkerStore>> {
-        Some(self)
-    }
-
-    fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
-        Some(self)
-    }
-
-    fn queue(&self) -> Option<Arc<dyn OrderQueue>> {
-        Some(Arc::new(self.queue()))
-    }
-
-    async fn ping(&self) -> Result<(), Error> {
-        self.read().await?.execute("SELECT 1", &[]).await.map(drop)
-    }
-
-    async fn check_writable(&self) -> Result<(), Error> {
-        self.writer.check().await
-    }
-
-    async fn reclaim_disk(&self) -> Result<(), Error> {
-        self.writer.cut_log().await
-    }
-
-    async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
-
-    async fn migrate(&self) -> Result<(), Error> {
-        self.migrate_schema().await?;
-        names::fold_names(self).await.map(drop)
-    }
-
-    /// Takes none of the connections that requests read by, however long it takes.
-    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
-        let mut connection = self.readers.apart().await?;
-        let rows = connection.fetch_all(DISCREPANCIES, &[]).await?;
-        Ok(discrepancies(rows))
-    }
-
-    fn pools(&self) -> Vec<PoolStats> {
-        vec![
-            PoolStats::of("writer", self.writer.pool()),
-            PoolStats::of("readers", self.readers.pool()),
-        ]
-    }
-}
-
-const DISCREPANCIES: &str = "WITH a AS MATERIALIZED (
-         SELECT product_id, sum(delta) AS adjusted
-         FROM stock_adjustments GROUP BY product_id),
-     h AS MATERIALIZED (
-         SELECT l.product_id, sum(l.quantity) AS held
-         FROM order_lines l JOIN orders o ON o.id = l.order_id
-         WHERE o.status IN ('success', 'completed') GROUP BY l.product_id)
-     SELECT p.id, p.stock, coalesce(a.adjusted, 0) AS adjusted, coalesce(h.held, 0) AS held
-     FROM products p LEFT JOIN a ON a.product_id = p.id LEFT JOIN h ON h.product_id = p.id
-     WHERE p.stock <> coalesce(a.adjusted, 0) - coalesce(h.held, 0)
-     ORDER BY p.id";
 
 #[async_trait]
 impl SqlBackend for SqliteStore {

@@ -15,7 +15,8 @@ use crate::{
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
         orders::read_orders,
-        tasks::{ClaimedRow, TaskStatements, TaskSteps, claimed, lease_ran_out, storable},
+        statements::TaskStatements,
+        tasks::{ClaimedRow, TaskSteps, claimed, lease_ran_out, storable},
         value::{Value, after, before, hex},
     },
 };

@@ -24,11 +24,10 @@ use crate::{
     process::AttemptResult,
     queue::Lease,
     store::sql::{
-        backend::{
-            Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Statements, Values,
-        },
-        idempotency::{IdempotencyRecord, UsedKey},
+        backend::{Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        idempotency_record::{IdempotencyRecord, UsedKey},
         plan, rows,
+        statements::Statements,
         value::{Value, after, before, hex},
     },
 };

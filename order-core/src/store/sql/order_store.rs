@@ -1,0 +1,87 @@
+//! Every SQL database as a store of orders.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{
+    accept, cancel,
+    decide::{self, ClaimSteps},
+    lockable::ContentionSteps,
+    orders,
+    purchase::{self, PurchaseSteps},
+    retry::reading,
+};
+use crate::{
+    decision::Decided,
+    domain::{IdempotencyKey, NewOrder, Order, OrderId, Page, Progress},
+    error::Error,
+    store::{
+        contention::Contention,
+        orders::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection},
+        strategy::Strategy,
+    },
+};
+
+#[async_trait]
+impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
+    async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
+        accept::accept(self, orders).await
+    }
+
+    async fn purchase(
+        &self,
+        orders: &[NewOrder],
+        strategy: Strategy,
+    ) -> Result<Outcome<Purchase>, Error> {
+        purchase::purchase(self, orders, strategy).await
+    }
+
+    fn contention(&self) -> Option<Arc<Contention>> {
+        ContentionSteps::contention(self).cloned()
+    }
+
+    async fn decide(
+        &self,
+        selection: Selection<'_>,
+        strategy: Strategy,
+        at: DateTime<Utc>,
+    ) -> Result<Outcome<Decided>, Error> {
+        decide::decide(self, selection, strategy, at).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        reading(self, || orders::order(self, id)).await
+    }
+
+    async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
+        reading(self, || orders::progress(self, ids)).await
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
+        reading(self, || orders::list(self, query)).await
+    }
+
+    async fn cancel(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Cancelled>, Error> {
+        cancel::cancel(self, id, at, key).await
+    }
+
+    async fn pending_for(
+        &self,
+        age: Duration,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderId>, Error> {
+        reading(self, || orders::pending_for(self, age, after, limit)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Error> {
+        reading(self, || orders::backlog(self)).await
+    }
+}

@@ -1,0 +1,85 @@
+//! Every SQL database as a store of products.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{
+    lockable::when_lockable,
+    names,
+    products::{self, ProductSteps},
+    retry::{reading, with_retry},
+    value::Value,
+};
+use crate::{
+    domain::{
+        AdjustmentId, NewProduct, Page, Product, ProductChange, ProductId, Replayable,
+        StockAdjustment,
+    },
+    error::Error,
+    store::products::{ProductQuery, ProductStore},
+};
+
+#[async_trait]
+impl<B: ProductSteps> ProductStore for B {
+    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
+        with_retry(self, |attempt| products::create(self, product, attempt)).await
+    }
+
+    async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
+        reading(self, || {
+            products::find(self, products::PRODUCT, Value::Id(id.0))
+        })
+        .await
+    }
+
+    async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
+        reading(self, || {
+            products::find(self, products::PRODUCT_WITH_SKU, Value::text(sku))
+        })
+        .await
+    }
+
+    async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        reading(self, || products::list(self, query)).await
+    }
+
+    async fn update_product(
+        &self,
+        id: ProductId,
+        change: &ProductChange,
+        adjustment_id: AdjustmentId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Product>, Error> {
+        when_lockable(
+            self,
+            || async move { Ok(vec![id]) },
+            |attempt| products::update(self, id, change, adjustment_id, at, attempt),
+        )
+        .await
+    }
+
+    async fn adjust_stock(
+        &self,
+        adjustment: &StockAdjustment,
+    ) -> Result<Option<Replayable<Product>>, Error> {
+        when_lockable(
+            self,
+            || async move { Ok(vec![adjustment.product_id]) },
+            |attempt| products::adjust(self, adjustment, attempt),
+        )
+        .await
+    }
+
+    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+        when_lockable(
+            self,
+            || async move { Ok(vec![id]) },
+            |attempt| products::archive(self, id, at, attempt),
+        )
+        .await
+    }
+
+    async fn fold_names(&self) -> Result<u64, Error> {
+        names::fold_names(self).await
+    }
+}

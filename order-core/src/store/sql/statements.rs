@@ -1,0 +1,104 @@
+//! The statements whose text differs between databases, by what they are about. Those that are the
+//! same on every database stand beside the scripts that execute them.
+
+/// The statements that differ between databases.
+pub(crate) struct Statements {
+    pub(super) orders: OrderStatements,
+    pub(super) products: ProductStatements,
+    pub(super) queue: QueueStatements,
+    pub(super) stats: StatsStatements,
+    pub(super) tasks: TaskStatements,
+}
+
+/// The statements over orders that differ between databases.
+pub(crate) struct OrderStatements {
+    /// Orders without lines, by ids, in id order.
+    pub(super) read: &'static str,
+    /// Lines of orders, by ids, in the order of the orders and of their lines.
+    pub(super) lines: &'static str,
+    /// The states of orders, by ids.
+    pub(super) progress: &'static str,
+    /// One order without lines, locked.
+    pub(super) lock: &'static str,
+    /// Cancels an order at a time; the third parameter is 1 when it was sold, and 0 otherwise.
+    pub(super) cancel: &'static str,
+    /// The ids of orders that have been pending for an age, after an id, up to a limit, in id order.
+    pub(super) pending_for: &'static str,
+    /// The number of pending orders up to a limit, and the microseconds that the oldest of them has
+    /// been pending, by the time that follows.
+    pub(super) backlog: &'static str,
+    /// The orders with a line of the product `$1` before the order `$2`, along the lines, to which
+    /// conditions are added. Lines of a product are in the order of their orders.
+    pub(super) along_product: &'static str,
+    /// The end of that, before it is sorted.
+    pub(super) along_product_end: &'static str,
+    /// The condition that an order has a line of the product `$2`.
+    pub(super) has_product: &'static str,
+}
+
+/// The statements over products that differ between databases.
+pub(crate) struct ProductStatements {
+    /// One living product, locked.
+    pub(super) lock: &'static str,
+    /// Price and stock of products, by ids, locked in id order.
+    pub(super) lock_stock: &'static str,
+    /// Living products, by ids, after whoever is changing them.
+    pub(super) living: &'static str,
+    /// The prices of living products, by ids.
+    pub(super) prices: &'static str,
+    /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
+    /// order. Those that are locked are skipped.
+    pub(super) unfolded: &'static str,
+}
+
+/// The statements of a queue. The first parameter of each is a topic.
+pub(crate) struct QueueStatements {
+    /// Inserts entries by their orders, unless they are there, due at the time that follows.
+    pub(super) push: &'static str,
+    /// Claims entries that are due: up to so many, until a time, under an id.
+    pub(super) claim: &'static str,
+    /// Deletes the entries that leases still hold.
+    pub(super) ack: &'static str,
+    /// Puts the entries that leases still hold back, until a time.
+    pub(super) retry: &'static str,
+    /// Gives the entries up that leases still hold, at a time, for a reason.
+    pub(super) dead_letter: &'static str,
+    /// Makes dead entries due, by their orders, at the time that follows.
+    pub(super) redrive: &'static str,
+    /// Counts entries up to a limit, by the time that follows.
+    pub(super) stats: &'static str,
+}
+
+/// The statements over figures that differ between databases.
+pub(crate) struct StatsStatements {
+    /// One row for each second of a window that is given in seconds, and one for all that was before.
+    pub(super) counters: &'static str,
+    /// The first pending order after an id, and the microseconds that it has been pending, by the
+    /// time that follows.
+    pub(super) oldest_pending: &'static str,
+    /// The products that the newest orders ask for, with the pieces: from so many orders, so many
+    /// lines of them, and up to so many products.
+    pub(super) hot_products: &'static str,
+}
+
+/// The statements over tasks and workers that differ between databases.
+pub(crate) struct TaskStatements {
+    /// The state of an order, which is locked.
+    pub(super) lock_status: &'static str,
+    /// Inserts the task of an order, due at the time that follows, unless it is there.
+    pub(super) insert: &'static str,
+    /// Makes the task of an order due at the time that follows, if it is dead or delayed. One that
+    /// is under a lease keeps it.
+    pub(super) make_due: &'static str,
+    /// Turns the task of an order into a compensation that is due at the time that follows. An
+    /// attempt that is under way keeps its lease.
+    pub(super) mark_compensating: &'static str,
+    /// The task of an order, and the time that follows.
+    pub(super) task: &'static str,
+    /// All workers, and the time, those that started last first.
+    pub(super) workers: &'static str,
+    /// The statements that write a heartbeat, before the last one.
+    pub(super) write_heartbeat: &'static [&'static str],
+    /// The last statement of a heartbeat: gives the topics that are paused.
+    pub(super) paused: &'static str,
+}
