@@ -180,8 +180,11 @@ fn serve_page(listener: TcpListener, target: &str) {
                  content-length: {}\r\n\r\n{page}",
                 page.len()
             );
-            let _ = stream.read(&mut [0; 1 << 14]).await;
-            let _ = stream.write_all(answer.as_bytes()).await;
+            // By itself: a browser opens connections ahead, and says nothing on them.
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 1 << 14]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
         }
     });
 }
