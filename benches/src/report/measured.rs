@@ -66,6 +66,14 @@ impl Measured {
     }
 }
 
+/// A latency, or nothing where none was measured.
+fn millis(latency_ms: f64) -> String {
+    if latency_ms.is_nan() {
+        return String::new();
+    }
+    format!("{latency_ms:.2}")
+}
+
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.name)?;
@@ -78,8 +86,8 @@ impl fmt::Display for Measured {
                 format!("{:.0}", figures.orders_per_second),
                 format!("{:.0}", figures.min),
                 format!("{:.0}", figures.max),
-                format!("{:.2}", figures.p50_ms),
-                format!("{:.2}", figures.p99_ms),
+                millis(figures.p50_ms),
+                millis(figures.p99_ms),
             ]);
         }
         if !self.rows.is_empty() {
