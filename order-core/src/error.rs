@@ -212,6 +212,7 @@ impl From<Failure> for Error {
                 requested: failure.requested,
                 available: failure.available,
             },
+            // Whoever buys at once learns of it as of any product that is not there.
             FailureCode::ProductUnavailable => Self::ProductNotFound(failure.product_id),
         }
     }

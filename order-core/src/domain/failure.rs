@@ -7,6 +7,11 @@ use serde::Serialize;
 use super::{ProductId, ValidationError};
 
 /// The reason for which an order failed.
+///
+/// A new one also goes into [`FromStr`], `metrics::labels::OUTCOMES` and the counts that are zipped with
+/// it, the decision of the reference store, the checks of the schema (`orders_failure_code_known`; a
+/// failure there has a product, and less available than requested), the server's description of the
+/// API (`overlay.json`), and the dashboard (`timeline.js`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {

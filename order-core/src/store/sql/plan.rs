@@ -21,7 +21,8 @@ pub(super) fn products_of<'a>(
     ids
 }
 
-/// A product as it is read under its lock, or without one to be checked later.
+/// A product as it is read under its lock, or (for an optimistic purchase) without one, to be
+/// checked under the lock later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LockedProduct {
     pub(super) id: ProductId,

@@ -202,7 +202,8 @@ async fn lock<C: SqlConnection>(
     row.map(Product::try_from).transpose()
 }
 
-/// The parameters of [`INSERT_PRODUCT`], and of [`WRITE_PRODUCT`], which has no use for the last.
+/// The parameters of [`INSERT_PRODUCT`], and of [`WRITE_PRODUCT`], which takes all but the last, the
+/// time of creation. A new column goes before that one, so that both statements number it alike.
 fn columns(product: &Product) -> [Value<'_>; 9] {
     [
         Value::Id(product.id.0),

@@ -24,10 +24,13 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// an attempt in doubt may still hold it.
 const LONG_LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// One attempt at an operation.
+/// One attempt at an operation of a store. (Attempts at a task are [`process::Attempt`].)
+///
+/// [`process::Attempt`]: crate::process::Attempt
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
-    /// An earlier attempt may have been committed, so that this one must look first.
+    /// An earlier attempt at the same operation ended as [`Error::OutcomeUnknown`]: this one first
+    /// looks whether its ids are stored. [`Retry`] sets it, and never takes it back.
     ///
     /// Looking is race-free wherever it waits for the earlier transaction: by locking the
     /// rows that it locked, or by inserting the key that it inserted. The server may still

@@ -27,7 +27,7 @@ pub(super) async fn prices<C: SqlConnection>(
     rows::prices(rows)
 }
 
-/// Locks products in the order of `ids`, which is the lock order.
+/// Locks products in id order, the lock order: the statement sorts by it.
 pub(super) async fn lock_products<C: SqlConnection>(
     connection: &mut C,
     ids: &[ProductId],

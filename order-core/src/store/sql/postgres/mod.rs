@@ -5,8 +5,9 @@
 //! for an order row or a task. Two transactions can therefore wait for each other in one direction
 //! only.
 //!
-//! `FOR NO KEY UPDATE` is the lock of both: it excludes every other writer, and lets the
-//! foreign key checks of rows that refer to the product pass.
+//! `FOR NO KEY UPDATE` is the lock of rows of orders and products: it excludes every other writer,
+//! and lets the foreign key checks of rows that refer to the product pass. `docs/design/lock-order.md`
+//! says which transaction locks what.
 
 mod claim;
 mod claim_cursor;

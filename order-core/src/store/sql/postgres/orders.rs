@@ -61,7 +61,9 @@ pub(super) const RETURN_STOCK: &str = concat!(
 );
 
 /// The statement that inserts orders, their lines and keys, and counts them; those that are
-/// sold get their tasks, so that there is no second write to be lost. From a state and 15 arrays;
+/// sold get their tasks, so that there is no second write to be lost. From a state and 15 arrays
+/// (`$1` to `$16`); [`take_stock!`] adds ids, pieces by id and the time (`$17` to `$19`), and a
+/// checked insert prices by id and its deadline (`$20`, `$21`);
 /// `$also` are further steps of the same statement, `$if` is whether to write at all, and
 /// `$result` is what it gives.
 macro_rules! insert_orders {
@@ -171,7 +173,7 @@ fn quantity(line: &OrderLine) -> i32 {
     i32::try_from(line.quantity.get()).unwrap_or(i32::MAX)
 }
 
-/// The ids, and the pieces by id as a JSON object.
+/// The ids, and the pieces by id as a JSON object. In any order: the rows are locked by then.
 pub(super) fn by_id(pieces: &Pieces) -> (Vec<Uuid>, Json<HashMap<Uuid, i64>>) {
     let pieces: HashMap<Uuid, i64> = pieces.iter().map(|(id, n)| (id.0, *n)).collect();
     (pieces.keys().copied().collect(), Json(pieces))

@@ -1,4 +1,5 @@
-//! Selling without waiting for locks while an answer is read.
+//! Selling by an unlocked read and one statement that locks, checks, writes and commits: the usual
+//! way of a purchase. Nobody waits for a lock while an answer is read.
 
 use std::{collections::HashMap, time::Duration};
 
