@@ -58,6 +58,7 @@ impl Bench {
     ) -> Result<Self, Error> {
         let grouped = OrderService::builder(Arc::clone(&store))
             .max_wait(Duration::MAX)
+            .without_compaction()
             .build();
         let mut products = Vec::with_capacity(shape.products());
         for number in 0..shape.products() {
@@ -180,7 +181,7 @@ impl Bench {
             Contestant::Single(strategy, tasks) => {
                 let builder = OrderService::builder(Arc::clone(self.store_of(contestant)));
                 let builder = builder.strategy(strategy).max_wait(Duration::MAX);
-                (builder.build(), tasks)
+                (builder.without_compaction().build(), tasks)
             }
             Contestant::Limit(_) | Contestant::Sized(_) => {
                 return Err(Error::invalid("contestant", "only decides"));

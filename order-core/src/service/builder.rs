@@ -27,6 +27,7 @@ pub struct Builder {
     inner: ServiceInner,
     limits: Limits,
     max_watched: usize,
+    compaction: fn(Arc<dyn Store>) -> Compaction,
 }
 
 impl OrderService {
@@ -53,6 +54,7 @@ impl OrderService {
                 max_wait: Duration::from_millis(500),
             },
             max_watched: 10_000,
+            compaction: Compaction::start,
         }
     }
 }
@@ -116,6 +118,13 @@ impl Builder {
         self
     }
 
+    /// A service that does not compact: what is measured pays for itself.
+    #[cfg(feature = "bench")]
+    pub(crate) fn without_compaction(mut self) -> Self {
+        self.compaction = |_| Compaction::none();
+        self
+    }
+
     /// The service. Must be called within a Tokio runtime, which runs its groups, and compacts the
     /// counters of the store every five seconds until the last clone and the last worker of the
     /// service are gone: they grow with each transaction, and reading them would slow down.
@@ -128,7 +137,7 @@ impl Builder {
             admission: AdmissionControl::new(self.limits, 1),
             watcher: Watcher::new(Arc::clone(&inner.orders), self.max_watched),
             sampler: Arc::default(),
-            compaction: Arc::new(Compaction::start(Arc::clone(&inner.store))),
+            compaction: Arc::new((self.compaction)(Arc::clone(&inner.store))),
             inner,
         }
     }

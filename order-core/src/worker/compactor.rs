@@ -26,6 +26,14 @@ pub(crate) struct Compaction {
 }
 
 impl Compaction {
+    /// Compacts nothing.
+    #[cfg(feature = "bench")]
+    pub(crate) fn none() -> Self {
+        Self {
+            _stop: CancellationToken::new().drop_guard(),
+        }
+    }
+
     /// Starts to compact `store`. Must be called within a Tokio runtime.
     pub(crate) fn start(store: Arc<dyn Store>) -> Self {
         let (compactor, stop) = (Arc::new(Compactor::new(store)), CancellationToken::new());

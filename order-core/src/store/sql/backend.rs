@@ -79,15 +79,6 @@ pub(crate) type Values<'a> = &'a [Value<'a>];
 pub(crate) trait SqlConnection: Send {
     const SQL: Statements;
 
-    /// The current time as a parameter, where the clock of the database does not tell microseconds.
-    fn now() -> Value<'static>;
-
-    /// The time `span` ago as a parameter: the length of `span` where the statement subtracts it.
-    fn ago(span: Duration) -> Value<'static>;
-
-    /// The time after `span` as a parameter: the length of `span` where the statement adds it.
-    fn from_now(span: Duration) -> Value<'static>;
-
     /// Executes a statement; gives the number of rows that it changed.
     async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error>;
 

@@ -88,7 +88,7 @@ pub(super) async fn pending_for<B: SqlBackend>(
     limit: usize,
 ) -> Result<Vec<OrderId>, Error> {
     let values = [
-        B::Connection::ago(age),
+        Value::Ago(age),
         Value::Id(after.map_or(Uuid::nil(), |after| after.0)),
         Value::count(limit),
     ];
@@ -98,7 +98,7 @@ pub(super) async fn pending_for<B: SqlBackend>(
 }
 
 pub(super) async fn backlog<B: SqlBackend>(backend: &B) -> Result<Backlog, Error> {
-    let values = [Value::Int(i64::from(COUNT_LIMIT)), B::Connection::now()];
+    let values = [Value::Int(i64::from(COUNT_LIMIT)), Value::Now];
     let mut connection = backend.read().await?;
     let (orders, oldest_us): (i64, Option<i64>) =
         connection.fetch_one(B::SQL.orders.backlog, &values).await?;

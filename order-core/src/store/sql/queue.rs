@@ -70,7 +70,7 @@ fn ids(orders: &[OrderId]) -> Value<'static> {
 impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
     async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let topic = Value::text(topic.as_str());
-        let values = [topic, ids(orders), B::Connection::now()];
+        let values = [topic, ids(orders), Value::Now];
         execute(&self.backend, Priority::Request, B::SQL.queue.push, &values).await
     }
 
@@ -89,9 +89,9 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         let values = [
             Value::text(topic.as_str()),
             Value::count(max),
-            B::Connection::from_now(lease),
+            Value::FromNow(lease),
             Value::Id(claim_id),
-            B::Connection::now(),
+            Value::Now,
         ];
         let claimed = self
             .backend
@@ -127,7 +127,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         let values = [
             Value::text(topic.as_str()),
             Value::Leases(&leases),
-            B::Connection::from_now(delay),
+            Value::FromNow(delay),
         ];
         execute(
             &self.backend,
@@ -147,7 +147,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         let values = [
             Value::text(topic.as_str()),
             Value::Leases(&leases),
-            B::Connection::now(),
+            Value::Now,
             Value::text(reason),
         ];
         execute(
@@ -173,7 +173,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let topic = Value::text(topic.as_str());
-        let values = [topic, ids(orders), B::Connection::now()];
+        let values = [topic, ids(orders), Value::Now];
         execute(
             &self.backend,
             Priority::Request,
@@ -199,7 +199,7 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         let values = [
             Value::text(topic.as_str()),
             Value::Int(i64::from(COUNT_LIMIT)),
-            B::Connection::now(),
+            Value::Now,
         ];
         let rows = read(&self.backend, B::SQL.queue.stats, &values).await?;
         let stats: Option<(i64, i64, i64, i64, f64, bool)> = rows.into_iter().next();

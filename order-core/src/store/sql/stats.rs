@@ -126,7 +126,7 @@ async fn read_counters<B: SqlBackend>(
 
 /// Begins where claims begin: claims themselves find what is pending before that, now and then.
 async fn oldest_pending<B: ClaimSteps>(backend: &B) -> Result<Option<Waiting>, Error> {
-    let values = [Value::Id(backend.claimed_up_to()), B::Connection::now()];
+    let values = [Value::Id(backend.claimed_up_to()), Value::Now];
     let mut connection = backend.read().await?;
     let row: Option<(Uuid, i64)> = connection
         .fetch_optional(B::SQL.stats.oldest_pending, &values)

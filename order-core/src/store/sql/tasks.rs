@@ -101,7 +101,7 @@ async fn end_tasks<B: SqlBackend>(
 
 async fn put_task<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<TaskStatus>, Error> {
     let statements = B::SQL.tasks;
-    let values = [Value::Id(id.0), B::Connection::now()];
+    let values = [Value::Id(id.0), Value::Now];
     let mut tx = backend.begin(Priority::Request, None).await?;
     let status: Option<(String,)> = tx
         .fetch_optional(statements.lock_status, &values[..1])
@@ -149,7 +149,7 @@ pub(super) async fn cancel_task<C: SqlConnection>(
     connection: &mut C,
     id: OrderId,
 ) -> Result<(), Error> {
-    let values = [Value::Id(id.0), C::now()];
+    let values = [Value::Id(id.0), Value::Now];
     connection.execute(DELETE_UNCLAIMED, &values[..1]).await?;
     connection
         .execute(C::SQL.tasks.mark_compensating, &values)
@@ -161,7 +161,7 @@ async fn task<C: SqlConnection>(
     connection: &mut C,
     id: OrderId,
 ) -> Result<Option<TaskStatus>, Error> {
-    let values = [Value::Id(id.0), C::now()];
+    let values = [Value::Id(id.0), Value::Now];
     let row: Option<TaskRow> = connection
         .fetch_optional(C::SQL.tasks.task, &values)
         .await?;

@@ -21,8 +21,13 @@ pub(crate) enum Value<'a> {
     Leases(&'a [Lease]),
     Text(Option<Cow<'a, str>>),
     Time(DateTime<Utc>),
-    /// No parameter.
-    Omitted,
+    /// The time at which the statement is executed: no parameter on Postgres, whose statements ask the
+    /// clock of the database.
+    Now,
+    /// The time so long before that: on Postgres the length, which the statement subtracts.
+    Ago(Duration),
+    /// The time so long after that: on Postgres the length, which the statement adds.
+    FromNow(Duration),
 }
 
 impl<'a> Value<'a> {

@@ -43,8 +43,8 @@ async fn heartbeat<B: SqlBackend>(backend: &B, beat: &Heartbeat) -> Result<Vec<T
         count(beat.counts.failed),
         count(beat.counts.processed),
         count(beat.counts.in_flight),
-        B::Connection::ago(RETENTION),
-        B::Connection::now(),
+        Value::Ago(RETENTION),
+        Value::Now,
     ];
     let mut tx = backend.begin_single(Priority::Background).await?;
     for statement in statements.write_heartbeat {
@@ -58,7 +58,7 @@ async fn heartbeat<B: SqlBackend>(backend: &B, beat: &Heartbeat) -> Result<Vec<T
 async fn workers<B: SqlBackend>(backend: &B) -> Result<Vec<KnownWorker>, Error> {
     let mut connection = backend.read().await?;
     let rows: Vec<WorkerRow> = connection
-        .fetch_all(B::SQL.tasks.workers, &[B::Connection::now()])
+        .fetch_all(B::SQL.tasks.workers, &[Value::Now])
         .await?;
     rows.into_iter().map(KnownWorker::try_from).collect()
 }

@@ -6,8 +6,6 @@
 //! all that is pending for each order of the batch. One table and one index leave no choice.
 //! For the same reason the state is compared as text, which no partial index offers.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Arguments, PgConnection, postgres::PgArguments};
@@ -63,7 +61,8 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
             }
             Value::Text(text) => arguments.add(text.as_deref()),
             Value::Time(time) => arguments.add(time),
-            Value::Omitted => Ok(()),
+            Value::Now => Ok(()),
+            Value::Ago(span) | Value::FromNow(span) => arguments.add(span_micros(*span)),
         };
         added.map_err(sqlx::Error::Encode)?;
     }
@@ -79,19 +78,6 @@ impl SqlConnection for PgConnection {
         stats: stats::STATEMENTS,
         tasks: tasks::STATEMENTS,
     };
-
-    /// Statements ask the clock of the database.
-    fn now() -> Value<'static> {
-        Value::Omitted
-    }
-
-    fn ago(span: Duration) -> Value<'static> {
-        Value::Int(span_micros(span))
-    }
-
-    fn from_now(span: Duration) -> Value<'static> {
-        Value::Int(span_micros(span))
-    }
 
     async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error> {
         let query = sqlx::query_with(sql, arguments(values)?);

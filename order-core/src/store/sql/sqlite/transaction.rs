@@ -1,8 +1,6 @@
 //! Statements and transactions on `SQLite`. Batches go in as JSON arrays: one statement each, however
 //! many rows.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -50,7 +48,11 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
             }
             Value::Text(text) => arguments.add(text.as_deref()),
             Value::Time(time) => arguments.add(time.timestamp_micros()),
-            Value::Omitted => Ok(()),
+            Value::Now => arguments.add(SystemClock.now().timestamp_micros()),
+            Value::Ago(span) => arguments.add(before(SystemClock.now(), *span).timestamp_micros()),
+            Value::FromNow(span) => {
+                arguments.add(after(SystemClock.now(), *span).timestamp_micros())
+            }
         };
         added.map_err(sqlx::Error::Encode)?;
     }
@@ -66,18 +68,6 @@ impl SqlConnection for SqliteConnection {
         stats: stats::STATEMENTS,
         tasks: tasks::STATEMENTS,
     };
-
-    fn now() -> Value<'static> {
-        Value::Time(SystemClock.now())
-    }
-
-    fn ago(span: Duration) -> Value<'static> {
-        Value::Time(before(SystemClock.now(), span))
-    }
-
-    fn from_now(span: Duration) -> Value<'static> {
-        Value::Time(after(SystemClock.now(), span))
-    }
 
     async fn execute(&mut self, sql: impl Sql, values: Values<'_>) -> Result<u64, Error> {
         let query = sqlx::query_with(sql, arguments(values)?);
