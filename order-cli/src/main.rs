@@ -131,7 +131,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Bench(args) = cli.command {
         return commands::bench::run(args, &cli.database.database_url, &output).await;
     }
-    let store = if cli.command.only_reads() {
+    let only_reads = cli.command.only_reads();
+    let store = if only_reads {
         cli.database.open_existing().await?
     } else {
         cli.database.open().await?
@@ -139,7 +140,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
         store.migrate().await?;
     }
-    let service = cli.redis.builder(store, client.clone()).build();
+    let builder = cli.redis.builder(store, client.clone());
+    let service = if only_reads {
+        builder.without_compaction().build()
+    } else {
+        builder.build()
+    };
     let code = match cli.command {
         Command::Product(command) => commands::product::run(command, &service, &output).await,
         Command::Order(command) => commands::order::run(command, &service, &output).await,

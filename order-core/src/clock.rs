@@ -4,6 +4,8 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
+use crate::sync::lock;
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now, in whole microseconds: what both databases keep.
@@ -45,9 +47,7 @@ impl ManualClock {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, DateTime<Utc>> {
         // A time is never left half written, so that a poisoned lock is still good.
-        self.now
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.now)
     }
 }
 

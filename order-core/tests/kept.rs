@@ -96,9 +96,7 @@ fn order_of(product_id: ProductId, reference: Option<&str>) -> OrderRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_database_of_the_version_before_goes_on_selling() {
-    let server = PostgresServer::shared();
-    server.execute("CREATE DATABASE kept".to_owned()).await;
-    let url = server.url("kept");
+    let url = PostgresServer::shared().empty_database().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     let dump = include_str!("kept/postgres.sql");
     sqlx::raw_sql(AssertSqlSafe(dump))

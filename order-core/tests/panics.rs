@@ -1,6 +1,8 @@
 //! A panic does not stop the part that it happens in: groups, workers, reads.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod hooked_queue;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -12,14 +14,14 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use hooked_queue::{Call, HookedQueue};
 use order_core::{
     Error, OrderService, WorkerOptions,
     cache::{CacheMark, CacheStatus, Entry, LocalCache, ProductCache},
     clock::{Clock, SystemClock},
-    domain::{OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
+    domain::{OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
     process::{LogProcessor, ProcessOptions, Processing},
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
-    store::{SqliteQueue, SqliteStore, Store},
+    store::{SqliteStore, Store},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -87,67 +89,21 @@ impl ProductCache for PanickyCache {
     }
 }
 
-struct PanickyQueue {
+/// The panics of a queue.
+#[derive(Clone, Default)]
+struct QueueFuses {
     push: Fuse,
     claim: Fuse,
     ack: Fuse,
-    inner: SqliteQueue,
 }
 
-#[async_trait]
-impl OrderQueue for PanickyQueue {
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        self.push.burn();
-        self.inner.push(topic, orders).await
-    }
-
-    async fn claim(
-        &self,
-        topic: Topic,
-        max: usize,
-        lease: Duration,
-        wait: Duration,
-    ) -> Result<Vec<Lease>, Error> {
-        self.claim.burn();
-        self.inner.claim(topic, max, lease, wait).await
-    }
-
-    async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
-        self.ack.burn();
-        self.inner.ack(topic, leases).await
-    }
-
-    async fn retry(&self, topic: Topic, leases: Vec<Lease>, by: Duration) -> Result<usize, Error> {
-        self.inner.retry(topic, leases, by).await
-    }
-
-    async fn dead_letter(
-        &self,
-        topic: Topic,
-        leases: Vec<Lease>,
-        reason: &str,
-    ) -> Result<usize, Error> {
-        self.inner.dead_letter(topic, leases, reason).await
-    }
-
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.inner.dead(topic, limit).await
-    }
-
-    async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        self.inner.redrive(topic, orders).await
-    }
-
-    async fn pause(&self, topic: Topic) -> Result<(), Error> {
-        self.inner.pause(topic).await
-    }
-
-    async fn resume(&self, topic: Topic) -> Result<(), Error> {
-        self.inner.resume(topic).await
-    }
-
-    async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
-        self.inner.stats(topic).await
+impl QueueFuses {
+    fn burn(&self, call: Call<'_>) {
+        match call {
+            Call::Push(_) => self.push.burn(),
+            Call::Claim => self.claim.burn(),
+            Call::Ack => self.ack.burn(),
+        }
     }
 }
 
@@ -157,7 +113,7 @@ struct Shop {
     product: ProductId,
     clock: Fuse,
     cache: Arc<PanickyCache>,
-    queue: Arc<PanickyQueue>,
+    queue: QueueFuses,
 }
 
 async fn shop(queued: bool) -> Shop {
@@ -172,17 +128,17 @@ async fn shop(queued: bool) -> Shop {
         put: Fuse::default(),
         inner: LocalCache::new(Duration::from_millis(1)),
     });
-    let queue = Arc::new(PanickyQueue {
-        push: Fuse::default(),
-        claim: Fuse::default(),
-        ack: Fuse::default(),
-        inner: store.queue(),
-    });
+    let queue = QueueFuses::default();
+    let fuses = queue.clone();
+    let panicky = HookedQueue {
+        queue: store.queue(),
+        before: move |call: Call<'_>| fuses.burn(call),
+    };
     let mut builder = OrderService::builder(Arc::new(store))
         .clock(Arc::new(PanickyClock(clock.clone())))
         .cache(Arc::clone(&cache) as Arc<dyn ProductCache>);
     if queued {
-        builder = builder.queue(Arc::clone(&queue) as Arc<dyn OrderQueue>);
+        builder = builder.queue(Arc::new(panicky));
     }
     let service = builder.build();
     let product = ProductRequest::new("p", "1".parse().unwrap(), 1_000, None).unwrap();
@@ -322,9 +278,7 @@ async fn a_worker_in_which_everything_panics_works_on() {
         let running = tokio::spawn(async move { worker.run(told).await });
         let mut ids = BTreeSet::new();
         let fuses: &[(&str, &Fuse)] = if queued {
-            let PanickyQueue {
-                push, claim, ack, ..
-            } = &*shop.queue;
+            let QueueFuses { push, claim, ack } = &shop.queue;
             &[("push", push), ("claim", claim), ("ack", ack)]
         } else {
             &[("clock", &shop.clock), ("put", &shop.cache.put)]

@@ -216,6 +216,18 @@ async fn a_worker_without_a_service_compacts_counters() {
     works.await.unwrap();
 }
 
+/// A process that only reads leaves that to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_compaction_changes_nothing() {
+    let ((store, kept), (other, compacted)) = (years_on_sqlite().await, years_on_sqlite().await);
+    let reads = OrderService::builder(Arc::new(store)).without_compaction();
+    let compacts = OrderService::builder(Arc::new(other));
+    let services = (reads.build(), compacts.build());
+    until_few(async || are_few(&compacted).await).await;
+    assert!(!are_few(&kept).await);
+    drop(services);
+}
+
 /// A worker that has nothing to decide does not stop that.
 async fn counters_are_compacted(store: Arc<dyn Store>, few: impl AsyncFn() -> bool) {
     let service = OrderService::builder(store).build();

@@ -2,6 +2,7 @@
 //! loses everything.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod hooked_queue;
 mod shop;
 
 use std::{
@@ -10,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
+use hooked_queue::{Call, HookedQueue};
 use order_core::{
-    Error, OrderService, WorkerOptions,
+    OrderService, WorkerOptions,
     domain::OrderId,
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, RedisQueue, Topic},
+    queue::{OrderQueue, RedisQueue, Topic},
     store::OrderStore,
     testing::RedisServer,
 };
@@ -28,91 +29,24 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// The times at which each order was offered, by whomever.
 type Offers = Arc<Mutex<HashMap<OrderId, Vec<Instant>>>>;
 
-/// The queue of one worker, which notes what is offered to it.
-struct Noted {
-    queue: RedisQueue,
-    offers: Offers,
-}
-
-#[async_trait]
-impl OrderQueue for Noted {
-    async fn push(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let now = Instant::now();
-        {
-            let mut offers = self.offers.lock().unwrap();
-            for order in orders {
-                offers.entry(*order).or_default().push(now);
-            }
-        }
-        self.queue.push(topic, orders).await
-    }
-
-    async fn may_sweep(&self, topic: Topic, term: Duration) -> Result<bool, Error> {
-        self.queue.may_sweep(topic, term).await
-    }
-
-    async fn claim(
-        &self,
-        topic: Topic,
-        max: usize,
-        lease: Duration,
-        wait: Duration,
-    ) -> Result<Vec<Lease>, Error> {
-        self.queue.claim(topic, max, lease, wait).await
-    }
-
-    async fn ack(&self, topic: Topic, leases: Vec<Lease>) -> Result<usize, Error> {
-        self.queue.ack(topic, leases).await
-    }
-
-    async fn retry(
-        &self,
-        topic: Topic,
-        leases: Vec<Lease>,
-        delay: Duration,
-    ) -> Result<usize, Error> {
-        self.queue.retry(topic, leases, delay).await
-    }
-
-    async fn dead_letter(
-        &self,
-        topic: Topic,
-        leases: Vec<Lease>,
-        reason: &str,
-    ) -> Result<usize, Error> {
-        self.queue.dead_letter(topic, leases, reason).await
-    }
-
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.queue.dead(topic, limit).await
-    }
-
-    async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        self.queue.redrive(topic, orders).await
-    }
-
-    async fn pause(&self, topic: Topic) -> Result<(), Error> {
-        self.queue.pause(topic).await
-    }
-
-    async fn resume(&self, topic: Topic) -> Result<(), Error> {
-        self.queue.resume(topic).await
-    }
-
-    async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
-        self.queue.stats(topic).await
-    }
-}
-
 /// A worker with a queue of its own.
 fn hire(
     shop: &shop::Shop,
     redis: &RedisServer,
     offers: &Offers,
 ) -> (CancellationToken, JoinHandle<()>) {
-    let queue = Arc::new(Noted {
+    let offers = Arc::clone(offers);
+    let queue = Arc::new(HookedQueue {
         queue: RedisQueue::new(redis.client()),
-        offers: Arc::clone(offers),
+        before: move |call: Call<'_>| {
+            if let Call::Push(orders) = call {
+                let now = Instant::now();
+                let mut offers = offers.lock().unwrap();
+                for order in orders {
+                    offers.entry(*order).or_default().push(now);
+                }
+            }
+        },
     });
     let service = OrderService::builder(Arc::new(shop.store.clone()));
     let worker = service.queue(queue).build().worker(

@@ -14,15 +14,15 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub(crate) async fn run(service: &OrderService, output: &Output) -> anyhow::Result<ExitCode> {
-    let imbalances = service.verify().await?;
-    if imbalances.is_empty() {
+    let discrepancies = service.verify().await?;
+    if discrepancies.is_empty() {
         eprintln!("the books balance");
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!(
         "the books do not balance: the stock of {} products is not adjusted - held",
-        imbalances.len()
+        discrepancies.len()
     );
-    output.rows(COLUMNS, &imbalances)?;
+    output.rows(COLUMNS, &discrepancies)?;
     Ok(ExitCode::FAILURE)
 }

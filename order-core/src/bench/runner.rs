@@ -29,9 +29,6 @@ use crate::{
 /// The requests that are under way at once when they share groups.
 const GROUPED_TASKS: usize = 512;
 
-/// Later than now by as much as makes every counter old enough to be compacted.
-const ALL_COUNTERS: Duration = Duration::from_secs(2);
-
 /// A shop to measure in.
 pub struct Bench {
     store: Arc<dyn Store>,
@@ -105,20 +102,10 @@ impl Bench {
         contestant: Contestant,
         orders: usize,
     ) -> Result<Sample, Error> {
-        self.compact_counters().await?;
         match case {
             Case::Decide => self.decide(contestant, orders).await,
             Case::Accept | Case::Purchase => self.request(case, contestant, orders).await,
         }
-    }
-
-    /// Compacts the counters that the contestant before left, up to one row for each order: that is
-    /// its cost, and would be done while the next one is measured.
-    async fn compact_counters(&self) -> Result<(), Error> {
-        if let Some(stats) = Arc::clone(&self.store).stats_store() {
-            stats.compact_counters(ALL_COUNTERS).await?;
-        }
-        Ok(())
     }
 
     async fn decide(&self, contestant: Contestant, orders: usize) -> Result<Sample, Error> {

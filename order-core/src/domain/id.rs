@@ -9,6 +9,8 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::ValidationError;
 
+use crate::sync::lock;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
         $(#[$doc])*
@@ -82,10 +84,7 @@ impl IdGenerator {
         let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
         // A panic while the lock was held cannot leave the counter half changed:
         // it is one cell, written once.
-        let context = self
-            .context
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let context = lock(&self.context);
         Uuid::new_v7(Timestamp::from_unix(
             &*context,
             seconds,

@@ -27,7 +27,7 @@ pub struct Builder {
     inner: ServiceInner,
     limits: Limits,
     max_watched: usize,
-    compaction: fn(Arc<dyn Store>) -> Compaction,
+    compacts: bool,
 }
 
 impl OrderService {
@@ -54,7 +54,7 @@ impl OrderService {
                 max_wait: Duration::from_millis(500),
             },
             max_watched: 10_000,
-            compaction: Compaction::start,
+            compacts: true,
         }
     }
 }
@@ -118,10 +118,11 @@ impl Builder {
         self
     }
 
-    /// A service that does not compact: what is measured pays for itself.
-    #[cfg(feature = "bench")]
-    pub(crate) fn without_compaction(mut self) -> Self {
-        self.compaction = |_| Compaction::none();
+    /// Leaves the counters to the other processes on the database: for one that only reads, or is
+    /// measured. Its workers compact while they run.
+    #[must_use]
+    pub fn without_compaction(mut self) -> Self {
+        self.compacts = false;
         self
     }
 
@@ -131,13 +132,15 @@ impl Builder {
     #[must_use]
     pub fn build(self) -> OrderService {
         let inner = Arc::new(self.inner);
+        let compacts = self.compacts;
+        let compaction = compacts.then(|| Compaction::start(Arc::clone(&inner.store)));
         OrderService {
             accepts: GroupCommit::start(Arc::clone(&inner), OrderMode::Accept, self.limits),
             purchases: GroupCommit::start(Arc::clone(&inner), OrderMode::Purchase, self.limits),
             admission: AdmissionControl::new(self.limits, 1),
             watcher: Watcher::new(Arc::clone(&inner.orders), self.max_watched),
             sampler: Arc::default(),
-            compaction: Arc::new((self.compaction)(Arc::clone(&inner.store))),
+            compaction: compaction.map(Arc::new),
             inner,
         }
     }

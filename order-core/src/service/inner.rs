@@ -55,6 +55,7 @@ impl ServiceInner {
     pub(super) async fn purchase(&self, orders: &[NewOrder]) -> Result<Outcome<Purchase>, Error> {
         let bought = catch(part::GROUP, self.orders.purchase(orders, self.strategy));
         let bought = bought.await.unwrap_or_else(|panic| Err(panic.into()));
+        // Again, since a panic passes by the cache's own call.
         match &self.cached {
             Some(cached) => {
                 let wanted = orders.iter().flat_map(|order| &order.lines);

@@ -26,7 +26,7 @@ pub struct OrderService {
     pub(super) watcher: Watcher,
     pub(super) sampler: Arc<BackendSampler>,
     /// Goes on until the last clone and the last worker are gone.
-    pub(super) compaction: Arc<Compaction>,
+    pub(super) compaction: Option<Arc<Compaction>>,
 }
 
 impl OrderService {
@@ -52,7 +52,7 @@ impl OrderService {
         .woken_by(Arc::clone(&inner.accepted))
         .woken_by_sales(Arc::clone(&inner.sold))
         .waking(self.watcher.wake())
-        .keeping(Arc::clone(&self.compaction))
+        .keeping(self.compaction.clone())
     }
 
     /// Every product whose stock is not what its history says.

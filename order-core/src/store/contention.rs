@@ -10,7 +10,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     domain::{ProductId, RequestedLine},
     metrics,
+    sync::lock,
 };
 
 /// The most products that are known as contended; any more are waited for shortly, each time.
@@ -196,7 +197,7 @@ impl Contention {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // It is never left half written.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{metrics::part, stats::StatsStore, store::Store, supervise::supervise
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Keeps small what grows with the number of statements.
-pub(crate) struct Compactor {
+struct Compactor {
     store: Arc<dyn Store>,
     stats: Option<Arc<dyn StatsStore>>,
 }
@@ -26,14 +26,6 @@ pub(crate) struct Compaction {
 }
 
 impl Compaction {
-    /// Compacts nothing.
-    #[cfg(feature = "bench")]
-    pub(crate) fn none() -> Self {
-        Self {
-            _stop: CancellationToken::new().drop_guard(),
-        }
-    }
-
     /// Starts to compact `store`. Must be called within a Tokio runtime.
     pub(crate) fn start(store: Arc<dyn Store>) -> Self {
         let (compactor, stop) = (Arc::new(Compactor::new(store)), CancellationToken::new());
@@ -47,13 +39,13 @@ impl Compaction {
 }
 
 impl Compactor {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+    fn new(store: Arc<dyn Store>) -> Self {
         let stats = Arc::clone(&store).stats_store();
         Self { store, stats }
     }
 
     /// Works until `stop` is cancelled. A process that is over within seconds compacts nothing.
-    pub(crate) async fn run(&self, stop: &CancellationToken) {
+    async fn run(&self, stop: &CancellationToken) {
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {

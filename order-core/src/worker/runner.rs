@@ -11,14 +11,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    DecisionCounts, WorkerOptions,
-    batch_source::BatchSource,
-    compactor::{Compaction, Compactor},
-    counters::WorkerCounters,
-    decide_loop::DecideLoop,
-    heartbeat::HeartbeatSender,
-    sweeper::Sweeper,
-    task_loop::TaskLoop,
+    DecisionCounts, WorkerOptions, batch_source::BatchSource, compactor::Compaction,
+    counters::WorkerCounters, decide_loop::DecideLoop, heartbeat::HeartbeatSender,
+    sweeper::Sweeper, task_loop::TaskLoop,
 };
 use crate::{
     clock::Clock,
@@ -44,8 +39,8 @@ pub struct Worker {
     source: BatchSource,
     tasks: Option<TaskLoop>,
     sweeper: Option<Sweeper>,
-    compactor: Option<Compactor>,
-    /// That of the service that made the worker, which goes on as long as either is there.
+    /// That of the service that made the worker, which goes on as long as either is there. Without
+    /// one, the worker compacts while it runs.
     compaction: Option<Arc<Compaction>>,
     parts: Parts,
     options: WorkerOptions,
@@ -71,16 +66,11 @@ impl Worker {
         clock: Arc<dyn Clock>,
         options: WorkerOptions,
     ) -> Self {
-        let compactor = Compactor::new(Arc::clone(&store));
         let orders = Arc::clone(&store) as Arc<dyn OrderStore>;
-        let worker = Self::of_service(store, orders, queue, clock, options);
-        Self {
-            compactor: Some(compactor),
-            ..worker
-        }
+        Self::of_service(store, orders, queue, clock, options)
     }
 
-    /// A worker that decides through `orders`, and leaves the compaction of `store` to its service.
+    /// A worker that decides through `orders`.
     pub(crate) fn of_service(
         store: Arc<dyn Store>,
         orders: Arc<dyn OrderStore>,
@@ -112,7 +102,6 @@ impl Worker {
             ),
             tasks: None,
             sweeper,
-            compactor: None,
             compaction: None,
             parts,
             options,
@@ -170,8 +159,8 @@ impl Worker {
     }
 
     /// Keeps the compaction of a service going as long as the worker is there.
-    pub(crate) fn keeping(mut self, compaction: Arc<Compaction>) -> Self {
-        self.compaction = Some(compaction);
+    pub(crate) fn keeping(mut self, compaction: Option<Arc<Compaction>>) -> Self {
+        self.compaction = compaction;
         self
     }
 
@@ -199,17 +188,13 @@ impl Worker {
                 in_time(&stop, limit, tasks.run(&self.heartbeat, &stop)).await;
             }
         });
-        let compact = supervise(part::COMPACTION, || async {
-            if let Some(compactor) = &self.compactor {
-                compactor.run(&stop).await;
-            }
-        });
+        let is_alone = self.compaction.is_none();
+        let _compaction = is_alone.then(|| Compaction::start(Arc::clone(&self.parts.store)));
         let work = async {
             tokio::join!(
                 in_time(&stop, LAST_STEP, decide_loop.run(&stop)),
                 in_time(&stop, LAST_STEP, sweep),
-                process,
-                in_time(&stop, LAST_STEP, compact)
+                process
             );
             end.cancel();
         };

@@ -1,6 +1,6 @@
 //! Deciding orders that are pending.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -24,6 +24,7 @@ use crate::{
         orders::{Outcome, Selection},
         strategy::Strategy,
     },
+    sync::lock,
 };
 
 /// Orders that are locked to be decided.
@@ -78,11 +79,6 @@ impl Changes {
         let changed = || std::mem::take(&mut *lock(&self.changed));
         retry.is_resolving().then(changed).unwrap_or_default()
     }
-}
-
-/// Ids are never left half written, so that a poisoned lock is still good.
-fn lock(ids: &Mutex<Vec<ProductId>>) -> MutexGuard<'_, Vec<ProductId>> {
-    ids.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) async fn decide<B: ClaimSteps + ContentionSteps>(

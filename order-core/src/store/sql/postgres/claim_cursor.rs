@@ -15,11 +15,13 @@
 //! this process itself stores or lets go moves the point back at once.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use uuid::Uuid;
+
+use crate::sync::lock;
 
 /// The time between two rescans while every claim is full.
 const RESCAN_EVERY: Duration = Duration::from_millis(250);
@@ -95,7 +97,7 @@ impl ClaimCursor {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // It is never left half written.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
     fmt,
     future::Future,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ use sqlx::{
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{claim_cursor::Claim, error::casts_doubt, session};
-use crate::{error::Error, store::database::PoolStats};
+use crate::{error::Error, store::database::PoolStats, sync::lock};
 
 /// Options for the use of a database.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +218,7 @@ impl Health {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // It is never left half written.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 

@@ -8,11 +8,13 @@
 //! which takes a bounded share of the time.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
+
+use crate::sync::lock;
 
 /// The time between two rescans while every claim is full.
 const RESCAN_EVERY: Duration = Duration::from_millis(250);
@@ -79,6 +81,6 @@ impl DueCursor {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // It is never left half written.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -9,7 +9,7 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::session::{self, writable};
-use crate::error::Error;
+use crate::{error::Error, sync::lock};
 
 /// The time that a look may take.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -74,7 +74,7 @@ impl Probe {
     /// [`Error::Unavailable`], whatever the cause.
     pub(super) async fn check(self: &Arc<Self>) -> Result<(), Error> {
         let look = {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = lock(&self.last);
             match last.as_ref() {
                 Some((began, look)) if look.peek().is_none() || began.elapsed() < FRESH_FOR => {
                     look.clone()
@@ -138,7 +138,7 @@ impl Probe {
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<PgConnection>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     process::Claim,
     store::sql::{
         backend::SqlConnection,
-        value::{StoredTime, Value, span_micros},
+        value::{StoredTime, Value},
     },
 };
 
@@ -73,7 +73,7 @@ pub(super) async fn unpack(
 ) -> Result<Unpacked, Error> {
     let values = [
         Value::Time(from),
-        Value::Int(span_micros(delay)),
+        Value::Ago(delay),
         Value::count(tasks.max(1)),
         Value::Time(entries_from),
     ];

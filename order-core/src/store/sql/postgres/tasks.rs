@@ -205,9 +205,9 @@ impl PostgresStore {
         let began = Instant::now();
         let values = [
             Value::Time(from),
-            Value::Int(span_micros(claim.delay)),
+            Value::Ago(claim.delay),
             Value::count(claim.max),
-            Value::Int(span_micros(claim.lease)),
+            Value::FromNow(claim.lease),
             Value::Id(claim.id),
             Value::Id(claim.worker_id),
         ];

@@ -10,12 +10,12 @@ use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::error::Error;
+use crate::{error::Error, sync::lock};
 
 /// Device and inode, which no two files on a machine share while both are open.
 type Identity = (u64, u64);
@@ -65,7 +65,7 @@ impl DatabaseFile {
     /// When the database itself is another one than before.
     pub(super) fn remember(&self) -> io::Result<()> {
         let found = self.find()?;
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = lock(&self.opened);
         if opened[0].is_some() && opened[0] != found[0] {
             return Err(io::Error::other(self.replaced(0)));
         }
@@ -78,7 +78,7 @@ impl DatabaseFile {
     /// # Errors
     /// [`Error::Unavailable`] when one of them does not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let opened = *self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = *lock(&self.opened);
         let found = self.find().unwrap_or_default();
         let strayed = (0..opened.len()).find(|&n| opened[n].is_some() && opened[n] != found[n]);
         let was_replaced = self.is_replaced.swap(strayed.is_some(), Ordering::Relaxed);

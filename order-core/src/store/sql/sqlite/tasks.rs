@@ -128,8 +128,7 @@ pub(super) const INSERT_FAILED: &str = "
 impl TaskSteps for SqliteStore {
     /// Looks before it asks for the write lock: mostly there is nothing.
     async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        let now = SystemClock.now();
-        let values = [Value::Time(before(now, claim.delay)), Value::Int(1)];
+        let values = [Value::Ago(claim.delay), Value::Int(1)];
         let mut connection = self.read().await?;
         let due: Vec<(Uuid, bool)> = connection.fetch_all(DUE_TASKS, &values).await?;
         drop(connection);
@@ -166,7 +165,7 @@ impl TaskSteps for SqliteStore {
 
     /// Without the write lock, too.
     async fn prepare_claim(&self, topic: Topic, _max: usize) -> Result<bool, Error> {
-        let values = [Value::text(topic.as_str()), Value::Time(SystemClock.now())];
+        let values = [Value::text(topic.as_str()), Value::Now];
         let (is_any_due,): (bool,) = self.read().await?.fetch_one(IS_ANY_DUE, &values).await?;
         Ok(is_any_due)
     }

@@ -12,7 +12,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{error::on_commit, file::DatabaseFile, meter::Meter};
-use crate::{error::Error, store::sql::backend::Priority};
+use crate::{error::Error, store::sql::backend::Priority, sync::lock};
 
 /// The rest of tasks, in times of what their last transaction took.
 const REST: u32 = 2;
@@ -74,13 +74,13 @@ struct Last {
 
 impl Last {
     fn committed(&self, at: Option<Instant>) {
-        *self.commit.lock().unwrap_or_else(PoisonError::into_inner) = at;
+        *lock(&self.commit) = at;
     }
 
     /// Notes a turn that began at `began` and ends now.
     fn had_turn(&self, priority: Priority, began: Instant) {
         let now = Instant::now();
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = lock(&self.turns);
         match priority {
             Priority::Request => turns.0 = Some(now),
             Priority::Background => {}
@@ -90,12 +90,12 @@ impl Last {
 
     /// Until when tasks rest, if somebody buys.
     fn rest(&self) -> Option<Instant> {
-        let (request, rest) = *self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let (request, rest) = *lock(&self.turns);
         rest.filter(|_| request.is_some_and(|request| request.elapsed() < BUYING))
     }
 
     fn is_fresh(&self) -> bool {
-        let commit = *self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let commit = *lock(&self.commit);
         commit.is_some_and(|at| at.elapsed() < COMMIT_TELLS)
     }
 }
