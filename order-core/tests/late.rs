@@ -7,17 +7,18 @@ mod shop;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use order_core::{
     Error,
+    cache::{CacheStatus, CachedStore, ProductCache, RedisCache},
     clock::{Clock, SystemClock},
     domain::{AdjustmentId, Product, ProductChange},
-    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
-    testing::PostgresServer,
+    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
+    testing::{PostgresServer, RedisServer},
 };
 use sqlx::{Connection, PgConnection};
 use tokio::{
@@ -47,9 +48,11 @@ impl Shop {
 /// Holds a message back.
 #[derive(Default)]
 struct Wire {
-    /// The number of messages that prepare or execute a statement, up to the one that is held
-    /// back; 0: none is. Connections also say things of their own, at times of their own.
+    /// The number of messages that execute something, up to the one that is held back; 0: none is.
+    /// Connections also say things of their own, at times of their own.
     countdown: AtomicI64,
+    /// Cuts new connections at once.
+    is_away: AtomicBool,
     is_held: Notify,
     /// The client is cut off.
     cut: Notify,
@@ -58,9 +61,12 @@ struct Wire {
     is_answered: Notify,
 }
 
-/// How a message begins that prepares a statement, and one that executes it.
+/// How a message begins that prepares a statement, that executes it, and that is a statement.
 const PARSE: u8 = b'P';
 const BIND: u8 = b'B';
+const QUERY: u8 = b'Q';
+/// What a connection says by itself when an answer of its neighbour does not come.
+const WATCHES: &[u8] = b"pg_backend_pid";
 
 /// A TCP proxy to `port`: what one read gives is one message, as the driver writes it.
 async fn wire_to(port: u16) -> (u16, Arc<Wire>) {
@@ -70,6 +76,9 @@ async fn wire_to(port: u16) -> (u16, Arc<Wire>) {
     let of_all = Arc::clone(&wire);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
+            if of_all.is_away.load(Ordering::SeqCst) {
+                continue;
+            }
             let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             tokio::spawn(carry(client, server, Arc::clone(&of_all)));
         }
@@ -90,7 +99,8 @@ async fn carry(
                 if sent == 0 {
                     return Ok(());
                 }
-                let is_counted = matches!(up[0], PARSE | BIND);
+                let watches = up[..sent].windows(WATCHES.len()).any(|part| part == WATCHES);
+                let is_counted = matches!(up[0], PARSE | BIND | QUERY) && !watches;
                 if is_counted && wire.countdown.fetch_sub(1, Ordering::SeqCst) == 1 {
                     wire.is_held.notify_one();
                     wire.cut.notified().await;
@@ -161,6 +171,80 @@ async fn a_statement_that_comes_late_sells_nothing() {
     }
     assert!(doubted > 0, "no attempt was in doubt");
     assert_eq!(shop.store.verify().await.unwrap(), []);
+}
+
+/// Changes whose products only the answer would have told: nobody knows what to read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_unknown_outcome_nothing_stale_is_read_from_the_cache() {
+    let (shop, redis) = (shop(1).await, RedisServer::start());
+    let port = PostgresServer::shared().port();
+    let (own_port, wire) = wire_to(port).await;
+    let through = shop
+        .url
+        .replace(&format!(":{port}/"), &format!(":{own_port}/"));
+    for cancels in [false, true] {
+        // From past the last message down to the one that commits.
+        for message in (1..=40).rev() {
+            shop.set_stock(1).await;
+            let order = shop.new_order();
+            let id = order.id();
+            if cancels {
+                shop.store
+                    .purchase(&[order], Strategy::Batch)
+                    .await
+                    .unwrap();
+            } else {
+                shop.store.accept(&[order]).await.unwrap();
+            }
+            wire.is_away.store(false, Ordering::SeqCst);
+            let options = PostgresOptions {
+                max_connections: 1,
+                acquire_timeout: Duration::from_millis(500),
+            };
+            let store = PostgresStore::connect(&through, options).await.unwrap();
+            let cache = RedisCache::new(redis.client(), Duration::from_secs(300));
+            cache.clear().await.unwrap();
+            let cached = Arc::new(CachedStore::new(Arc::new(store), Arc::new(cache)));
+            cached.read(shop.product).await.unwrap();
+            let (_, status) = cached.read(shop.product).await.unwrap();
+            assert_eq!(status, CacheStatus::Hit);
+            wire.countdown.store(message, Ordering::SeqCst);
+            let changing = Arc::clone(&cached);
+            let mut changed = tokio::spawn(async move {
+                let at = SystemClock.now();
+                if cancels {
+                    changing.cancel(id, at, None).await.map(drop)
+                } else {
+                    let ids = [id];
+                    let outcome = changing.decide(Selection::ByIds(&ids), Strategy::Batch, at);
+                    outcome.await.map(drop)
+                }
+            });
+            tokio::select! {
+                biased;
+                changed = &mut changed => {
+                    changed.unwrap().unwrap();
+                    wire.countdown.store(0, Ordering::SeqCst);
+                    assert!(message > 1, "no outcome was unknown");
+                    continue;
+                }
+                () = wire.is_held.notified() => {}
+            }
+            wire.is_away.store(true, Ordering::SeqCst);
+            wire.cut.notify_one();
+            let changed = changed.await.unwrap();
+            wire.deliver.notify_one();
+            wire.is_answered.notified().await;
+            wire.is_away.store(false, Ordering::SeqCst);
+            let (read, _) = cached.read(shop.product).await.unwrap();
+            let stock = shop.product().await.stock;
+            assert_eq!(read.unwrap().stock, stock, "{changed:?}");
+            if matches!(changed, Err(Error::OutcomeUnknown { .. })) {
+                break;
+            }
+            assert!(message > 1, "no outcome was unknown");
+        }
+    }
 }
 
 /// Somebody changes the product while others wait for it who have seen it before.

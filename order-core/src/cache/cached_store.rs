@@ -225,9 +225,29 @@ impl CachedStore {
         result
     }
 
+    /// Passes the result of a change on whose products only its answer would have told, and
+    /// invalidates everything when the outcome is unknown.
+    pub(super) fn invalidate_all_if_unknown<T>(
+        &self,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if let Err(Error::OutcomeUnknown { .. }) = result {
+            let is_to_begin = self.state.pending.add_everything();
+            lock(&self.state.flights).clear();
+            self.hand_over(is_to_begin);
+        }
+        result
+    }
+
     /// Remembers invalidations, and hands them to the cache until it has them all.
     fn remember(&self, changes: impl Iterator<Item = (ProductId, Option<i64>)>) {
-        if !self.state.pending.add(changes) {
+        let is_to_begin = self.state.pending.add(changes);
+        self.hand_over(is_to_begin);
+    }
+
+    /// Begins a task that hands pending invalidations to the cache, if there is to be one.
+    fn hand_over(&self, is_to_begin: bool) {
+        if !is_to_begin {
             return;
         }
         let (state, inner) = (Arc::clone(&self.state), Arc::clone(&self.inner));
@@ -292,7 +312,9 @@ impl State {
             Next::Nothing => return Ok(false),
             Next::Everything(overflow) => {
                 self.cache.clear().await?;
-                tracing::warn!("more changed than is remembered: the cache has forgotten all");
+                tracing::warn!(
+                    "the cache has forgotten all: it is not known by itself what changed"
+                );
                 self.pending.forgotten(overflow);
             }
             Next::Products(changes) => {

@@ -118,7 +118,8 @@ impl OrderStore for CachedStore {
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
         let mark = self.mark();
-        let outcome = self.inner.decide(pick, strategy, at).await?;
+        let outcome = self.inner.decide(pick, strategy, at).await;
+        let outcome = self.invalidate_all_if_unknown(outcome)?;
         self.changed_products(&outcome.changed, mark).await;
         Ok(outcome)
     }
@@ -146,7 +147,8 @@ impl OrderStore for CachedStore {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
         let mark = self.mark();
-        let cancelled = self.inner.cancel(id, at, key).await?;
+        let cancelled = self.inner.cancel(id, at, key).await;
+        let cancelled = self.invalidate_all_if_unknown(cancelled)?;
         if let Some(cancelled) = &cancelled {
             self.changed_products(&cancelled.changed, mark).await;
             let lines = cancelled.order.lines.iter().map(|line| line.product_id);

@@ -59,6 +59,18 @@ impl State {
         };
         self.products.insert(id, change);
     }
+
+    fn add_everything(&mut self) {
+        self.products = HashMap::new();
+        let earlier = self.everything.map_or(0, |Overflow(number)| number);
+        self.everything = Some(Overflow(earlier + 1));
+    }
+
+    /// Tells whether a task has to begin to hand invalidations over, which then counts as begun.
+    fn begins(&mut self) -> bool {
+        let is_idle = self.products.is_empty() && self.everything.is_none();
+        !is_idle && !std::mem::replace(&mut self.is_repairing, true)
+    }
 }
 
 /// Changes that the cache does not know of yet.
@@ -85,18 +97,21 @@ impl PendingInvalidations {
     pub(super) fn add(&self, changes: impl Iterator<Item = (ProductId, Option<i64>)>) -> bool {
         let mut state = lock(&self.state);
         for (id, version) in changes {
-            if let Some(Overflow(number)) = &mut state.everything {
-                *number += 1;
+            if state.everything.is_none() && state.products.len() < MAX_PRODUCTS {
+                state.add(id, version);
+            } else {
+                state.add_everything();
                 break;
             }
-            state.add(id, version);
-            if state.products.len() > MAX_PRODUCTS {
-                state.products = HashMap::new();
-                state.everything = Some(Overflow(0));
-            }
         }
-        let is_idle = state.products.is_empty() && state.everything.is_none();
-        !is_idle && !std::mem::replace(&mut state.is_repairing, true)
+        state.begins()
+    }
+
+    /// Remembers that any product may have changed, likewise.
+    pub(super) fn add_everything(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.add_everything();
+        state.begins()
     }
 
     /// The next up to `limit` of them. A task that gets nothing is done, and the next addition
