@@ -16,7 +16,7 @@ use order_core::{
     Error,
     clock::{Clock, SystemClock},
     domain::{AdjustmentId, Product, ProductChange},
-    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Store, Strategy},
+    store::{ConnectOptions, OrderStore, PostgresStore, ProductStore, Store, Strategy},
     testing::PostgresServer,
 };
 use sqlx::{Connection, PgConnection};
@@ -126,11 +126,10 @@ async fn a_statement_that_comes_late_sells_nothing() {
         .replace(&format!(":{port}/"), &format!(":{own_port}/"));
     let mut doubted = 0;
     for message in 1..=6 {
-        let options = PostgresOptions {
-            max_connections: 1,
-            ..PostgresOptions::default()
-        };
-        let store = PostgresStore::connect(&through, options).await.unwrap();
+        let options = ConnectOptions::default().with_max_connections(1);
+        let store = PostgresStore::connect_with(&through, options)
+            .await
+            .unwrap();
         let order = shop.new_order();
         let id = order.id();
         wire.countdown.store(message, Ordering::SeqCst);
