@@ -135,5 +135,7 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     found
         .into_iter()
         .find(|path| path.exists())
-        .with_context(|| format!("{name} is not built: build the whole workspace with this profile"))
+        .with_context(|| {
+            format!("{name} is not built: build the whole workspace with this profile")
+        })
 }

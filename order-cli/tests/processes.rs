@@ -17,7 +17,7 @@ use order_core::{
         RequestedLine,
     },
     queue::{OrderQueue, RedisQueue, Topic},
-    store::{self, OrderQuery, PostgresOptions, PostgresStore, Store},
+    store::{self, OrderQuery, PostgresStore, Store},
     testing::{
         PostgresServer, Process, RedisServer,
         load::{Load, Refusal, Shop, check, create_products, place_orders, wait_until_decided},
@@ -112,9 +112,7 @@ async fn claims_of_a_killed_worker_are_taken_over() {
     const LEASE_MS: u64 = 2_000;
     let redis = RedisServer::start();
     let url = PostgresServer::shared().database().await;
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let store = PostgresStore::connect(&url).await.unwrap();
     let queue: Arc<dyn OrderQueue> = Arc::new(RedisQueue::new(redis.client()));
     let service = OrderService::builder(Arc::new(store.clone()))
         .queue(Arc::clone(&queue))

@@ -11,7 +11,7 @@ use std::{
 use order_core::{
     OrderService,
     domain::{OrderRequest, ProductRequest, Quantity},
-    store::{PostgresOptions, PostgresStore, Store},
+    store::{PostgresStore, Store},
     testing::{PostgresServer, Process},
 };
 use poem::{
@@ -93,9 +93,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_task_is_lost_whoever_is_killed_and_whatever_fails() {
     let url = PostgresServer::shared().database().await;
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let store = PostgresStore::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
     let service = OrderService::builder(Arc::new(store.clone())).build();
     let product = ProductRequest::new("p", "1".parse().unwrap(), SALES as i64, None).unwrap();

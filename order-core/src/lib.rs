@@ -36,7 +36,10 @@
 //! # }
 //! ```
 
-#![warn(missing_debug_implementations)]
+#![warn(clippy::future_not_send, missing_debug_implementations)]
+// Some of the rest is there for Postgres alone, and much of it for SQL databases: without them, it
+// waits for a store from outside.
+#![cfg_attr(not(feature = "postgres"), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -50,6 +53,7 @@ pub mod keys;
 pub mod metrics;
 pub mod process;
 pub mod queue;
+#[cfg(feature = "redis")]
 mod redis_client;
 pub mod service;
 pub mod stats;
@@ -63,6 +67,7 @@ pub mod watch;
 pub mod worker;
 
 pub use error::{Error, Source};
+#[cfg(feature = "redis")]
 pub use redis_client::RedisClient;
 pub use service::OrderService;
 pub use tokio_util::sync::CancellationToken;

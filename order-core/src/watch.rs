@@ -193,7 +193,10 @@ impl Watch {
         Ok((order, order.since(known)))
     }
 
-    async fn until(&mut self, is_enough: impl Fn(&Progress) -> bool) -> Result<Progress, Error> {
+    async fn until(
+        &mut self,
+        is_enough: impl Fn(&Progress) -> bool + Send + Sync,
+    ) -> Result<Progress, Error> {
         let known = self
             .known
             .wait_for(|known| known.as_ref().is_some_and(&is_enough))

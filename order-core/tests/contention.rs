@@ -22,9 +22,7 @@ use order_core::{
         TaskStore,
     },
     queue::RedisQueue,
-    store::{
-        Contention, OrderStore, PostgresOptions, PostgresStore, ProductStore, Store, Strategy,
-    },
+    store::{Contention, OrderStore, PostgresStore, ProductStore, Store, Strategy},
     testing::RedisServer,
 };
 use sqlx::{Connection, PgConnection};
@@ -401,9 +399,7 @@ async fn a_locked_order_holds_up_no_tasks_but_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_that_sell_one_product_set_nothing_aside() {
     let shop = shop(MAX_STOCK).await;
-    let other = PostgresStore::connect(&shop.url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let other = PostgresStore::connect(&shop.url).await.unwrap();
     let contentions = [shop.contention(), other.contention().unwrap()];
     let other = Shop {
         service: OrderService::builder(Arc::new(other.clone())).build(),

@@ -17,7 +17,7 @@ use order_core::{
     },
     keys::{KeyRequest, KeyStore, Scope, Secret},
     process::{AttemptOutcome, Claim, TaskState, TaskStore},
-    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
+    store::{ConnectOptions, OrderStore, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{
         PostgresServer,
         load::{Load, Shop, check, create_products, place_orders, wait_until_decided},
@@ -34,9 +34,7 @@ use uuid::Uuid;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
     let url = PostgresServer::shared().database().await;
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let store = PostgresStore::connect(&url).await.unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     // Every order is served, however long that takes.
     let service = OrderService::builder(Arc::clone(&store))
@@ -66,9 +64,7 @@ async fn a_crowd_is_served_exactly_while_sessions_are_ended() {
 /// Ends every session that is in the middle of something, and again as soon as something was
 /// sold since, however fast the machine is; how many those were.
 async fn end_sessions(url: String, stop: CancellationToken) -> usize {
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let store = PostgresStore::connect(&url).await.unwrap();
     let (mut ended, mut sold) = (0, 0);
     while !stop.is_cancelled() {
         tokio::time::sleep(Duration::from_millis(25)).await;
@@ -108,9 +104,7 @@ enum Cut {
 async fn every_operation_happens_once_wherever_the_connection_is_cut() {
     let (port, wire) = wire_to(PostgresServer::shared().port()).await;
     let url = PostgresServer::shared().database().await;
-    let direct: PostgresStore = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let direct: PostgresStore = PostgresStore::connect(&url).await.unwrap();
     let through = url.replace(
         &format!(":{}/", PostgresServer::shared().port()),
         &format!(":{port}/"),
@@ -122,11 +116,10 @@ async fn every_operation_happens_once_wherever_the_connection_is_cut() {
                 continue;
             }
             for message in 1..=16 {
-                let options = PostgresOptions {
-                    max_connections: 1,
-                    ..PostgresOptions::default()
-                };
-                let store = PostgresStore::connect(&through, options).await.unwrap();
+                let options = ConnectOptions::default().with_max_connections(1);
+                let store = PostgresStore::connect_with(&through, options)
+                    .await
+                    .unwrap();
                 cuts += history(&store, &direct, &wire, (cut, message), strategy).await;
             }
         }
@@ -414,11 +407,8 @@ fn end_of_session() -> Vec<u8> {
 /// Without a database, the answer is that it is away: soon, and transient.
 #[tokio::test]
 async fn a_database_that_is_away_is_a_transient_error() {
-    let options = PostgresOptions {
-        acquire_timeout: Duration::from_millis(200),
-        ..PostgresOptions::default()
-    };
-    let away = PostgresStore::connect("postgres://nobody@127.0.0.1:9/none", options).await;
+    let options = ConnectOptions::default().with_acquire_timeout(Duration::from_millis(200));
+    let away = PostgresStore::connect_with("postgres://nobody@127.0.0.1:9/none", options).await;
     let error = away.unwrap_err();
     assert!(
         matches!(error, Error::Unavailable { .. }) && error.is_transient(),

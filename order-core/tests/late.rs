@@ -17,7 +17,7 @@ use order_core::{
     cache::{CacheStatus, CachedStore, ProductCache, RedisCache},
     clock::{Clock, SystemClock},
     domain::{AdjustmentId, Product, ProductChange},
-    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
+    store::{ConnectOptions, OrderStore, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{PostgresServer, RedisServer},
 };
 use sqlx::{Connection, PgConnection};
@@ -136,11 +136,10 @@ async fn a_statement_that_comes_late_sells_nothing() {
         .replace(&format!(":{port}/"), &format!(":{own_port}/"));
     let mut doubted = 0;
     for message in 1..=6 {
-        let options = PostgresOptions {
-            max_connections: 1,
-            ..PostgresOptions::default()
-        };
-        let store = PostgresStore::connect(&through, options).await.unwrap();
+        let options = ConnectOptions::default().with_max_connections(1);
+        let store = PostgresStore::connect_with(&through, options)
+            .await
+            .unwrap();
         let order = shop.new_order();
         let id = order.id();
         wire.countdown.store(message, Ordering::SeqCst);
@@ -197,11 +196,12 @@ async fn after_an_unknown_outcome_nothing_stale_is_read_from_the_cache() {
                 shop.store.accept(&[order]).await.unwrap();
             }
             wire.is_away.store(false, Ordering::SeqCst);
-            let options = PostgresOptions {
-                max_connections: 1,
-                acquire_timeout: Duration::from_millis(500),
-            };
-            let store = PostgresStore::connect(&through, options).await.unwrap();
+            let options = ConnectOptions::default()
+                .with_max_connections(1)
+                .with_acquire_timeout(Duration::from_millis(500));
+            let store = PostgresStore::connect_with(&through, options)
+                .await
+                .unwrap();
             let cache = RedisCache::new(redis.client(), Duration::from_secs(300));
             cache.clear().await.unwrap();
             let cached = Arc::new(CachedStore::new(Arc::new(store), Arc::new(cache)));

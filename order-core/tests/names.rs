@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use order_core::{
     domain::{PageRequest, PageSize, PageStart},
-    store::{PostgresOptions, PostgresStore, ProductQuery, ProductStore, SqliteStore, Store},
+    store::{PostgresStore, ProductQuery, ProductStore, SqliteStore, Store},
     testing::PostgresServer,
 };
 use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
@@ -64,8 +64,7 @@ async fn older_postgres() -> String {
 async fn names_from_before_are_found_as_soon_as_postgres_is_migrated() {
     let url = older_postgres().await;
     let start = async || {
-        let options = PostgresOptions::default();
-        let store = PostgresStore::connect(&url, options).await.unwrap();
+        let store = PostgresStore::connect(&url).await.unwrap();
         store.migrate().await.unwrap();
         (count(&store, "étagère").await, store)
     };
@@ -96,8 +95,7 @@ async fn a_locked_product_holds_up_nobody_who_folds() {
         .await
         .unwrap();
 
-    let options = PostgresOptions::default();
-    let store = PostgresStore::connect(&url, options).await.unwrap();
+    let store = PostgresStore::connect(&url).await.unwrap();
     let start = Instant::now();
     store.migrate().await.unwrap();
     assert!(

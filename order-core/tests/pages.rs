@@ -3,7 +3,7 @@
 
 use order_core::{
     domain::{OrderId, OrderStatus, PageRequest, PageStart, ProductId},
-    store::{OrderQuery, OrderStore, PostgresOptions, PostgresStore, ProductQuery, ProductStore},
+    store::{ConnectOptions, OrderQuery, OrderStore, PostgresStore, ProductQuery, ProductStore},
     testing::PostgresServer,
 };
 use sqlx::AssertSqlSafe;
@@ -24,12 +24,9 @@ fn id(number: u32) -> Uuid {
 
 /// A store with one session, so that what it did can be asked for.
 async fn filled() -> PostgresStore {
-    let options = PostgresOptions {
-        max_connections: 1,
-        ..PostgresOptions::default()
-    };
+    let options = ConnectOptions::default().with_max_connections(1);
     let url = PostgresServer::shared().database().await;
-    let store = PostgresStore::connect(&url, options).await.unwrap();
+    let store = PostgresStore::connect_with(&url, options).await.unwrap();
     let id = "(lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid";
     for statement in [
         format!(

@@ -7,13 +7,18 @@ mod shop;
 use std::time::Duration;
 
 use order_core::{
-    WorkerOptions,
+    Error, OrderService, WorkerOptions,
     clock::{Clock, SystemClock},
-    domain::{IdGenerator, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart},
+    domain::{
+        IdGenerator, MAX_STOCK, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize,
+        PageStart, ProductId, ProductRequest, Quantity,
+    },
     process::{AttemptOutcome, AttemptResult, Claim, TaskStore},
     store::{
-        Decided, OrderQuery, OrderStore, PostgresOptions, PostgresStore, Selection, Store, Strategy,
+        self, ConnectOptions, Decided, OrderQuery, OrderStore, PostgresStore, ProductQuery,
+        Selection, Store, Strategy,
     },
+    testing::PostgresServer,
 };
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -104,9 +109,7 @@ async fn concurrent_batches_sell_in_the_order_in_which_orders_came() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_another_process_stored_late_has_its_turn_next() {
     let shop = shop(MAX_STOCK).await;
-    let other = PostgresStore::connect(&shop.url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let other = PostgresStore::connect(&shop.url).await.unwrap();
     let ids = IdGenerator::default();
     let early = [(); 2].map(|()| OrderId(ids.next(SystemClock.now())));
     let store_late = async |id: OrderId| {
@@ -138,9 +141,7 @@ async fn orders_that_came_late_are_overtaken_until_a_worker_looks_back_and_not_a
     const NEWER: usize = 20 * BATCH;
     const LATE: usize = 3 * BATCH;
     let shop = shop((NEWER + LATE) as i64 - 5_000).await;
-    let other = PostgresStore::connect(&shop.url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let other = PostgresStore::connect(&shop.url).await.unwrap();
     let late: Vec<_> = (0..LATE).map(|_| shop.new_order()).collect();
     let last_late = late.last().unwrap().id();
     shop.accept(NEWER).await;
@@ -293,4 +294,59 @@ async fn a_cancelled_order_has_no_task_also_when_it_was_just_unpacked() {
     assert!(cancelling.await.unwrap().is_some());
     let history = shop.store.task_history(id).await;
     assert_eq!(history.unwrap().unwrap().task, None);
+}
+
+/// A shop in a schema of its own, with `stock` lamps. One connection has to do.
+async fn shop_in(url: &str, schema: &str, stock: i64) -> (OrderService, ProductId) {
+    let options = ConnectOptions::default()
+        .with_schema(schema)
+        .with_max_connections(1);
+    let store = store::connect_with(url, options).await.unwrap();
+    store.migrate().await.unwrap();
+    let shop = OrderService::builder(store).build();
+    let sku = Some("lamp".to_owned());
+    let lamp = ProductRequest::new("Lamp", "1".parse().unwrap(), stock, sku).unwrap();
+    let lamp = shop.create_product(lamp).await.unwrap();
+    (shop, lamp.id)
+}
+
+#[tokio::test]
+async fn shops_in_two_schemas_of_a_database_see_nothing_of_each_other() {
+    let url = PostgresServer::shared().empty_database().await;
+    let ((one, lamp), (two, other_lamp)) =
+        tokio::join!(shop_in(&url, "one", 2), shop_in(&url, "two", 5));
+    let buy = |lamp| OrderRequest::one(lamp, Quantity::new(1).unwrap());
+    let bought = one.purchase(buy(lamp)).await.unwrap();
+    let accepted = one.accept(buy(lamp)).await.unwrap();
+    let idle = two.worker(WorkerOptions::default());
+    assert_eq!(
+        idle.drain(&CancellationToken::new()).await.unwrap().total(),
+        0
+    );
+    let worker = one.worker(WorkerOptions::default());
+    assert_eq!(
+        worker.drain(&CancellationToken::new()).await.unwrap().sold,
+        1
+    );
+
+    for (shop, own, left) in [(&one, lamp, 0), (&two, other_lamp, 5)] {
+        shop.store().check_writable().await.unwrap();
+        let products = shop.products(&ProductQuery::default()).await.unwrap();
+        let products: Vec<_> = products.items.iter().map(|p| (p.id, p.stock)).collect();
+        assert_eq!(products, [(own, left)]);
+        assert_eq!(shop.verify().await.unwrap(), []);
+    }
+    for id in [bought.id, accepted.id] {
+        assert!(one.order(id).await.unwrap().is_some());
+        assert!(two.order(id).await.unwrap().is_none());
+    }
+    let refused = two.purchase(buy(lamp)).await.unwrap_err();
+    assert!(matches!(refused, Error::ProductNotFound(_)), "{refused:?}");
+    let mut outside = PgConnection::connect(&url).await.unwrap();
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    let tables: i64 = sqlx::query_scalar(tables)
+        .fetch_one(&mut outside)
+        .await
+        .unwrap();
+    assert_eq!(tables, 0);
 }

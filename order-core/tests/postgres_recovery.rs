@@ -18,7 +18,7 @@ use order_core::{
     process::{Claim, TaskStore},
     queue::{OrderQueue, Topic},
     stats::StatsStore,
-    store::{OrderStore, PostgresOptions, PostgresStore, ProductStore, Selection, Store, Strategy},
+    store::{ConnectOptions, OrderStore, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{PgBouncer, PostgresPair, PostgresServer, TcpProxy},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrate};
@@ -27,9 +27,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrate};
 const SILENCE: Duration = Duration::from_secs(10);
 
 async fn connect(url: &str) -> PostgresStore {
-    PostgresStore::connect(url, PostgresOptions::default())
-        .await
-        .unwrap()
+    PostgresStore::connect(url).await.unwrap()
 }
 
 fn through(url: &str, from: u16, to: u16) -> String {
@@ -70,12 +68,9 @@ async fn silent_connections_are_closed_and_replaced() {
     let postgres = PostgresServer::shared().port();
     let proxy = TcpProxy::to(postgres).await;
     // So few that one that is lost is missed.
-    let few = PostgresOptions {
-        max_connections: 4,
-        ..PostgresOptions::default()
-    };
+    let few = ConnectOptions::default().with_max_connections(4);
     let url = through(&shop.url, postgres, proxy.port());
-    let store = PostgresStore::connect(&url, few).await.unwrap();
+    let store = PostgresStore::connect_with(&url, few).await.unwrap();
     let queue = store.queue();
     let ask = async || {
         tokio::join!(
@@ -425,7 +420,7 @@ async fn a_database_that_is_not_unicode_is_refused() {
             ))
             .await;
         let url = server.url(&name);
-        let refused = PostgresStore::connect(&url, PostgresOptions::default()).await;
+        let refused = PostgresStore::connect(&url).await;
         let refused = refused.unwrap_err().to_string();
         assert!(
             refused.contains(encoding) && refused.contains("ENCODING 'UTF8'"),
@@ -444,7 +439,7 @@ async fn pgbouncer_is_refused_unless_it_gives_sessions() {
         let pooler = PgBouncer::start(postgres, mode);
         let url = through(&shop.url, postgres, pooler.port());
         for _ in 0..2 {
-            let refused = PostgresStore::connect(&url, PostgresOptions::default()).await;
+            let refused = PostgresStore::connect(&url).await;
             let refused = refused.unwrap_err().to_string();
             assert!(refused.contains("pool_mode = session"), "{mode}: {refused}");
         }
@@ -475,7 +470,7 @@ async fn a_session_that_was_ended_is_transient_whatever_the_code() {
         &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"),
     )
     .await;
-    let refused = PostgresStore::connect(&shop.url, PostgresOptions::default()).await;
+    let refused = PostgresStore::connect(&shop.url).await;
     let refused = refused.unwrap_err();
     execute(
         &admin,

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use order_core::{
     domain::{IdGenerator, OrderId},
     queue::{OrderQueue, RedisQueue, Topic},
-    store::{PostgresOptions, PostgresStore, SqliteStore, Store},
+    store::{PostgresStore, SqliteStore, Store},
     testing::{
         PostgresServer, PostgresTime, RedisServer, RedisTime, ReferenceStore, SqliteTime,
         conformance::{self, Time, start},
@@ -49,9 +49,7 @@ async fn the_sqlite_queue_conforms() {
 async fn the_postgres_queue_conforms() {
     conformance::queue(async || {
         let url = PostgresServer::shared().database().await;
-        let store = PostgresStore::connect(&url, PostgresOptions::default())
-            .await
-            .unwrap();
+        let store = PostgresStore::connect(&url).await.unwrap();
         fresh(store.queue(), Arc::new(PostgresTime::new(&url)))
     })
     .await;

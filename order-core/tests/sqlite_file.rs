@@ -16,7 +16,7 @@ use order_core::{
         Quantity,
     },
     store::{
-        self, OrderQuery, OrderStore, ProductStore, Selection, SqliteOptions, SqliteStore, Store,
+        self, ConnectOptions, OrderQuery, OrderStore, ProductStore, Selection, SqliteStore, Store,
         Strategy,
     },
 };
@@ -39,7 +39,7 @@ struct Shop {
 }
 
 impl Shop {
-    async fn open(file: &Path, options: SqliteOptions) -> Self {
+    async fn open(file: &Path, options: ConnectOptions) -> Self {
         let store = SqliteStore::connect_with(&url(file), options)
             .await
             .unwrap();
@@ -77,7 +77,7 @@ impl Shop {
 /// Whoever waits may go away at any moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_given_up_halfway_keeps_nobody_from_writing() {
-    let shop = Shop::open(&new_file(), SqliteOptions::default()).await;
+    let shop = Shop::open(&new_file(), ConnectOptions::default()).await;
     let mut given_up = 0;
     for step in 0..200 {
         let limit = Duration::from_micros(40 * step);
@@ -105,10 +105,7 @@ async fn what_is_given_up_halfway_keeps_nobody_from_writing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_for_too_long_is_interrupted_and_the_next_is_served() {
-    let options = SqliteOptions {
-        read_limit: Duration::from_millis(2),
-        ..SqliteOptions::default()
-    };
+    let options = ConnectOptions::default().with_read_limit(Duration::from_millis(2));
     let file = new_file();
     let shop = Shop::open(&file, options).await;
     let mut connection = SqliteConnection::connect(&url(&file)).await.unwrap();
@@ -142,7 +139,7 @@ async fn who_reads_for_too_long_is_interrupted_and_the_next_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_cut_when_no_reader_needs_it() {
     let file = new_file();
-    let shop = Shop::open(&file, SqliteOptions::default()).await;
+    let shop = Shop::open(&file, ConnectOptions::default()).await;
     let log = file.with_file_name("orders.db-wal");
     let log_bytes = || fs::metadata(&log).unwrap().len();
     let mut reader = SqliteConnection::connect(&url(&file)).await.unwrap();
@@ -169,21 +166,32 @@ async fn the_log_is_cut_when_no_reader_needs_it() {
     assert_eq!(fs::metadata(&log).map_or(0, |log| log.len()), 0);
 }
 
+/// For a file that is there, or none.
+fn existing() -> ConnectOptions {
+    ConnectOptions::default().with_create(false)
+}
+
 #[tokio::test]
 async fn who_only_reads_makes_no_file() {
     let file = new_file();
-    let refused = store::connect_existing(&url(&file)).await.err().unwrap();
+    let refused = store::connect_with(&url(&file), existing())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(refused, Error::Invalid { .. }), "{refused:?}");
     assert!(refused.to_string().contains(&file.display().to_string()));
     assert!(!file.exists());
 
     fs::write(&file, b"").unwrap();
-    let refused = store::connect_existing(&url(&file)).await.err().unwrap();
+    let refused = store::connect_with(&url(&file), existing())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(refused, Error::Invalid { .. }), "{refused:?}");
     assert_eq!(fs::metadata(&file).unwrap().len(), 0);
 
     let made = store::connect(&url(&file)).await.unwrap();
     made.migrate().await.unwrap();
-    let store = store::connect_existing(&url(&file)).await.unwrap();
+    let store = store::connect_with(&url(&file), existing()).await.unwrap();
     assert_eq!(store.verify().await.unwrap(), []);
 }

@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use order_core::{
-    store::{PostgresOptions, PostgresStore},
-    testing::PostgresServer,
-};
+use order_core::{store::PostgresStore, testing::PostgresServer};
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 use tokio::{
@@ -175,9 +172,7 @@ async fn a_slow_answer_is_given_up_and_the_work_is_done() {
     };
     let shop = Shop::open_with(&url, None, limits).await;
     let id = shop.product("p", 5).await;
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let store = PostgresStore::connect(&url).await.unwrap();
     let mut locking = store.pool().begin().await.unwrap();
     sqlx::query("LOCK TABLE products IN EXCLUSIVE MODE")
         .execute(&mut *locking)

@@ -14,7 +14,7 @@ use std::{
 };
 
 use order_core::{
-    store::{OrderStore, PostgresOptions, PostgresStore, Store},
+    store::{OrderStore, PostgresStore, Store},
     testing::{HaProxy, PostgresPair, PostgresServer, Process, TcpProxy},
 };
 use serde_json::{Value, json};
@@ -284,7 +284,7 @@ async fn a_failover_loses_nothing_and_needs_no_restart() {
     let proxy = HaProxy::start(&[pair.primary_port(), pair.standby_port()]).await;
     let url = PostgresPair::url(proxy.port());
     let primary = async || {
-        let connected = PostgresStore::connect(&url, PostgresOptions::default());
+        let connected = PostgresStore::connect(&url);
         connected.await.ok().map(drop)
     };
     within(RECOVERY, "HAProxy found the primary", primary).await;
@@ -314,12 +314,9 @@ async fn a_failover_loses_nothing_and_needs_no_restart() {
     let told = load.end().await;
     told.check_answers();
 
-    let store = PostgresStore::connect(
-        &PostgresPair::url(pair.standby_port()),
-        PostgresOptions::default(),
-    )
-    .await
-    .unwrap();
+    let store = PostgresStore::connect(&PostgresPair::url(pair.standby_port()))
+        .await
+        .unwrap();
     let orders = std::mem::take(&mut *told.orders.lock().unwrap());
     let stored = check_stored(&store, &orders).await;
     println!(

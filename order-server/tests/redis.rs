@@ -12,7 +12,7 @@ use std::{
 };
 
 use order_core::{
-    store::{PostgresOptions, PostgresStore},
+    store::PostgresStore,
     testing::{PostgresServer, RedisServer},
 };
 use serde_json::{Value, json};
@@ -282,9 +282,7 @@ async fn orders_do_not_notice_what_happens_to_redis() {
     let torments = tormenting.await.unwrap();
     assert!(torments >= 4, "only {torments} things happened to Redis");
 
-    let store = PostgresStore::connect(&database_url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let store = PostgresStore::connect(&database_url).await.unwrap();
     let ended = Instant::now();
     let count = async |what: &'static str| -> i64 {
         sqlx::query_scalar(what)

@@ -75,15 +75,9 @@ async fn serve(endpoint: impl Endpoint + 'static) -> u16 {
 }
 
 fn processor(url: &str, secrets: &[&str], allow_private: bool) -> WebhookProcessor {
-    WebhookProcessor::new(WebhookOptions {
-        url: url.to_owned(),
-        secrets: secrets
-            .iter()
-            .map(|secret| secret.parse().unwrap())
-            .collect(),
-        allow_private,
-    })
-    .unwrap()
+    let secrets = secrets.iter().map(|secret| secret.parse().unwrap());
+    let options = WebhookOptions::new(url, secrets.collect()).with_allow_private(allow_private);
+    WebhookProcessor::new(options).unwrap()
 }
 
 /// A task of an order that is sold, or cancelled after that.

@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use order_core::{
     bench::{Bench, Case, Contestant, Limit, SINGLE_TASKS, Sample, Shape},
-    store::{PostgresOptions, PostgresStore, SqliteStore, Store, Strategy},
+    store::{ConnectOptions, PostgresStore, SqliteStore, Store, Strategy},
     testing::PostgresServer,
 };
 
@@ -32,16 +32,13 @@ fn orders_of(contestant: Contestant) -> usize {
 }
 
 pub(super) async fn store(url: &str, connections: usize) -> anyhow::Result<PostgresStore> {
-    let options = PostgresOptions {
-        max_connections: u32::try_from(connections)?,
-        ..PostgresOptions::default()
-    };
-    Ok(PostgresStore::connect(url, options).await?)
+    let options = ConnectOptions::default().with_max_connections(u32::try_from(connections)?);
+    Ok(PostgresStore::connect_with(url, options).await?)
 }
 
 async fn bench(url: &str, shape: Shape) -> anyhow::Result<Bench> {
     let store = store(url, CONNECTIONS).await?;
-    let limit = Limit::new(store.pool().clone());
+    let limit = Limit::new(&store);
     let mut bench = Bench::new(Arc::new(store), Some(limit), shape).await?;
     for tasks in SINGLE_TASKS {
         bench = bench.with_sized(tasks, Arc::new(self::store(url, tasks).await?));

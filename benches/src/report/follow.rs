@@ -11,7 +11,7 @@ use order_core::{
     bench::{Figures, Sample},
     clock::{Clock, SystemClock},
     domain::{OrderId, OrderRequest, ProductId, Quantity},
-    store::{OrderStore, PostgresOptions, PostgresStore, Selection, Strategy},
+    store::{OrderStore, PostgresStore, Selection, Strategy},
     testing::PostgresServer,
 };
 use orders_benches::{
@@ -37,7 +37,7 @@ pub async fn follow() -> anyhow::Result<Measured> {
     let postgres = PostgresServer::start(true);
     let url = postgres.database().await;
     let server = ServerProcess::start_with(&url, Strategy::Batch, 0, &[]).await?;
-    let store = PostgresStore::connect(&url, PostgresOptions::default()).await?;
+    let store = PostgresStore::connect(&url).await?;
     let orders = accept(&store, server.product.parse()?).await?;
 
     let mut followers = JoinSet::new();

@@ -8,7 +8,7 @@ use order_core::{
     OrderService,
     bench::{Sample, Shape, row_lock_statements},
     domain::{MAX_STOCK, ProductRequest},
-    store::{PostgresOptions, PostgresStore},
+    store::PostgresStore,
 };
 use tokio::process::Command;
 
@@ -25,7 +25,7 @@ pub struct Pgbench {
 
 impl Pgbench {
     pub async fn new(url: &str) -> anyhow::Result<Self> {
-        let store = PostgresStore::connect(url, PostgresOptions::default()).await?;
+        let store = PostgresStore::connect(url).await?;
         let service = OrderService::builder(Arc::new(store)).build();
         let product = ProductRequest::new("hot", "1".parse()?, MAX_STOCK, None)?;
         let product = service.create_product(product).await?.id;

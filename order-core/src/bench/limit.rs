@@ -18,7 +18,10 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::ProductId,
     error::Error,
-    store::postgres_statements::{CLAIM_OLDEST, LOCK, WRITE_DECISIONS},
+    store::{
+        PostgresStore,
+        postgres_statements::{CLAIM_OLDEST, LOCK, WRITE_DECISIONS},
+    },
 };
 
 /// The statements of the row lock strategy as a script for `pgbench`, for orders of one piece
@@ -46,8 +49,10 @@ pub struct Limit {
 impl Limit {
     /// Over the connections of a store.
     #[must_use]
-    pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(store: &PostgresStore) -> Self {
+        Self {
+            pool: store.pool().clone(),
+        }
     }
 
     /// Decides `orders` of the oldest pending orders. Connections take turns as the batches of

@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::limit::Limit;
@@ -13,7 +13,7 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::IdGenerator,
     error::Error,
-    store::{PostgresOptions, PostgresStore, SqliteStore, Store},
+    store::{ConnectOptions, PostgresStore, SqliteStore, Store},
 };
 
 /// Enough for the most tasks that a contestant has.
@@ -54,21 +54,14 @@ impl Sandbox {
             return Self::file(url, id).await;
         }
         let name = format!("orders_bench_{}", id.simple());
-        let mut connection = PgConnection::connect(url).await?;
-        sqlx::query(AssertSqlSafe(format!("CREATE SCHEMA {name}")))
-            .execute(&mut connection)
-            .await?;
-        connection.close().await?;
-        let separator = if url.contains('?') { '&' } else { '?' };
-        let inside = format!("{url}{separator}options=-c%20search_path%3D{name}");
-        let store = connect(&inside, CONNECTIONS).await?;
+        let store = connect(url, &name, CONNECTIONS).await?;
         store.migrate().await?;
         Ok(Self {
             store: Arc::new(store.clone()),
             place: Place::Schema {
                 store,
                 name,
-                url: inside,
+                url: url.to_owned(),
             },
         })
     }
@@ -79,9 +72,9 @@ impl Sandbox {
     /// As connecting to the database.
     pub async fn sized(&self, connections: usize) -> Result<Arc<dyn Store>, Error> {
         match &self.place {
-            Place::Schema { url, .. } => {
+            Place::Schema { url, name, .. } => {
                 let connections = u32::try_from(connections).unwrap_or(CONNECTIONS);
-                Ok(Arc::new(connect(url, connections).await?))
+                Ok(Arc::new(connect(url, name, connections).await?))
             }
             // One writer is all there is.
             Place::File { .. } => Ok(Arc::clone(&self.store)),
@@ -106,7 +99,7 @@ impl Sandbox {
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         match &self.place {
-            Place::Schema { store, .. } => Some(Limit::new(store.pool().clone())),
+            Place::Schema { store, .. } => Some(Limit::new(store)),
             Place::File { .. } => None,
         }
     }
@@ -136,10 +129,9 @@ impl Sandbox {
     }
 }
 
-async fn connect(url: &str, connections: u32) -> Result<PostgresStore, Error> {
-    let options = PostgresOptions {
-        max_connections: connections,
-        ..PostgresOptions::default()
-    };
-    PostgresStore::connect(url, options).await
+async fn connect(url: &str, schema: &str, connections: u32) -> Result<PostgresStore, Error> {
+    let options = ConnectOptions::default()
+        .with_max_connections(connections)
+        .with_schema(schema);
+    PostgresStore::connect_with(url, options).await
 }

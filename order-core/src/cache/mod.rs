@@ -14,6 +14,7 @@ mod entry;
 mod local;
 mod pending_invalidations;
 mod product_cache;
+#[cfg(feature = "redis")]
 mod redis;
 mod stats;
 #[cfg(all(test, feature = "testing"))]
@@ -23,5 +24,6 @@ pub use cached_store::CachedStore;
 pub use entry::Entry;
 pub use local::LocalCache;
 pub use product_cache::{CacheMark, ProductCache};
+#[cfg(feature = "redis")]
 pub use redis::RedisCache;
 pub use stats::{CacheStats, CacheStatus};

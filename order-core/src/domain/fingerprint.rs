@@ -44,6 +44,7 @@ impl Fingerprint {
         Self(hash.finalize().into())
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn to_hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }

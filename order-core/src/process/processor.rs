@@ -8,6 +8,7 @@ use super::Task;
 
 /// The failure of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProcessError {
     /// Not now: another attempt follows, when there are any left.
     #[error("{reason}")]

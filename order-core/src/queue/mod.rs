@@ -14,10 +14,12 @@
 
 mod entry;
 mod order_queue;
+#[cfg(feature = "redis")]
 mod redis;
 mod stats;
 mod topic;
 
+#[cfg(feature = "redis")]
 pub use self::redis::RedisQueue;
 pub use entry::{DeadLetter, Lease};
 pub use order_queue::OrderQueue;

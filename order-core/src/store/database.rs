@@ -24,6 +24,7 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(super) fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
         Self {
             name,

@@ -6,22 +6,26 @@
 //! with the same ids and finds itself already done.
 
 mod connect;
+mod connect_options;
 mod contention;
 mod database;
 mod orders;
 mod products;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 mod strategy;
 
 pub use crate::decision::Decided;
-pub use connect::{connect, connect_existing};
+pub use connect::{connect, connect_with};
+pub use connect_options::ConnectOptions;
 pub use contention::Contention;
 pub use database::{PoolStats, StockDiscrepancy, Store};
 pub use orders::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection};
 pub use products::{ProductQuery, ProductStore};
 #[cfg(feature = "bench")]
 pub(crate) use sql::postgres_statements;
-pub use sql::{
-    PostgresOptions, PostgresQueue, PostgresStore, SqliteOptions, SqliteQueue, SqliteStore,
-};
+#[cfg(feature = "postgres")]
+pub use sql::{PostgresQueue, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use sql::{SqliteQueue, SqliteStore};
 pub use strategy::Strategy;

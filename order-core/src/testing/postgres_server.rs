@@ -18,7 +18,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::process::{free_port, wait_until};
-use crate::store::{PostgresOptions, PostgresStore, Store};
+use crate::store::{PostgresStore, Store};
 
 /// Starts the server as the user that the shell runs as, and ends it with its input.
 const HOLD: &str = r#"
@@ -120,7 +120,7 @@ impl PostgresServer {
         let mut migrated = self.template.lock().await;
         if !*migrated {
             self.execute("CREATE DATABASE migrated".to_owned()).await;
-            let store = PostgresStore::connect(&self.url("migrated"), PostgresOptions::default())
+            let store = PostgresStore::connect(&self.url("migrated"))
                 .await
                 .expect("the new database takes connections");
             store.migrate().await.expect("the schema migrates");
@@ -150,7 +150,7 @@ impl PostgresServer {
     /// # Panics
     /// When the server does not make it.
     pub async fn store(&self) -> PostgresStore {
-        PostgresStore::connect(&self.database().await, PostgresOptions::default())
+        PostgresStore::connect(&self.database().await)
             .await
             .expect("the new database takes connections")
     }

@@ -3,22 +3,29 @@
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use sqlx::{Connection, PgConnection, SqliteConnection};
+use sqlx::Connection;
+#[cfg(feature = "postgres")]
+use sqlx::PgConnection;
+#[cfg(feature = "sqlite")]
+use sqlx::SqliteConnection;
 
 use super::conformance::Time;
 
 /// Makes what a Postgres database remembers older.
+#[cfg(feature = "postgres")]
 #[derive(Debug)]
 pub struct PostgresTime {
     url: String,
 }
 
 /// Makes what a `SQLite` file remembers older.
+#[cfg(feature = "sqlite")]
 #[derive(Debug)]
 pub struct SqliteTime {
     url: String,
 }
 
+#[cfg(feature = "postgres")]
 impl PostgresTime {
     /// The time of the database that `url` names.
     #[must_use]
@@ -28,6 +35,7 @@ impl PostgresTime {
     }
 }
 
+#[cfg(feature = "sqlite")]
 impl SqliteTime {
     /// The time of the file that `url` names.
     #[must_use]
@@ -69,6 +77,7 @@ macro_rules! age {
     };
 }
 
+#[cfg(feature = "postgres")]
 #[async_trait]
 impl Time for PostgresTime {
     async fn advance(&self, by: TimeDelta) {
@@ -89,6 +98,7 @@ impl Time for PostgresTime {
     }
 }
 
+#[cfg(feature = "sqlite")]
 #[async_trait]
 impl Time for SqliteTime {
     async fn advance(&self, by: TimeDelta) {

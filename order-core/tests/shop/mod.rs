@@ -7,7 +7,7 @@ use order_core::{
     OrderService,
     clock::{Clock, SystemClock},
     domain::{IdGenerator, NewOrder, OrderId, OrderRequest, ProductId, ProductRequest, Quantity},
-    store::{PostgresOptions, PostgresStore},
+    store::PostgresStore,
     testing::PostgresServer,
 };
 
@@ -21,9 +21,7 @@ pub struct Shop {
 
 pub async fn shop(stock: i64) -> Shop {
     let url = PostgresServer::shared().database().await;
-    let store = PostgresStore::connect(&url, PostgresOptions::default())
-        .await
-        .unwrap();
+    let store = PostgresStore::connect(&url).await.unwrap();
     let service = OrderService::builder(Arc::new(store.clone())).build();
     let product = ProductRequest::new("p", "1".parse().unwrap(), stock, None).unwrap();
     let product = service.create_product(product).await.unwrap().id;

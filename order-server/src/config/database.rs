@@ -1,15 +1,12 @@
 //! Settings of the database.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use anyhow::Context;
 use clap::Args;
-use order_core::{
-    Error,
-    store::{self, Store},
-};
+use order_core::store::{self, ConnectOptions, Store};
 
-use super::values::without_password;
+use super::values::{millis, positive, without_password};
 
 /// Settings of the database, for the server and the command line alike.
 #[derive(Clone, Args)]
@@ -24,6 +21,20 @@ pub struct Database {
     )]
     pub database_url: String,
 
+    /// Schema of Postgres that has the tables, and is made when it is not there; up to 63 lower-case
+    /// letters, digits and underscores. The search_path of the database decides unless given
+    #[arg(long, env, value_name = "NAME", global = true)]
+    pub database_schema: Option<String>,
+
+    /// Maximum number of open connections to the database: 10 to Postgres, 4 that read an SQLite
+    /// file, unless given
+    #[arg(long, env, value_name = "CONNECTIONS", global = true)]
+    pub database_max_connections: Option<NonZeroU32>,
+
+    /// Milliseconds that an operation waits for a free connection to the database before it fails
+    #[arg(long, env, default_value_t = 5_000, value_parser = positive(), global = true)]
+    pub database_acquire_timeout_ms: u64,
+
     /// Do not migrate the schema at the start
     #[arg(long, env, global = true)]
     pub no_migrate: bool,
@@ -35,8 +46,7 @@ impl Database {
     /// # Errors
     /// When the database does not answer, or refuses.
     pub async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
-        self.migrated(store::connect(&self.database_url).await)
-            .await
+        self.open_with(self.options()).await
     }
 
     /// Opens a database that exists; never creates one.
@@ -44,15 +54,21 @@ impl Database {
     /// # Errors
     /// As [`open`](Self::open); also when the named file does not exist.
     pub async fn open_existing(&self) -> anyhow::Result<Arc<dyn Store>> {
-        self.migrated(store::connect_existing(&self.database_url).await)
-            .await
+        self.open_with(self.options().with_create(false)).await
     }
 
-    async fn migrated(
-        &self,
-        connected: Result<Arc<dyn Store>, Error>,
-    ) -> anyhow::Result<Arc<dyn Store>> {
-        let store = connected.with_context(|| format!("cannot open the database {self}"))?;
+    fn options(&self) -> ConnectOptions {
+        let mut options = ConnectOptions::default()
+            .with_acquire_timeout(millis(self.database_acquire_timeout_ms));
+        options.max_connections = self.database_max_connections.map(NonZeroU32::get);
+        options.schema.clone_from(&self.database_schema);
+        options
+    }
+
+    async fn open_with(&self, options: ConnectOptions) -> anyhow::Result<Arc<dyn Store>> {
+        let store = store::connect_with(&self.database_url, options)
+            .await
+            .with_context(|| format!("cannot open the database {self}"))?;
         if !self.no_migrate {
             store
                 .migrate()
@@ -74,6 +90,12 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
             .field("database_url", &self.to_string())
+            .field("database_schema", &self.database_schema)
+            .field("database_max_connections", &self.database_max_connections)
+            .field(
+                "database_acquire_timeout_ms",
+                &self.database_acquire_timeout_ms,
+            )
             .field("no_migrate", &self.no_migrate)
             .finish()
     }

@@ -128,15 +128,15 @@ impl TaskOptions {
                 })?;
                 Arc::new(SimulatedProcessor { takes })
             }
-            ("webhook", Some(url)) => Arc::new(WebhookProcessor::new(WebhookOptions {
-                url: url.to_owned(),
-                secrets: self
-                    .webhook_secrets
-                    .iter()
+            ("webhook", Some(url)) => {
+                let secrets = self.webhook_secrets.iter();
+                let secrets = secrets
                     .map(|secret| secret.0.parse())
-                    .collect::<Result<_, _>>()?,
-                allow_private: self.webhook_allow_private,
-            })?),
+                    .collect::<Result<_, _>>()?;
+                let options = WebhookOptions::new(url, secrets)
+                    .with_allow_private(self.webhook_allow_private);
+                Arc::new(WebhookProcessor::new(options)?)
+            }
             _ => bail!("processor must be log, simulate:DURATION, webhook:URL or off"),
         };
         Ok(Some(processor))

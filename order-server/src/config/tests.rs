@@ -80,3 +80,23 @@ fn an_open_server_stays_on_this_machine() {
         assert!(check(&flags, true).is_ok(), "{everywhere}");
     }
 }
+
+#[tokio::test]
+async fn a_wrong_setting_of_the_database_is_named() {
+    for (flag, value) in [
+        ("--database-max-connections", "0"),
+        ("--database-acquire-timeout-ms", "0"),
+    ] {
+        let refused = read(&[flag, value], "").unwrap_err();
+        assert!(refused.contains(flag), "{refused}");
+    }
+    for (url, schema) in [
+        ("sqlite://no-such-folder/orders.db", "shop"),
+        ("postgres://nobody@127.0.0.1:9/none", "Shop"),
+    ] {
+        let settings = read(&["--database-url", url, "--database-schema", schema], "").unwrap();
+        let refused = settings.database.open().await.err().unwrap();
+        let refused = format!("{refused:#}");
+        assert!(refused.contains("database_schema"), "{refused}");
+    }
+}

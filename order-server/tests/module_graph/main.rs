@@ -11,10 +11,11 @@
 
 mod graph;
 mod planted;
+mod public_api;
 mod resolve;
 mod tree;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, env, fs, path::Path};
 
 use graph::Graph;
 use tree::Tree;
@@ -90,4 +91,38 @@ fn order_cli_takes_from_the_server_its_runtime_only() {
             assert_eq!(path[1], "runtime", "{file} imports {}", path.join("::"));
         }
     }
+}
+
+/// The lines of a listing, each with the item that it belongs to.
+fn below_their_items(listing: &str) -> BTreeSet<String> {
+    let mut item = "";
+    let lines = listing.lines().map(|line| {
+        if line.starts_with(' ') {
+            return format!("{item}\n  {line}");
+        }
+        item = line;
+        line.to_owned()
+    });
+    lines.collect()
+}
+
+/// Whoever changes what the library offers sees it in the diff of a file.
+#[test]
+fn the_public_api_of_order_core_is_the_one_that_is_kept() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/public-api.txt");
+    let is = public_api::listing(&read("order-core", "lib.rs"), "order_core");
+    if env::var_os("WRITE").is_some() {
+        fs::write(&file, &is).unwrap();
+    }
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    let (new, old) = (below_their_items(&is), below_their_items(&kept));
+    let gone = old.difference(&new).map(|line| format!("- {line}"));
+    let come = new.difference(&old).map(|line| format!("+ {line}"));
+    let diff: Vec<String> = gone.chain(come).collect();
+    assert!(
+        is == kept,
+        "the public API of order-core changed:\n{}\nif that is meant, keep it: \
+         WRITE=1 cargo test --workspace --all-features --locked --test module_graph public_api",
+        diff.join("\n")
+    );
 }

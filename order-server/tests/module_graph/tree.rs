@@ -21,6 +21,8 @@ pub struct Module {
     pub file_path: Segments,
     pub parent: Option<usize>,
     pub children: BTreeMap<String, usize>,
+    /// Its items, but for those of tests.
+    pub syntax: Vec<Item>,
     /// The names of its items.
     pub items: BTreeSet<String>,
     /// Imported names, each with its path.
@@ -64,6 +66,7 @@ impl Tree {
             file_path,
             parent,
             children: BTreeMap::new(),
+            syntax: vec![],
             items: BTreeSet::new(),
             imports: vec![],
             globs: vec![],
@@ -78,6 +81,7 @@ impl Tree {
             if is_only_for_tests(attributes(&item)) {
                 continue;
             }
+            self.modules[module].syntax.push(item.clone());
             match item {
                 Item::Mod(child) => self.declare(module, child, folder, read),
                 Item::Use(item) if item.leading_colon.is_some() => {}
@@ -131,7 +135,7 @@ fn parse(file: &str, read: Read<'_>) -> Option<Vec<Item>> {
     )
 }
 
-fn attributes(item: &Item) -> &[Attribute] {
+pub fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
@@ -149,7 +153,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-fn name(item: &Item) -> Option<String> {
+pub fn name(item: &Item) -> Option<String> {
     let name = match item {
         Item::Const(item) => &item.ident,
         Item::Enum(item) => &item.ident,
@@ -188,7 +192,11 @@ fn is_possible(condition: &Meta) -> bool {
 }
 
 /// Gives each import of a `use`: its name, unless it is `*`, and its path.
-fn flatten(tree: &UseTree, before: &mut Segments, give: &mut dyn FnMut(Option<String>, Segments)) {
+pub fn flatten(
+    tree: &UseTree,
+    before: &mut Segments,
+    give: &mut dyn FnMut(Option<String>, Segments),
+) {
     let with = |before: &Segments, name: String| [before.as_slice(), &[name]].concat();
     match tree {
         UseTree::Path(path) => {

@@ -62,6 +62,7 @@ pub struct WebhookProcessor {
 
 /// The receiver of the webhooks, and the secrets that sign them.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct WebhookOptions {
     /// An `http` or `https` URL.
     pub url: String,
@@ -69,6 +70,25 @@ pub struct WebhookOptions {
     pub secrets: Vec<WebhookSecret>,
     /// True when addresses are allowed that only this machine or its network can reach.
     pub allow_private: bool,
+}
+
+impl WebhookOptions {
+    /// Sends to `url`, signed by each of `secrets`; not to private addresses.
+    #[must_use]
+    pub fn new(url: impl Into<String>, secrets: Vec<WebhookSecret>) -> Self {
+        Self {
+            url: url.into(),
+            secrets,
+            allow_private: false,
+        }
+    }
+
+    /// The same options, with private addresses allowed or not.
+    #[must_use]
+    pub const fn with_allow_private(mut self, allow_private: bool) -> Self {
+        self.allow_private = allow_private;
+        self
+    }
 }
 
 /// Without what may be secret: path, query and password of the URL, and the keys.
@@ -241,11 +261,8 @@ mod tests {
     use super::*;
 
     fn options(url: &str) -> WebhookOptions {
-        WebhookOptions {
-            url: url.to_owned(),
-            secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap()],
-            allow_private: false,
-        }
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
+        WebhookOptions::new(url, vec![secret])
     }
 
     #[test]
@@ -267,10 +284,7 @@ mod tests {
             assert!(refused.is_err(), "{url}: {refused:?}");
         }
         assert!(WebhookProcessor::new(options("https://93.184.215.14/")).is_ok());
-        let private = WebhookOptions {
-            allow_private: true,
-            ..options("http://127.0.0.1/hook")
-        };
+        let private = options("http://127.0.0.1/hook").with_allow_private(true);
         assert!(WebhookProcessor::new(private).is_ok());
         let mut unsigned = options("https://example.com/");
         unsigned.secrets.clear();

@@ -11,11 +11,12 @@ use std::{future::Future, ops::DerefMut, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, SqlSafeStr, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::SqlSafeStr;
 use uuid::Uuid;
 
 use super::{
     idempotency_record::{IdempotencyRecord, UsedKey},
+    row::Row,
     statements::Statements,
     value::Value,
 };
@@ -53,15 +54,6 @@ pub(crate) enum LockFailure {
     /// Something else, such as a table.
     Other,
 }
-
-/// A type that rows of either database can become.
-pub(crate) trait Row:
-    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
-{
-}
-
-impl<T> Row for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
-{}
 
 /// The rows of a statement.
 pub(crate) type Rows<T> = Result<Vec<T>, Error>;

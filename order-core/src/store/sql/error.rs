@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use sqlx::{postgres::PgDatabaseError, sqlite::SqliteError};
+use sqlx::error::DatabaseError;
 
-use super::{error_class::ErrorClass, postgres, sqlite};
+use super::error_class::ErrorClass;
+#[cfg(feature = "postgres")]
+use super::postgres;
+#[cfg(feature = "sqlite")]
+use super::sqlite;
 use crate::error::Error;
 
+/// Not for others: the driver is no part of the API.
+#[doc(hidden)]
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let class = match &error {
-            sqlx::Error::Database(database) => {
-                if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
-                    postgres::classify(error)
-                } else if let Some(error) = database.try_downcast_ref::<SqliteError>() {
-                    sqlite::classify(error)
-                } else {
-                    ErrorClass::Permanent
-                }
-            }
+            sqlx::Error::Database(database) => classify(&**database),
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
@@ -40,6 +38,20 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+fn classify(error: &dyn DatabaseError) -> ErrorClass {
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.try_downcast_ref() {
+        return postgres::classify(error);
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(error) = error.try_downcast_ref() {
+        return sqlite::classify(error);
+    }
+    ErrorClass::Permanent
+}
+
+/// Not for others, either.
+#[doc(hidden)]
 impl From<sqlx::migrate::MigrateError> for Error {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         Self::backend(error)

@@ -18,13 +18,16 @@ mod names;
 mod order_store;
 mod orders;
 mod plan;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod product_store;
 mod products;
 mod purchase;
 mod queue;
 mod retry;
+mod row;
 mod rows;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
 mod stats;
@@ -33,8 +36,10 @@ mod tasks;
 mod value;
 mod workers;
 
-pub use postgres::{PostgresOptions, PostgresQueue, PostgresStore};
-pub use sqlite::{SqliteOptions, SqliteQueue, SqliteStore};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresQueue, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteQueue, SqliteStore};
 
 /// Statements that are measured without the library around them.
 #[cfg(feature = "bench")]

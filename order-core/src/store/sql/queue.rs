@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    backend::{Priority, Row, SqlConnection, Values},
+    backend::{Priority, SqlConnection, Values},
+    row::Row,
     tasks::TaskSteps,
     value::{StoredTime, Value},
 };

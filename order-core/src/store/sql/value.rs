@@ -2,8 +2,9 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Decode, Postgres, Sqlite, Type, error::BoxDynError};
+#[cfg(feature = "sqlite")]
+use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::queue::Lease;
@@ -45,33 +46,49 @@ impl<'a> Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredTime(pub(super) DateTime<Utc>);
 
-impl Type<Postgres> for StoredTime {
-    fn type_info() -> <Postgres as sqlx::Database>::TypeInfo {
-        <DateTime<Utc> as Type<Postgres>>::type_info()
+#[cfg(feature = "postgres")]
+mod postgres {
+    use chrono::{DateTime, Utc};
+    use sqlx::{Decode, Postgres, Type, error::BoxDynError};
+
+    use super::StoredTime;
+
+    impl Type<Postgres> for StoredTime {
+        fn type_info() -> <Postgres as sqlx::Database>::TypeInfo {
+            <DateTime<Utc> as Type<Postgres>>::type_info()
+        }
+    }
+
+    impl<'r> Decode<'r, Postgres> for StoredTime {
+        fn decode(value: <Postgres as sqlx::Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+            <DateTime<Utc> as Decode<Postgres>>::decode(value).map(Self)
+        }
     }
 }
 
-impl<'r> Decode<'r, Postgres> for StoredTime {
-    fn decode(value: <Postgres as sqlx::Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        <DateTime<Utc> as Decode<Postgres>>::decode(value).map(Self)
-    }
-}
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use chrono::DateTime;
+    use sqlx::{Decode, Sqlite, Type, error::BoxDynError};
 
-impl Type<Sqlite> for StoredTime {
-    fn type_info() -> <Sqlite as sqlx::Database>::TypeInfo {
-        <i64 as Type<Sqlite>>::type_info()
+    use super::StoredTime;
+
+    impl Type<Sqlite> for StoredTime {
+        fn type_info() -> <Sqlite as sqlx::Database>::TypeInfo {
+            <i64 as Type<Sqlite>>::type_info()
+        }
+
+        fn compatible(info: &<Sqlite as sqlx::Database>::TypeInfo) -> bool {
+            <i64 as Type<Sqlite>>::compatible(info)
+        }
     }
 
-    fn compatible(info: &<Sqlite as sqlx::Database>::TypeInfo) -> bool {
-        <i64 as Type<Sqlite>>::compatible(info)
-    }
-}
-
-impl<'r> Decode<'r, Sqlite> for StoredTime {
-    fn decode(value: <Sqlite as sqlx::Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        let micros = <i64 as Decode<Sqlite>>::decode(value)?;
-        let time = DateTime::from_timestamp_micros(micros);
-        time.map(Self).ok_or_else(|| "time out of range".into())
+    impl<'r> Decode<'r, Sqlite> for StoredTime {
+        fn decode(value: <Sqlite as sqlx::Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+            let micros = <i64 as Decode<Sqlite>>::decode(value)?;
+            let time = DateTime::from_timestamp_micros(micros);
+            time.map(Self).ok_or_else(|| "time out of range".into())
+        }
     }
 }
 
@@ -88,16 +105,19 @@ pub(super) fn age(micros: i64) -> Duration {
 }
 
 /// An id as a hexadecimal string, as it stands in JSON.
+#[cfg(feature = "sqlite")]
 pub(super) fn hex(id: Uuid) -> String {
     id.simple().to_string()
 }
 
 /// The time `span` after `time`.
+#[cfg(feature = "sqlite")]
 pub(super) fn after(time: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
     time + TimeDelta::microseconds(span_micros(span))
 }
 
 /// The time `span` before `time`.
+#[cfg(feature = "sqlite")]
 pub(super) fn before(time: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
     time - TimeDelta::microseconds(span_micros(span))
 }

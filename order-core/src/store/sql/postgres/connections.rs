@@ -19,34 +19,24 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Postgres,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    AssertSqlSafe, PgConnection, PgPool, Postgres, pool::PoolConnection, postgres::PgPoolOptions,
     raw_sql,
 };
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{claim_cursor::Claim, error::casts_doubt, session};
-use crate::{error::Error, store::database::PoolStats, sync::lock};
+use super::{
+    claim_cursor::Claim,
+    error::casts_doubt,
+    session::{self, Sessions},
+};
+use crate::{
+    error::Error,
+    store::{connect_options::ConnectOptions, database::PoolStats},
+    sync::lock,
+};
 
-/// Options for the use of a database.
-#[derive(Clone, Copy, Debug)]
-pub struct PostgresOptions {
-    /// The most connections to hold open.
-    pub max_connections: u32,
-    /// The time for which an operation waits for a free connection before it fails as unavailable.
-    pub acquire_timeout: Duration,
-}
-
-impl Default for PostgresOptions {
-    fn default() -> Self {
-        Self {
-            max_connections: 10,
-            acquire_timeout: Duration::from_secs(5),
-        }
-    }
-}
-
+/// The most connections, unless it is given.
+const MAX_CONNECTIONS: u32 = 10;
 /// The time that an attempt at an operation may take, from asking for a connection to its end. It
 /// is longer than anybody is left to wait for a lock.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(7);
@@ -71,27 +61,16 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// The connections of a pool that somebody else made.
-    pub(crate) fn new(pool: PgPool) -> Self {
-        Self {
-            limit: limit(pool.options().get_acquire_timeout()),
-            health: Arc::default(),
-            pool,
-        }
-    }
-
     /// Opens the first one, to find out whether there is a database.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when nobody answers.
-    pub(super) async fn open(
-        connect: PgConnectOptions,
-        options: PostgresOptions,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(sessions: &Sessions, options: &ConnectOptions) -> Result<Self, Error> {
         let health = Arc::<Health>::default();
         let asked = Arc::clone(&health);
+        let begun = sessions.clone();
         let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
+            .max_connections(options.max_connections.unwrap_or(MAX_CONNECTIONS))
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
@@ -103,8 +82,11 @@ impl Connections {
                     session::is_writable(connection).await
                 })
             })
-            .after_connect(|connection, _| Box::pin(session::begin(connection)))
-            .connect_with(connect)
+            .after_connect(move |connection, _| {
+                let sessions = begun.clone();
+                Box::pin(async move { sessions.begin(connection).await })
+            })
+            .connect_with(sessions.connect.clone())
             .await?;
         Ok(Self {
             pool,

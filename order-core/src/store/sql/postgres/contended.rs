@@ -92,7 +92,7 @@ impl PostgresStore {
                 let began = Instant::now();
                 let still = match store.attempt(store.locked(&products)).await {
                     Ok(still) => still,
-                    Err(_) if store.pool().is_closed() => HashMap::new(),
+                    Err(_) if store.connections.pool().is_closed() => HashMap::new(),
                     Err(error) => {
                         tracing::debug!(%error, "contended products were not looked at");
                         pause = LONGEST_PAUSE;

@@ -60,7 +60,7 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), Error> {
-        migrate::run(&self.connect).await?;
+        migrate::run(&self.sessions).await?;
         search::fold_all_names(self).await
     }
 

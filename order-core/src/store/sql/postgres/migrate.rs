@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{
-    ConnectOptions, Connection, PgConnection,
+    Connection, PgConnection,
     migrate::{Migrate, MigrateError},
-    postgres::PgConnectOptions,
     raw_sql,
 };
 use tokio::time::timeout;
 
-use super::{error::LOCK_NOT_AVAILABLE, session};
+use super::{error::LOCK_NOT_AVAILABLE, session::Sessions};
 use crate::error::Error;
 
 /// The time that migrating may take, and waiting for another process that migrates.
@@ -28,18 +27,18 @@ const WHILE_MIGRATING: &str = "SET lock_timeout = '10s'";
 ///
 /// # Errors
 /// [`Error::Unavailable`]; [`Error::Backend`] when a migration fails, or the schema is newer.
-pub(super) async fn run(connect: &PgConnectOptions) -> Result<(), Error> {
-    let mut connection = connect.connect().await?;
-    session::begin(&mut connection).await?;
-    let migrated = timeout(LIMIT, apply(&mut connection)).await;
+pub(super) async fn run(sessions: &Sessions) -> Result<(), Error> {
+    let mut connection = sessions.open().await?;
+    let migrated = timeout(LIMIT, apply(sessions, &mut connection)).await;
     // The lock goes with the connection.
     let _ = timeout(Duration::from_secs(1), connection.close()).await;
     migrated.unwrap_or_else(|elapsed| Err(Error::backend(elapsed)))
 }
 
-async fn apply(connection: &mut PgConnection) -> Result<(), Error> {
+async fn apply(sessions: &Sessions, connection: &mut PgConnection) -> Result<(), Error> {
     raw_sql(WHILE_WAITING).execute(&mut *connection).await?;
     lock(connection).await?;
+    sessions.make_schema(connection).await?;
     raw_sql(WHILE_MIGRATING).execute(&mut *connection).await?;
     let mut migrator = sqlx::migrate!("./migrations/postgres");
     migrator.set_locking(false);

@@ -32,7 +32,6 @@ mod task_batches;
 mod tasks;
 mod transaction;
 
-pub use connections::PostgresOptions;
 #[cfg(feature = "bench")]
 pub(crate) use decide::{CLAIM_OLDEST, WRITE_DECISIONS};
 pub(super) use error::classify;

@@ -17,11 +17,11 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
+use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::session::{self, writable};
+use super::session::{Sessions, writable};
 use crate::{error::Error, sync::lock};
 
 /// The time that a look may take.
@@ -48,7 +48,7 @@ type Look = Shared<BoxFuture<'static, Result<(), Error>>>;
 
 /// Looks whether the database takes writes.
 pub(super) struct Probe {
-    connect: PgConnectOptions,
+    sessions: Sessions,
     /// No other connection has this name.
     name: String,
     /// That of the last look that went well.
@@ -57,11 +57,11 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// A probe of the database that `connect` leads to.
-    pub(super) fn new(connect: &PgConnectOptions, id: Uuid) -> Self {
+    /// A probe of the database that the sessions lead to.
+    pub(super) fn new(sessions: &Sessions, id: Uuid) -> Self {
         let name = format!("orders-ready-{}", id.simple());
         Self {
-            connect: connect.clone().application_name(&name),
+            sessions: sessions.named(&name),
             name,
             kept: Mutex::default(),
             last: Mutex::default(),
@@ -117,8 +117,7 @@ impl Probe {
             *self.kept() = Some(connection);
             return Ok(());
         }
-        let mut connection = self.connect.connect().await?;
-        session::begin(&mut connection).await?;
+        let mut connection = self.sessions.open().await?;
         self.end_abandoned(&mut connection).await?;
         write(&mut connection).await?;
         *self.kept() = Some(connection);

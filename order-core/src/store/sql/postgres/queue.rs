@@ -1,22 +1,11 @@
 //! The statements of the database as a queue: claims skip what others are claiming (`SKIP LOCKED`), so
 //! that any number of workers share it.
 
-use sqlx::PgPool;
-
-use super::{connections::Connections, store::PostgresStore};
+use super::store::PostgresStore;
 use crate::store::sql::{queue::SqlQueue, statements::QueueStatements};
 
 /// A queue in a Postgres database.
 pub type PostgresQueue = SqlQueue<PostgresStore>;
-
-impl PostgresQueue {
-    /// A queue over `pool`, whose schema is migrated.
-    #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        let connect = pool.connect_options();
-        Self::over(PostgresStore::over(Connections::new(pool), connect))
-    }
-}
 
 impl PostgresStore {
     /// The queue with leases that this database can be.

@@ -9,7 +9,10 @@
 
 use std::{io, time::Duration};
 
-use sqlx::{PgConnection, Row, raw_sql};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqlSafeStr, SqlStr,
+    postgres::PgConnectOptions, raw_sql,
+};
 use tokio::time::timeout;
 
 /// The time in which a session must be set up, or say what it can do.
@@ -68,17 +71,80 @@ const BEGIN: &str = concat!(
 
 const ASK: &str = concat!("SELECT ", writable!());
 
-/// Sets a new session up.
-///
-/// # Errors
-/// When it is of no use, or the database does not answer.
-pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    if ask(connection, BEGIN).await? {
-        return Ok(());
+/// The sessions of one store.
+#[derive(Clone, Debug)]
+pub(super) struct Sessions {
+    pub(super) connect: PgConnectOptions,
+    /// The schema that they use, unless it is the one that they begin with.
+    schema: Option<String>,
+    begin: SqlStr,
+}
+
+impl Sessions {
+    /// Sessions that `connect` leads to. A `schema` has a name that needs no escapes.
+    pub(super) fn new(connect: PgConnectOptions, schema: Option<String>) -> Self {
+        let begin = match &schema {
+            None => BEGIN.into_sql_str(),
+            // Not as a parameter of the connection: a pooler does not take it.
+            Some(schema) => AssertSqlSafe(format!(
+                "{BEGIN}, set_config('search_path', '\"{schema}\"', false)"
+            ))
+            .into_sql_str(),
+        };
+        Self {
+            connect,
+            schema,
+            begin,
+        }
     }
-    Err(sqlx::Error::Io(io::Error::other(
-        "the server is a standby or read-only, and takes no writes",
-    )))
+
+    /// The same, by another name.
+    pub(super) fn named(&self, name: &str) -> Self {
+        let connect = self.connect.clone().application_name(name);
+        Self {
+            connect,
+            ..self.clone()
+        }
+    }
+
+    /// A session on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(super) async fn open(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.connect.connect().await?;
+        self.begin(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Sets a new session up.
+    ///
+    /// # Errors
+    /// When it is of no use, or the database does not answer.
+    pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if ask(connection, self.begin.clone()).await? {
+            return Ok(());
+        }
+        Err(sqlx::Error::Io(io::Error::other(
+            "the server is a standby or read-only, and takes no writes",
+        )))
+    }
+
+    /// Makes the schema, if it is not the one that the database has anyway.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(super) async fn make_schema(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(), sqlx::Error> {
+        let Some(schema) = &self.schema else {
+            return Ok(());
+        };
+        let make = format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"");
+        raw_sql(AssertSqlSafe(make)).execute(connection).await?;
+        Ok(())
+    }
 }
 
 /// Asks whether the session can still write.
@@ -105,7 +171,10 @@ pub(super) async fn assure(connection: &mut PgConnection) -> Result<(), sqlx::Er
         .map(drop)
 }
 
-async fn ask(connection: &mut PgConnection, question: &'static str) -> Result<bool, sqlx::Error> {
+async fn ask(
+    connection: &mut PgConnection,
+    question: impl SqlSafeStr,
+) -> Result<bool, sqlx::Error> {
     let row = timeout(LIMIT, raw_sql(question).fetch_one(connection))
         .await
         .map_err(io::Error::from)??;

@@ -3,15 +3,19 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::PgConnection;
+#[cfg(any(feature = "bench", feature = "testing"))]
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Mutex;
 
 use super::{
     claim_cursor::ClaimCursor,
-    connections::{Connections, PooledConnection, PostgresOptions},
+    connections::{Connections, PooledConnection},
     due_cursor::DueCursor,
     error,
     probe::Probe,
+    session::Sessions,
     startup,
 };
 use crate::{
@@ -19,6 +23,7 @@ use crate::{
     domain::IdGenerator,
     error::Error,
     store::{
+        connect_options::ConnectOptions,
         contention::Contention,
         sql::{
             backend::{LockFailure, Priority, SqlBackend},
@@ -34,7 +39,7 @@ const LONG_LIMIT: Duration = Duration::from_secs(29);
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pub(super) connections: Connections,
-    pub(super) connect: Arc<PgConnectOptions>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) probe: Arc<Probe>,
     pub(super) claim_cursor: Arc<ClaimCursor>,
     pub(super) contention: Arc<Contention>,
@@ -51,7 +56,16 @@ impl PostgresStore {
     /// # Errors
     /// [`Error::Invalid`] that names `database_url`, also when what it leads to cannot be worked
     /// with; [`Error::Unavailable`] when nobody answers, or only a standby.
-    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, ConnectOptions::default()).await
+    }
+
+    /// The same, otherwise than usual.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); [`Error::Invalid`] also when it names an option.
+    pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Self, Error> {
+        options.check()?;
         // The driver's message may quote the URL, and the URL holds a password.
         let connect: PgConnectOptions = url
             .parse()
@@ -60,28 +74,26 @@ impl PostgresStore {
             .application_name("orders")
             // A pooler refuses what it does not know, and no number of ours goes as text.
             .extra_float_digits(None);
-        let connections = Connections::open(connect.clone(), options).await?;
+        let sessions = Sessions::new(connect, options.schema.clone());
+        let connections = Connections::open(&sessions, &options).await?;
         connections
-            .attempt(startup::check(&connections, &connect))
+            .attempt(startup::check(&connections, &sessions.connect))
             .await?;
-        Ok(Self::over(connections, Arc::new(connect)))
-    }
-
-    pub(super) fn over(connections: Connections, connect: Arc<PgConnectOptions>) -> Self {
         let id = IdGenerator::default().next(SystemClock.now());
-        Self {
-            probe: Arc::new(Probe::new(&connect, id)),
-            connect,
+        Ok(Self {
+            probe: Arc::new(Probe::new(&sessions, id)),
+            sessions: Arc::new(sessions),
             connections,
             claim_cursor: Arc::default(),
             contention: Arc::default(),
             due_entries: Arc::default(),
             due_batches: Arc::default(),
             claim_mutex: Arc::default(),
-        }
+        })
     }
 
-    /// The connections, for what the traits do not offer.
+    /// The driver's pool, for tests and measurements that look past the traits.
+    #[cfg(any(feature = "bench", feature = "testing"))]
     #[must_use]
     pub const fn pool(&self) -> &PgPool {
         self.connections.pool()

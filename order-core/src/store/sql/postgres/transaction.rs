@@ -29,9 +29,10 @@ use crate::{
     error::Error,
     process::AttemptResult,
     store::sql::{
-        backend::{Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
+        row::Row,
         rows::{self, ProductRow},
         statements::Statements,
         tasks::storable,

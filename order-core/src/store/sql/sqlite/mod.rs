@@ -25,4 +25,4 @@ mod writer;
 
 pub(super) use error::classify;
 pub use queue::SqliteQueue;
-pub use store::{SqliteOptions, SqliteStore};
+pub use store::SqliteStore;

@@ -4,18 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Sqlite, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use tokio::time::timeout;
 
 use super::{file::DatabaseFile, meter::Meter};
-use crate::error::Error;
+use crate::{error::Error, store::connect_options::ConnectOptions};
 
+/// The most connections, unless it is given.
 const READERS: u32 = 4;
-/// The longest wait for one of them.
-const TURN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Gives out the connections that read.
 #[derive(Clone, Debug)]
@@ -28,26 +27,26 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Connections to a file that is there, each for no longer than `limit` at a time.
+    /// Connections to a file that is there, each for no longer than `read_limit` at a time.
     pub(super) fn new(
-        options: SqliteConnectOptions,
+        connect: SqliteConnectOptions,
         file: Arc<DatabaseFile>,
         meter: Meter,
-        limit: Duration,
+        options: &ConnectOptions,
     ) -> Self {
-        let options = options.create_if_missing(false).read_only(true);
+        let connect = connect.create_if_missing(false).read_only(true);
         let pool = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(TURN_LIMIT)
+            .max_connections(options.max_connections.unwrap_or(READERS))
+            .acquire_timeout(options.acquire_timeout)
             // Whoever gets one speaks to it at once, to set its limit.
             .test_before_acquire(false)
-            .connect_lazy_with(options.clone());
+            .connect_lazy_with(connect.clone());
         Self {
             pool,
-            options,
+            options: connect,
             file,
             meter,
-            limit,
+            limit: options.read_limit,
         }
     }
 

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    ConnectOptions, Sqlite, SqliteConnection,
+    ConnectOptions as _, Sqlite, SqliteConnection,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -23,6 +23,7 @@ use crate::{
     domain::MAX_OFFSET_ROWS,
     error::Error,
     store::{
+        connect_options::ConnectOptions,
         orders::Selection,
         products::ProductQuery,
         sql::{
@@ -37,24 +38,6 @@ use crate::{
         },
     },
 };
-
-/// Options for the use of a `SQLite` file.
-#[derive(Clone, Copy, Debug)]
-pub struct SqliteOptions {
-    /// The time for which a writer waits for another process's transaction.
-    pub busy_timeout: Duration,
-    /// The time for which a request may read: a statement that takes longer is interrupted.
-    pub read_limit: Duration,
-}
-
-impl Default for SqliteOptions {
-    fn default() -> Self {
-        Self {
-            busy_timeout: Duration::from_secs(5),
-            read_limit: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Products and orders in a `SQLite` file.
 #[derive(Clone, Debug)]
@@ -72,14 +55,23 @@ impl SqliteStore {
     /// [`Error::Invalid`] that names `database_url`; [`Error::Unavailable`] or
     /// [`Error::Backend`] when the file cannot be opened.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        Self::connect_with(url, SqliteOptions::default()).await
+        Self::connect_with(url, ConnectOptions::default()).await
     }
 
     /// The same, otherwise than usual.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
-    pub async fn connect_with(url: &str, options: SqliteOptions) -> Result<Self, Error> {
+    /// As [`connect`](Self::connect); [`Error::Invalid`] also when it names an option, and when a
+    /// file that is not to be made is not there, or no database of ours.
+    pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Self, Error> {
+        options.check()?;
+        if options.schema.is_some() {
+            let reason = "is for Postgres: a SQLite file has none";
+            return Err(Error::invalid("database_schema", reason));
+        }
+        if !options.create {
+            check_existing(url).await?;
+        }
         let connect = parsed(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -91,40 +83,19 @@ impl SqliteStore {
             Meter::default(),
             Arc::new(DatabaseFile::new(connect.get_filename())),
         );
-        let writer = Writer::open(connect.clone(), Arc::clone(&file), meter.clone()).await?;
+        let turn_limit = options.acquire_timeout;
+        let writer = Writer::open(
+            connect.clone(),
+            Arc::clone(&file),
+            meter.clone(),
+            turn_limit,
+        )
+        .await?;
         Ok(Self {
             writer,
-            readers: Readers::new(connect, file, meter.clone(), options.read_limit),
+            readers: Readers::new(connect, file, meter.clone(), &options),
             meter,
         })
-    }
-
-    /// Opens the database that `url` names, if there is one.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect); [`Error::Invalid`] also when there is no file, or one that
-    /// is no database of ours.
-    pub async fn connect_existing(url: &str) -> Result<Self, Error> {
-        let look = parsed(url)?.create_if_missing(false).read_only(true);
-        let path = look.get_filename().to_owned();
-        let refused = |what: &str, path: &Path| {
-            let path = path.display();
-            let reason = format!("names {what}: {path}; `order-cli migrate` makes a database");
-            Error::invalid("database_url", reason)
-        };
-        if !path.exists() {
-            return Err(refused("no file", &path));
-        }
-        let mut connection = look.connect().await?;
-        let is_ours: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
-        )
-        .fetch_one(&mut connection)
-        .await?;
-        if !is_ours {
-            return Err(refused("a file without products and orders", &path));
-        }
-        Self::connect(url).await
     }
 
     /// The number of steps that the virtual machine of `SQLite` took for this store, to the last
@@ -134,6 +105,30 @@ impl SqliteStore {
     pub fn steps(&self) -> u64 {
         self.meter.steps()
     }
+}
+
+/// Refuses a file that is not there, or no database of ours.
+async fn check_existing(url: &str) -> Result<(), Error> {
+    let look = parsed(url)?.create_if_missing(false).read_only(true);
+    let path = look.get_filename().to_owned();
+    let refused = |what: &str, path: &Path| {
+        let path = path.display();
+        let reason = format!("names {what}: {path}; `order-cli migrate` makes a database");
+        Error::invalid("database_url", reason)
+    };
+    if !path.exists() {
+        return Err(refused("no file", &path));
+    }
+    let mut connection = look.connect().await?;
+    let is_ours: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    if !is_ours {
+        return Err(refused("a file without products and orders", &path));
+    }
+    Ok(())
 }
 
 fn parsed(url: &str) -> Result<SqliteConnectOptions, Error> {

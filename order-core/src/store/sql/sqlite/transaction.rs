@@ -22,9 +22,11 @@ use crate::{
     process::AttemptResult,
     queue::Lease,
     store::sql::{
-        backend::{Changed, Pieces, Row, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
-        plan, rows,
+        plan,
+        row::Row,
+        rows,
         statements::Statements,
         value::{Value, after, before, hex},
     },

@@ -32,8 +32,6 @@ use crate::{error::Error, store::sql::backend::Priority, sync::lock};
 const REST: u32 = 2;
 /// For how long somebody who bought is somebody who buys.
 const BUYING: Duration = Duration::from_millis(250);
-/// The longest wait for the connection.
-const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// For how long a commit says that another would do.
 const COMMIT_TELLS: Duration = Duration::from_secs(1);
 /// For how long an attempt to write says how the next would end.
@@ -101,16 +99,18 @@ impl Last {
 }
 
 impl Writer {
-    /// Opens the file, as `options` say. A later connection never makes one.
+    /// Opens the file, as `options` say. A later connection never makes one. Nobody waits longer than
+    /// `turn_limit` for the connection.
     pub(super) async fn open(
         options: SqliteConnectOptions,
         file: Arc<DatabaseFile>,
         meter: Meter,
+        turn_limit: Duration,
     ) -> Result<Self, Error> {
         let opened = Arc::clone(&file);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(TURN_LIMIT)
+            .acquire_timeout(turn_limit)
             // As long as it is open, nobody else removes the log.
             .idle_timeout(None)
             .max_lifetime(None)
