@@ -29,9 +29,9 @@ async fn every_answer_tells_browsers_to_be_careful() {
     let product = format!("/api/v1/products/{id}");
     for (method, path, status, keep) in [
         ("GET", "/", 307, "no-store"),
-        ("GET", "/docs", 200, "no-store"),
-        ("GET", "/redoc", 200, "no-store"),
-        ("GET", "/openapi.json", 200, "no-store"),
+        ("GET", "/docs", 200, "private, no-cache"),
+        ("GET", "/redoc", 200, "private, no-cache"),
+        ("GET", "/openapi.json", 200, "private, no-cache"),
         ("GET", "/health", 200, "no-store"),
         ("GET", "/api/v1/products", 200, "no-store"),
         ("GET", &product, 200, "private, no-cache"),
