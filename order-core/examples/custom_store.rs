@@ -357,11 +357,20 @@ impl ProductStore for MemoryStore {
         Ok(Some(Replayable::first(product)))
     }
 
-    async fn archive_product(&self, id: ProductId, _: DateTime<Utc>) -> Result<bool, Error> {
+    async fn archive_product(
+        &self,
+        id: ProductId,
+        expected_versions: &[i64],
+        _: DateTime<Utc>,
+    ) -> Result<bool, Error> {
         let mut tables = self.tables();
         let row = tables.products.get_mut(&id);
-        let row = row.filter(|row| !row.is_archived);
-        Ok(row.map(|row| row.is_archived = true).is_some())
+        let Some(row) = row.filter(|row| !row.is_archived) else {
+            return Ok(false);
+        };
+        row.product.check_version(expected_versions)?;
+        row.is_archived = true;
+        Ok(true)
     }
 }
 

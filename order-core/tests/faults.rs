@@ -202,7 +202,7 @@ async fn history(
     cuts += tasks([store, direct], wire, cut, accepted.id()).await;
 
     wire.cut(cut);
-    assert!(store.archive_product(id, at).await.unwrap());
+    assert!(store.archive_product(id, &[], at).await.unwrap());
     cuts + wire.was_cut()
 }
 

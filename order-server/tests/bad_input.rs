@@ -3,6 +3,8 @@
 
 mod shop;
 
+use serde_json::{Value, json};
+
 use shop::on_each_store;
 
 /// Refused orders: status, the field that is named, and the body. `ID` is a product, `LINE`
@@ -35,9 +37,9 @@ const ORDERS: &str = r#"
 "#;
 
 const QUANTITIES: &str = r#"0 -1 1.5 1000001 2147483648 9223372036854775807 9223372036854775808
-    1e3 "1" true null [] 99999999999999999999999999999999999999999"#;
+    1e7 1.0000000000000000000000001 "1" true null [] 99999999999999999999999999999999999999999"#;
 
-const PRICES: &str = r#"-1 0.001 1e3 100000000 "NaN" "" "1,5" true null [] "1e3" "-0" "+1"
+const PRICES: &str = r#"-1 0.001 1e-3 1e8 100000000 "NaN" "" "1,5" true null [] "1e3" "-0" "+1"
     9999999999999999999999999999999999999999 1.000000000000000000001"#;
 
 const STOCKS: &str = r#"-1 1000000000001 1.5 "1" null 9223372036854775808"#;
@@ -50,6 +52,11 @@ const PRODUCTS: &str = r#"
 422 sku    {"name":"n","price":1,"stock":1,"sku":""}
 422 sku    {"name":"n","price":1,"stock":1,"sku":"LONG"}
 422 stock  {"name":"n","price":1}
+422 sku    {"name":"n","price":1,"stock":1,"sku":" \u3000"}
+422 sku    {"name":"n","price":1,"stock":1,"sku":"\u200b"}
+422 sku    {"name":"n","price":1,"stock":1,"sku":"a\u200bb"}
+422 sku    {"name":"n","price":1,"stock":1,"sku":"a\u202eb"}
+422 sku    {"name":"n","price":1,"stock":1,"sku":"a\tb"}
 422 id     {"name":"n","price":1,"stock":1,"id":"x"}
 400 -      {"name":"n","price":NaN,"stock":1}
 "#;
@@ -158,6 +165,174 @@ async fn bad_input_is_refused_and_leaves_no_trace() {
             let taken = shop.post_text(path, &body(text, &id)).await;
             assert!([201, 202].contains(&taken.status), "{line}: {}", taken.body);
         }
+    })
+    .await;
+}
+
+/// Bodies as arrays of what the fields of their objects hold.
+const ARRAYS: &str = r#"
+POST  /products           ["n","1.5",5]
+POST  /products           ["n","1.5",5,null]
+PUT   /products/ID        ["n","1.5",5]
+PATCH /products/ID        ["n","1.5",5,"s"]
+POST  /products/ID/stock  [1,"r"]
+POST  /orders             ["ID",1,null,null]
+POST  /orders             {"lines":[["ID",1]]}
+POST  /orders/purchase    ["ID",1,null,null]
+POST  /orders/purchase    {"lines":[["ID",1]]}
+POST  /orders/bulk        [[LINE]]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arrays_are_not_taken_for_objects() {
+    on_each_store(async |shop| {
+        let id = shop.product("p", 10).await;
+        let before = shop.everything().await;
+        for line in ARRAYS.lines().filter(|line| !line.is_empty()) {
+            let (method, rest) = line.split_once(' ').unwrap();
+            let (path, text) = rest.trim().split_once(' ').unwrap();
+            let path = path.replace("ID", &id);
+            let value: Value = serde_json::from_str(&body(text, &id)).unwrap();
+            let refused = shop.send(method, &path, &[], Some(&value)).await;
+            assert_eq!(refused.status, 422, "{line}: {}", refused.body);
+            let field = if value.is_array() { "body" } else { "lines[0]" };
+            assert_eq!(refused.body["field"], field, "{line}");
+            let told = format!("{field} must be an object");
+            assert_eq!(refused.body["detail"], told, "{line}");
+        }
+        let orders = r#"{"orders":[["ID",1,null,null,null],{"lines":[["ID",1]]},LINE]}"#;
+        let bulk = shop.post_text("/orders/bulk", &body(orders, &id)).await;
+        assert_eq!(
+            (&bulk.body["accepted"], &bulk.body["rejected"]),
+            (&1.into(), &2.into())
+        );
+        shop.decided_order(bulk.body["results"][2]["order_id"].as_str().unwrap())
+            .await;
+        assert_ne!(shop.everything().await, before, "the good one of the bulk");
+    })
+    .await;
+}
+
+/// Requests, and what is said of them: the words of the API, and no types of the program.
+const TOLD: &str = r#"
+POST /orders {"product_id":"x","quantity":1}            | product_id must be a UUID
+POST /orders {"product_id":7,"quantity":1}              | product_id must be a UUID
+POST /orders {"product_id":[],"quantity":1}             | product_id must be a UUID
+POST /orders {"product_id":"ID","quantity":"1"}         | quantity must be a whole number
+POST /orders {"product_id":"ID","quantity":1.5}         | quantity must be a whole number
+POST /orders {"product_id":"ID","quantity":true}        | quantity must be a whole number
+POST /orders {"product_id":"ID","quantity":9223372036854775808} | quantity is too large
+POST /orders {"lines":{}}                               | lines must be an array
+POST /orders {"lines":7}                                | lines must be an array
+POST /orders {"lines":[7]}                              | lines[0] must be an object
+POST /orders {"lines":[LINE,{"product_id":"ID","quantity":null}]} | lines[1].quantity must be a whole number
+POST /orders {"product_id":"ID","quantity":1,"reference":[]} | reference must be a string
+POST /orders {"product_id":"ID","quantity":1,"quantity":2} | quantity is given twice
+POST /orders {"lines":[{"product_id":"ID","quantity":1,"product_id":"ID"}]} | lines[0].product_id is given twice
+POST /orders {"colour":1}                               | colour is unknown
+POST /orders {}                                         | product_id is missing
+POST /orders 7                                          | body must be an object
+POST /orders "x"                                        | body must be an object
+POST /products {"name":5,"price":1,"stock":1}           | name must be a string
+POST /products {"name":"n","price":true,"stock":1}      | price must be a decimal number such as 999.99
+POST /products {"name":"n","price":1,"stock":1e400}     | stock is too large
+POST /products {"name":"n","price":1}                   | stock is missing
+POST /products/x/stock {"delta":1}                      | id in the path is not a UUID
+GET /orders/x -                                         | id in the path is not a UUID
+GET /products?page_size=x -                             | page_size must be a whole number from 1 to 100
+GET /products?page_size=-1 -                            | page_size must be a whole number from 1 to 100
+GET /products?page_size=101 -                           | page_size must be a whole number from 1 to 100
+GET /products?page=99999999999999999999 -               | page must be a whole number from 1 to 10000
+GET /orders?product_id=x -                              | product_id must be a UUID
+GET /orders?status=x -                                  | status must be one of pending, success, failed, cancelled, completed
+GET /queue/dead?topic=x -                               | topic must be one of validate, process
+GET /queue/dead?limit=0 -                               | limit must be a whole number from 1 to 1000
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_told_in_the_words_of_the_api() {
+    let (shop, _dir) = shop::Shop::open_on_sqlite(Default::default()).await;
+    let id = shop.product("p", 10).await;
+    for line in TOLD.lines().filter(|line| !line.is_empty()) {
+        let (request, told) = line.split_once('|').unwrap();
+        let (method, rest) = request.split_once(' ').unwrap();
+        let (path, text) = rest.trim().split_once(' ').unwrap();
+        let refused = match method {
+            "GET" => shop.get(path).await,
+            _ => shop.post_text(path, &body(text, &id)).await,
+        };
+        assert_eq!(refused.body["detail"], told.trim(), "{line}");
+    }
+    let long = format!(r#"{{"{}":1}}"#, "ä".repeat(10_000));
+    let refused = shop.post_text("/orders", &long).await;
+    assert_eq!(refused.status, 422);
+    let echoed = refused.body.to_string().matches('ä').count();
+    assert!(echoed <= 200, "{echoed} characters came back");
+    let echoes = ["search", "cursor", "status", "product_id"]
+        .map(|name| format!("{name}={}", "x".repeat(5_000)));
+    for query in echoes {
+        let refused = shop.get(&format!("/orders?{query}")).await.body.to_string();
+        assert!(refused.matches('x').count() < 210, "{refused}");
+    }
+    shop.close().await;
+}
+
+/// A sku is the same however it is padded or composed; the case of its letters counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_kept_in_one_form() {
+    on_each_store(async |shop| {
+        let create = async |name: &str, sku: &str| {
+            let product = json!({"name": name, "price": 1, "stock": 1, "sku": sku});
+            shop.post("/products", &product).await
+        };
+        let first = create("Cafe\u{301}", " cafe\u{301}-1\u{a0}").await;
+        assert_eq!(first.status, 201, "{}", first.body);
+        assert_eq!(
+            (&first.body["name"], &first.body["sku"]),
+            (&json!("Café"), &json!("café-1"))
+        );
+        create("n", "café-1").await.is_problem("sku_taken");
+        assert_eq!(create("n", "Café-1").await.status, 201);
+        let path = format!("/products/{}", first.body["id"].as_str().unwrap());
+        let patch = json!({"name": "e\u{301}", "sku": " x "});
+        let patched = shop.send("PATCH", &path, &[], Some(&patch)).await;
+        assert_eq!(
+            (&patched.body["name"], &patched.body["sku"]),
+            (&json!("é"), &json!("x"))
+        );
+        let order = json!({"product_id": first.body["id"], "quantity": 1, "reference": "e\u{301}"});
+        let order = shop.post("/orders/purchase", &order).await;
+        assert_eq!(order.body["reference"], "é");
+        let found = shop.get("/orders?reference=e%CC%81").await;
+        assert_eq!(found.body["items"][0]["id"], order.body["id"]);
+    })
+    .await;
+}
+
+/// What JSON writes in another way is the same number.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_what_they_say() {
+    on_each_store(async |shop| {
+        for (price, stock, shown, pieces) in [
+            ("1e2", "1e2", "100.00", 100),
+            ("1.10", "1.0", "1.10", 1),
+            ("1.100", "100e-2", "1.10", 1),
+            ("-0", "-0", "0.00", 0),
+            ("0.5E+1", "0.0", "5.00", 0),
+            ("99999999.99", "1E12", "99999999.99", 1_000_000_000_000_i64),
+        ] {
+            let product = format!(r#"{{"name":"n","price":{price},"stock":{stock}}}"#);
+            let created = shop.post_text("/products", &product).await;
+            let told = (&created.body["price"], &created.body["stock"]);
+            assert_eq!(told, (&json!(shown), &json!(pieces)), "{price} {stock}");
+        }
+        let id = shop.product("p", 10).await;
+        let order = format!(r#"{{"product_id":"{id}","quantity":2.0}}"#);
+        let bought = shop.post_text("/orders/purchase", &order).await;
+        assert_eq!(bought.body["lines"][0]["quantity"], 2);
+        let path = format!("/products/{id}/stock");
+        let taken = shop.post_text(&path, r#"{"delta":-0.3e1}"#).await;
+        assert_eq!(taken.body["stock"], 5);
     })
     .await;
 }

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::select_all;
 use order_core::{store::PostgresStore, testing::PostgresServer};
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
@@ -146,7 +147,7 @@ async fn a_slow_body_is_cut_off() {
         };
         let text = format!(
             "POST /api/v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-             {framing}\r\n\r\n{chunk}"
+             prefer: wait=20\r\n{framing}\r\n\r\n{chunk}"
         );
         let slow = trickle(connect(&shop).await, text.leak());
         let ended = timeout(Duration::from_secs(10), slow).await;
@@ -183,6 +184,13 @@ async fn a_slow_answer_is_given_up_and_the_work_is_done() {
     let late = shop.post("/orders/purchase", &order).await;
     assert_eq!((late.status, late.header("retry-after")), (503, "1".into()));
     late.is_problem("timeout");
+    assert!(start.elapsed() < Duration::from_secs(3));
+    // Where waiting means nothing, being ready to wait does not help.
+    let start = Instant::now();
+    let product = json!({"name": "q", "price": 1, "stock": 1});
+    let headers = [("prefer", "wait=20")];
+    let late = shop.send("POST", "/products", &headers, Some(&product));
+    late.await.is_problem("timeout");
     assert!(start.elapsed() < Duration::from_secs(3));
     // Who is ready to wait gets the time.
     let patient = shop.send(
@@ -233,6 +241,66 @@ async fn large_heads_are_refused() {
     );
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(ask(1).await.status, 200);
+    shop.close().await;
+}
+
+/// Who asks before sending is told at once, and does not send in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    for (path, bytes) in [("orders", (1 << 20) + 1), ("orders/bulk", (8 << 20) + 1)] {
+        let mut stream = connect(&shop).await;
+        let head = format!(
+            "POST /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             expect: 100-continue\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (answer, _) = rest(stream).await;
+        let (head, problem) = parts(&answer);
+        assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+        assert_eq!(problem["code"], "payload_too_large");
+    }
+    shop.close().await;
+}
+
+/// Large bodies have a budget together, and leave room for small ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_are_refused_when_there_are_too_many() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    let large = async || {
+        let mut stream = connect(&shop).await;
+        let head = format!(
+            "POST /api/v1/orders/bulk HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            8 << 20
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let id = shop.product("p", 1).await;
+    let bulk = json!({"orders": [{"product_id": id, "quantity": 1}]});
+    // Eight of them fit, and one of nine is refused.
+    let mut waiting = Vec::new();
+    for _ in 0..9 {
+        waiting.push(large().await);
+    }
+    let mut firsts = [[0]; 9];
+    let answers = waiting.iter_mut().zip(&mut firsts);
+    let answers = answers.map(|(stream, first)| Box::pin(stream.read(first)));
+    let answered = timeout(Duration::from_secs(20), select_all(answers)).await;
+    let (_, at, _) = answered.expect("there is no budget");
+    let (refused, _) = rest(waiting.swap_remove(at)).await;
+    let (head, problem) = parts(&refused);
+    assert!(head.starts_with("TTP/1.1 503 "), "{head}");
+    assert!(head.contains("retry-after: 1"), "{head}");
+    assert_eq!(problem["code"], "overloaded");
+    assert_eq!(shop.post("/orders/bulk", &bulk).await.status, 503);
+    shop.product("small", 1).await;
+    drop(waiting);
+    let start = Instant::now();
+    while shop.post("/orders/bulk", &bulk).await.status != 202 {
+        assert!(start.elapsed() < Duration::from_secs(5), "no room again");
+    }
     shop.close().await;
 }
 

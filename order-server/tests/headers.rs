@@ -29,9 +29,9 @@ async fn every_answer_tells_browsers_to_be_careful() {
     let product = format!("/api/v1/products/{id}");
     for (method, path, status, keep) in [
         ("GET", "/", 307, "no-store"),
-        ("GET", "/docs", 200, "no-store"),
-        ("GET", "/redoc", 200, "no-store"),
-        ("GET", "/openapi.json", 200, "no-store"),
+        ("GET", "/docs", 200, "private, no-cache"),
+        ("GET", "/redoc", 200, "private, no-cache"),
+        ("GET", "/openapi.json", 200, "private, no-cache"),
         ("GET", "/health", 200, "no-store"),
         ("GET", "/api/v1/products", 200, "no-store"),
         ("GET", &product, 200, "private, no-cache"),
@@ -146,6 +146,7 @@ async fn pages_of_other_origins_are_let_in_by_name_only() {
     assert!(methods.contains("POST"), "{methods}");
     let headers = allowed.header("access-control-allow-headers");
     assert!(headers.contains("authorization") && headers.contains("if-match"));
+    assert!(headers.contains("traceparent"), "{headers}");
     assert_eq!(allowed.header("x-content-type-options"), "nosniff");
 
     let stranger = "https://shop.example.evil.example";
@@ -158,6 +159,17 @@ async fn pages_of_other_origins_are_let_in_by_name_only() {
             assert_eq!(answer.status, status, "{origin}");
             let told = answer.header("access-control-allow-origin");
             assert_eq!(told, shown, "{origin}");
+            let exposed = answer.header("access-control-expose-headers");
+            for name in [
+                "etag",
+                "idempotent-replayed",
+                "location",
+                "ratelimit",
+                "retry-after",
+            ] {
+                let is_exposed = exposed.split(", ").any(|known| known == name);
+                assert_eq!(is_exposed, !shown.is_empty(), "{origin} {name}");
+            }
             assert_eq!(answer.header("vary"), "origin");
             assert_eq!(answer.headers.get("access-control-allow-credentials"), None);
         }
@@ -186,5 +198,169 @@ async fn unless_said_otherwise_no_other_origin_is_let_in() {
         assert_eq!(told, Vec::<String>::new());
         assert_ne!(answer.body, Value::Null);
     }
+    shop.close().await;
+}
+
+/// Bodies that are JSON in UTF-8 are taken, whatever the headers say besides; others are refused
+/// before anything is read into them.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_json_in_utf_8_as_they_are() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    let text = r#"{"name":"Lämp","price":1,"stock":1}"#;
+    let with_mark = format!("\u{feff}{text}");
+    for (content_type, encoding, body, status) in [
+        ("application/json; charset=UTF-8", "", text, 201),
+        ("application/json;charset=\"utf-8\"", "identity", text, 201),
+        ("Application/vnd.shop+JSON; v=1", "", text, 201),
+        ("application/json", "", &with_mark, 201),
+        ("application/json; charset=iso-8859-1", "", text, 415),
+        ("application/json; v=1; Charset=utf-16", "", text, 415),
+        ("application/json", "gzip", text, 415),
+        ("application/json", "br", text, 415),
+        ("text/plain", "", text, 415),
+    ] {
+        let mut request = shop.client.post(shop.url("/products"));
+        request = request.header("content-type", content_type);
+        if !encoding.is_empty() {
+            request = request.header("content-encoding", encoding);
+        }
+        let answer = Answer::of(request.body(body.to_owned()).send().await.unwrap()).await;
+        assert_eq!(
+            answer.status, status,
+            "{content_type} {encoding}: {}",
+            answer.body
+        );
+        match status {
+            201 => assert_eq!(answer.body["name"], "Lämp"),
+            _ => answer.is_problem("unsupported_media_type"),
+        }
+        if !encoding.is_empty() && status == 415 {
+            assert_eq!(answer.header("accept-encoding"), "identity");
+        }
+    }
+    shop.close().await;
+}
+
+/// The header is a string with quotes (draft-ietf-httpapi-idempotency-key-header), and many clients
+/// send it without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_quotes_is_the_key() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    let order = json!({"product_id": shop.product("p", 9).await, "quantity": 1});
+    let buy = async |key: &str| {
+        let headers = [("idempotency-key", key)];
+        shop.send("POST", "/orders/purchase", &headers, Some(&order))
+            .await
+    };
+    let (bare, quoted) = (buy("k-1").await, buy("\"k-1\"").await);
+    assert_eq!((bare.status, quoted.status), (201, 201));
+    assert_eq!(bare.body["id"], quoted.body["id"]);
+    assert_eq!(quoted.header("idempotent-replayed"), "true");
+    for bad in ["\"\"", "\"", "\"a", "\"a\"b\"", "\"a\\\"\""] {
+        let refused = buy(bad).await;
+        assert_eq!(
+            (refused.status, &refused.body["field"]),
+            (422, &json!("Idempotency-Key")),
+            "{bad}"
+        );
+    }
+    shop.close().await;
+}
+
+/// A request with several lines of `If-Match` or `If-None-Match`.
+async fn with_lines(shop: &Shop, method: &str, path: &str, lines: &[(&str, &str)]) -> Answer {
+    let body = match (method, path.ends_with("/stock")) {
+        ("PUT", _) => json!({"name": "p", "price": 1}),
+        ("PATCH", _) => json!({"stock": 7}),
+        ("POST", true) => json!({"delta": 1}),
+        _ => Value::Null,
+    };
+    let body = (!body.is_null()).then_some(&body);
+    shop.send(method, path, lines, body).await
+}
+
+/// RFC 9110 §13.1.1: tags are compared strongly, one of the list is enough, and `*` is any version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_made_only_to_the_versions_that_are_named() {
+    shop::on_each_store(async |shop| {
+        for (method, below) in [
+            ("PUT", ""),
+            ("PATCH", ""),
+            ("POST", "/stock"),
+            ("DELETE", ""),
+        ] {
+            for (lines, status) in [
+                (&["\"999\""][..], 412),
+                (&["W/\"1\""], 412),
+                (&["W/\"1\", \"2\""], 412),
+                (&["\"abc\""], 412),
+                (&["\"a,b\""], 412),
+                (&["\"+1\""], 412),
+                (&["\"01\""], 412),
+                (&["1"], 400),
+                (&["\"1"], 400),
+                (&["w/\"1\""], 400),
+                (&["\"1\" \"2\""], 400),
+                (&["*, \"1\""], 400),
+                (&["\"1\""], 200),
+                (&["\"999\", \"1\""], 200),
+                (&["\"a,b\" ,,W/\"1\",\"1\""], 200),
+                (&["\"999\"", "\"1\""], 200),
+                (&["*"], 200),
+                (&[], 200),
+            ] {
+                let id = shop.product("p", 5).await;
+                let path = format!("/products/{id}{below}");
+                let lines: Vec<_> = lines.iter().map(|line| ("if-match", *line)).collect();
+                let answer = with_lines(shop, method, &path, &lines).await;
+                let told = format!("{method} {lines:?}: {}", answer.body);
+                let now = shop.get(&format!("/products/{id}")).await;
+                match status {
+                    200 => assert!([200, 204].contains(&answer.status), "{told}"),
+                    _ => {
+                        assert_eq!(answer.status, status, "{told}");
+                        assert_eq!(
+                            (now.status, &now.body["version"]),
+                            (200, &json!(1)),
+                            "{told}"
+                        );
+                    }
+                }
+                match status {
+                    412 => answer.is_problem("version_mismatch"),
+                    400 => answer.is_problem("malformed"),
+                    _ => {}
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// §13.1.2: what a client has is compared weakly, over all lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_has_is_not_sent_again() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    let path = format!("/products/{}", shop.product("p", 5).await);
+    for (lines, status) in [
+        (&["\"1\""][..], 304),
+        (&["W/\"1\""], 304),
+        (&["\"9\"", "\"1\""], 304),
+        (&["\"9\", W/\"1\""], 304),
+        (&["*"], 304),
+        (&["\"9\""], 200),
+        (&["\"a,\"", "\"2\""], 200),
+        (&["1"], 400),
+    ] {
+        let lines: Vec<_> = lines.iter().map(|line| ("if-none-match", *line)).collect();
+        let answer = with_lines(&shop, "GET", &path, &lines).await;
+        assert_eq!(answer.status, status, "{lines:?}");
+        if status == 304 {
+            assert_eq!(answer.header("etag"), "\"1\"");
+        }
+    }
+    let weak = with_lines(&shop, "PUT", &path, &[("if-match", "W/\"1\"")]).await;
+    let told = weak.body["detail"].as_str().unwrap();
+    assert!(told.contains("weak") && told.contains("version"), "{told}");
     shop.close().await;
 }

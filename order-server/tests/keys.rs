@@ -11,6 +11,7 @@ use std::{
 };
 
 use order_core::{OrderService, domain::KeyId, keys::KeyRequest, store, testing::Process};
+use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 
 use shop::{Answer, Shop, on_each_store};
@@ -112,7 +113,7 @@ async fn each_scope_allows_what_it_names_and_nothing_else() {
             let needed = needed(&method, &path);
             let told = format!("{method} {path} needs {needed:?}");
             let described = if needed.is_empty() {
-                Value::Null
+                json!([])
             } else {
                 json!([{"ApiKey": []}])
             };
@@ -217,6 +218,48 @@ async fn the_scheme_may_be_written_in_any_case() {
         }
     })
     .await;
+}
+
+/// Who follows an order with a key that is revoked hears no more of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_end_with_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = shop::sqlite_url(dir.path());
+    let shop = Shop::open_without_worker(&url, HttpLimits::default()).await;
+    let id = shop.product("p", 1).await;
+    let order = json!({"product_id": id, "quantity": 1});
+    let order = shop.post("/orders", &order).await.body["id"].clone();
+    let path = format!("/orders/{}/events", order.as_str().unwrap());
+    let follow = async |shown: &str| {
+        let request = shop.client.get(shop.url(&path)).bearer_auth(shown);
+        let mut events = request.send().await.unwrap();
+        assert_eq!(events.status(), 200);
+        assert!(
+            events
+                .chunk()
+                .await
+                .unwrap()
+                .unwrap()
+                .starts_with(b"id: pending")
+        );
+        events
+    };
+    let mut anybody = follow("").await;
+    let (kept, kept_key) = key(&url, "read").await;
+    until(&shop, None, 401).await;
+    let end = tokio::time::timeout(SOON, anybody.chunk()).await;
+    assert_eq!(end.expect("the open stream goes on").unwrap(), None);
+    let (lost, lost_key) = key(&url, "read").await;
+    until(&shop, Some(&lost_key), 200).await;
+    let (mut held, mut ending) = (follow(&kept_key).await, follow(&lost_key).await);
+    let keys = shop.store().await.key_store().unwrap();
+    let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    keys.revoke_key(lost, at).await.unwrap().unwrap();
+    let end = tokio::time::timeout(SOON, ending.chunk()).await;
+    assert_eq!(end.expect("the stream goes on").unwrap(), None);
+    let next = tokio::time::timeout(Duration::from_millis(100), held.chunk()).await;
+    assert!(next.is_err(), "{kept:?} is not revoked");
+    shop.close().await;
 }
 
 fn server(dir: &Path, arguments: &[&str]) -> Command {

@@ -3,8 +3,8 @@
 
 mod shop;
 
-use serde_json::Value;
-use shop::Shop;
+use serde_json::{Value, json};
+use shop::{Shop, on_each_store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_committed_document_is_the_one_that_is_served() {
@@ -24,4 +24,204 @@ async fn the_committed_document_is_the_one_that_is_served() {
         "the API changed: cargo run -p order-cli -- openapi > docs/openapi.json"
     );
     shop.close().await;
+}
+
+/// The path, method and description of each operation.
+fn operations(document: &Value) -> impl Iterator<Item = (&String, &str, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, item)| {
+        let item = item.as_object().unwrap().iter();
+        item.map(move |(method, one)| (path, method_of(method), one))
+    })
+}
+
+fn method_of(name: &str) -> &'static str {
+    let known = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    known
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(name))
+        .unwrap()
+}
+
+async fn document(shop: &Shop) -> Value {
+    let document = shop.client.get(format!("{}/openapi.json", shop.origin));
+    document.send().await.unwrap().json().await.unwrap()
+}
+
+/// Whatever an operation is, and whatever comes later: an array of its fields is not its body.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_body_is_an_array() {
+    on_each_store(async |shop| {
+        let id = shop.product("p", 10).await;
+        let document = document(shop).await;
+        let mut tried = 0;
+        for (path, method, one) in operations(&document) {
+            if !one["requestBody"].is_object() {
+                continue;
+            }
+            let path = path.replace("{id}", &id).replace("/api/v1", "");
+            let refused = shop.send(method, &path, &[], Some(&json!([]))).await;
+            let told = &refused.body["detail"];
+            assert_eq!(told, "body must be an object", "{method} {path}");
+            tried += 1;
+        }
+        assert!(tried >= 7, "only {tried} bodies were tried");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn query_parameters_are_known_and_given_once() {
+    on_each_store(async |shop| {
+        let id = shop.product("p", 10).await;
+        let document = document(shop).await;
+        let mut tried = 0;
+        for (path, method, one) in operations(&document) {
+            let path = path
+                .replace("{id}", &id)
+                .replace("{topic}", "validate")
+                .replace("/api/v1", "");
+            for query in ["skip=20", "page_size=2&sk%69p=1", "=1", "Page=1"] {
+                let refused = shop
+                    .send(method, &format!("{path}?{query}"), &[], None)
+                    .await;
+                let told = format!("{method} {path}?{query}: {}", refused.body);
+                assert_eq!(
+                    (refused.status, &refused.body["code"]),
+                    (422, &"invalid".into()),
+                    "{told}"
+                );
+                assert!(
+                    refused.body["detail"]
+                        .as_str()
+                        .unwrap()
+                        .ends_with(" is unknown"),
+                    "{told}"
+                );
+            }
+            let parameters = one["parameters"].as_array().into_iter().flatten();
+            for name in parameters
+                .filter(|one| one["in"] == "query")
+                .map(|one| one["name"].as_str().unwrap())
+            {
+                let refused = shop
+                    .send(method, &format!("{path}?{name}=1&{name}=1"), &[], None)
+                    .await;
+                assert_eq!(refused.status, 422, "{name}");
+                assert_eq!(refused.body["field"], name);
+                assert_eq!(refused.body["detail"], format!("{name} is given twice"));
+                tried += 1;
+            }
+        }
+        assert!(tried >= 12, "only {tried} parameters were tried");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limit_is_another_name_of_page_size() {
+    on_each_store(async |shop| {
+        for number in 0..4 {
+            shop.product(&format!("p{number}"), 1).await;
+        }
+        for (query, items) in [
+            ("", 4),
+            ("?limit=2", 2),
+            ("?page_size=2", 2),
+            ("?", 4),
+            ("?&", 4),
+        ] {
+            let page = shop.get(&format!("/products{query}")).await;
+            assert_eq!(
+                page.body["items"].as_array().unwrap().len(),
+                items,
+                "{query}"
+            );
+        }
+        for path in ["/products", "/orders"] {
+            for query in ["limit=0", "limit=-1", "limit=101", "limit=2&page_size=2"] {
+                let refused = shop.get(&format!("{path}?{query}")).await;
+                assert_eq!(
+                    (refused.status, &refused.body["field"]),
+                    (422, &"limit".into()),
+                    "{query}"
+                );
+            }
+        }
+    })
+    .await;
+}
+
+/// What generators of clients stumble over, anywhere in the document.
+fn stumbles(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            if fields.get("nullable") == Some(&json!(true)) && !fields.contains_key("type") {
+                found.push(format!("{path} may be null, and has no type"));
+            }
+            if fields.get("enum") == Some(&json!([null])) {
+                found.push(format!("{path} is null and nothing else"));
+            }
+            if fields.contains_key("multipleOf") {
+                found.push(format!("{path} divides floats"));
+            }
+            for (name, field) in fields {
+                stumbles(field, &format!("{path}/{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                stumbles(item, &format!("{path}/{at}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generators_of_clients_understand_the_document() {
+    let document = order_server::runtime::openapi_document().await.unwrap();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let mut found = Vec::new();
+    stumbles(&document, "", &mut found);
+    let mut titles = Vec::new();
+    for schema in document["components"]["schemas"]
+        .as_object()
+        .unwrap()
+        .values()
+    {
+        let forms = schema["oneOf"].as_array().into_iter().flatten();
+        titles.extend(
+            forms
+                .chain([schema])
+                .filter_map(|form| form["title"].as_str()),
+        );
+    }
+    titles.sort_unstable();
+    let twice = titles.windows(2).filter(|pair| pair[0] == pair[1]);
+    found.extend(twice.map(|pair| format!("{} is the title of two", pair[0])));
+    for (path, method, one) in operations(&document) {
+        for field in ["summary", "description", "security"] {
+            if one[field].is_null() {
+                found.push(format!("{method} {path} has no {field}"));
+            }
+        }
+        for parameter in one["parameters"].as_array().into_iter().flatten() {
+            if parameter["required"] != true && !parameter["example"].is_null() {
+                found.push(format!(
+                    "{method} {path} is tried with {}",
+                    parameter["name"]
+                ));
+            }
+        }
+    }
+    let events = "/paths/~1api~1v1~1orders~1{id}~1events/get/responses/200/content";
+    let events = document.pointer(events).unwrap();
+    assert_eq!(events["text/event-stream"]["schema"]["type"], "string");
+    let tags = document["tags"].as_array().unwrap();
+    assert_eq!(
+        (&tags[0]["name"], &tags[1]["name"]),
+        (&json!("Products"), &json!("Orders"))
+    );
+    assert_eq!(found, Vec::<String>::new());
 }

@@ -3,7 +3,7 @@
 
 mod shop;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Read};
 
 use order_server::config::HttpLimits;
 use reqwest::{Response, redirect::Policy};
@@ -95,5 +95,55 @@ async fn the_page_names_no_other_origin() {
     let html = page.text().await.unwrap();
     assert!(!html.contains("http") && !html.contains("<style") && !html.contains(" style="));
     assert_eq!(html.matches("/dashboard/").count(), 3);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_compressed_for_whoever_takes_them_so() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    for path in ["/docs", "/redoc", "/openapi.json", "/dashboard"] {
+        let plain = get(&shop, path, "").await;
+        assert_eq!(header(&plain, "content-encoding"), "", "{path}");
+        assert_eq!(header(&plain, "vary"), "accept-encoding", "{path}");
+        let plain_tag = header(&plain, "etag");
+        let plain = plain.bytes().await.unwrap();
+        for (takes, is_gzip) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("br", false),
+        ] {
+            let ask = async |known: &str| {
+                let request = shop.client.get(format!("{}{path}", shop.origin));
+                let request = request.header("accept-encoding", takes);
+                request.header("if-none-match", known).send().await.unwrap()
+            };
+            let answer = ask("").await;
+            let tag = header(&answer, "etag");
+            assert_eq!(
+                header(&answer, "content-encoding") == "gzip",
+                is_gzip,
+                "{takes}"
+            );
+            assert_eq!(tag != plain_tag, is_gzip, "each form has its tag");
+            let mut body = answer.bytes().await.unwrap().to_vec();
+            if is_gzip {
+                assert!(
+                    body.len() < plain.len() / 2,
+                    "{path} is {} bytes",
+                    body.len()
+                );
+                let mut whole = Vec::new();
+                flate2::read::GzDecoder::new(&body[..])
+                    .read_to_end(&mut whole)
+                    .unwrap();
+                body = whole;
+            }
+            assert!(body == plain, "{path} as {takes}");
+            assert_eq!(ask(&tag).await.status(), 304, "{path}");
+        }
+    }
+    let docs = get(&shop, "/docs", "").await.text().await.unwrap();
+    assert!(docs.contains("name=\"viewport\""));
     shop.close().await;
 }

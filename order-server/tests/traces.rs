@@ -105,6 +105,8 @@ fn spans_of(sent: ExportTraceServiceRequest) -> Vec<(String, Span)> {
     for of_service in sent.resource_spans {
         let resource = of_service.resource.unwrap();
         let service = text(&resource.attributes, "service.name").unwrap();
+        let version = text(&resource.attributes, "service.version");
+        assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
         let of_scopes = of_service.scope_spans.into_iter();
         spans.extend(
             of_scopes

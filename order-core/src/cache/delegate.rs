@@ -71,9 +71,14 @@ impl ProductStore for CachedStore {
         Ok(adjusted)
     }
 
-    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+    async fn archive_product(
+        &self,
+        id: ProductId,
+        expected_versions: &[i64],
+        at: DateTime<Utc>,
+    ) -> Result<bool, Error> {
         let mark = self.mark();
-        let archived = self.inner.archive_product(id, at).await;
+        let archived = self.inner.archive_product(id, expected_versions, at).await;
         let archived = self.invalidate_if_unknown(archived, std::iter::once(id))?;
         if archived {
             self.archived(id, mark).await;

@@ -43,6 +43,6 @@ pub use product::{
 pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
-pub(crate) use text::bounded;
+pub(crate) use text::{bounded, composed};
 pub use trace_parent::TraceParent;
 pub use validation_error::ValidationError;

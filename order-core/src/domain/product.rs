@@ -29,6 +29,24 @@ pub struct Product {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Product {
+    /// Checks that the product is at one of the `expected` versions. Without any, every one will do.
+    ///
+    /// # Errors
+    /// [`RuleViolation::VersionMismatch`] when it is at none of them.
+    pub fn check_version(&self, expected: &[i64]) -> Result<(), RuleViolation> {
+        match expected.first() {
+            Some(&first) if !expected.contains(&self.version) => {
+                Err(RuleViolation::VersionMismatch {
+                    expected: first,
+                    actual: self.version,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A product to create: checked, without an id yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProductRequest {
@@ -105,7 +123,7 @@ pub struct ProductChange {
     pub(crate) name: Option<String>,
     pub(crate) price: Option<Money>,
     pub(crate) stock: Option<i64>,
-    pub(crate) expected_version: Option<i64>,
+    pub(crate) expected_versions: Vec<i64>,
 }
 
 impl ProductChange {
@@ -145,10 +163,11 @@ impl ProductChange {
         Ok(self)
     }
 
-    /// Applies the change only to this version of the product.
+    /// Applies the change only to this version of the product; when called several times, to one
+    /// of these versions.
     #[must_use]
     pub fn expect_version(mut self, version: i64) -> Self {
-        self.expected_version = Some(version);
+        self.expected_versions.push(version);
         self
     }
 
@@ -161,16 +180,9 @@ impl ProductChange {
     /// `product` with this change applied at `at`.
     ///
     /// # Errors
-    /// [`RuleViolation::VersionMismatch`] when the product is not at the expected version.
+    /// [`RuleViolation::VersionMismatch`] when the product is at none of the expected versions.
     pub fn apply(&self, mut product: Product, at: DateTime<Utc>) -> Result<Product, RuleViolation> {
-        if let Some(expected) = self.expected_version
-            && expected != product.version
-        {
-            return Err(RuleViolation::VersionMismatch {
-                expected,
-                actual: product.version,
-            });
-        }
+        product.check_version(&self.expected_versions)?;
         if let Some(sku) = &self.sku {
             product.sku.clone_from(sku);
         }
@@ -191,6 +203,7 @@ pub struct StockRequest {
     delta: i64,
     reason: Option<String>,
     key: Option<IdempotencyKey>,
+    expected_versions: Vec<i64>,
 }
 
 impl StockRequest {
@@ -210,7 +223,16 @@ impl StockRequest {
             delta,
             reason,
             key: None,
+            expected_versions: Vec::new(),
         })
+    }
+
+    /// The same request, to be carried out only at this version of the product; when called
+    /// several times, at one of these versions.
+    #[must_use]
+    pub fn expect_version(mut self, version: i64) -> Self {
+        self.expected_versions.push(version);
+        self
     }
 
     /// The same request, to be carried out once however often it comes with this key.
@@ -235,6 +257,7 @@ impl StockRequest {
             reason: self.reason.unwrap_or_else(|| "adjusted".to_owned()),
             created_at,
             key: self.key,
+            expected_versions: self.expected_versions,
         }
     }
 }
@@ -254,6 +277,8 @@ pub struct StockAdjustment {
     pub created_at: DateTime<Utc>,
     /// The key of the request for it.
     pub key: Option<IdempotencyKey>,
+    /// The versions of the product at one of which it is made; at any, when there are none.
+    pub expected_versions: Vec<i64>,
 }
 
 impl StockAdjustment {
@@ -266,6 +291,7 @@ impl StockAdjustment {
             reason: "initial".to_owned(),
             created_at: product.created_at,
             key: None,
+            expected_versions: Vec::new(),
         }
     }
 
@@ -278,6 +304,7 @@ impl StockAdjustment {
             reason: "updated".to_owned(),
             created_at: product.updated_at,
             key: None,
+            expected_versions: Vec::new(),
         }
     }
 
@@ -285,8 +312,10 @@ impl StockAdjustment {
     ///
     /// # Errors
     /// [`RuleViolation::InsufficientStock`] when stock would fall below zero,
-    /// [`RuleViolation::StockLimit`] when it would pass [`MAX_STOCK`].
+    /// [`RuleViolation::StockLimit`] when it would pass [`MAX_STOCK`],
+    /// [`RuleViolation::VersionMismatch`] when the product is at none of the expected versions.
     pub fn apply(&self, mut product: Product) -> Result<Product, RuleViolation> {
+        product.check_version(&self.expected_versions)?;
         let stock = product.stock + self.delta;
         if stock < 0 {
             return Err(RuleViolation::InsufficientStock {
@@ -308,7 +337,7 @@ impl StockAdjustment {
 }
 
 fn checked_sku(sku: String) -> Result<String, ValidationError> {
-    text::bounded("sku", sku, 1, 64)
+    text::visible("sku", &sku, 1, 64)
 }
 
 fn checked_name(name: String) -> Result<String, ValidationError> {

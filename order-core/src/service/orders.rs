@@ -11,7 +11,10 @@ use super::{
     storable::storable,
 };
 use crate::{
-    domain::{IdempotencyKey, NewOrder, Order, OrderId, OrderMode, OrderRequest, Page, Replayable},
+    domain::{
+        IdempotencyKey, NewOrder, Order, OrderId, OrderMode, OrderRequest, Page, Replayable,
+        composed,
+    },
     error::Error,
     store::{OrderQuery, Strategy},
     trace,
@@ -130,7 +133,9 @@ impl OrderService {
     /// The backend's.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
         storable("reference", query.reference.as_deref())?;
-        self.inner.orders.orders(query).await
+        let mut query = query.clone();
+        query.reference = query.reference.map(composed);
+        self.inner.orders.orders(&query).await
     }
 
     /// Cancels an order and gives back the stock it holds; one cancelled already stays so.

@@ -7,7 +7,7 @@ use crate::{
     cache::{CacheStats, CacheStatus},
     domain::{
         AdjustmentId, Page, Product, ProductChange, ProductId, ProductRequest, Replayable,
-        StockRequest,
+        StockRequest, composed,
     },
     error::Error,
     store::ProductQuery,
@@ -45,7 +45,8 @@ impl OrderService {
     /// The backend's.
     pub async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error> {
         storable("sku", Some(sku))?;
-        self.inner.products.product_with_sku(sku).await
+        let sku = composed(sku.trim().to_owned());
+        self.inner.products.product_with_sku(&sku).await
     }
 
     /// An active product, and the source of the read.
@@ -100,7 +101,8 @@ impl OrderService {
     /// Adds to or takes from an active product's stock; once, when the request has a key.
     ///
     /// # Errors
-    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
+    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::VersionMismatch`],
+    /// [`Error::IdempotencyKeyReused`].
     pub async fn adjust_stock(
         &self,
         id: ProductId,
@@ -133,10 +135,24 @@ impl OrderService {
     /// # Errors
     /// The backend's.
     pub async fn archive_product(&self, id: ProductId) -> Result<bool, Error> {
+        self.archive_product_at(id, Vec::new()).await
+    }
+
+    /// As [`archive_product`](Self::archive_product), if the product is at one of these versions; at
+    /// any, when there are none.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`].
+    pub async fn archive_product_at(
+        &self,
+        id: ProductId,
+        expected_versions: Vec<i64>,
+    ) -> Result<bool, Error> {
         let now = self.now();
-        self.run_to_completion(
-            move |inner| async move { inner.products.archive_product(id, now).await },
-        )
+        self.run_to_completion(move |inner| async move {
+            let products = &inner.products;
+            products.archive_product(id, &expected_versions, now).await
+        })
         .await
     }
 

@@ -62,14 +62,24 @@ pub trait ProductStore: Send + Sync {
     /// key, gives the product as it is.
     ///
     /// # Errors
-    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
+    /// [`Error::InsufficientStock`], [`Error::StockLimit`], [`Error::VersionMismatch`],
+    /// [`Error::IdempotencyKeyReused`].
     async fn adjust_stock(
         &self,
         adjustment: &StockAdjustment,
     ) -> Result<Option<Replayable<Product>>, Error>;
 
-    /// Archives a product; whether a living one was there.
-    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error>;
+    /// Archives a product, if it is at one of these versions (at any, when there are none); whether
+    /// a living one was there.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`].
+    async fn archive_product(
+        &self,
+        id: ProductId,
+        expected_versions: &[i64],
+        at: DateTime<Utc>,
+    ) -> Result<bool, Error>;
 
     /// Makes the names that somebody wrote past this version as easy to find as all others: an
     /// older version that is still running, or a person. How many those were. What is locked is

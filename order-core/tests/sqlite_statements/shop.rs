@@ -264,7 +264,12 @@ impl Shop {
             let adjustment = AdjustmentId(shop.ids.next(shop.now()));
             let adjusted = request.into_adjustment(adjustment, id, shop.now());
             assert!(shop.store.adjust_stock(&adjusted).await.unwrap().is_some());
-            assert!(shop.store.archive_product(id, shop.now()).await.unwrap());
+            assert!(
+                shop.store
+                    .archive_product(id, &[], shop.now())
+                    .await
+                    .unwrap()
+            );
         })
         .await;
         self.cost("names that an older version wrote", async |shop| {

@@ -12,11 +12,13 @@ use super::{
     idempotency_header::replayed,
     order_body::{Buy, BuyLine, Status},
     tag::Tag,
+    wire::Whole,
 };
 use crate::{
     auth::WriteOrders,
     http::{
         json::{Item, Json},
+        object::read_from_objects,
         problem::{Problem, ProblemBody},
     },
 };
@@ -27,13 +29,13 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// One of many orders, with a key of its own.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 struct BulkOrder {
     product_id: Option<Uuid>,
     /// Number of pieces.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    quantity: Option<i64>,
+    quantity: Option<Whole>,
     /// Sold all or none. The same product may be in several lines.
     #[oai(validator(min_items = 1, max_items = 100))]
     lines: Option<Vec<BuyLine>>,
@@ -63,13 +65,15 @@ impl BulkOrder {
 
 /// Orders to accept.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 struct Bulk {
     /// Each order is checked by itself: an invalid one does not affect the others.
     #[oai(validator(min_items = 1, max_items = 10000))]
     orders: Vec<Item<BulkOrder>>,
 }
+
+read_from_objects!(BulkOrder, Bulk);
 
 /// The result for one order.
 #[derive(Debug, Serialize, Object)]

@@ -11,10 +11,19 @@ const ID_BYTES: usize = 16;
 /// The page that the parameters of a list ask for.
 pub(super) fn page_request<Id: From<Uuid> + Copy>(
     page_size: Option<u32>,
+    limit: Option<u32>,
     cursor: Option<&str>,
     page: Option<u32>,
 ) -> Result<PageRequest<Id>, Problem> {
-    let size = page_size.map_or(Ok(PageSize::default()), PageSize::new)?;
+    if page_size.is_some() && limit.is_some() {
+        return Err(Problem::invalid(
+            "limit",
+            "and page_size exclude each other",
+        ));
+    }
+    let size = page_size
+        .or(limit)
+        .map_or(Ok(PageSize::default()), PageSize::new)?;
     match (cursor, page) {
         (Some(_), Some(_)) => Err(Problem::invalid("page", "and cursor exclude each other")),
         (None, Some(page)) => Ok(PageRequest::numbered(page, size)?),

@@ -11,7 +11,7 @@ use order_core::{
     domain::{Order, OrderId, OrderStatus, Progress, Stage},
     watch::Watch,
 };
-use poem::web::sse::Event;
+use poem::web::{Data, sse::Event};
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path},
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{order_body::StatusBody, tag::Tag};
 use crate::{
-    auth::ReadOrders,
+    auth::{Caller, ReadOrders},
     http::{prefer::Wait, problem::Problem},
 };
 
@@ -74,10 +74,12 @@ impl Follow {
         }
     }
 
-    /// Streams the states that follow, until a final one, or until the server stops.
-    fn stream(&self, states: States) -> Events {
+    /// Streams the states that follow, until a final one, until the caller may no longer see them, or
+    /// until the server stops.
+    fn stream(&self, states: States, caller: Caller) -> Events {
         let states = stream::unfold(states, States::next);
         let states = states.take_until(self.stop.clone().cancelled_owned());
+        let states = states.take_until(caller.ended());
         EventStream::new(states.boxed())
             .to_event(event)
             .keep_alive(HEARTBEAT)
@@ -95,6 +97,7 @@ impl Follow {
     async fn events(
         &self,
         _caller: ReadOrders,
+        caller: Data<&Caller>,
         id: Path<Uuid>,
         /// The last state that the client saw: the stream begins after it
         #[oai(name = "Last-Event-ID")]
@@ -110,7 +113,7 @@ impl Follow {
         if states.are_complete() {
             return Ok(Followed::Nothing);
         }
-        Ok(Followed::Events(self.stream(states)))
+        Ok(Followed::Events(self.stream(states, caller.0.clone())))
     }
 }
 
@@ -184,6 +187,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::auth::UntilEnd;
 
     async fn accepted(service: &OrderService) -> Order {
         let product = ProductRequest::new("p", "1".parse().unwrap(), 5, None).unwrap();
@@ -218,7 +222,8 @@ mod tests {
         let follow = Follow::new(service.clone(), CancellationToken::new());
         let watch = service.watch(order.id).unwrap();
         let start = Instant::now();
-        let events = follow.stream(States::new(Progress::from(&order), None, watch));
+        let anybody = Caller::AuthDisabled(UntilEnd::default());
+        let events = follow.stream(States::new(Progress::from(&order), None, watch), anybody);
         let body = events.into_response().into_body().into_async_read();
         let mut lines = Box::pin(BufReader::new(body)).lines();
         let mut line = async || {

@@ -7,7 +7,7 @@ use poem::Route;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 use serde::Serialize;
 
-use super::tag::Tag;
+use super::{shared_look::SharedLook, tag::Tag};
 use crate::http::{json::Json, problem::Problem};
 
 /// The answer of a process that is alive.
@@ -18,7 +18,7 @@ struct Alive {
 }
 
 /// The readiness of the server.
-#[derive(Serialize, Object)]
+#[derive(Clone, Serialize, Object)]
 struct Ready {
     /// `ready`, or `degraded` without Redis: slower, and still correct.
     status: String,
@@ -48,14 +48,25 @@ struct CacheBody {
 pub struct Health {
     service: OrderService,
     redis: Option<RedisClient>,
+    /// Probes need no key and count against no limit: however many there are, the database answers
+    /// one look at a time.
+    look: Arc<SharedLook<Result<Ready, Problem>>>,
 }
 
 impl Health {
     pub(crate) fn new(service: OrderService, redis: Option<RedisClient>) -> Self {
-        Self { service, redis }
+        Self {
+            service,
+            redis,
+            look: Arc::default(),
+        }
     }
 
     async fn readiness(&self) -> Result<Json<Ready>, Problem> {
+        self.look.get(async || self.look().await).await.map(Json)
+    }
+
+    async fn look(&self) -> Result<Ready, Problem> {
         // Every cause counts as unavailable: the server may be ready later.
         self.service
             .store()
@@ -74,11 +85,11 @@ impl Health {
         } else {
             "ready"
         };
-        Ok(Json(Ready {
+        Ok(Ready {
             status: status.to_owned(),
             database: word(true),
             redis: redis_is_up.map(word),
-        }))
+        })
     }
 
     fn cache(&self) -> Json<CacheBody> {

@@ -30,11 +30,22 @@ fn of(headers: &HeaderMap, scope: Uuid) -> Result<Option<IdempotencyKey>, Proble
     if values.next().is_some() {
         return Err(Problem::invalid(NAME, "must be given once"));
     }
-    let key = value.to_str().unwrap_or_default();
+    let key = unquoted(value.to_str().unwrap_or_default())
+        .ok_or_else(|| Problem::invalid(NAME, "has a quote that does not belong to a pair"))?;
     let key = IdempotencyKey::new(scope, key);
     Ok(Some(
         key.map_err(|error| Problem::invalid(NAME, &error.reason))?,
     ))
+}
+
+/// The key without its quotes: the header is a string with quotes by its specification, and many
+/// clients send the bare key. Both mean the same.
+fn unquoted(value: &str) -> Option<&str> {
+    let Some(opened) = value.strip_prefix('"') else {
+        return Some(value);
+    };
+    let key = opened.strip_suffix('"')?;
+    (!key.contains(['"', '\\'])).then_some(key)
 }
 
 /// The value of `Idempotent-Replayed`, which only a replay has.
@@ -56,8 +67,7 @@ impl<'a> ApiExtractor<'a> for IdempotencyHeader {
         Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
             min_length: Some(1),
             max_length: Some(IdempotencyKey::MAX_LENGTH),
-            pattern: Some("^[!-~]+$".to_owned()),
-            example: Some("8e03978e-40d5-43dd-bc93-6894a57f9324".into()),
+            pattern: Some(r#"^([!#-~][!-~]*|"[!#-\[\]-~]+")$"#.to_owned()),
             ..MetaSchema::new("string")
         })))
     }
@@ -90,8 +100,11 @@ mod tests {
             of(&headers, Uuid::nil())
         };
         assert_eq!(read(&[]).unwrap(), None);
-        let key = IdempotencyKey::new(Uuid::nil(), "\"a-b\"").unwrap();
+        let key = IdempotencyKey::new(Uuid::nil(), "a-b").unwrap();
+        assert_eq!(read(&[b"a-b"]).unwrap(), Some(key.clone()));
         assert_eq!(read(&[b"\"a-b\""]).unwrap(), Some(key));
+        let with_quote = IdempotencyKey::new(Uuid::nil(), "a\"b").unwrap();
+        assert_eq!(read(&[b"a\"b"]).unwrap(), Some(with_quote));
         for bad in [&[&b""[..]][..], &[b"a b"], &[b"\xc3\xbc"], &[b"a", b"a"]] {
             let problem = read(bad).unwrap_err().into_body();
             let problem = serde_json::to_value(problem).unwrap();

@@ -15,6 +15,7 @@ mod orders;
 mod product_body;
 mod products;
 mod service;
+mod shared_look;
 mod stats;
 mod tag;
 mod wire;

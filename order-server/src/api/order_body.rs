@@ -11,28 +11,29 @@ use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::{Amount, Time};
+use super::wire::{Amount, Time, Whole};
+use crate::http::object::read_from_objects;
 
 /// One line to buy.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 pub(super) struct BuyLine {
     product_id: Uuid,
     /// Number of pieces.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    quantity: i64,
+    quantity: Whole,
 }
 
 /// An order to place: `product_id` and `quantity`, or `lines`.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 pub(super) struct Buy {
     pub(super) product_id: Option<Uuid>,
     /// Number of pieces.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    pub(super) quantity: Option<i64>,
+    pub(super) quantity: Option<Whole>,
     /// Sold all or none. The same product may be in several lines.
     #[oai(validator(min_items = 1, max_items = 100))]
     pub(super) lines: Option<Vec<BuyLine>>,
@@ -41,6 +42,8 @@ pub(super) struct Buy {
     pub(super) reference: Option<String>,
 }
 
+read_from_objects!(Buy, BuyLine);
+
 impl TryFrom<Buy> for OrderRequest {
     type Error = Error;
 
@@ -48,7 +51,7 @@ impl TryFrom<Buy> for OrderRequest {
         let lines = match (buy.product_id, buy.quantity, buy.lines) {
             (Some(product_id), Some(quantity), None) => vec![RequestedLine {
                 product_id: ProductId(product_id),
-                quantity: Quantity::new(quantity)?,
+                quantity: Quantity::new(quantity.0)?,
             }],
             (None, None, Some(lines)) => lines
                 .iter()
@@ -56,7 +59,7 @@ impl TryFrom<Buy> for OrderRequest {
                 .map(|(at, line)| {
                     Ok(RequestedLine {
                         product_id: ProductId(line.product_id),
-                        quantity: Quantity::new(line.quantity)
+                        quantity: Quantity::new(line.quantity.0)
                             .map_err(|error| within(&format!("lines[{at}]"), error))?,
                     })
                 })

@@ -77,6 +77,7 @@ enum Bought {
     Order(
         Json<OrderBody>,
         #[oai(header = "Location")] String,
+        #[oai(header = "Preference-Applied")] Option<String>,
         /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
@@ -148,6 +149,9 @@ impl Orders {
     async fn purchase(
         &self,
         _caller: WriteOrders,
+        /// `wait=N` waits up to N seconds, at most 30, longer than other requests may take
+        #[oai(name = "Prefer")]
+        wait: Wait,
         /// Makes the request safe to repeat: one order is sold for a key. The key of a refused
         /// request is not kept, and a repetition is decided again
         #[oai(name = "Idempotency-Key")]
@@ -160,7 +164,8 @@ impl Orders {
             .await?;
         let location = location(&bought.value);
         let replayed = replayed(bought.replayed);
-        Ok(Bought::Order(Json(bought.value.into()), location, replayed))
+        let (order, applied) = (Json(bought.value.into()), wait.applied());
+        Ok(Bought::Order(order, location, applied, replayed))
     }
 
     /// List orders, newest first
@@ -172,6 +177,9 @@ impl Orders {
         /// Items per page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
+        /// The same as `page_size`
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
         /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
         /// Page number from 1, instead of a cursor; reaches the first 10000 rows
@@ -187,7 +195,7 @@ impl Orders {
             status: status.0.map(Into::into),
             product_id: product_id.0.map(ProductId),
             reference: reference.0,
-            page: page_request(page_size.0, cursor.0.as_deref(), page.0)?,
+            page: page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?,
         };
         let page = self.service.orders(&query).await?;
         Ok(Json(OrderPage {

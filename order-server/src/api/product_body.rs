@@ -5,11 +5,12 @@ use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::{Amount, Time, given, present};
+use super::wire::{Amount, Time, Whole, given, present};
+use crate::http::object::read_from_objects;
 
 /// A product to create.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 pub(super) struct CreateProduct {
     /// 1 to 255 characters.
@@ -19,7 +20,7 @@ pub(super) struct CreateProduct {
     pub(super) price: Amount,
     /// Pieces in stock.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
-    pub(super) stock: i64,
+    pub(super) stock: Whole,
     /// Your own code for the product, unique among products that are not archived; 1 to 64
     /// characters.
     #[oai(validator(min_length = 1, max_length = 64))]
@@ -28,7 +29,7 @@ pub(super) struct CreateProduct {
 
 /// All fields of a product; without `stock`, its stock stays as it is.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 pub(super) struct ReplaceProduct {
     /// 1 to 255 characters.
@@ -38,12 +39,12 @@ pub(super) struct ReplaceProduct {
     pub(super) price: Amount,
     /// New number of pieces in stock.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
-    pub(super) stock: Option<i64>,
+    pub(super) stock: Option<Whole>,
 }
 
 /// Fields of a product to change; those left out stay as they are.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 pub(super) struct PatchProduct {
     /// 1 to 255 characters.
@@ -56,7 +57,7 @@ pub(super) struct PatchProduct {
     /// New number of pieces in stock.
     #[serde(default, deserialize_with = "given")]
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
-    pub(super) stock: Option<i64>,
+    pub(super) stock: Option<Whole>,
     /// New sku; `null` removes it.
     #[serde(default, deserialize_with = "present")]
     #[oai(validator(min_length = 1, max_length = 64))]
@@ -65,16 +66,18 @@ pub(super) struct PatchProduct {
 
 /// A relative change of stock.
 #[derive(Debug, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[oai(deny_unknown_fields)]
 pub(super) struct AdjustStock {
     /// Pieces to add; a negative number takes them away; not 0.
     #[oai(validator(minimum(value = "-1000000000000"), maximum(value = "1000000000000")))]
-    pub(super) delta: i64,
+    pub(super) delta: Whole,
     /// Why the stock changes; up to 255 characters.
     #[oai(validator(min_length = 1, max_length = 255))]
     pub(super) reason: Option<String>,
 }
+
+read_from_objects!(CreateProduct, ReplaceProduct, PatchProduct, AdjustStock);
 
 /// A product.
 #[derive(Debug, Serialize, Object)]

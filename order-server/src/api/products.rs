@@ -7,13 +7,13 @@ use order_core::{
 };
 use poem_openapi::{
     ApiResponse, OpenApi,
-    param::{Header, Path, Query},
+    param::{Path, Query},
 };
 use uuid::Uuid;
 
 use super::{
     cursor::{encode, page_request},
-    etag::{etag, matches, version_of},
+    etag::{Expected, etag},
     idempotency_header::{IdempotencyHeader, replayed},
     product_body::{
         AdjustStock, CreateProduct, PatchProduct, ProductBody, ProductPage, ReplaceProduct,
@@ -22,7 +22,11 @@ use super::{
 };
 use crate::{
     auth::{ReadProducts, WriteProducts},
-    http::{json::Json, problem::Problem},
+    http::{
+        entity_tag::{IfMatch, IfNoneMatch},
+        json::Json,
+        problem::Problem,
+    },
 };
 
 #[derive(ApiResponse)]
@@ -90,12 +94,11 @@ impl Products {
         Self { service }
     }
 
-    async fn find(&self, id: Uuid, if_none_match: Option<String>) -> Result<Found, Problem> {
+    async fn find(&self, id: Uuid, if_none_match: IfNoneMatch) -> Result<Found, Problem> {
         let (product, cache) = self.service.read_product(ProductId(id)).await?;
         let product = product.ok_or_else(|| Problem::product_not_found(id))?;
         let (etag, cache) = (etag(&product), cache.as_str().to_owned());
-        let known = if_none_match.unwrap_or_default();
-        if known.split(',').any(|tag| matches(tag.trim(), &etag)) {
+        if if_none_match.0.is_some_and(|known| known.include(&etag)) {
             return Ok(Found::NotModified(etag, cache));
         }
         Ok(Found::Product(Json(product.into()), etag, cache))
@@ -105,16 +108,26 @@ impl Products {
         &self,
         id: Uuid,
         change: ProductChange,
-        if_match: Option<&str>,
+        if_match: IfMatch,
     ) -> Result<Changed, Problem> {
-        let change = match if_match.map(str::trim) {
-            None | Some("*") => change,
-            Some(tag) => change.expect_version(version_of(tag).ok_or_else(|| {
-                Problem::malformed("If-Match must be an ETag that this server gave, or *")
-            })?),
-        };
+        let versions = self.expected(id, if_match).await?.into_iter();
+        let change = versions.fold(change, ProductChange::expect_version);
         let product = self.service.update_product(ProductId(id), &change).await?;
         changed(product, id)
+    }
+}
+
+impl Products {
+    /// The versions of which the product has to be at one; at any, when there are none.
+    async fn expected(&self, id: Uuid, if_match: IfMatch) -> Result<Vec<i64>, Problem> {
+        match if_match.into() {
+            Expected::Any => Ok(Vec::new()),
+            Expected::Versions(versions) => Ok(versions),
+            Expected::Nothing { is_weak } => match self.service.product(ProductId(id)).await? {
+                Some(_) => Err(Expected::refusal(is_weak)),
+                None => Err(Problem::product_not_found(id)),
+            },
+        }
     }
 }
 
@@ -128,7 +141,7 @@ impl Products {
         body: Json<CreateProduct>,
     ) -> Result<Created, Problem> {
         let Json(body) = body;
-        let request = ProductRequest::new(body.name, body.price.0, body.stock, body.sku)?;
+        let request = ProductRequest::new(body.name, body.price.0, body.stock.0, body.sku)?;
         let product = self.service.create_product(request).await?;
         let location = format!("/api/v1/products/{}", product.id);
         let etag = etag(&product);
@@ -137,12 +150,16 @@ impl Products {
 
     /// List products, newest first
     #[oai(path = "/products", method = "get", operation_id = "listProducts")]
+    #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
         _caller: ReadProducts,
         /// Items per page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
+        /// The same as `page_size`
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
         /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
         /// Page number from 1, instead of a cursor; reaches the first 10000 rows
@@ -152,7 +169,7 @@ impl Products {
     ) -> Result<Json<ProductPage>, Problem> {
         let query = ProductQuery {
             search: search.0,
-            page: page_request(page_size.0, cursor.0.as_deref(), page.0)?,
+            page: page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?,
         };
         let page = self.service.products(&query).await?;
         Ok(Json(ProductPage {
@@ -170,9 +187,9 @@ impl Products {
         id: Path<Uuid>,
         /// An `ETag` that the client has
         #[oai(name = "If-None-Match")]
-        if_none_match: Header<Option<String>>,
+        if_none_match: IfNoneMatch,
     ) -> Result<Found, Problem> {
-        self.find(id.0, if_none_match.0).await
+        self.find(id.0, if_none_match).await
     }
 
     /// The same as reading a product
@@ -187,9 +204,9 @@ impl Products {
         id: Path<Uuid>,
         /// An `ETag` that the client has
         #[oai(name = "If-None-Match")]
-        if_none_match: Header<Option<String>>,
+        if_none_match: IfNoneMatch,
     ) -> Result<Found, Problem> {
-        self.find(id.0, if_none_match.0).await
+        self.find(id.0, if_none_match).await
     }
 
     /// Replace a product
@@ -202,9 +219,9 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
-        /// The `ETag` of the version to change
+        /// The `ETag` of the version to change, or several; `*` for any
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
         body: Json<ReplaceProduct>,
     ) -> Result<Changed, Problem> {
         let Json(body) = body;
@@ -212,9 +229,9 @@ impl Products {
             .name(body.name)?
             .price(body.price.0)?;
         if let Some(stock) = body.stock {
-            change = change.stock(stock)?;
+            change = change.stock(stock.0)?;
         }
-        self.change(id.0, change, if_match.0.as_deref()).await
+        self.change(id.0, change, if_match).await
     }
 
     /// Change some fields of a product
@@ -227,9 +244,9 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
-        /// The `ETag` of the version to change
+        /// The `ETag` of the version to change, or several; `*` for any
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
         body: Json<PatchProduct>,
     ) -> Result<Changed, Problem> {
         let Json(body) = body;
@@ -241,7 +258,7 @@ impl Products {
             change = change.price(price.0)?;
         }
         if let Some(stock) = body.stock {
-            change = change.stock(stock)?;
+            change = change.stock(stock.0)?;
         }
         if let Some(sku) = body.sku {
             change = change.sku(sku)?;
@@ -249,7 +266,7 @@ impl Products {
         if change.is_empty() {
             return Err(Problem::invalid("body", "changes nothing"));
         }
-        self.change(id.0, change, if_match.0.as_deref()).await
+        self.change(id.0, change, if_match).await
     }
 
     /// Add to or take from a product's stock
@@ -262,13 +279,18 @@ impl Products {
         &self,
         _caller: WriteProducts,
         id: Path<Uuid>,
+        /// The `ETag` of the version to change, or several; `*` for any
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
         /// Makes the request safe to repeat: stock changes once for a key
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyHeader,
         body: Json<AdjustStock>,
     ) -> Result<Adjusted, Problem> {
         let Json(body) = body;
-        let mut request = StockRequest::new(body.delta, body.reason)?;
+        let request = StockRequest::new(body.delta.0, body.reason)?;
+        let versions = self.expected(id.0, if_match).await?.into_iter();
+        let mut request = versions.fold(request, StockRequest::expect_version);
         if let Some(key) = idempotency.0 {
             request = request.with_key(key);
         }
@@ -291,8 +313,20 @@ impl Products {
         method = "delete",
         operation_id = "archiveProduct"
     )]
-    async fn archive(&self, _caller: WriteProducts, id: Path<Uuid>) -> Result<Archived, Problem> {
-        if self.service.archive_product(ProductId(id.0)).await? {
+    async fn archive(
+        &self,
+        _caller: WriteProducts,
+        id: Path<Uuid>,
+        /// The `ETag` of the version to archive, or several; `*` for any
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+    ) -> Result<Archived, Problem> {
+        let versions = self.expected(id.0, if_match).await?;
+        let service = &self.service;
+        if service
+            .archive_product_at(ProductId(id.0), versions)
+            .await?
+        {
             Ok(Archived::Done)
         } else {
             Err(Problem::product_not_found(id.0))

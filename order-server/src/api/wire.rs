@@ -11,11 +11,17 @@ use poem_openapi::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::{Value, value::RawValue};
 
+use crate::http::exact::{Inexact, exact};
+
+/// The decimals of an amount of money.
+const DECIMALS: i64 = 2;
+
 /// A point in time: RFC 3339, in UTC.
 pub(super) type Time = DateTime<Utc>;
 
 /// An amount of money: a decimal string out; a JSON number or a string in, read digit by
-/// digit, so that no float ever stands between the client and us.
+/// digit, so that no float ever stands between the client and us. A number may be written in any
+/// way that JSON knows (`1e2`, `1.10`).
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct Amount(pub(super) Money);
@@ -29,12 +35,78 @@ impl<'de> Deserialize<'de> for Amount {
 
 /// Reads the text of a JSON number or string; the error is what is wrong with it.
 fn read(json: &str) -> Result<Money, Cow<'static, str>> {
-    let text = if json.starts_with('"') {
-        serde_json::from_str(json).map_err(|error| error.to_string())?
-    } else {
-        json.to_owned()
+    if json.starts_with('"') {
+        let text: String = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        return Money::price(&text).map_err(|error| error.reason);
+    }
+    let reason = match exact(json, DECIMALS) {
+        Ok(minor_units) => match Money::from_minor_units(minor_units) {
+            Some(money) => return Ok(money),
+            None => "must not be negative",
+        },
+        Err(Inexact::NotANumber) => "must be a decimal number such as 999.99",
+        Err(Inexact::MoreDecimals) => "must have at most two decimals",
+        Err(Inexact::TooLarge) => "is too large",
+        Err(Inexact::TooSmall) => "must not be negative",
     };
-    Money::price(&text).map_err(|error| error.reason)
+    Err(reason.into())
+}
+
+/// A whole number in a body, written in any way that JSON knows: `100`, `1e2`, `100.0`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole(pub(super) i64);
+
+impl Whole {
+    fn read(json: &str) -> Result<Self, &'static str> {
+        exact(json, 0).map(Self).map_err(|error| match error {
+            Inexact::NotANumber | Inexact::MoreDecimals => "must be a whole number",
+            Inexact::TooLarge => "is too large",
+            Inexact::TooSmall => "is too small",
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Self::read(raw.get()).map_err(D::Error::custom)
+    }
+}
+
+impl Type for Whole {
+    const IS_REQUIRED: bool = true;
+
+    type RawValueType = i64;
+    type RawElementValueType = i64;
+
+    fn name() -> Cow<'static, str> {
+        i64::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        i64::schema_ref()
+    }
+
+    fn as_raw_value(&self) -> Option<&i64> {
+        Some(&self.0)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a i64> + 'a> {
+        Box::new(std::iter::once(&self.0))
+    }
+}
+
+impl ParseFromJSON for Whole {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let value = value.unwrap_or_default();
+        Self::read(&value.to_string()).map_err(ParseError::custom)
+    }
+}
+
+impl ToJSON for Whole {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::from(self.0))
+    }
 }
 
 impl Type for Amount {

@@ -1,9 +1,14 @@
 //! A key that is in force.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use governor::state::InMemoryState;
 use order_core::keys::ApiKey;
+
+use super::until_end::UntilEnd;
 
 /// A key that is in force, and the rate of the requests that came with it.
 #[derive(Debug)]
@@ -11,14 +16,26 @@ pub struct AuthenticatedKey {
     /// The key.
     pub key: ApiKey,
     /// Counts the requests that came with it.
-    pub(crate) bucket: InMemoryState,
+    pub(crate) bucket: Arc<InMemoryState>,
+    /// Ends when it is revoked, or its scopes change.
+    pub(super) until_end: UntilEnd,
 }
 
 impl AuthenticatedKey {
     pub(super) fn new(key: ApiKey) -> Self {
         Self {
             key,
-            bucket: InMemoryState::default(),
+            bucket: Arc::default(),
+            until_end: UntilEnd::default(),
+        }
+    }
+
+    /// The same key with what is known of it now. Its rate goes on.
+    pub(super) fn changed(&self, key: ApiKey) -> Self {
+        Self {
+            key,
+            bucket: Arc::clone(&self.bucket),
+            until_end: UntilEnd::default(),
         }
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::AuthenticatedKey;
+use super::{authenticated_key::AuthenticatedKey, until_end::UntilEnd};
 
 /// The sender of a request, as far as its key tells.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Anybody, on a server that has no keys.
-    AuthDisabled,
+    /// Anybody, on a server that has no keys, until the first one is made.
+    AuthDisabled(UntilEnd),
     /// A sender with a key that is in force.
     Key(Arc<AuthenticatedKey>),
     /// A sender without a key, or with one that is not in force.
@@ -25,7 +25,17 @@ impl Caller {
     pub(crate) fn scope(&self) -> Uuid {
         match self {
             Self::Key(key) => key.key.id.0,
-            Self::AuthDisabled | Self::Unauthenticated | Self::KeysUnavailable => Uuid::nil(),
+            Self::AuthDisabled(_) | Self::Unauthenticated | Self::KeysUnavailable => Uuid::nil(),
+        }
+    }
+
+    /// Returns when the caller may no longer do what it may do now: its key is revoked or has other
+    /// scopes, or an open server has its first key.
+    pub(crate) async fn ended(self) {
+        match self {
+            Self::Key(key) => key.until_end.ended().await,
+            Self::AuthDisabled(until_end) => until_end.ended().await,
+            Self::Unauthenticated | Self::KeysUnavailable => {}
         }
     }
 }

@@ -18,6 +18,7 @@ mod authenticated_key;
 mod caller;
 mod key_cache;
 mod require_scope;
+mod until_end;
 
 pub use authenticated_key::AuthenticatedKey;
 pub use caller::Caller;
@@ -25,3 +26,4 @@ pub use key_cache::KeyCache;
 pub use require_scope::{
     AnyKey, Inspect, Operate, ReadOrders, ReadProducts, RequireScope, WriteOrders, WriteProducts,
 };
+pub use until_end::UntilEnd;

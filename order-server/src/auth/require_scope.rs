@@ -47,7 +47,7 @@ impl<const ANY_OF: u8> RequireScope<ANY_OF> {
     fn check(caller: Option<&Caller>) -> Result<Self, Problem> {
         let needed = Scopes::from_bits(ANY_OF);
         match caller {
-            Some(caller @ Caller::AuthDisabled) => Ok(Self {
+            Some(caller @ Caller::AuthDisabled(_)) => Ok(Self {
                 scope: caller.scope(),
             }),
             Some(caller @ Caller::Key(key)) => {

@@ -1,6 +1,10 @@
-//! Reads settings from flags, the environment and `orders.toml`.
+//! Reads settings from flags, the environment, files with secrets and `orders.toml`.
 
-use std::{ffi::OsString, io, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::Path,
+};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
@@ -17,7 +21,43 @@ pub fn parse<P: Parser>() -> P {
         Err(error) => refuse(&error.to_string()).exit(),
         Ok(text) => text,
     };
-    parse_from(std::env::args_os(), &file).unwrap_or_else(|error| error.exit())
+    secrets_in_files(|name| std::env::var_os(name))
+        .and_then(|secrets| parse_with(std::env::args_os(), &file, secrets))
+        .unwrap_or_else(|error| error.exit())
+}
+
+/// The secrets that are in files which the environment names, as container platforms mount them:
+/// `DATABASE_URL_FILE` holds the path of a file with the `DATABASE_URL`.
+pub(super) fn secrets_in_files(
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Vec<(String, String)>, clap::Error> {
+    let command = Settings::command();
+    let mut secrets = Vec::new();
+    for argument in command
+        .get_arguments()
+        .filter(|one| one.is_hide_env_values_set())
+    {
+        let Some(name) = argument.get_env().and_then(OsStr::to_str) else {
+            continue;
+        };
+        let file_name = format!("{name}_FILE");
+        let Some(path) = environment(&file_name) else {
+            continue;
+        };
+        let refuse = |reason: String| command.clone().error(ErrorKind::InvalidValue, reason);
+        if environment(name).is_some() {
+            return Err(refuse(format!("{name} and {file_name} are both set")));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            refuse(format!(
+                "{file_name}: cannot read {}: {error}",
+                path.display()
+            ))
+        })?;
+        let id = argument.get_id().to_string();
+        secrets.push((id, text.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    Ok(secrets)
 }
 
 /// Reads settings from `arguments`, the environment and the text of `orders.toml`.
@@ -32,7 +72,16 @@ pub fn parse_from<P: Parser>(
     arguments: impl IntoIterator<Item = OsString>,
     file: &str,
 ) -> Result<P, clap::Error> {
-    let mut command = P::command();
+    parse_with(arguments, file, Vec::new())
+}
+
+/// As [`parse_from`], with values by name that win over those of the file.
+pub(super) fn parse_with<P: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+    file: &str,
+    secrets: Vec<(String, String)>,
+) -> Result<P, clap::Error> {
+    let mut command = without_values(P::command());
     let table: toml::Table = file
         .parse()
         .map_err(|error: toml::de::Error| refuse(&describe(file, &error)))?;
@@ -52,6 +101,9 @@ pub fn parse_from<P: Parser>(
         };
         command = with_default(command, &name, &text);
     }
+    for (name, text) in secrets {
+        command = with_default(command, &name, &text);
+    }
     P::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
@@ -69,19 +121,33 @@ fn describe(file: &str, error: &toml::de::Error) -> String {
     }
 }
 
+/// A command whose help shows no values of the environment, which may be secrets.
+fn without_values(command: clap::Command) -> clap::Command {
+    let mut command = command.mut_args(|argument| argument.hide_env_values(true));
+    for name in names_below(&command) {
+        command = command.mut_subcommand(name, without_values);
+    }
+    command
+}
+
+fn names_below(command: &clap::Command) -> Vec<String> {
+    let below = command.get_subcommands();
+    below.map(|command| command.get_name().to_owned()).collect()
+}
+
 /// Makes `text` the default of the setting `name` of a command and of all below it.
 fn with_default(mut command: clap::Command, name: &str, text: &str) -> clap::Command {
     if command
         .get_arguments()
         .any(|argument| argument.get_id() == name)
     {
-        command = command.mut_arg(name, |argument| argument.default_value(text.to_owned()));
+        command = command.mut_arg(name, |argument| {
+            // A value from the file may be a secret: the help does not show it.
+            let argument = argument.default_value(text.to_owned());
+            argument.hide_default_value(true)
+        });
     }
-    let below: Vec<String> = command
-        .get_subcommands()
-        .map(|command| command.get_name().to_owned())
-        .collect();
-    for subcommand in below {
+    for subcommand in names_below(&command) {
         command = command.mut_subcommand(subcommand, |command| with_default(command, name, text));
     }
     command

@@ -100,3 +100,51 @@ async fn a_wrong_setting_of_the_database_is_named() {
         assert!(refused.contains("database_schema"), "{refused}");
     }
 }
+
+#[test]
+fn the_help_shows_no_values_that_somebody_gave() {
+    let file = "redis_url = \"redis://:s3cr3t@cache\"\ndatabase_url = \"postgres://u:s3cr3t@db/o\"\n\
+                cors_origins = \"https://s3cr3t.example\"\nprocessor = \"webhook:https://s3cr3t/x\"";
+    let help = read(&["--help"], file).unwrap_err();
+    assert!(
+        help.contains("--redis-url") && help.contains("[default: 127.0.0.1:8000]"),
+        "{help}"
+    );
+    assert!(!help.contains("s3cr3t"), "{help}");
+}
+
+#[test]
+fn secrets_may_stand_in_files_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("url");
+    std::fs::write(&path, "postgres://u:p@db/o\n").unwrap();
+    let environment = |set: &'static [&'static str]| {
+        let path = path.clone();
+        move |name: &str| set.contains(&name).then(|| path.clone().into_os_string())
+    };
+    let read = |set, arguments: &[&str], file: &str| {
+        let secrets = parse::secrets_in_files(environment(set))?;
+        let arguments = ["order-server"].iter().chain(arguments).map(OsString::from);
+        parse::parse_with::<Settings>(arguments, file, secrets)
+    };
+    let file = "database_url = \"sqlite://other.db\"\nmax_waiting = 5";
+    let settings = read(&["DATABASE_URL_FILE"], &[], file).unwrap();
+    assert_eq!(settings.database.database_url, "postgres://u:p@db/o");
+    assert_eq!(settings.max_waiting, 5);
+    let flag = ["--database-url", "sqlite://flag.db"];
+    let settings = read(&["DATABASE_URL_FILE"], &flag, file).unwrap();
+    assert_eq!(settings.database.database_url, "sqlite://flag.db");
+    let settings = read(&["REDIS_URL_FILE", "WEBHOOK_SECRETS_FILE"], &[], "").unwrap();
+    assert_eq!(
+        settings.redis.redis_url.as_deref(),
+        Some("postgres://u:p@db/o")
+    );
+    let both = read(&["DATABASE_URL", "DATABASE_URL_FILE"], &[], "").unwrap_err();
+    assert!(both.to_string().contains("both set"), "{both}");
+    std::fs::remove_file(&path).unwrap();
+    let gone = read(&["DATABASE_URL_FILE"], &[], "").unwrap_err();
+    assert!(
+        gone.to_string().contains("DATABASE_URL_FILE: cannot read"),
+        "{gone}"
+    );
+}

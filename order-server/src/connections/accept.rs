@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
+use poem::http::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
+
+use super::raw_problem::raw_problem;
 
 /// The pause when the machine cannot accept a connection: long enough for others to end.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -44,18 +47,13 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 /// The answer to a connection over the limit.
 static REFUSAL: LazyLock<String> = LazyLock::new(|| {
-    let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"overloaded","detail":"too many connections are open"}"#;
-    format!(
-        "HTTP/1.1 503 Service Unavailable\r\n\
-         content-type: application/problem+json\r\n\
-         content-length: {}\r\n\
-         cache-control: no-store\r\n\
-         referrer-policy: no-referrer\r\n\
-         x-content-type-options: nosniff\r\n\
-         x-frame-options: DENY\r\n\
-         retry-after: 1\r\n\
-         connection: close\r\n\r\n{body}",
-        body.len()
+    let detail = "too many connections are open";
+    let again = [("retry-after", "1")];
+    raw_problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        detail,
+        &again,
     )
 });
 

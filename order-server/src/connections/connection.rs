@@ -16,7 +16,7 @@ use hyper_util::{
 };
 use poem::{
     Addr, Endpoint, Request, Response,
-    http::{self, uri::Scheme},
+    http::{self, Version, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
 use tokio::{
@@ -27,7 +27,14 @@ use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::{ConnectionLimits, accept::refuse, activity::Activity, tracked_body::TrackedBody};
+use super::{
+    ConnectionLimits,
+    accept::refuse,
+    activity::Activity,
+    delivery::{Deliveries, Delivery},
+    error_answers::ErrorAnswers,
+    tracked_body::TrackedBody,
+};
 
 /// More than the largest head that is served, so that one that is somewhat too large gets a
 /// proper answer from the application, and one that is much too large a bare one.
@@ -99,18 +106,26 @@ impl<E: Endpoint<Output = Response> + 'static> ConnectionHandler<E> {
             return;
         };
         let activity = Arc::new(Activity::default());
+        let deliveries = Arc::new(Deliveries::default());
         let service = service_fn(|request: http::Request<Incoming>| {
             let (handler, active) = (Arc::clone(&self), activity.begin());
+            let deliveries = (request.version() == Version::HTTP_2).then_some(&deliveries);
+            let deliveries = deliveries.map(Arc::clone);
             async move {
                 let answer: http::Response<_> = handler.answer(request, peer).await.into();
-                Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, active)))
+                let delivery = match deliveries {
+                    Some(deliveries) => deliveries.begin(active),
+                    None => Delivery::unwatched(active),
+                };
+                Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, delivery)))
             }
         });
-        let io = TokioIo::new(stream);
+        let io = TokioIo::new(ErrorAnswers::new(stream));
         let mut connection = pin!(self.http.serve_connection(io, service));
         let is_idle = tokio::select! {
             _ = connection.as_mut() => return,
             () = activity.no_request_by(first_head_by) => return,
+            () = deliveries.stalled_for(self.limits.write_timeout) => return,
             () = activity.idle_for(self.limits.idle_timeout) => true,
             () = stop.cancelled() => false,
         };
@@ -118,6 +133,7 @@ impl<E: Endpoint<Output = Response> + 'static> ConnectionHandler<E> {
         tokio::select! {
             _ = connection => {}
             () = self.abort.cancelled() => {}
+            () = deliveries.stalled_for(self.limits.write_timeout) => {}
             // Not all peers close in return.
             () = activity.idle_for(IDLE_CLOSE_LIMIT), if is_idle => {}
         }

@@ -10,15 +10,22 @@
 //!   connection may be idle.
 //! - The head of a request has a largest size. The application limits bodies and requests as a
 //!   whole.
-//! - A peer that takes nothing of an answer for half a minute is given up.
+//! - A peer that takes nothing of an answer for half a minute is given up, whether it does not read
+//!   or opens no window.
+//!
+//! What is no request at all is answered with a problem, too.
 //!
 //! A machine that is out of descriptors or memory accepts nothing for a moment, and goes on.
 
 mod accept;
 mod activity;
+mod bare_answer;
 mod connection;
+mod delivery;
 mod descriptors;
+mod error_answers;
 mod limits;
+mod raw_problem;
 mod serve;
 pub mod tls;
 mod tracked_body;

@@ -5,20 +5,21 @@
 
 use std::{borrow::Cow, ops::Deref};
 
-use poem::{IntoResponse, Request, RequestBody, Response, error::ReadBodyError, http::StatusCode};
+use futures_util::StreamExt;
+use poem::{
+    Body, IntoResponse, Request, RequestBody, Response,
+    http::{HeaderValue, StatusCode, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
     payload::{ParsePayload, Payload},
     registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
     types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
-use serde_json::{Value, error::Category, value::RawValue};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
 
-use super::{deadline::in_time, problem::Problem};
+use super::{body_budget::reserve, deadline::in_time, parse::parse, problem::Problem};
 
 /// The largest body that an operation reads unless it names another limit.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -40,7 +41,8 @@ impl<T: Type, const LIMIT: usize> Payload for Json<T, LIMIT> {
 
     fn check_content_type(content_type: &str) -> bool {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/json")
+        let essence = essence.to_ascii_lowercase();
+        essence == "application/json"
             || (essence.starts_with("application/") && essence.ends_with("+json"))
     }
 
@@ -57,15 +59,17 @@ impl<T: DeserializeOwned + Type, const LIMIT: usize> ParsePayload for Json<T, LI
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let read = body.take()?.into_bytes_limit(LIMIT);
-        let bytes = in_time(request, read).await?.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                format!("body is larger than {LIMIT} bytes"),
-            ),
-            _ => Problem::malformed("body ended early"),
-        })?;
+        // Who says how much will come, and waits to be told to go on, sends nothing in vain.
+        let announced = announced(request).unwrap_or(0);
+        if announced > LIMIT {
+            if !request.headers().contains_key(header::EXPECT) {
+                in_time(request, discard(body.take()?, 2 * LIMIT)).await?;
+            }
+            return Err(too_large(LIMIT).into());
+        }
+        reserve(request, LIMIT, announced)?;
+        let read = read(request, body.take()?, announced, LIMIT);
+        let bytes = in_time(request, read).await??;
         Ok(Self(parse(&bytes)?))
     }
 }
@@ -96,18 +100,97 @@ impl<'a, T: DeserializeOwned + Type, const LIMIT: usize> ApiExtractor<'a> for Js
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        match request.content_type() {
-            Some(content_type) if Self::check_content_type(content_type) => {
-                <Self as ParsePayload>::from_request(request, body).await
-            }
-            _ => Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "content type must be application/json",
-            )
-            .into()),
+        let content_type = request.content_type().unwrap_or_default();
+        if !Self::check_content_type(content_type) {
+            return Err(unsupported("content type must be application/json").into());
         }
+        if !is_utf_8(content_type) {
+            return Err(unsupported("charset must be utf-8").into());
+        }
+        if is_encoded(request) {
+            let problem = unsupported("body must not be compressed");
+            let mut response = problem.into_response();
+            let only = HeaderValue::from_static("identity");
+            response.headers_mut().insert(header::ACCEPT_ENCODING, only);
+            return Err(poem::Error::from_response(response));
+        }
+        <Self as ParsePayload>::from_request(request, body).await
     }
+}
+
+/// Reads a body, up to a limit, and keeps nothing of it: a client that sends it already would lose
+/// the answer to a connection that is closed on it.
+async fn discard(body: Body, limit: usize) {
+    let mut chunks = body.into_bytes_stream();
+    let mut read = 0;
+    while let Some(Ok(chunk)) = chunks.next().await
+        && read < limit
+    {
+        read += chunk.len();
+    }
+}
+
+/// The bytes of a body for which `reserved` are paid. One whose length was not told pays as it comes.
+async fn read(
+    request: &Request,
+    body: Body,
+    reserved: usize,
+    limit: usize,
+) -> Result<Vec<u8>, Problem> {
+    let mut chunks = body.into_bytes_stream();
+    let mut bytes = Vec::with_capacity(reserved);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::malformed("body ended early"))?;
+        let length = bytes.len() + chunk.len();
+        if length > limit {
+            return Err(too_large(limit));
+        }
+        let unpaid = length.saturating_sub(reserved.max(bytes.len()));
+        if unpaid > 0 {
+            reserve(request, limit, unpaid)?;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "payload_too_large",
+        format!("body is larger than {limit} bytes"),
+    )
+}
+
+fn unsupported(detail: &str) -> Problem {
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Problem::new(status, "unsupported_media_type", detail)
+}
+
+/// The length of the body, where the request tells it.
+fn announced(request: &Request) -> Option<usize> {
+    let length = request.headers().get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+/// Tells whether the body is said to be in UTF-8: by its name, or by none.
+fn is_utf_8(content_type: &str) -> bool {
+    let parameters = content_type.split(';').skip(1);
+    let mut charsets = parameters.filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| value.trim().trim_matches('"'))
+    });
+    charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+}
+
+/// Tells whether the body is compressed, or encoded in another way.
+fn is_encoded(request: &Request) -> bool {
+    let encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    encodings
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity"))
 }
 
 impl<T: Serialize + Send> IntoResponse for Json<T> {
@@ -195,56 +278,4 @@ impl<T: ToJSON> ToJSON for Item<T> {
     fn to_json(&self) -> Option<Value> {
         self.0.as_ref().ok().and_then(ToJSON::to_json)
     }
-}
-
-/// Reads a value. When that fails, reads again to find the field that is wrong.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let error = match serde_json::from_slice::<T>(bytes) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    if error.classify() != Category::Data {
-        return Err(Problem::malformed(format!("body is not JSON: {error}")));
-    }
-    if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
-        return Err(Problem::malformed(format!("body is not JSON: {error}")));
-    }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    match serde_path_to_error::deserialize::<_, T>(&mut json) {
-        Ok(value) => Ok(value),
-        Err(error) => {
-            let (field, reason) = field_and_reason(&error);
-            Err(Problem::invalid(&field, &reason))
-        }
-    }
-}
-
-/// The field that an error is about. For a missing or unknown one, serde gives the path of
-/// the object around it, and the name in its message.
-fn field_and_reason(error: &serde_path_to_error::Error<serde_json::Error>) -> (String, String) {
-    let path = error.path().to_string();
-    let path = if path == "." { String::new() } else { path };
-    let message = error.inner().to_string();
-    // A position helps nobody who does not see the bytes.
-    let message = message.split(" at line ").next().unwrap_or_default();
-    for (start, reason) in [
-        ("missing field `", "is missing"),
-        ("unknown field `", "is unknown"),
-    ] {
-        if let Some((name, _)) = message.strip_prefix(start).and_then(|m| m.split_once('`')) {
-            let inside = path.strip_suffix(name).unwrap_or(&path);
-            let dot = if inside.is_empty() || inside.ends_with('.') {
-                ""
-            } else {
-                "."
-            };
-            return (format!("{inside}{dot}{name}"), reason.to_owned());
-        }
-    }
-    let field = if path.is_empty() {
-        "body".to_owned()
-    } else {
-        path
-    };
-    (field, message.to_owned())
 }

@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 `application/problem+json`: every error that leaves this server.
 
+use std::borrow::Cow;
+
 use order_core::{Error, domain::ValidationError};
 use poem::{
     IntoResponse, Response,
@@ -8,7 +10,6 @@ use poem::{
 };
 use poem_openapi::{
     ApiResponse, Object,
-    error::{ParseParamError, ParsePathError},
     payload::Payload,
     registry::{MetaResponses, MetaSchemaRef, Registry},
     types::Type,
@@ -46,6 +47,17 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     available: Option<i64>,
+}
+
+/// The longest part of a request that an answer repeats.
+const MAX_ECHO_CHARS: usize = 100;
+
+/// What was sent, as an answer repeats it: cut, so that answers stay small.
+pub(crate) fn clipped(sent: &str) -> Cow<'_, str> {
+    match sent.char_indices().nth(MAX_ECHO_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &sent[..end])),
+        None => Cow::Borrowed(sent),
+    }
 }
 
 /// An error answer.
@@ -100,9 +112,10 @@ impl Problem {
     /// 422: can be read, and is out of bounds.
     #[must_use]
     pub fn invalid(field: &str, reason: &str) -> Self {
+        let field = clipped(field);
         let detail = format!("{field} {reason}");
         let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
-        problem.body.field = Some(field.to_owned());
+        problem.body.field = Some(field.into_owned());
         problem
     }
 
@@ -154,6 +167,12 @@ impl Problem {
         Self::new(status, "timeout", detail)
     }
 
+    /// 412: the product is not at the version that the client expects.
+    #[must_use]
+    pub fn precondition_failed(detail: &str) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", detail)
+    }
+
     /// 404 for a product.
     #[must_use]
     pub fn product_not_found(id: Uuid) -> Self {
@@ -180,6 +199,7 @@ impl Problem {
     /// 404 for a topic.
     #[must_use]
     pub fn topic_not_found(name: &str) -> Self {
+        let name = clipped(name);
         let detail = format!("unknown topic {name:?}: the topics are validate and process");
         Self::new(StatusCode::NOT_FOUND, "topic_not_found", detail)
     }
@@ -226,10 +246,6 @@ impl Problem {
                 "method_not_allowed",
                 "this path does not answer this method",
             )
-        } else if let Some(path) = error.downcast_ref::<ParsePathError>() {
-            Self::malformed(format!("{} in the path is not a UUID", path.name))
-        } else if let Some(parameter) = error.downcast_ref::<ParseParamError>() {
-            Self::invalid(parameter.name, &format!("is invalid: {}", parameter.reason))
         } else {
             let status = error.status();
             if status.is_server_error() {
@@ -263,10 +279,7 @@ impl From<Error> for Problem {
                 problem.body.field = Some("sku".to_owned());
                 problem
             }
-            Error::VersionMismatch { .. } => {
-                let status = StatusCode::PRECONDITION_FAILED;
-                Self::new(status, "version_mismatch", error.to_string())
-            }
+            Error::VersionMismatch { .. } => Self::precondition_failed(&error.to_string()),
             Error::InsufficientStock {
                 product_id,
                 requested,

@@ -1,61 +1,122 @@
-//! The routes of the API with the methods that each answers, read from its description.
+//! The routes of the API with what each takes, read from its description: methods and parameters.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::parameter_words::words;
+
 /// The route of a path that leads nowhere.
 const UNMATCHED: &str = "unmatched";
 /// The methods of a path that is not described: all of these are pages to read.
 const READ: &str = "GET, HEAD";
 
-/// The part of an OpenAPI document that names paths and their methods.
+/// The part of an OpenAPI document that names paths and what they take.
 #[derive(Deserialize)]
 struct Document {
-    paths: BTreeMap<String, BTreeMap<String, Value>>,
+    paths: BTreeMap<String, BTreeMap<String, Operation>>,
+    #[serde(default)]
+    components: Value,
 }
 
-/// The paths of the API, those without parameters first, each with its methods.
+#[derive(Deserialize)]
+struct Operation {
+    #[serde(default)]
+    parameters: Vec<Described>,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    name: String,
+    r#in: String,
+    #[serde(default)]
+    schema: Value,
+}
+
+/// A parameter of an operation.
+pub(super) struct Parameter {
+    pub(super) name: String,
+    pub(super) is_in_query: bool,
+    pub(super) is_in_path: bool,
+    /// What it must be.
+    pub(super) words: String,
+}
+
+/// A path of the API.
+struct ApiRoute {
+    pattern: String,
+    /// The methods that it answers, with commas between.
+    methods: String,
+    /// The parameters by method.
+    parameters: BTreeMap<String, Vec<Parameter>>,
+}
+
+/// The paths of the API, those without parameters first.
 #[derive(Default)]
-pub(crate) struct ApiRoutes(Vec<(String, String)>);
+pub(crate) struct ApiRoutes(Vec<ApiRoute>);
 
 impl ApiRoutes {
     /// The routes that an OpenAPI document describes.
     pub(crate) fn described(document: &str) -> Self {
-        let paths = serde_json::from_str(document).map_or_else(
-            |error| {
+        let Document { paths, components } = match serde_json::from_str(document) {
+            Ok(document) => document,
+            Err(error) => {
                 tracing::error!(%error, "the description of the API cannot be read");
-                BTreeMap::new()
-            },
-            |document: Document| document.paths,
-        );
-        let methods = |(path, item): (String, BTreeMap<String, Value>)| (path, names(&item));
-        let mut paths: Vec<_> = paths.into_iter().map(methods).collect();
-        paths.sort_by_key(|(path, _)| path.matches('{').count());
-        Self(paths)
+                return Self::default();
+            }
+        };
+        let parameters = |(method, operation): (String, Operation)| {
+            let all = operation.parameters.into_iter();
+            let all = all.map(|described| Parameter {
+                is_in_query: described.r#in == "query",
+                is_in_path: described.r#in == "path",
+                words: words(&described.schema, &components),
+                name: described.name,
+            });
+            (method.to_uppercase(), all.collect())
+        };
+        let route = |(pattern, item): (String, BTreeMap<String, Operation>)| ApiRoute {
+            pattern,
+            methods: names(item.keys()),
+            parameters: item.into_iter().map(parameters).collect(),
+        };
+        let mut routes: Vec<ApiRoute> = paths.into_iter().map(route).collect();
+        routes.sort_by_key(|route| route.pattern.matches('{').count());
+        Self(routes)
     }
 
     /// The methods that `path` answers, with commas between.
     pub(super) fn methods(&self, path: &str) -> &str {
-        self.find(path).map_or(READ, |(_, methods)| methods)
+        self.find(path).map_or(READ, |route| &route.methods)
+    }
+
+    /// The parameters of the operation at `path`, if there is one. HEAD has those of GET.
+    pub(super) fn parameters(&self, path: &str, method: &str) -> Option<&[Parameter]> {
+        let method = if method == "HEAD" { "GET" } else { method };
+        let parameters = self.find(path)?.parameters.get(method);
+        parameters.map(Vec::as_slice)
     }
 
     /// The route of `path`: as it is described; as the router `matched` it, where it is not;
     /// and one for all that leads nowhere.
     pub(super) fn route<'a>(&'a self, path: &str, matched: Option<&'a str>) -> &'a str {
-        let described = self.find(path).map(|(pattern, _)| pattern.as_str());
+        let described = self.find(path).map(|route| route.pattern.as_str());
+        let matched = matched.map(|path| match path.trim_end_matches('/') {
+            "" => path,
+            trimmed => trimmed,
+        });
         described.or(matched).unwrap_or(UNMATCHED)
     }
 
-    fn find(&self, path: &str) -> Option<&(String, String)> {
-        self.0.iter().find(|(pattern, _)| matches(pattern, path))
+    fn find(&self, path: &str) -> Option<&ApiRoute> {
+        self.0.iter().find(|route| matches(&route.pattern, path))
     }
 }
 
 /// A path that answers GET answers HEAD.
-fn names(item: &BTreeMap<String, Value>) -> String {
-    let mut names: Vec<String> = item.keys().map(|name| name.to_uppercase()).collect();
+fn names<'a>(methods: impl Iterator<Item = &'a String>) -> String {
+    let mut names: Vec<String> = methods.map(|name| name.to_uppercase()).collect();
     if let Some(at) = names.iter().position(|name| name == "GET") {
         names.insert(at + 1, "HEAD".to_owned());
     }
@@ -82,6 +143,13 @@ mod tests {
                 "/o/{id}": {"get": {}, "put": {}}, "/o/buy": {"post": {}},
                 "/o/{id}/x": {"delete": {}}}}"#,
         );
+        for (matched, route) in [
+            (Some("/health/"), "/health"),
+            (Some("/"), "/"),
+            (None, UNMATCHED),
+        ] {
+            assert_eq!(routes.route("/elsewhere", matched), route, "{matched:?}");
+        }
         for (path, allowed) in [
             ("/o/1", "GET, HEAD, PUT"),
             ("/o/buy", "POST"),

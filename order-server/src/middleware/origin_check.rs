@@ -73,7 +73,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for OriginCheckEndpoint<E> {
 impl Rules {
     fn check(&self, request: &Request) -> Result<(), Problem> {
         let called = authority(request)?;
-        let is_open = matches!(request.extensions().get(), Some(Caller::AuthDisabled));
+        let is_open = matches!(request.extensions().get(), Some(Caller::AuthDisabled(_)));
         // Before HTTP/1.1, a client need not say what it calls the server; every browser does.
         if is_open && called.as_ref().is_some_and(|name| !self.answers_to(name)) {
             return Err(Problem::misdirected());

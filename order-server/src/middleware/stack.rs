@@ -6,8 +6,8 @@ use poem::{Endpoint, EndpointExt, Response, Route, http::HeaderValue, middleware
 
 use super::{
     api_routes::ApiRoutes, cors::Cors, error_responses::ErrorResponses, head_size::HeadSize,
-    identify::Identify, origin_check::OriginCheck, rate_limit::RateLimit, request_id::RequestId,
-    request_metrics::RequestMetrics, request_timeout::RequestTimeout,
+    identify::Identify, known_query::KnownQuery, origin_check::OriginCheck, rate_limit::RateLimit,
+    request_id::RequestId, request_metrics::RequestMetrics, request_timeout::RequestTimeout,
     security_headers::SecurityHeaders,
 };
 use crate::{
@@ -31,7 +31,11 @@ pub(crate) fn layered(
     routes
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
         .with(ErrorResponses::new(Arc::clone(&api_routes)))
-        .with(RequestTimeout::new(limits.request_timeout()))
+        .with(KnownQuery::new(Arc::clone(&api_routes)))
+        .with(RequestTimeout::new(
+            limits.request_timeout(),
+            Arc::clone(&api_routes),
+        ))
         .with(HeadSize)
         .with(RateLimit::new(limits.rate_limit, limits.rate_limit_burst))
         .with(OriginCheck::new(

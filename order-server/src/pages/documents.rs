@@ -2,15 +2,14 @@
 //! need is in them, and a policy keeps them from anything else.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use poem::{
-    Endpoint, Response, Route,
-    endpoint::make_sync,
-    get,
-    http::{HeaderValue, header},
-};
+use poem::{Endpoint, Route, get, http::HeaderValue};
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use sha2::{Digest, Sha256};
+
+use super::asset::asset;
+
+const VIEWPORT: &str =
+    r#"<head><meta name="viewport" content="width=device-width, initial-scale=1">"#;
 
 /// The page would load this from elsewhere, and does as well without.
 const FONTS: &str = r#"<link href="https://fonts.googleapis.com/css?family=Montserrat:300,400,700|Roboto:300,400,700" rel="stylesheet">"#;
@@ -29,30 +28,23 @@ pub(crate) fn add<T: OpenApi, W: Webhook>(
     let redoc = api.redoc_html().replace(&derived, &description);
     let redoc = redoc.replace(FONTS, "").replace(LOGO, NO_IMAGE);
     route
-        .at("/openapi.json", get(document(description)))
+        .at(
+            "/openapi.json",
+            get(asset("application/json", description, None)),
+        )
         .at("/docs", get(page(docs)))
         .at("/redoc", get(page(redoc)))
 }
 
-fn document(spec: String) -> impl Endpoint {
-    let json = Bytes::from(spec);
-    make_sync(move |_| {
-        Response::builder()
-            .content_type("application/json")
-            .body(json.clone())
-    })
-}
-
-/// A page whose bytes all requests share: a copy for each would be megabytes.
+/// A page with the policy that fits it, and the width of the screen that shows it.
 fn page(html: String) -> impl Endpoint {
+    let html = if html.contains("name=\"viewport\"") {
+        html
+    } else {
+        html.replacen("<head>", VIEWPORT, 1)
+    };
     let policy = policy(&html);
-    let html = Bytes::from(html);
-    make_sync(move |_| {
-        Response::builder()
-            .content_type("text/html; charset=utf-8")
-            .header(header::CONTENT_SECURITY_POLICY, policy.clone())
-            .body(html.clone())
-    })
+    asset("text/html; charset=utf-8", html, Some(policy))
 }
 
 /// The policy of a page: it may run the scripts that are in it, which are named by their hashes,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use opentelemetry::{Context, trace::TracerProvider as _};
+use opentelemetry::{Context, KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     Resource,
@@ -101,7 +101,8 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
 
 /// The source of the spans: the name of the program, unless the environment has one.
 fn resource() -> Resource {
-    let builder = Resource::builder();
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let builder = Resource::builder().with_attribute(version);
     if std::env::var_os(SERVICE_NAME).is_some() {
         return builder.build();
     }

@@ -70,11 +70,16 @@ impl<B: ProductSteps> ProductStore for B {
         .await
     }
 
-    async fn archive_product(&self, id: ProductId, at: DateTime<Utc>) -> Result<bool, Error> {
+    async fn archive_product(
+        &self,
+        id: ProductId,
+        expected_versions: &[i64],
+        at: DateTime<Utc>,
+    ) -> Result<bool, Error> {
         when_lockable(
             self,
             || async move { Ok(vec![id]) },
-            |attempt| products::archive(self, id, at, attempt),
+            |attempt| products::archive(self, id, expected_versions, at, attempt),
         )
         .await
     }

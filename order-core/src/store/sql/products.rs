@@ -174,17 +174,42 @@ pub(super) async fn adjust<B: SqlBackend>(
 pub(super) async fn archive<B: SqlBackend>(
     backend: &B,
     id: ProductId,
+    expected_versions: &[i64],
     at: DateTime<Utc>,
     attempt: Attempt,
 ) -> Result<bool, Error> {
     let values = [Value::Id(id.0), Value::Time(at)];
-    let archived = backend.execute_single(Priority::Request, ARCHIVE_PRODUCT, &values);
-    let archived = archived.await?;
-    if archived > 0 || !attempt.resolving {
-        return Ok(archived > 0);
+    if !expected_versions.is_empty() {
+        let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
+        if let Some(product) = lock(&mut *tx, id).await? {
+            product.check_version(expected_versions)?;
+            tx.execute(ARCHIVE_PRODUCT, &values).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        return is_archived::<B>(tx, &values, attempt).await;
     }
-    let mut tx = backend.begin_single(Priority::Request).await?;
-    let mine: Option<(i32,)> = tx.fetch_optional(IS_ARCHIVED_AT, &values).await?;
+    let archived = backend.execute_single(Priority::Request, ARCHIVE_PRODUCT, &values);
+    if archived.await? > 0 {
+        return Ok(true);
+    }
+    if !attempt.resolving {
+        return Ok(false);
+    }
+    let tx = backend.begin_single(Priority::Request).await?;
+    is_archived::<B>(tx, &values, attempt).await
+}
+
+/// Tells whether an earlier attempt, whose answer was lost, archived the product.
+async fn is_archived<B: SqlBackend>(
+    mut tx: B::Transaction,
+    values: &[Value<'_>],
+    attempt: Attempt,
+) -> Result<bool, Error> {
+    if !attempt.resolving {
+        return Ok(false);
+    }
+    let mine: Option<(i32,)> = tx.fetch_optional(IS_ARCHIVED_AT, values).await?;
     if mine.is_some() {
         tx.confirm().await?;
     }

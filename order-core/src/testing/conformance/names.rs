@@ -53,7 +53,7 @@ pub(super) async fn names_are_found_in_either_case_in_any_script(fixture: &Fixtu
         }
         fixture
             .store
-            .archive_product(made, fixture.at)
+            .archive_product(made, &[], fixture.at)
             .await
             .unwrap();
     }

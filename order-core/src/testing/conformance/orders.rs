@@ -135,7 +135,7 @@ pub(super) async fn archived_products_fail_their_orders(fixture: &Fixture) {
             .unwrap();
         fixture
             .store
-            .archive_product(product, fixture.at)
+            .archive_product(product, &[], fixture.at)
             .await
             .unwrap();
         let decided = fixture

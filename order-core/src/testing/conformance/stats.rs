@@ -191,7 +191,7 @@ pub(super) async fn the_newest_orders_are_told_about(fixture: &Fixture) {
         fixture.order(&[(b, 4), (gone, 9)]),
     ];
     store.accept(&orders).await.unwrap();
-    store.archive_product(gone, fixture.at).await.unwrap();
+    store.archive_product(gone, &[], fixture.at).await.unwrap();
     let ids = ids(&orders);
     let oldest = stats.oldest_pending().await.unwrap().unwrap();
     assert_eq!(oldest.id, ids[0]);

@@ -74,8 +74,8 @@ impl Play {
             Step::Archive { product } => {
                 let id = self.product(*product);
                 same(
-                    self.store.archive_product(id, at).await,
-                    self.reference.archive_product(id, at).await,
+                    self.store.archive_product(id, &[], at).await,
+                    self.reference.archive_product(id, &[], at).await,
                 )
             }
             Step::Accept { orders } => {

@@ -60,12 +60,7 @@ impl ProductStore for ReferenceStore {
         let Some(mut product) = state.products.get(&id).cloned() else {
             return Ok(None);
         };
-        if let Some(expected) = change.expected_version
-            && expected != product.version
-        {
-            let actual = product.version;
-            return Err(Error::VersionMismatch { expected, actual });
-        }
+        is_expected(&product, &change.expected_versions)?;
         if let Some(sku) = &change.sku {
             state.sku_is_free(sku.as_ref(), id)?;
             product.sku.clone_from(sku);
@@ -101,6 +96,7 @@ impl ProductStore for ReferenceStore {
         let Some(product) = state.products.get_mut(&id) else {
             return Ok(None);
         };
+        is_expected(product, &adjustment.expected_versions)?;
         if product.stock + delta < 0 {
             return Err(Error::InsufficientStock {
                 product_id: id,
@@ -120,12 +116,31 @@ impl ProductStore for ReferenceStore {
         Ok(Some(Replayable::first(product)))
     }
 
-    async fn archive_product(&self, id: ProductId, _: DateTime<Utc>) -> Result<bool, Error> {
+    async fn archive_product(
+        &self,
+        id: ProductId,
+        expected_versions: &[i64],
+        _: DateTime<Utc>,
+    ) -> Result<bool, Error> {
         let mut state = self.state.lock().unwrap();
-        let Some(product) = state.products.remove(&id) else {
+        let Some(product) = state.products.get(&id).cloned() else {
             return Ok(false);
         };
+        is_expected(&product, expected_versions)?;
+        state.products.remove(&id);
         state.archived.insert(id, product);
         Ok(true)
+    }
+}
+
+fn is_expected(product: &Product, versions: &[i64]) -> Result<(), Error> {
+    let actual = product.version;
+    match versions {
+        [] => Ok(()),
+        _ if versions.contains(&actual) => Ok(()),
+        [expected, ..] => Err(Error::VersionMismatch {
+            expected: *expected,
+            actual,
+        }),
     }
 }

@@ -3,7 +3,7 @@
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::Value;
 
-use super::{headers, operation, parameters, problems, schemas};
+use super::{finish, headers, operation, parameters, problems, schemas};
 
 const OVERLAY: &str = include_str!("overlay.json");
 
@@ -26,6 +26,7 @@ fn complete(derived: &str) -> serde_json::Result<String> {
     }
     problems::name_codes(&mut document);
     lay_over(&mut document, serde_json::from_str(OVERLAY)?);
+    finish::finish(&mut document);
     serde_json::to_string_pretty(&document)
 }
 

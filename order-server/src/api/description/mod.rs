@@ -13,6 +13,7 @@
 //! Operations that come later are described by the same rules.
 
 mod describe;
+mod finish;
 mod headers;
 mod operation;
 mod parameters;

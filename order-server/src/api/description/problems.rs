@@ -34,10 +34,10 @@ enum AppliesTo {
     Body,
     /// Operations whose input may be unreadable.
     Input,
-    /// Operations whose input has bounds.
-    Bounded,
     /// Operations that take an idempotency key.
     Idempotent,
+    /// Operations that are carried out only at some versions.
+    Preconditioned,
     /// Operations on a product.
     Product,
     /// Operations on an order.
@@ -58,13 +58,10 @@ impl AppliesTo {
                 operation.has_body
                     || operation.has_parameter_in("path")
                     || operation.has_parameter("cursor")
-            }
-            Self::Bounded => {
-                operation.has_body
-                    || operation.has_parameter_in("query")
-                    || Self::Idempotent.includes(operation)
+                    || operation.has_parameter("If-Match")
             }
             Self::Idempotent => operation.has_parameter("Idempotency-Key"),
+            Self::Preconditioned => operation.has_parameter("If-Match"),
             Self::Product => is_below("/products/{id}") || is_one(&operation.id, BUYING),
             Self::Order => is_below("/orders/{id}"),
             Self::Named(ids) => is_one(&operation.id, ids),
@@ -155,10 +152,7 @@ fn state() -> Table {
             AppliesTo::Named(&["cancelOrder", "processOrder"]),
             is_final.into(),
         ),
-        (
-            AppliesTo::Named(&["replaceProduct", "patchProduct"]),
-            changed.into(),
-        ),
+        (AppliesTo::Preconditioned, changed.into()),
         (
             AppliesTo::Named(LOCKING),
             Error::ProductContended { product_id }.into(),
@@ -188,7 +182,7 @@ fn input() -> Table {
         (AppliesTo::Body, Problem::body_timeout()),
         (AppliesTo::Body, too_large),
         (AppliesTo::Body, no_json),
-        (AppliesTo::Bounded, out_of_bounds),
+        (AppliesTo::All, out_of_bounds),
         (AppliesTo::Idempotent, Error::IdempotencyKeyReused.into()),
     ]
 }
