@@ -269,6 +269,7 @@ impl Shop {
             id: Uuid::from_u128(1),
             worker_id: Uuid::nil(),
             max: 100,
+            ahead: 0,
             delay: Duration::ZERO,
             lease: Duration::from_secs(30),
         };

@@ -252,6 +252,7 @@ async fn tasks(
             id: Uuid::now_v7_for_tests(),
             worker_id: Uuid::nil(),
             max: 1,
+            ahead: 0,
             delay: Duration::ZERO,
             lease: Duration::from_secs(30),
         };

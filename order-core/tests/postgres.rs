@@ -13,7 +13,7 @@ use order_core::{
         IdGenerator, MAX_STOCK, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize,
         PageStart, ProductId, ProductRequest, Quantity,
     },
-    process::{AttemptOutcome, AttemptResult, Claim, TaskStore},
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
     store::{
         self, ConnectOptions, Decided, OrderQuery, OrderStore, PostgresStore, ProductQuery,
         Selection, Store, Strategy,
@@ -37,6 +37,16 @@ impl Shop {
     async fn decide(&self, orders: usize) -> Vec<OrderId> {
         let decided = decide(&self.store, orders).await;
         decided.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Sells orders by one statement, so that their tasks lie in one row.
+    async fn sell_together(&self, orders: usize) {
+        let now = SystemClock.now();
+        let id = || OrderId(self.ids.next(now));
+        let orders = (0..orders).map(|_| self.order().into_new_order(id(), now));
+        let orders: Vec<_> = orders.collect();
+        let sold = self.store.purchase(&orders, Strategy::Batch).await;
+        assert!(sold.unwrap().results.iter().all(Result::is_ok));
     }
 
     /// Somebody who keeps an old snapshot, so that nothing is cleaned up.
@@ -193,7 +203,8 @@ async fn a_claim_does_not_walk_over_what_was_decided() {
     );
 }
 
-/// The same, of tasks: of each sale alone, so that each is packed by itself.
+/// The same, of tasks: of each sale alone, so that each is packed by itself, and of many that were
+/// sold together, so that they are unpacked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_does_not_walk_over_tasks_that_are_done() {
     const SALES: usize = 2_000;
@@ -203,13 +214,17 @@ async fn a_claim_does_not_walk_over_tasks_that_are_done() {
     let orders: Vec<_> = (0..SALES).map(|_| shop.new_order()).collect();
     let sold = shop.store.purchase(&orders, Strategy::RowLock).await;
     assert!(sold.unwrap().results.iter().all(Result::is_ok));
+    for _ in 0..SALES / (2 * CLAIM) {
+        shop.sell_together(2 * CLAIM).await;
+    }
     let mut done = 0;
-    while done < SALES {
+    while done < 2 * SALES {
         let at = SystemClock.now();
         let claim = Claim {
             id: Uuid::from_u128(done as u128),
             worker_id: Uuid::nil(),
             max: CLAIM,
+            ahead: 0,
             delay: Duration::ZERO,
             lease: Duration::from_secs(30),
         };
@@ -224,9 +239,46 @@ async fn a_claim_does_not_walk_over_tasks_that_are_done() {
     }
     for index in ["task_batches_due", "queue_entries_claimable"] {
         let read = shop.entries_read(index, SALES as i64).await;
-        // Walking from the head would read 41 000, and more than once.
-        assert!(read < 30_000, "{read} entries of {index} were read");
+        // Walking from the head would read 41 000 of the half of them, and more than once.
+        assert!(read < 2 * 30_000, "{read} entries of {index} were read");
     }
+}
+
+/// A thousand tasks that end together cost one row, and none of them is ever an entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_were_packed_together_are_claimed_and_end_as_one_row() {
+    const SALES: usize = 1_000;
+    let shop = shop(MAX_STOCK).await;
+    for _ in 0..2 {
+        shop.sell_together(SALES).await;
+    }
+    for left in [1, 0] {
+        let claim = Claim {
+            id: Uuid::from_u128(left),
+            worker_id: Uuid::nil(),
+            max: 1,
+            ahead: 2 * SALES - 1,
+            delay: Duration::ZERO,
+            lease: Duration::from_secs(30),
+        };
+        let claimed = shop.store.claim_tasks(&claim).await.unwrap();
+        assert_eq!(claimed.len(), SALES, "as many whole rows as fit");
+        let done =
+            |claimed: &Claimed| claimed.result(Uuid::nil(), Duration::ZERO, AttemptOutcome::Done);
+        let ended: Vec<AttemptResult> = claimed.iter().map(done).collect();
+        let completed = shop.store.end_tasks(&ended, SystemClock.now()).await;
+        assert_eq!(completed.unwrap(), SALES as u64);
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM task_batches")
+            .fetch_one(shop.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(rows, i64::try_from(left).unwrap());
+    }
+    let ever: i64 = sqlx::query_scalar("SELECT pg_relation_size('queue_entries')")
+        .fetch_one(shop.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(ever, 0, "no entry was ever written");
 }
 
 #[tokio::test(flavor = "multi_thread")]

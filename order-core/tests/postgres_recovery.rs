@@ -117,6 +117,7 @@ fn claim(ids: &IdGenerator) -> Claim {
         id: ids.next(at),
         worker_id: ids.next(at),
         max: 1,
+        ahead: 0,
         delay: Duration::ZERO,
         lease: Duration::from_secs(30),
     }

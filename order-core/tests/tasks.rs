@@ -18,7 +18,7 @@ use order_core::{
         TaskState,
     },
     queue::Topic,
-    store::{SqliteStore, Store},
+    store::{SqliteStore, Store, Strategy},
     testing::PostgresServer,
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -224,6 +224,7 @@ async fn a_task_whose_workers_died_too_often_is_given_up_unattempted() {
             id: ids.next(at),
             worker_id: ids.next(at),
             max: 1,
+            ahead: 0,
             delay: Duration::ZERO,
             lease: Duration::ZERO,
         };
@@ -285,6 +286,71 @@ async fn what_is_cancelled_under_way_is_undone_after_it() {
     stop.cancel();
     running.await.unwrap();
     assert_eq!(shop.service.verify().await.unwrap(), []);
+}
+
+/// Tasks that end fast are claimed as they were sold, a thousand at once. When they become slow,
+/// those that could not begin are given back: others may have them, and no attempt counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_claimed_ahead_and_cannot_begin_is_given_back() {
+    const FAST: usize = 64;
+    const SLOW: usize = 500;
+    let shop = shop(Arc::new(PostgresServer::shared().store().await)).await;
+    let ids = IdGenerator::default();
+    let sell = async |orders: usize| {
+        let now = SystemClock.now();
+        let orders = (0..orders).map(|_| shop.one().into_new_order(OrderId(ids.next(now)), now));
+        let orders: Vec<_> = orders.collect();
+        let sold = shop
+            .service
+            .store()
+            .purchase(&orders, Strategy::Batch)
+            .await;
+        let ids: Vec<OrderId> = sold
+            .unwrap()
+            .results
+            .into_iter()
+            .map(|sold| sold.unwrap().id)
+            .collect();
+        ids
+    };
+    let counted = async || {
+        let stats = shop.service.topic_stats(Topic::Process).await;
+        let stats = stats.unwrap().stats;
+        (stats.waiting, stats.in_flight)
+    };
+    let notes = Notes::new(FAST);
+    let options = ProcessOptions::default()
+        .with_concurrency(4)
+        .with_idle_poll(Duration::from_millis(5));
+    let (stop, running) = shop.hire(notes.clone(), options);
+    sell(FAST).await;
+    until("all are done", async || counted().await == (0, 0)).await;
+
+    let slow = sell(SLOW).await;
+    until("claimed ahead", async || {
+        counted().await == (0, SLOW as u64)
+    })
+    .await;
+    until("given back", async || {
+        counted().await == (SLOW as u64 - 4, 4)
+    })
+    .await;
+    stop.cancel();
+    notes.may_end.add_permits(SLOW);
+    running.await.unwrap();
+    assert_eq!(counted().await, (SLOW as u64 - 4, 0));
+    let begun = notes.lines().split_off(FAST);
+    assert_eq!(begun.len(), 4);
+    for id in slow {
+        let is_done = shop.order(id).await.status == OrderStatus::Completed;
+        assert_eq!(is_done, begun.contains(&format!("sale_{id}")));
+        let history = shop.service.task_history(id).await.unwrap().unwrap();
+        assert_eq!(history.attempts, [], "none was made in vain");
+        assert_eq!(
+            history.task.map(|task| task.attempts),
+            (!is_done).then_some(0)
+        );
+    }
 }
 
 /// A thousand tasks that take forever are under way: orders are decided as if there were none.

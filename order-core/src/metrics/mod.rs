@@ -24,5 +24,5 @@ pub(crate) use names::{
 };
 pub(crate) use record::{
     accepted, contended, contention_ended, decided, float, not_aside, panicked, purchased, put_off,
-    retried, set_aside, signed, swept, task_began, tasks_ended, tasks_left,
+    retried, set_aside, signed, swept, tasks_came, tasks_ended, tasks_left,
 };

@@ -122,19 +122,21 @@ impl OutcomeCounts {
     }
 }
 
-fn outcome(ended: &AttemptResult) -> &'static str {
+/// The outcome of an attempt; none when there was no attempt.
+fn outcome(ended: &AttemptResult) -> Option<&'static str> {
     let [completed, retried, dead, compensated] = TASK_OUTCOMES;
     match (&ended.outcome, ended.kind) {
-        (AttemptOutcome::Done, TaskKind::Process) => completed,
-        (AttemptOutcome::Done, TaskKind::Compensate) => compensated,
-        (AttemptOutcome::Retry(..), _) => retried,
-        (AttemptOutcome::Dead(_) | AttemptOutcome::Exhausted(_), _) => dead,
+        (AttemptOutcome::Done, TaskKind::Process) => Some(completed),
+        (AttemptOutcome::Done, TaskKind::Compensate) => Some(compensated),
+        (AttemptOutcome::Retry(..), _) => Some(retried),
+        (AttemptOutcome::Dead(_) | AttemptOutcome::Exhausted(_), _) => Some(dead),
+        (AttemptOutcome::NotBegun, _) => None,
     }
 }
 
-/// An attempt at a task has begun.
-pub(crate) fn task_began() {
-    gauge!(TASKS_IN_FLIGHT).increment(1);
+/// Tasks were claimed, and are attempted.
+pub(crate) fn tasks_came(tasks: usize) {
+    gauge!(TASKS_IN_FLIGHT).increment(float(tasks as u64));
 }
 
 /// The ends of attempts were written, or could not be.
@@ -145,11 +147,12 @@ pub(crate) fn tasks_left(attempts: usize) {
 /// The ends of attempts were written.
 pub(crate) fn tasks_ended(ended: &[AttemptResult]) {
     let seconds = histogram!(TASK_SECONDS);
-    for attempt in ended {
+    for attempt in ended.iter().filter(|ended| outcome(ended).is_some()) {
         seconds.record(attempt.took);
     }
     for name in TASK_OUTCOMES {
-        let count = ended.iter().filter(|ended| outcome(ended) == name).count();
+        let is_so = |ended: &&AttemptResult| outcome(ended) == Some(name);
+        let count = ended.iter().filter(is_so).count();
         if count > 0 {
             counter!(TASKS, "outcome" => name).increment(count as u64);
         }

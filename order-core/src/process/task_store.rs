@@ -20,8 +20,11 @@ pub struct Claim {
     pub id: Uuid,
     /// The worker that claims.
     pub worker_id: Uuid,
-    /// The most tasks to give.
+    /// The most tasks to give one by one.
     pub max: usize,
+    /// The most tasks to give when they were packed together, if that is more: a store that leases
+    /// them as they are packed may give so many.
+    pub ahead: usize,
     /// The time for which a task must have been due.
     pub delay: Duration,
     /// The time for which the claim holds, from when it is made.
@@ -72,6 +75,15 @@ pub enum AttemptOutcome {
     Dead(String),
     /// There was no attempt left to make.
     Exhausted(String),
+    /// None was begun: the task is due as if it had not been claimed.
+    NotBegun,
+}
+
+impl AttemptOutcome {
+    /// Tells whether no attempt was made.
+    pub(crate) const fn is_no_attempt(&self) -> bool {
+        matches!(self, Self::Exhausted(_) | Self::NotBegun)
+    }
 }
 
 /// The result of an attempt.
@@ -91,13 +103,35 @@ pub struct AttemptResult {
     pub outcome: AttemptOutcome,
 }
 
+impl Claim {
+    /// The most tasks to give when they were packed together.
+    pub(crate) fn room(&self) -> usize {
+        self.max.max(self.ahead)
+    }
+
+    /// The rest of the claim, after so many tasks.
+    pub(crate) fn after(&self, tasks: usize) -> Self {
+        Self {
+            max: self.max.saturating_sub(tasks),
+            ahead: self.ahead.saturating_sub(tasks),
+            ..*self
+        }
+    }
+}
+
 impl AttemptResult {
+    /// Tells whether it may be of a task that was claimed with those that it was packed with: that
+    /// happens to each once, and first of all.
+    pub(crate) const fn may_be_packed(&self) -> bool {
+        self.run == 1 && self.lease.attempts == 1 && !self.kind.compensates()
+    }
+
     /// The error to keep, of an attempt that was made and failed.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match &self.outcome {
             AttemptOutcome::Retry(_, error) | AttemptOutcome::Dead(error) => Some(error),
-            AttemptOutcome::Done | AttemptOutcome::Exhausted(_) => None,
+            AttemptOutcome::Done | AttemptOutcome::Exhausted(_) | AttemptOutcome::NotBegun => None,
         }
     }
 }
@@ -113,13 +147,14 @@ pub trait TaskStore: Send + Sync {
     /// paused. Where a lease ran out, that attempt is kept as failed.
     async fn claim_tasks(&self, claim: &Claim) -> Result<Vec<Claimed>, Error>;
 
-    /// Writes the results of attempts in one transaction, and gives the number of orders that they
-    /// completed, as of `at`. A task that is done is gone; one that turned into a compensation
+    /// Writes the results of attempts, in as few transactions as are short, and gives the number of
+    /// orders that they completed, as of `at`. A task that is done is gone; one that turned into a compensation
     /// meanwhile is due at once. A claim that was taken over changes no task, but an attempt that
     /// succeeded counts all the same.
     ///
     /// # Errors
-    /// [`Error::Locked`] when somebody holds one of these orders locked: nothing was written.
+    /// [`Error::Locked`] when somebody holds one of these orders locked, so that they are to be written
+    /// again. What was written before counts once.
     async fn end_tasks(&self, ended: &[AttemptResult], at: DateTime<Utc>) -> Result<u64, Error>;
 
     /// Puts the task of an order on the queue, at once: anew, when it is done; as if it had

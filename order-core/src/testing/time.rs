@@ -58,6 +58,12 @@ macro_rules! age {
                 $span
             ),
             concat!(
+                "UPDATE task_batches SET due_at = due_at - ",
+                $span,
+                ", claimed_at = claimed_at - ",
+                $span
+            ),
+            concat!(
                 "UPDATE process_attempts SET started_at = started_at - ",
                 $span,
                 ", ended_at = ended_at - ",
@@ -82,15 +88,10 @@ macro_rules! age {
 impl Time for PostgresTime {
     async fn advance(&self, by: TimeDelta) {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        const BATCHES: &str =
-            "UPDATE task_batches SET due_at = due_at - $1::bigint * interval '1 microsecond'";
         for statement in age!(
             "$1::bigint * interval '1 microsecond'",
             "$1::bigint / 1000000"
-        )
-        .into_iter()
-        .chain([BATCHES])
-        {
+        ) {
             let aged = sqlx::query(statement).bind(by.num_microseconds());
             aged.execute(&mut connection).await.unwrap();
         }

@@ -50,7 +50,7 @@ pub(super) async fn attempt(
 fn given_up(outcome: &AttemptOutcome) -> Option<&str> {
     match outcome {
         AttemptOutcome::Dead(reason) | AttemptOutcome::Exhausted(reason) => Some(reason),
-        AttemptOutcome::Done | AttemptOutcome::Retry(..) => None,
+        AttemptOutcome::Done | AttemptOutcome::Retry(..) | AttemptOutcome::NotBegun => None,
     }
 }
 

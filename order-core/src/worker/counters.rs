@@ -23,8 +23,8 @@ impl WorkerCounters {
         self.processed.fetch_add(tasks as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn attempt_began(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn tasks_came(&self, tasks: usize) {
+        self.in_flight.fetch_add(tasks as u64, Ordering::Relaxed);
     }
 
     pub(super) fn attempts_ended(&self, attempts: usize) {

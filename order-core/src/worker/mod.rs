@@ -12,6 +12,7 @@ mod decide_loop;
 mod decision_counts;
 mod heartbeat;
 mod options;
+mod pace;
 mod result_writer;
 mod runner;
 mod sweeper;

@@ -23,7 +23,7 @@ const GROUP_RESULTS: usize = 1_000;
 const LOCKED_LIMIT: Duration = Duration::from_secs(10);
 const LOCKED_PAUSE: Duration = Duration::from_millis(100);
 
-/// An attempt that ended, with its permit among those that may run: it is given back once the
+/// An attempt that ended, with its place among those that were claimed: it is given back once the
 /// result is written, so that the results that wait are bounded.
 pub(super) type Report = (AttemptResult, OwnedSemaphorePermit);
 

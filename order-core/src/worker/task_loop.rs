@@ -1,6 +1,6 @@
-//! The loop that does tasks. It claims as many as may run; each attempt is a task of the runtime,
-//! and holds no connection; a writer writes the results in groups. Nothing of this shares a step
-//! with deciding.
+//! The loop that does tasks. It claims as many as may run, and more when those before ended fast;
+//! each attempt is a task of the runtime, and holds no connection; a writer writes the results in
+//! groups. Nothing of this shares a step with deciding.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +16,7 @@ use super::{
     attempt::{attempt, span},
     counters::WorkerCounters,
     heartbeat::HeartbeatSender,
+    pace::{MOST_AHEAD, Pace},
     result_writer::{Report, ResultWriter},
 };
 use crate::{
@@ -23,13 +24,17 @@ use crate::{
     domain::IdGenerator,
     error::Error,
     metrics::{self, part},
-    process::{Claim, Claimed, Processing, TaskStore},
+    process::{AttemptOutcome, Claim, Claimed, Processing, TaskStore},
     queue::Topic,
     supervise::catch,
 };
 
 /// The pause after the database failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The time after which a task that was claimed and could not begin is given back: those before it
+/// take longer than others did. It is no longer than a lease outlives the time-out.
+const BEGIN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Does the tasks of one worker.
 pub(super) struct TaskLoop {
@@ -39,7 +44,11 @@ pub(super) struct TaskLoop {
     /// Notified after each commit that sold something.
     sold: Arc<Notify>,
     claim_ids: IdGenerator,
+    /// For each attempt that runs.
     permits: Arc<Semaphore>,
+    /// For each task that was claimed, until its result is written: results that wait are bounded.
+    places: Arc<Semaphore>,
+    pace: Arc<Pace>,
 }
 
 /// The end of the loop that claims.
@@ -57,7 +66,7 @@ impl TaskLoop {
         worker_id: Uuid,
         counters: Arc<WorkerCounters>,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(concurrency(&processing)));
+        let concurrency = concurrency(&processing);
         Self {
             writer: ResultWriter {
                 store,
@@ -69,7 +78,9 @@ impl TaskLoop {
             worker_id,
             sold: Arc::default(),
             claim_ids: IdGenerator::default(),
-            permits,
+            permits: Arc::new(Semaphore::new(concurrency)),
+            places: Arc::new(Semaphore::new(places(concurrency))),
+            pace: Arc::new(Pace::new(concurrency)),
         }
     }
 
@@ -97,8 +108,9 @@ impl TaskLoop {
     }
 
     async fn work(&self, heartbeat: &HeartbeatSender, stop: &CancellationToken, until: Until) {
-        let (reports, ended) = mpsc::channel(concurrency(&self.processing));
-        let (set_aside, locked) = mpsc::channel(concurrency(&self.processing));
+        let places = places(concurrency(&self.processing));
+        let (reports, ended) = mpsc::channel(places);
+        let (set_aside, locked) = mpsc::channel(places);
         tokio::join!(
             self.claim_until(heartbeat, stop, until, reports),
             self.writer.write_results(ended, set_aside),
@@ -115,20 +127,25 @@ impl TaskLoop {
     ) {
         while !stop.is_cancelled() {
             let ready = async {
-                let permit = Arc::clone(&self.permits).acquire_owned().await;
+                let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+                let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
                 heartbeat.opened(Topic::Process).await;
-                permit.ok()
+                Some((permit, place))
             };
-            let Some(Some(permit)) = stop.run_until_cancelled(ready).await else {
+            let Some(Some(first)) = stop.run_until_cancelled(ready).await else {
                 return;
             };
+            // What made room may have come after the end.
+            if stop.is_cancelled() {
+                return;
+            }
             // The lease begins in the database after this, and so does not end before it.
             let since = Instant::now();
             let pause = match self.claim(until).await {
                 Ok(claimed) if claimed.is_empty() && until == Until::NothingIsDue => return,
                 Ok(claimed) if claimed.is_empty() => self.processing.options.idle_poll,
                 Ok(claimed) => {
-                    self.begin(claimed, since, permit, &reports);
+                    self.begin(claimed, since, first, &reports, stop).await;
                     continue;
                 }
                 Err(error) => {
@@ -136,7 +153,7 @@ impl TaskLoop {
                     FAILURE_PAUSE
                 }
             };
-            drop(permit);
+            drop(first);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.sold.notified() => {}
@@ -145,16 +162,19 @@ impl TaskLoop {
         }
     }
 
-    /// Claims one task for the permit that was taken, and one for each that is free besides.
+    /// Claims one task for the permit that was taken, and one for each that is free besides; and
+    /// as many as will begin soon, when they were packed together.
     async fn claim(&self, until: Until) -> Result<Vec<Claimed>, Error> {
         let delay = match until {
             Until::Stopped => self.processing.options.delay,
             Until::NothingIsDue => Duration::ZERO,
         };
+        let places = self.places.available_permits() + 1;
         let claim = Claim {
             id: self.claim_ids.next(self.writer.clock.now()),
             worker_id: self.worker_id,
-            max: self.permits.available_permits() + 1,
+            max: places.min(self.permits.available_permits() + 1),
+            ahead: places.min(self.pace.ahead()),
             delay,
             lease: self.processing.options.lease(),
         };
@@ -162,28 +182,63 @@ impl TaskLoop {
         claimed.unwrap_or_else(|panic| Err(Error::backend(panic)))
     }
 
-    fn begin(
+    /// Begins the attempts at what was claimed, as permits come. What cannot begin soon, or before
+    /// the end, is given back.
+    async fn begin(
         &self,
         claimed: Vec<Claimed>,
         since: Instant,
-        first: OwnedSemaphorePermit,
+        (first, place): (OwnedSemaphorePermit, OwnedSemaphorePermit),
         reports: &mpsc::Sender<Report>,
+        stop: &CancellationToken,
     ) {
-        // Nobody else takes permits, so that each of these is there.
+        self.writer.counters.tasks_came(claimed.len());
+        metrics::tasks_came(claimed.len());
+        // Nobody else takes places, so that each of these is there.
         let further =
-            (1..claimed.len()).map_while(|_| Arc::clone(&self.permits).try_acquire_owned().ok());
-        let permits = std::iter::once(first).chain(further).collect::<Vec<_>>();
-        for (claimed, permit) in claimed.into_iter().zip(permits) {
-            self.writer.counters.attempt_began();
-            metrics::task_began();
+            (1..claimed.len()).map_while(|_| Arc::clone(&self.places).try_acquire_owned().ok());
+        let places = std::iter::once(place).chain(further).collect::<Vec<_>>();
+        let mut first = Some(first);
+        for (claimed, place) in claimed.into_iter().zip(places) {
+            let permit = match first.take() {
+                Some(permit) => Some(permit),
+                None => self.permit(since, stop).await,
+            };
+            let Some(permit) = permit else {
+                let outcome = AttemptOutcome::NotBegun;
+                let result = claimed.result(self.worker_id, Duration::ZERO, outcome);
+                let _ = reports.send((result, place)).await;
+                continue;
+            };
             let span = span(&claimed);
             let attempt = attempt(claimed, since, self.processing.clone(), self.worker_id);
-            let reports = reports.clone();
+            let (reports, pace) = (reports.clone(), Arc::clone(&self.pace));
             tokio::spawn(async move {
+                let result = attempt.instrument(span).await;
+                pace.ended(result.took);
+                drop(permit);
                 // Each report has its place in the channel, whose reader stays until the last
                 // one has come.
-                let _ = reports.send((attempt.instrument(span).await, permit)).await;
+                let _ = reports.send((result, place)).await;
             });
+        }
+    }
+
+    /// A permit for one more attempt of a claim that was made after `since`; none when it does not
+    /// come soon, or the worker is to stop.
+    async fn permit(
+        &self,
+        since: Instant,
+        stop: &CancellationToken,
+    ) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
+            () = tokio::time::sleep_until(since + BEGIN_WITHIN) => None,
         }
     }
 }
@@ -191,5 +246,11 @@ impl TaskLoop {
 /// The most attempts that may run at once.
 fn concurrency(processing: &Processing) -> usize {
     let wanted = processing.options.concurrency;
-    wanted.clamp(1, Semaphore::MAX_PERMITS)
+    wanted.clamp(1, Semaphore::MAX_PERMITS - 2 * MOST_AHEAD)
+}
+
+/// The most tasks that may be claimed and not written: as many as may run, those that wait for
+/// them, and those whose results are being written.
+const fn places(concurrency: usize) -> usize {
+    concurrency + 2 * MOST_AHEAD
 }

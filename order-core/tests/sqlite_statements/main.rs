@@ -21,12 +21,13 @@ use self::shop::Shop;
 /// is folded.
 const SMALL: [&str; 4] = ["queue_pauses", "workers", "api_keys", "order_counters"];
 /// Tables that grow with what is sold, or with what waits.
-const GROWING: [&str; 7] = [
+const GROWING: [&str; 8] = [
     "products",
     "stock_adjustments",
     "orders",
     "order_lines",
     "queue_entries",
+    "task_batches",
     "idempotency_keys",
     "process_attempts",
 ];
@@ -191,9 +192,20 @@ async fn fill(connection: &mut SqliteConnection, from: i64, to: i64) {
         "UPDATE queue_entries SET visible_at = 2000000000000000 + n, claim_id = order_id, runs = 1
          FROM numbers WHERE n % 10 = 2 AND topic = 'process'
            AND order_id = unhex(printf('0180%028x', n))",
-        "UPDATE queue_entries SET claim_id = order_id, runs = 1
+        "UPDATE queue_entries SET claim_id = order_id, runs = 1,
+             visible_at = CASE WHEN n < 2000 AND n % 1000 < 320 THEN 1650000000000000 + n
+                               ELSE visible_at END
          FROM numbers WHERE n % 10 = 3 AND topic = 'process'
            AND order_id = unhex(printf('0180%028x', n))",
+        // Every tenth is packed: a few are due before all others, and most are claimed.
+        "UPDATE orders SET task_batch = -n FROM numbers
+         WHERE n % 10 = 4 AND id = unhex(printf('0180%028x', n))",
+        "DELETE FROM queue_entries WHERE topic = 'process' AND order_id IN
+            (SELECT unhex(printf('0180%028x', n)) FROM numbers WHERE n % 10 = 4)",
+        "INSERT INTO task_batches (id, due_at, order_ids, tasks, claim_id)
+         SELECT -n, CASE WHEN is_due THEN 1600000000000000 ELSE 2000000000000000 END + n,
+                json_array(printf('0180%028x', n)), 1, CASE WHEN NOT is_due THEN randomblob(16) END
+         FROM (SELECT n, n < 2000 AND n % 1000 < 320 AS is_due FROM numbers WHERE n % 10 = 4)",
         "INSERT INTO process_attempts (order_id, attempt, started_at, ended_at, error)
          SELECT unhex(printf('0180%028x', n)), 1, 1700000000000000, 1700000000000000, 'no'
          FROM numbers WHERE n % 10 = 1",

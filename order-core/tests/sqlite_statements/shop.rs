@@ -178,6 +178,7 @@ impl Shop {
 
     async fn cancel(&mut self) {
         self.cost("cancel", async |shop| {
+            shop.cancel_one_of_many().await;
             let sold = shop.purchase(vec![shop.order()], Strategy::Batch).await[0];
             let key = shop.key();
             for _ in 0..2 {
@@ -189,6 +190,13 @@ impl Shop {
             assert!(cancelled.unwrap().is_some());
         })
         .await;
+    }
+
+    /// Whose tasks lie in one row.
+    async fn cancel_one_of_many(&self) {
+        let sold = self.purchase(self.group(), Strategy::Batch).await[0];
+        let cancelled = self.store.cancel(sold, self.now(), None).await;
+        assert!(cancelled.unwrap().is_some());
     }
 
     async fn look(&mut self) {
@@ -374,15 +382,25 @@ impl Shop {
         accepted.into_iter().map(|r| r.unwrap().id).collect()
     }
 
+    /// As many as a group, packed ones and entries.
     async fn claim(&self) -> Vec<Claimed> {
-        let claim = Claim {
-            id: self.ids.next(self.now()),
-            worker_id: Uuid::max(),
-            max: GROUP,
-            delay: Duration::ZERO,
-            lease: LEASE,
-        };
-        self.store.claim_tasks(&claim).await.unwrap()
+        let mut claimed = Vec::new();
+        while claimed.len() < GROUP {
+            let claim = Claim {
+                id: self.ids.next(self.now()),
+                worker_id: Uuid::max(),
+                max: GROUP - claimed.len(),
+                ahead: 0,
+                delay: Duration::ZERO,
+                lease: LEASE,
+            };
+            let more = self.store.claim_tasks(&claim).await.unwrap();
+            if more.is_empty() {
+                break;
+            }
+            claimed.extend(more);
+        }
+        claimed
     }
 
     async fn end(&self, claimed: &[Claimed], outcome: AttemptOutcome) {

@@ -136,6 +136,12 @@ pub(crate) trait SqlTransaction: Send + Sized {
     /// Completes those of the orders that are sold; gives their number.
     async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error>;
 
+    /// Takes the tasks that were leased as they are packed out of their batches. One that is not done
+    /// becomes an entry, under its claim. Gives the number of those that are done.
+    async fn end_packed(&mut self, _ended: &[AttemptResult]) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     /// Removes the tasks that are done from the queue, unless they were claimed by another or
     /// turned into compensations meanwhile; gives their number.
     async fn delete_done(&mut self, done: &[&AttemptResult]) -> Result<u64, Error>;
@@ -168,6 +174,9 @@ pub(crate) trait SqlBackend: Send + Sync {
     type Transaction: SqlTransaction + DerefMut<Target = Self::Connection>;
 
     const SQL: Statements = <Self::Connection as SqlConnection>::SQL;
+
+    /// The most attempts that end in one transaction.
+    const MOST_ENDED: usize = usize::MAX;
 
     /// Reads are tried again after a transient failure.
     const RETRIES_READS: bool;

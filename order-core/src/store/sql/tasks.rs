@@ -52,12 +52,16 @@ impl<B: TaskSteps> TaskStore for B {
     }
 
     async fn end_tasks(&self, ended: &[AttemptResult], at: DateTime<Utc>) -> Result<u64, Error> {
-        let mut retry = Retry::reporting(|failure| failure != LockFailure::Other);
-        let completed = retry.run(self, |_| end_tasks(self, ended, at)).await;
-        completed.map_err(|error| match Self::lock_failure(&error) {
-            Some(LockFailure::Key | LockFailure::Row) => Error::Locked,
-            _ => error,
-        })
+        let mut completed = 0;
+        for ended in ended.chunks(Self::MOST_ENDED) {
+            let mut retry = Retry::reporting(|failure| failure != LockFailure::Other);
+            let written = retry.run(self, |_| end_tasks(self, ended, at)).await;
+            completed += written.map_err(|error| match Self::lock_failure(&error) {
+                Some(LockFailure::Key | LockFailure::Row) => Error::Locked,
+                _ => error,
+            })?;
+        }
+        Ok(completed)
     }
 
     async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
@@ -85,8 +89,11 @@ async fn end_tasks<B: SqlBackend>(
     if !sold.is_empty() {
         completed = tx.complete_orders(sold, at).await?;
     }
-    if !done.is_empty() {
-        gone = tx.delete_done(&done).await?;
+    if ended.iter().any(AttemptResult::may_be_packed) {
+        gone = tx.end_packed(ended).await?;
+    }
+    if gone < done.len() as u64 {
+        gone += tx.delete_done(&done).await?;
     }
     // What was done and is still there was cancelled meanwhile, or is another's.
     if gone < ended.len() as u64 {
@@ -199,6 +206,18 @@ pub(super) struct ClaimedRow {
     attempts: i32,
     runs: i32,
     compensates: bool,
+}
+
+impl ClaimedRow {
+    /// A task that was claimed with those that it is packed with: for the first time.
+    pub(super) const fn packed(order_id: Uuid) -> Self {
+        Self {
+            order_id,
+            attempts: 1,
+            runs: 1,
+            compensates: false,
+        }
+    }
 }
 
 /// The claims of `rows`, sorted by order, with their orders.

@@ -13,6 +13,7 @@ mod idempotency;
 mod keys;
 mod names;
 mod orders;
+mod packed_tasks;
 mod products;
 mod progress;
 mod queue;

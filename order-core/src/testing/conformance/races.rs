@@ -171,6 +171,7 @@ async fn do_tasks(
             id: Uuid::from_u128((number as u128) << 64 | round),
             worker_id: Uuid::max(),
             max: 5,
+            ahead: 0,
             delay: Duration::ZERO,
             lease: Duration::from_secs(30),
         };

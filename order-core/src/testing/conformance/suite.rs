@@ -3,9 +3,10 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    fixture::fixture, idempotency, keys as key_checks, names, orders, products, progress,
-    queue as queue_checks, races, stats as stats_checks, tasks as task_checks, time::Time,
-    waiting_tasks, workers as worker_checks,
+    fixture::fixture, idempotency, keys as key_checks, names, orders,
+    packed_tasks as packed_checks, products, progress, queue as queue_checks, races,
+    stats as stats_checks, tasks as task_checks, time::Time, waiting_tasks,
+    workers as worker_checks,
 };
 use crate::{queue::OrderQueue, store::Store};
 
@@ -115,6 +116,11 @@ where
     task_checks::tasks_are_claimed_in_the_order_in_which_they_are_due(&fixture(fresh).await).await;
     task_checks::a_lease_that_ran_out_is_a_failed_attempt(&fixture(fresh).await).await;
     task_checks::cancelling_takes_the_task_or_turns_it(&fixture(fresh).await).await;
+    packed_checks::tasks_that_were_sold_together_end_by_themselves(&fixture(fresh).await).await;
+    packed_checks::a_lease_of_many_runs_out_for_each(&fixture(fresh).await).await;
+    packed_checks::a_task_that_was_not_begun_is_due_again(&fixture(fresh).await).await;
+    packed_checks::what_is_cancelled_among_many_is_undone(&fixture(fresh).await).await;
+    packed_checks::a_claim_ahead_gives_no_more_than_it_may(&fixture(fresh).await).await;
     waiting_tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_counted_once_wherever_it_waits(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_put_on_the_queue_again(&fixture(fresh).await).await;

@@ -14,7 +14,7 @@ use crate::{
     store::{Selection, Strategy},
 };
 
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 const LATER: Duration = Duration::from_secs(999);
 
 impl Fixture {
@@ -37,6 +37,7 @@ impl Fixture {
             id: self.ids.next(self.at),
             worker_id: Uuid::max(),
             max,
+            ahead: 0,
             delay,
             lease: LEASE,
         };

@@ -74,6 +74,11 @@ impl State {
                 entry.attempts -= 1;
                 entry.dead = Some((now, reason.clone()));
             }
+            AttemptOutcome::NotBegun => {
+                entry.attempts -= 1;
+                entry.runs -= 1;
+                entry.visible_at = now;
+            }
         }
         completed
     }

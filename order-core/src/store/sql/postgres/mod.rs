@@ -29,6 +29,7 @@ mod startup;
 mod stats;
 mod store;
 mod task_batches;
+mod task_leases;
 mod tasks;
 mod transaction;
 

@@ -48,7 +48,7 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
      SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = clock_timestamp()
      WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL",
     stats: "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
-     SELECT least(due.count + batches.due, $2), later.in_flight,
+     SELECT least(due.count + batches.due, $2), least(later.in_flight + batches.in_flight, $2),
             later.count - later.in_flight, dead.count,
             coalesce(date_part('epoch', clock.now - least(batches.oldest, (
                 SELECT visible_at FROM queue_entries
@@ -57,8 +57,12 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
                 ORDER BY visible_at LIMIT 1))), 0),
             EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
      FROM clock,
-          (SELECT coalesce(sum(tasks), 0)::bigint AS due, min(due_at) AS oldest
-           FROM (SELECT tasks, due_at FROM task_batches WHERE $1 = 'process'
+          (SELECT coalesce(sum(tasks) FILTER (WHERE waits), 0)::bigint AS due,
+                  coalesce(sum(tasks) FILTER (WHERE NOT waits), 0)::bigint AS in_flight,
+                  min(due_at) FILTER (WHERE waits) AS oldest
+           FROM (SELECT tasks, due_at,
+                        claim_id IS NULL OR due_at <= (SELECT now FROM clock) AS waits
+                 FROM task_batches WHERE $1 = 'process'
                  ORDER BY due_at LIMIT $2) b) batches,
           (SELECT count(*) FROM (
                SELECT FROM queue_entries

@@ -1,7 +1,7 @@
 //! Tasks: the statements over entries of the topic `process`, and the way they are claimed.
 //!
-//! A claim locks entries only, skipping what others hold, and so waits for nobody; what is due in
-//! `task_batches` before them is unpacked first.
+//! A claim locks tasks only, skipping what others hold, and so waits for nobody. What is due first in
+//! `task_batches` is leased as it is packed, or unpacked when it does not fit.
 
 use std::{
     collections::HashMap,
@@ -55,8 +55,9 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
             clock_timestamp() AS now
          FROM queue_entries WHERE topic = 'process' AND order_id = $1
          UNION ALL
-         SELECT orders.id, 0, false, due_at, NULL, NULL, NULL, clock_timestamp()
-         FROM orders, LATERAL (SELECT due_at, order_ids FROM task_batches
+         SELECT orders.id, (claim_id IS NOT NULL)::integer, false, due_at, claim_id, NULL, NULL,
+                clock_timestamp()
+         FROM orders, LATERAL (SELECT due_at, claim_id, order_ids FROM task_batches
                                WHERE sold_at = orders.decided_at OFFSET 0) batch
          WHERE orders.id = $1 AND $1 = ANY(order_ids) LIMIT 1",
     workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
@@ -89,8 +90,8 @@ const CLAIM: &str = concat!(
      due AS MATERIALIZED (
          SELECT order_id, runs, visible_at, claim_id, worker_id, claimed_at FROM queue_entries
          WHERE topic = 'process' AND dead_at IS NULL
-           AND visible_at
-               BETWEEN $1 AND (SELECT now - $2::bigint * interval '1 microsecond' FROM clock)
+           AND visible_at BETWEEN $1 AND (
+               SELECT least(now - $2::bigint * interval '1 microsecond', $7) FROM clock)
            AND NOT EXISTS (SELECT FROM queue_pauses WHERE topic = 'process')
          ORDER BY visible_at LIMIT $3 FOR UPDATE SKIP LOCKED),
      lapsed AS (
@@ -128,7 +129,8 @@ pub(super) const PUT_BACK: &str = "
         reason = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
             THEN $2::jsonb -> order_id::text ->> 'reason' END,
         attempts = attempts - CASE WHEN attempts > 0
-            AND ($2::jsonb -> order_id::text -> 'not_made')::boolean THEN 1 ELSE 0 END
+            AND ($2::jsonb -> order_id::text -> 'not_made')::boolean THEN 1 ELSE 0 END,
+        runs = runs - ($2::jsonb -> order_id::text -> 'not_begun')::boolean::integer
     WHERE topic = 'process' AND order_id = ANY($1)
       AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'";
 
@@ -151,18 +153,19 @@ pub(super) const INSERT_FAILED: &str = "
              AS ended (id, run, worker, took_us, error)
     ON CONFLICT DO NOTHING";
 
-pub(super) const REMOVE_FROM_BATCH: &str =
-    "UPDATE task_batches SET order_ids = array_remove(order_ids, $1)
-     WHERE sold_at = $2 AND $1 = ANY(order_ids) RETURNING id, tasks";
-
-pub(super) const DELETE_BATCH: &str = "DELETE FROM task_batches WHERE id = $1";
-
 #[async_trait]
 impl TaskSteps for PostgresStore {
     async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let mut connection = self.read().await?;
-        self.unpack(&mut connection, claim).await?;
-        let rows = self.claim_entries(&mut connection, claim).await?;
+        let mut rows = self.lease_packed(&mut connection, claim).await?;
+        if rows.is_empty() {
+            let next = self.unpack(&mut connection, claim).await?;
+            rows = self.claim_entries(&mut connection, claim, next).await?;
+            if let Some(next) = next.filter(|_| rows.len() < claim.max) {
+                self.add_packed(&mut connection, claim, next.0, &mut rows)
+                    .await?;
+            }
+        }
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -174,23 +177,26 @@ impl TaskSteps for PostgresStore {
     async fn prepare_claim(&self, topic: Topic, max: usize) -> Result<bool, Error> {
         if topic == Topic::Process {
             let (all, mut connection) = (DueCursor::EVERYTHING, self.read().await?);
-            unpack(&mut connection, all, Duration::ZERO, max, all).await?;
+            let (delay, nothing_packed) = (Duration::ZERO, 0);
+            unpack(&mut connection, all, delay, max, all, nothing_packed).await?;
         }
         Ok(true)
     }
 }
 
 impl PostgresStore {
+    /// Claims entries that have their turn before the packed tasks that were due at `next`.
     async fn claim_entries(
         &self,
         connection: &mut PgConnection,
         claim: &Claim,
+        next: Option<StoredTime>,
     ) -> Result<Vec<ClaimedRow>, Error> {
         let from = self.due_entries.from();
-        let rows = self.claim_from(connection, claim, from).await?;
+        let rows = self.claim_from(connection, claim, from, next).await?;
         if rows.is_empty() && from > DueCursor::EVERYTHING {
             return self
-                .claim_from(connection, claim, DueCursor::EVERYTHING)
+                .claim_from(connection, claim, DueCursor::EVERYTHING, next)
                 .await;
         }
         Ok(rows)
@@ -201,6 +207,7 @@ impl PostgresStore {
         connection: &mut PgConnection,
         claim: &Claim,
         from: DateTime<Utc>,
+        next: Option<StoredTime>,
     ) -> Result<Vec<ClaimedRow>, Error> {
         let began = Instant::now();
         let values = [
@@ -210,11 +217,12 @@ impl PostgresStore {
             Value::FromNow(claim.lease),
             Value::Id(claim.id),
             Value::Id(claim.worker_id),
+            Value::Time(next.map_or(DateTime::<Utc>::MAX_UTC, |next| next.0)),
         ];
         let rows: Vec<DueRow> = connection.fetch_all(CLAIM, &values).await?;
         let last = rows.first().map(|row| row.last.0);
-        self.due_entries
-            .claimed(from, began, last, rows.len() >= claim.max);
+        let has_more = rows.len() >= claim.max || next.is_some();
+        self.due_entries.claimed(from, began, last, has_more);
         Ok(rows.into_iter().map(|row| row.claimed).collect())
     }
 }
@@ -235,6 +243,7 @@ pub(super) fn endings<'a>(ended: impl Iterator<Item = &'a AttemptResult>) -> (Ve
     let ending = |ended: &AttemptResult| {
         let (retry_us, reason) = match &ended.outcome {
             AttemptOutcome::Done => (None, None),
+            AttemptOutcome::NotBegun => (Some(0), None),
             AttemptOutcome::Retry(delay, _) => (Some(span_micros(*delay)), None),
             AttemptOutcome::Dead(reason) | AttemptOutcome::Exhausted(reason) => {
                 (None, Some(storable(reason)))
@@ -245,7 +254,8 @@ pub(super) fn endings<'a>(ended: impl Iterator<Item = &'a AttemptResult>) -> (Ve
             "compensates": ended.kind.compensates(),
             "retry_us": retry_us,
             "reason": reason,
-            "not_made": matches!(ended.outcome, AttemptOutcome::Exhausted(_)),
+            "not_made": ended.outcome.is_no_attempt(),
+            "not_begun": ended.outcome == AttemptOutcome::NotBegun,
         });
         (ended.lease.order_id.0, ending)
     };

@@ -18,10 +18,8 @@ use super::{
     orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, insert_arguments},
     products::{self, WRITE_FOLDS},
     queue, session, stats,
-    tasks::{
-        self, COMPLETE, DELETE_BATCH, DELETE_DONE, INSERT_FAILED, PUT_BACK, REMOVE_FROM_BATCH,
-        endings,
-    },
+    task_leases::{self, DELETE_BATCH, REMOVE_FROM_BATCH},
+    tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, endings},
 };
 use crate::{
     decision::Decided,
@@ -172,6 +170,10 @@ impl SqlTransaction for PooledConnection {
         let values = [Value::Ids(ids), Value::Time(at)];
         let (completed,): rows::Count = self.fetch_one(COMPLETE, &values).await?;
         Ok(completed.unsigned_abs())
+    }
+
+    async fn end_packed(&mut self, ended: &[AttemptResult]) -> Result<u64, Error> {
+        task_leases::end_packed(self, ended).await
     }
 
     async fn delete_done(&mut self, done: &[&AttemptResult]) -> Result<u64, Error> {

@@ -19,6 +19,7 @@ mod queue;
 mod readers;
 mod stats;
 mod store;
+mod task_batches;
 mod tasks;
 mod transaction;
 mod writer;

@@ -34,9 +34,9 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
 
 pub(super) const INSERT_ORDERS: &str =
     "INSERT INTO orders (id, status, total_price, reference, created_at, decided_at,
-                         trace_parent, stored_at)
+                         trace_parent, stored_at, task_batch)
      SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-            value ->> 6, $2
+            value ->> 6, $2, $3
      FROM json_each($1)";
 
 pub(super) const INSERT_LINES: &str =
@@ -72,7 +72,7 @@ pub(super) const WRITE_DECISIONS: &str = "UPDATE orders
      SET status = CASE WHEN d.code IS NULL THEN 'success' ELSE 'failed' END,
          failure_code = d.code, failure_product_id = unhex(d.product_id),
          failure_requested = d.requested, failure_available = d.available,
-         decided_at = $2
+         decided_at = $2, task_batch = CASE WHEN d.code IS NULL THEN $3 END
      FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS code, value ->> 2 AS product_id,
                   value ->> 3 AS requested, value ->> 4 AS available
            FROM json_each($1)) AS d

@@ -40,12 +40,21 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
          SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = $3
          WHERE topic = $1 AND dead_at IS NOT NULL
            AND order_id IN (SELECT unhex(value) FROM json_each($2))",
-    stats: "SELECT due.count, later.in_flight, later.count - later.in_flight, dead.count,
-                coalesce(($3 - (SELECT min(visible_at) FROM queue_entries
-                                WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $3))
+    stats: "SELECT min(due.count + batches.due, $2),
+                min(later.in_flight + batches.in_flight, $2),
+                later.count - later.in_flight, dead.count,
+                coalesce(($3 - (SELECT min(since) FROM (
+                    SELECT min(visible_at) AS since FROM queue_entries
+                    WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $3
+                    UNION ALL SELECT batches.oldest)))
                          / 1000000.0, 0.0),
                 EXISTS (SELECT 1 FROM queue_pauses WHERE topic = $1)
-         FROM (SELECT count(*) AS count FROM (
+         FROM (SELECT coalesce(sum(tasks) FILTER (WHERE due_at <= $3), 0) AS due,
+                      coalesce(sum(tasks) FILTER (WHERE due_at > $3), 0) AS in_flight,
+                      min(due_at) FILTER (WHERE due_at <= $3) AS oldest
+               FROM (SELECT tasks, due_at FROM task_batches WHERE $1 = 'process'
+                     ORDER BY due_at LIMIT $2)) batches,
+              (SELECT count(*) AS count FROM (
                    SELECT 1 FROM queue_entries
                    WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $3
                    LIMIT $2)) due,

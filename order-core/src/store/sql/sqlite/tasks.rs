@@ -1,12 +1,19 @@
 //! Tasks: the statements over entries of the topic `process`, and the way they are claimed. Each change
-//! takes the write lock at its start, so that what it reads is what it changes.
+//! takes the write lock at its start, so that what it reads is what it changes. What is due first
+//! in `task_batches` is leased as it is packed, or unpacked when it does not fit.
+
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::store::SqliteStore;
+use super::{
+    store::SqliteStore,
+    task_batches::{self, DueBatch, room},
+    writer::WriteTransaction,
+};
 use crate::{
     clock::{Clock, SystemClock},
     error::Error,
@@ -17,15 +24,20 @@ use crate::{
         orders::read_orders,
         statements::TaskStatements,
         tasks::{ClaimedRow, TaskSteps, claimed, lease_ran_out, storable},
-        value::{Value, after, before, hex},
+        value::{StoredTime, Value, after, before, hex},
     },
 };
 
 pub(super) const STATEMENTS: TaskStatements = TaskStatements {
     lock_status: "SELECT status FROM orders WHERE id = $1",
+    // Not of an order whose task still lies in a batch: it could not be there sooner.
     insert: "INSERT INTO queue_entries (topic, order_id, visible_at, runs)
-         VALUES ('process', $1, $2,
-                 coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0))
+         SELECT 'process', $1, $2,
+                coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0)
+         WHERE NOT EXISTS (
+             SELECT 1 FROM orders CROSS JOIN task_batches ON task_batches.id = orders.task_batch
+             WHERE orders.id = $1
+               AND EXISTS (SELECT 1 FROM json_each(order_ids) WHERE value = lower(hex($1))))
          ON CONFLICT DO NOTHING",
     make_due: "UPDATE queue_entries
          SET attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END, dead_at = NULL,
@@ -36,8 +48,15 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
          SET compensates = 1, attempts = 0, dead_at = NULL, reason = NULL,
              visible_at = CASE WHEN claim_id IS NULL THEN $2 ELSE visible_at END
          WHERE topic = 'process' AND order_id = $1",
+    // An entry, or a task that still lies in a batch.
     task: "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason, $2 AS now
-         FROM queue_entries WHERE topic = 'process' AND order_id = $1",
+         FROM queue_entries WHERE topic = 'process' AND order_id = $1
+         UNION ALL
+         SELECT orders.id, claim_id IS NOT NULL, 0, due_at, claim_id, NULL, NULL, $2
+         FROM orders CROSS JOIN task_batches ON task_batches.id = orders.task_batch
+         WHERE orders.id = $1
+           AND EXISTS (SELECT 1 FROM json_each(order_ids) WHERE value = lower(hex($1)))
+         LIMIT 1",
     workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
                 sold, failed, processed, in_flight, $1 AS now
          FROM workers ORDER BY id DESC",
@@ -55,12 +74,13 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
 };
 
 const IS_ANY_DUE: &str = "SELECT NOT EXISTS (SELECT 1 FROM queue_pauses WHERE topic = $1)
-        AND EXISTS (SELECT 1 FROM queue_entries
-                    WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2)";
+        AND (EXISTS (SELECT 1 FROM queue_entries
+                     WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $2)
+             OR $1 = 'process' AND EXISTS (SELECT 1 FROM task_batches WHERE due_at <= $2))";
 
-/// Those that wait longest first, and whether their lease ran out; none, and not one is read, while the
-/// topic is paused.
-const DUE_TASKS: &str = "SELECT order_id, claim_id IS NOT NULL FROM queue_entries
+/// Those that wait longest first, whether their lease ran out, and since when they are due; none, and
+/// not one is read, while the topic is paused.
+const DUE_TASKS: &str = "SELECT order_id, claim_id IS NOT NULL, visible_at FROM queue_entries
      WHERE topic = 'process' AND dead_at IS NULL AND visible_at <= $1
      ORDER BY visible_at, order_id
      LIMIT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses WHERE topic = 'process')
@@ -96,7 +116,7 @@ pub(super) const DELETE_DONE: &str = "
         (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each($1))";
 
 /// `$1` are attempts: order, claim, whether it undid, when to retry, why it is dead, whether
-/// it was not made. A task that is not done goes back, or is dead; one that was cancelled
+/// it was not made, whether it was not begun. A task that is not done goes back, or is dead; one that was cancelled
 /// meanwhile is due at once.
 ///
 /// `LIMIT` has the attempts put together first, so that each looks up its entry. Without it,
@@ -110,10 +130,10 @@ pub(super) const PUT_BACK: &str = "
         dead_at = CASE WHEN queue_entries.compensates = ended.compensates
             AND ended.reason IS NOT NULL THEN $2 END,
         reason = CASE WHEN queue_entries.compensates = ended.compensates THEN ended.reason END,
-        attempts = max(0, attempts - ended.not_made)
+        attempts = max(0, attempts - ended.not_made), runs = runs - ended.not_begun
     FROM (SELECT 'process' AS topic, unhex(value ->> 0) AS id, unhex(value ->> 1) AS claim_id,
                  value ->> 2 AS compensates, value ->> 3 AS retry_at, value ->> 4 AS reason,
-                 value ->> 5 AS not_made
+                 value ->> 5 AS not_made, value ->> 6 AS not_begun
           FROM json_each($1) LIMIT -1) AS ended
     WHERE queue_entries.topic = ended.topic AND order_id = ended.id
       AND queue_entries.claim_id = ended.claim_id";
@@ -126,55 +146,127 @@ pub(super) const INSERT_FAILED: &str = "
 
 #[async_trait]
 impl TaskSteps for SqliteStore {
-    /// Looks before it asks for the write lock: mostly there is nothing.
+    /// Looks before it asks for the write lock: mostly there is nothing. Orders are read after the
+    /// commit, which nobody waits for then.
     async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        let values = [Value::Ago(claim.delay), Value::Int(1)];
-        let mut connection = self.read().await?;
-        let due: Vec<(Uuid, bool)> = connection.fetch_all(DUE_TASKS, &values).await?;
-        drop(connection);
-        if due.is_empty() {
+        if !self.is_any_due(Topic::Process, claim.delay).await? {
             return Ok(Vec::new());
         }
         let mut tx = self.begin(Priority::Tasks, None).await?;
-        let now = SystemClock.now();
-        let limit = Value::count(claim.max.min(MOST_CLAIMED));
-        let values = [Value::Time(before(now, claim.delay)), limit];
-        let due: Vec<(Uuid, bool)> = tx.fetch_all(DUE_TASKS, &values).await?;
-        if due.is_empty() {
+        let rows = claim_rows(&mut tx, claim).await?;
+        if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let has_lapsed = due.iter().any(|(_, has_lapsed)| *has_lapsed);
-        let due = Value::Ids(due.into_iter().map(|(id, _)| id).collect());
-        if has_lapsed {
-            tx.execute(INSERT_LAPSED, std::slice::from_ref(&due))
-                .await?;
-        }
-        let values = [
-            due,
-            Value::Time(after(now, claim.lease)),
-            Value::Id(claim.id),
-            Value::Id(claim.worker_id),
-            Value::Time(now),
-        ];
-        let rows: Vec<ClaimedRow> = tx.fetch_all(CLAIM, &values).await?;
-        let ids = rows.iter().map(|row| row.order_id).collect();
-        let orders = read_orders(&mut *tx, ids).await?;
         tx.commit().await?;
+        let ids = rows.iter().map(|row| row.order_id).collect();
+        let orders = read_orders(&mut *self.read().await?, ids).await?;
         Ok(claimed(rows, claim.id, orders))
     }
 
-    /// Without the write lock, too.
-    async fn prepare_claim(&self, topic: Topic, _max: usize) -> Result<bool, Error> {
-        let values = [Value::text(topic.as_str()), Value::Now];
+    /// Without the write lock, too, unless there is something to unpack.
+    async fn prepare_claim(&self, topic: Topic, max: usize) -> Result<bool, Error> {
+        let is_any_due = self.is_any_due(topic, Duration::ZERO).await?;
+        if is_any_due && topic == Topic::Process {
+            let mut tx = self.begin(Priority::Background, None).await?;
+            let due = task_batches::due(&mut tx, Value::Now).await?;
+            task_batches::unpack(&mut tx, &due, max, 0).await?;
+            tx.commit().await?;
+        }
+        Ok(is_any_due)
+    }
+}
+
+impl SqliteStore {
+    /// Tells whether something has been due for `delay`, without the write lock.
+    async fn is_any_due(&self, topic: Topic, delay: Duration) -> Result<bool, Error> {
+        let values = [Value::text(topic.as_str()), Value::Ago(delay)];
         let (is_any_due,): (bool,) = self.read().await?.fetch_one(IS_ANY_DUE, &values).await?;
         Ok(is_any_due)
     }
+}
+
+/// Claims what is due first: packed tasks, or entries, and then packed ones besides, when there is
+/// room.
+async fn claim_rows(tx: &mut WriteTransaction, claim: &Claim) -> Result<Vec<ClaimedRow>, Error> {
+    let now = SystemClock.now();
+    let since = before(now, claim.delay);
+    let lease = [now, after(now, claim.lease)].map(Value::Time);
+    let batches = task_batches::due(tx, Value::Time(since)).await?;
+    let first = first_entry(tx, since).await?;
+    let leased = task_batches::lease(tx, &batches, first, claim, lease.clone()).await?;
+    if !leased.is_empty() {
+        return Ok(leased);
+    }
+    let next = task_batches::unpack(tx, &batches, claim.max, room(claim)).await?;
+    let until = next.first().map_or(since, DueBatch::due_at);
+    let mut rows = claim_entries(tx, until, claim, lease.clone()).await?;
+    if !next.is_empty() && rows.len() < claim.max {
+        let first = first_entry(tx, since).await?;
+        let rest = claim.after(rows.len());
+        let leased = task_batches::lease(tx, next, first, &rest, lease).await?;
+        let claimed: HashSet<Uuid> = rows.iter().map(|row| row.order_id).collect();
+        let is_new = |row: &ClaimedRow| !claimed.contains(&row.order_id);
+        let (new, twice): (Vec<_>, Vec<_>) = leased.into_iter().partition(is_new);
+        if !twice.is_empty() {
+            let twice = twice.into_iter().map(|row| hex(row.order_id)).collect();
+            task_batches::take_out(tx, vec![claim.id], &twice, &HashSet::new()).await?;
+        }
+        rows.extend(new);
+    }
+    Ok(rows)
+}
+
+type DueEntry = (Uuid, bool, StoredTime);
+
+async fn due_entries(
+    tx: &mut WriteTransaction,
+    until: DateTime<Utc>,
+    max: usize,
+) -> Result<Vec<DueEntry>, Error> {
+    let values = [Value::Time(until), Value::count(max)];
+    tx.fetch_all(DUE_TASKS, &values).await
+}
+
+/// Since when the entry is due that has its turn first.
+async fn first_entry(
+    tx: &mut WriteTransaction,
+    until: DateTime<Utc>,
+) -> Result<Option<StoredTime>, Error> {
+    let first = due_entries(tx, until, 1).await?.pop();
+    Ok(first.map(|(.., visible_at)| visible_at))
+}
+
+async fn claim_entries(
+    tx: &mut WriteTransaction,
+    until: DateTime<Utc>,
+    claim: &Claim,
+    [now, end]: [Value<'_>; 2],
+) -> Result<Vec<ClaimedRow>, Error> {
+    let due = due_entries(tx, until, claim.max.min(MOST_CLAIMED)).await?;
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
+    let has_lapsed = due.iter().any(|(_, has_lapsed, _)| *has_lapsed);
+    let due = Value::Ids(due.into_iter().map(|(id, ..)| id).collect());
+    if has_lapsed {
+        tx.execute(INSERT_LAPSED, std::slice::from_ref(&due))
+            .await?;
+    }
+    let values = [
+        due,
+        end,
+        Value::Id(claim.id),
+        Value::Id(claim.worker_id),
+        now,
+    ];
+    tx.fetch_all(CLAIM, &values).await
 }
 
 /// An attempt as the statements take it.
 pub(super) fn ending(ended: &AttemptResult, now: DateTime<Utc>) -> serde_json::Value {
     let (retry_at, reason) = match &ended.outcome {
         AttemptOutcome::Done => (None, None),
+        AttemptOutcome::NotBegun => (Some(now.timestamp_micros()), None),
         AttemptOutcome::Retry(delay, _) => (Some(after(now, *delay).timestamp_micros()), None),
         AttemptOutcome::Dead(reason) | AttemptOutcome::Exhausted(reason) => {
             (None, Some(storable(reason)))
@@ -186,7 +278,8 @@ pub(super) fn ending(ended: &AttemptResult, now: DateTime<Utc>) -> serde_json::V
         i32::from(ended.kind.compensates()),
         retry_at,
         reason,
-        i32::from(matches!(ended.outcome, AttemptOutcome::Exhausted(_))),
+        i32::from(ended.outcome.is_no_attempt()),
+        i32::from(ended.outcome == AttemptOutcome::NotBegun),
     ])
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
     products::{self, TAKE_STOCK, WRITE_FOLDS},
-    queue, stats,
+    queue, stats, task_batches,
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, ending, failure},
     writer::WriteTransaction,
 };
@@ -101,6 +101,21 @@ async fn write_rows(
     Ok(query.execute(connection).await?.rows_affected())
 }
 
+/// The same, over orders whose tasks lie in a row.
+async fn write_packed(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: Vec<serde_json::Value>,
+    at: DateTime<Utc>,
+    batch: Option<i64>,
+) -> Result<u64, Error> {
+    let query = sqlx::query(statement)
+        .bind(Json(rows))
+        .bind(at.timestamp_micros())
+        .bind(batch);
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
 #[async_trait]
 impl SqlTransaction for WriteTransaction {
     async fn insert_orders(
@@ -111,8 +126,10 @@ impl SqlTransaction for WriteTransaction {
         at: DateTime<Utc>,
     ) -> Changed {
         let now = SystemClock.now();
+        let sold = orders.iter().filter(|o| o.status == OrderStatus::Success);
+        let batch = task_batches::pack(self, sold.map(|order| order.id.0)).await?;
         let rows = orders.iter().map(|order| order_row(order)).collect();
-        write_rows(self, INSERT_ORDERS, rows, now).await?;
+        write_packed(self, INSERT_ORDERS, rows, now, batch).await?;
         let lines = orders.iter().flat_map(|order| line_rows(order)).collect();
         write_rows(self, INSERT_LINES, lines, now).await?;
         if !keys.is_empty() {
@@ -128,8 +145,10 @@ impl SqlTransaction for WriteTransaction {
         taken: &Pieces,
         at: DateTime<Utc>,
     ) -> Changed {
+        let sold = decisions.iter().filter(|(_, decision)| decision.is_ok());
+        let batch = task_batches::pack(self, sold.map(|(id, _)| id.0)).await?;
         let rows = decisions.iter().map(decision_row).collect();
-        let written = write_rows(self, WRITE_DECISIONS, rows, at).await?;
+        let written = write_packed(self, WRITE_DECISIONS, rows, at, batch).await?;
         plan::expect_all_written(decisions.len(), written)?;
         take_stock(self, taken.iter().copied(), at).await
     }
@@ -137,6 +156,14 @@ impl SqlTransaction for WriteTransaction {
     /// Taking less than nothing gives back.
     async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
         take_stock(self, returned.iter().map(|(id, n)| (*id, -n)), at).await
+    }
+
+    async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
+        task_batches::remove(self, order).await
+    }
+
+    async fn end_packed(&mut self, ended: &[AttemptResult]) -> Result<u64, Error> {
+        task_batches::end_packed(self, ended).await
     }
 
     async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error> {
