@@ -102,7 +102,7 @@ async fn slow_heads_keep_nobody_out_and_are_cut_off() {
 async fn a_connection_too_many_is_told_so_and_room_comes_back() {
     let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
         max_connections: 10,
-        header_timeout_ms: 1_000,
+        header_timeout_ms: 4_000,
         ..HttpLimits::default()
     })
     .await;
@@ -119,16 +119,16 @@ async fn a_connection_too_many_is_told_so_and_room_comes_back() {
         (&problem["code"], &problem["status"]),
         (&json!("overloaded"), &json!(503))
     );
-    assert!(took < Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_millis(3_900), "{took:?}");
     loop {
         let request = shop.client.get(shop.url("/health")).send().await;
         if request.is_ok_and(|answer| answer.status() == 200) {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "no room again");
+        assert!(start.elapsed() < Duration::from_secs(10), "no room again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(start.elapsed() >= Duration::from_millis(900), "too soon");
+    assert!(start.elapsed() >= Duration::from_millis(3_900), "too soon");
     shop.close().await;
 }
 

@@ -17,7 +17,8 @@ use crate::error::Error;
 #[non_exhaustive]
 pub struct ConnectOptions {
     /// The most connections to hold open. Unless it is given, that is 10 to Postgres, and 4 that
-    /// read a `SQLite` file, which has one more that writes.
+    /// read a `SQLite` file, which has one more that writes. From 1 to
+    /// [`MAX_CONNECTIONS`](Self::MAX_CONNECTIONS).
     pub max_connections: Option<u32>,
     /// The time for which an operation waits for a connection, until one is free or made, before it
     /// fails as unavailable: 5 s.
@@ -48,6 +49,9 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
+    /// The most connections that one process may hold open: each has its place in memory.
+    pub const MAX_CONNECTIONS: u32 = 10_000;
+
     /// The same options, with this many connections at the most.
     #[must_use]
     pub const fn with_max_connections(mut self, max_connections: u32) -> Self {
@@ -96,8 +100,12 @@ impl ConnectOptions {
     /// # Errors
     /// [`Error::Invalid`] that names the setting.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.max_connections == Some(0) {
-            let reason = "must be at least 1";
+        let connections = 1..=Self::MAX_CONNECTIONS;
+        if self
+            .max_connections
+            .is_some_and(|max| !connections.contains(&max))
+        {
+            let reason = format!("must be from 1 to {}", Self::MAX_CONNECTIONS);
             return Err(Error::invalid("database_max_connections", reason));
         }
         if let Some(schema) = &self.schema
@@ -150,8 +158,12 @@ mod tests {
                 "{bad}: {message}"
             );
         }
-        let none = ConnectOptions::default().with_max_connections(0).check();
-        let message = none.unwrap_err().to_string();
-        assert_eq!(message, "database_max_connections must be at least 1");
+        for wrong in [0, 10_001, u32::MAX] {
+            let refused = ConnectOptions::default()
+                .with_max_connections(wrong)
+                .check();
+            let message = refused.unwrap_err().to_string();
+            assert_eq!(message, "database_max_connections must be from 1 to 10000");
+        }
     }
 }

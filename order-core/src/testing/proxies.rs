@@ -5,6 +5,10 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -112,26 +116,38 @@ pub struct HaProxy {
 }
 
 impl HaProxy {
-    /// One before these ports of 127.0.0.1.
+    /// One before these ports of 127.0.0.1, which has found out by then which of them is none of a
+    /// standby: until it has asked, it leads to any of them.
     ///
     /// # Panics
     /// When it is not installed, or does not start.
     pub async fn start(postgres_ports: &[u16]) -> Self {
         let port = free_port();
         let (mut servers, mut agents) = (String::new(), Vec::new());
+        let mut checks = Vec::new();
         for postgres in postgres_ports {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let check = listener.local_addr().unwrap().port();
-            agents.push(tokio::spawn(tell_the_role(listener, *postgres)));
+            let asked = Arc::<AtomicU32>::default();
+            checks.push(Arc::clone(&asked));
+            agents.push(tokio::spawn(tell_the_role(listener, *postgres, asked)));
             servers += &format!("    server s{postgres} 127.0.0.1:{postgres} check port {check}\n");
         }
         let config = format!(
             "defaults\n    mode tcp\n    timeout connect 1s\n    timeout client 1h\n    \
-             timeout server 1h\n    timeout check 1s\n\
+             timeout server 1h\n    timeout check 3s\n\
              listen postgres\n    bind 127.0.0.1:{port}\n    option httpchk GET /primary\n    \
-             default-server inter 250ms fall 2 rise 1 on-marked-down shutdown-sessions\n{servers}"
+             default-server inter 250ms fall {FALL} rise 1 on-marked-down shutdown-sessions\n{servers}"
         );
         let (process, dir) = start("haproxy", "haproxy", &["-db", "-f"], &config, port);
+        // Once it asks again, it has drawn its conclusions from what it heard before.
+        let is_asking = |asked: &Arc<AtomicU32>| asked.load(Ordering::SeqCst) <= FALL;
+        let asking = async {
+            while checks.iter().any(is_asking) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(START, asking).await.unwrap();
         Self {
             port,
             _process: process,
@@ -155,9 +171,13 @@ impl Drop for HaProxy {
     }
 }
 
-/// Answers 200 while the server at `port` is a primary, and else 503.
-async fn tell_the_role(listener: TcpListener, port: u16) {
+/// The checks in a row that a server has to fail until nobody is led to it.
+const FALL: u32 = 2;
+
+/// Answers 200 while the server at `port` is a primary, and else 503; counts how often it was asked.
+async fn tell_the_role(listener: TcpListener, port: u16, asked: Arc<AtomicU32>) {
     while let Ok((mut stream, _)) = listener.accept().await {
+        asked.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
             let _ = stream.read(&mut [0; 1024]).await;
             let status = if is_primary(port).await.unwrap_or(false) {

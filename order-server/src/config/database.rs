@@ -1,12 +1,12 @@
 //! Settings of the database.
 
-use std::{fmt, num::NonZeroU32, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use anyhow::Context;
 use clap::Args;
 use order_core::store::{self, ConnectOptions, Store};
 
-use super::values::{millis, positive, without_password};
+use super::values::{millis, without_password};
 
 /// Settings of the database, for the server and the command line alike.
 #[derive(Clone, Args)]
@@ -28,16 +28,27 @@ pub struct Database {
 
     /// Maximum number of open connections to the database: 10 to Postgres, 4 that read an SQLite
     /// file, unless given
-    #[arg(long, env, value_name = "CONNECTIONS", global = true)]
-    pub database_max_connections: Option<NonZeroU32>,
+    #[arg(long, env, value_name = "CONNECTIONS", value_parser = connections(), global = true)]
+    pub database_max_connections: Option<u32>,
 
-    /// Milliseconds that an operation waits for a free connection to the database before it fails
-    #[arg(long, env, default_value_t = 5_000, value_parser = positive(), global = true)]
+    /// Milliseconds that an operation waits for a free connection to the database before it fails; at
+    /// least 100, in which one can be made
+    #[arg(long, env, default_value_t = 5_000, value_parser = wait(), global = true)]
     pub database_acquire_timeout_ms: u64,
 
     /// Do not migrate the schema at the start
     #[arg(long, env, global = true)]
     pub no_migrate: bool,
+}
+
+/// Parses the milliseconds of a wait for a connection.
+fn wait() -> impl clap::builder::TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(100..)
+}
+
+/// Parses a number of connections.
+fn connections() -> impl clap::builder::TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(1..=i64::from(ConnectOptions::MAX_CONNECTIONS))
 }
 
 impl Database {
@@ -60,7 +71,7 @@ impl Database {
     fn options(&self) -> ConnectOptions {
         let mut options = ConnectOptions::default()
             .with_acquire_timeout(millis(self.database_acquire_timeout_ms));
-        options.max_connections = self.database_max_connections.map(NonZeroU32::get);
+        options.max_connections = self.database_max_connections;
         options.schema.clone_from(&self.database_schema);
         options
     }
