@@ -2,17 +2,14 @@
 //! draft-ietf-httpapi-idempotency-key-header), and the mark of a replayed answer.
 
 use order_core::domain::IdempotencyKey;
-use poem::{
-    Request, RequestBody,
-    http::{HeaderMap, HeaderName},
-};
-use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaParamIn, MetaSchema, MetaSchemaRef},
-};
+use poem::http::{HeaderMap, HeaderName};
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use uuid::Uuid;
 
-use crate::{auth::Caller, http::problem::Problem};
+use crate::{
+    auth::Caller,
+    http::{header_parameter::header_parameter, problem::Problem},
+};
 
 const NAME: &str = "Idempotency-Key";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -53,35 +50,21 @@ pub(super) fn replayed(is_replay: bool) -> Option<bool> {
     is_replay.then_some(true)
 }
 
-impl<'a> ApiExtractor<'a> for IdempotencyHeader {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
-            min_length: Some(1),
-            max_length: Some(IdempotencyKey::MAX_LENGTH),
-            pattern: Some(r#"^([!#-~][!-~]*|"[!#-\[\]-~]+")$"#.to_owned()),
-            ..MetaSchema::new("string")
-        })))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<String>,
-    ) -> poem::Result<Self> {
-        let caller = request.extensions().get();
-        let scope = caller.map_or(Uuid::nil(), Caller::scope);
-        Ok(Self(of(request.headers(), scope)?))
-    }
+/// The key, bare or in quotes.
+fn schema() -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema {
+        min_length: Some(1),
+        max_length: Some(IdempotencyKey::MAX_LENGTH),
+        pattern: Some(r#"^([!#-~][!-~]*|"[!#-\[\]-~]+")$"#.to_owned()),
+        ..MetaSchema::new("string")
+    }))
 }
+
+header_parameter!(IdempotencyHeader, schema(), |request| {
+    let caller = request.extensions().get();
+    let scope = caller.map_or(Uuid::nil(), Caller::scope);
+    Self(of(request.headers(), scope)?)
+});
 
 #[cfg(test)]
 mod tests {

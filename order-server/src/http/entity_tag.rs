@@ -1,16 +1,9 @@
 //! The tags of `If-Match` and `If-None-Match` (RFC 9110 §8.8.3, §13.1), as parameters of operations.
 
-use poem::{
-    Request, RequestBody,
-    http::{HeaderMap, HeaderName, header},
-};
-use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaParamIn, MetaSchemaRef},
-    types::Type,
-};
+use poem::http::{HeaderMap, HeaderName, header};
+use poem_openapi::types::Type;
 
-use super::problem::Problem;
+use super::{header_parameter::header_parameter, problem::Problem};
 
 /// A tag, with its quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,36 +84,12 @@ pub(crate) struct IfMatch(pub(crate) Option<EntityTags>);
 #[derive(Clone, Debug)]
 pub(crate) struct IfNoneMatch(pub(crate) Option<EntityTags>);
 
-/// Makes a parameter of the header `$name`.
-macro_rules! parameter {
-    ($type:ident, $name:expr) => {
-        impl<'a> ApiExtractor<'a> for $type {
-            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-            type ParamType = String;
-            type ParamRawType = String;
-
-            fn param_in() -> Option<MetaParamIn> {
-                Some(MetaParamIn::Header)
-            }
-
-            fn param_schema_ref() -> Option<MetaSchemaRef> {
-                Some(String::schema_ref())
-            }
-
-            async fn from_request(
-                request: &'a Request,
-                _: &mut RequestBody,
-                _: ExtractParamOptions<String>,
-            ) -> poem::Result<Self> {
-                Ok(Self(EntityTags::of(request.headers(), &$name)?))
-            }
-        }
-    };
-}
-
-parameter!(IfMatch, header::IF_MATCH);
-parameter!(IfNoneMatch, header::IF_NONE_MATCH);
+header_parameter!(IfMatch, String::schema_ref(), |request| {
+    Self(EntityTags::of(request.headers(), &header::IF_MATCH)?)
+});
+header_parameter!(IfNoneMatch, String::schema_ref(), |request| {
+    Self(EntityTags::of(request.headers(), &header::IF_NONE_MATCH)?)
+});
 
 #[cfg(test)]
 mod tests {

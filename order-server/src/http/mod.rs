@@ -5,6 +5,7 @@ pub(crate) mod body_budget;
 pub(crate) mod deadline;
 pub(crate) mod entity_tag;
 pub(crate) mod exact;
+pub(crate) mod header_parameter;
 pub(crate) mod json;
 pub(crate) mod object;
 mod parse;

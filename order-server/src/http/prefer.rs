@@ -4,15 +4,10 @@
 
 use std::time::Duration;
 
-use poem::{
-    Request, RequestBody,
-    http::{HeaderMap, HeaderName},
-};
-use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaParamIn, MetaSchemaRef},
-    types::Type,
-};
+use poem::http::{HeaderMap, HeaderName};
+use poem_openapi::types::Type;
+
+use super::header_parameter::header_parameter;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const MAX_WAIT_SECS: u64 = 30;
@@ -59,28 +54,9 @@ fn preferences(header: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-impl<'a> ApiExtractor<'a> for Wait {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(String::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<String>,
-    ) -> poem::Result<Self> {
-        Ok(Self::of(request.headers()))
-    }
-}
+header_parameter!(Wait, String::schema_ref(), |request| Self::of(
+    request.headers()
+));
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! A transaction that ends tasks locks their orders first, in id order, then their entries: the
 //! lock order. Failed attempts are kept last, when no entry is waited for any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -216,6 +216,27 @@ impl ClaimedRow {
             attempts: 1,
             runs: 1,
             compensates: false,
+        }
+    }
+}
+
+/// The attempts that may have been at tasks of leased rows: their claims, their orders, and those
+/// of these whose tasks are not done and go on as entries.
+pub(super) struct PackedEnds {
+    pub(super) claims: Vec<Uuid>,
+    pub(super) orders: Vec<Uuid>,
+    pub(super) go_on: Vec<Uuid>,
+}
+
+impl PackedEnds {
+    pub(super) fn of(ended: &[AttemptResult]) -> Self {
+        let packed = || ended.iter().filter(|ended| ended.may_be_packed());
+        let claims: HashSet<Uuid> = packed().map(|ended| ended.lease.claim_id).collect();
+        let go_on = packed().filter(|ended| ended.outcome != AttemptOutcome::Done);
+        Self {
+            claims: claims.into_iter().collect(),
+            orders: packed().map(|ended| ended.lease.order_id.0).collect(),
+            go_on: go_on.map(|ended| ended.lease.order_id.0).collect(),
         }
     }
 }

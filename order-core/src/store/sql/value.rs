@@ -38,8 +38,13 @@ impl<'a> Value<'a> {
 
     /// A number of rows.
     pub(super) fn count(rows: usize) -> Self {
-        Self::Int(i64::try_from(rows).unwrap_or(i64::MAX))
+        Self::Int(count(rows))
     }
+}
+
+/// A number of rows, as databases count.
+pub(super) fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// A time that a row holds: `timestamptz` on Postgres, microseconds since 1970 on `SQLite`.

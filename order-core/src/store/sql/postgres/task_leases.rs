@@ -15,12 +15,12 @@ use uuid::Uuid;
 use super::store::PostgresStore;
 use crate::{
     error::Error,
-    process::{AttemptOutcome, AttemptResult, Claim},
+    process::{AttemptResult, Claim},
     store::sql::{
         backend::SqlConnection,
         rows,
-        tasks::ClaimedRow,
-        value::{Value, span_micros},
+        tasks::{ClaimedRow, PackedEnds},
+        value::{Value, count, span_micros},
     },
 };
 
@@ -204,12 +204,12 @@ pub(super) async fn end_packed(
     connection: &mut PgConnection,
     ended: &[AttemptResult],
 ) -> Result<u64, Error> {
-    let packed = || ended.iter().filter(|ended| ended.may_be_packed());
-    let claims: HashSet<Uuid> = packed().map(|ended| ended.lease.claim_id).collect();
-    let orders = packed().map(|ended| ended.lease.order_id.0).collect();
-    let go_on = packed().filter(|ended| ended.outcome != AttemptOutcome::Done);
-    let go_on = go_on.map(|ended| ended.lease.order_id.0).collect();
-    take_out(connection, claims.into_iter().collect(), orders, go_on).await
+    let PackedEnds {
+        claims,
+        orders,
+        go_on,
+    } = PackedEnds::of(ended);
+    take_out(connection, claims, orders, go_on).await
 }
 
 /// Takes orders out of the rows that were leased by claims. Those that go on become entries.
@@ -222,8 +222,4 @@ async fn take_out(
     let values = [Value::Ids(claims), Value::Ids(orders), Value::Ids(go_on)];
     let (gone,): rows::Count = connection.fetch_one(END_PACKED, &values).await?;
     Ok(gone.unsigned_abs())
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -15,10 +15,10 @@ use uuid::Uuid;
 use crate::{
     domain::Order,
     error::Error,
-    process::{AttemptOutcome, AttemptResult, Claim},
+    process::{AttemptResult, Claim},
     store::sql::{
         backend::SqlConnection,
-        tasks::ClaimedRow,
+        tasks::{ClaimedRow, PackedEnds},
         value::{StoredTime, Value, hex},
     },
 };
@@ -215,12 +215,13 @@ pub(super) async fn end_packed(
     connection: &mut SqliteConnection,
     ended: &[AttemptResult],
 ) -> Result<u64, Error> {
-    let packed = || ended.iter().filter(|ended| ended.may_be_packed());
-    let claims: HashSet<Uuid> = packed().map(|ended| ended.lease.claim_id).collect();
-    let orders = packed().map(|ended| hex(ended.lease.order_id.0)).collect();
-    let go_on = packed().filter(|ended| ended.outcome != AttemptOutcome::Done);
-    let go_on = go_on.map(|ended| hex(ended.lease.order_id.0)).collect();
-    take_out(connection, claims.into_iter().collect(), &orders, &go_on).await
+    let PackedEnds {
+        claims,
+        orders,
+        go_on,
+    } = PackedEnds::of(ended);
+    let in_hex = |ids: Vec<Uuid>| ids.into_iter().map(hex).collect();
+    take_out(connection, claims, &in_hex(orders), &in_hex(go_on)).await
 }
 
 /// Takes orders out of the rows that were leased by claims. Those that go on become entries.
