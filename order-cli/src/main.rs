@@ -70,9 +70,9 @@ enum Command {
     Openapi,
     /// Print a completion script for a shell
     Completions(commands::completions::Completions),
-    /// Check that the books balance; exit with 1 and list the products whose stock does not match
-    /// their adjustments and orders
-    Verify,
+    /// Check that the books balance: stock, totals, states, tasks, counters, and what refers to what;
+    /// exit with 1 and list whatever is not as it should be
+    Verify(commands::verify::VerifyArgs),
 }
 
 impl Command {
@@ -81,7 +81,7 @@ impl Command {
         use commands::{key::Key, order::Order, product::Product, queue::Queue};
         matches!(
             self,
-            Self::Verify
+            Self::Verify(_)
                 | Self::Product(Product::Get { .. } | Product::List { .. } | Product::Export(_))
                 | Self::Order(Order::Get { .. } | Order::List { .. } | Order::Watch { .. })
                 | Self::Queue(Queue::Stats | Queue::Dead { .. })
@@ -152,7 +152,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Worker(command) => commands::worker::run(command, &service, client, &output).await,
         Command::Queue(command) => commands::queue::run(command, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
-        Command::Verify => commands::verify::run(&service, &output).await,
+        Command::Verify(args) => commands::verify::run(args, &service, &output).await,
         // The other commands needed no service.
         _ => Ok(ExitCode::SUCCESS),
     };

@@ -365,10 +365,26 @@ fn verify_names_what_does_not_balance() {
     let output = cli(dir.path(), &["verify"]);
     assert_eq!(output.status.code(), Some(1));
     let named: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        named,
-        json!({"product_id": id, "stock": 3, "adjusted": 5, "held": 0})
-    );
+    assert_eq!(named["id"], id);
+    assert_eq!(named["check"], "stock");
+    assert_eq!(named["expected"], "5 (5 adjusted, 0 held by orders)");
+    assert_eq!(named["found"], "3");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("adjust the stock"), "{told}");
+    for part in [
+        &["--sample", "50"][..],
+        &["--since", "2020-01-01T00:00:00Z"],
+    ] {
+        let output = cli(dir.path(), &[&["verify"], part].concat());
+        assert!(output.status.success(), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.contains("stock and counters were not compared"),
+            "{told}"
+        );
+        let counted: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(counted["products"], 1);
+    }
 }
 
 #[test]

@@ -23,8 +23,9 @@ use order_core::{
     },
     store::{
         Backlog, Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Purchase,
-        Selection, StockDiscrepancy, Store, Strategy,
+        Selection, Store, Strategy,
     },
+    verify::{Discrepancy, Verification, VerifyOptions},
 };
 
 /// All tables.
@@ -520,7 +521,7 @@ impl OrderStore for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
+    async fn verify_with(&self, _options: &VerifyOptions) -> Result<Verification, Error> {
         let tables = self.tables();
         let mut adjusted: BTreeMap<ProductId, i64> = BTreeMap::new();
         for (id, delta) in &tables.adjustments {
@@ -533,13 +534,12 @@ impl Store for MemoryStore {
                 *held.entry(line.product_id).or_default() += line.quantity.get();
             }
         }
-        let all = tables.products.iter().map(|(id, row)| StockDiscrepancy {
-            product_id: *id,
-            stock: row.product.stock,
-            adjusted: adjusted.get(id).copied().unwrap_or_default(),
-            held: held.get(id).copied().unwrap_or_default(),
+        let wrong = tables.products.iter().filter_map(|(id, row)| {
+            let adjusted = adjusted.get(id).copied().unwrap_or_default();
+            let held = held.get(id).copied().unwrap_or_default();
+            Discrepancy::of_stock(id.0, row.product.stock, adjusted, held)
         });
-        Ok(all.filter(|of| of.stock != of.adjusted - of.held).collect())
+        Ok(wrong.collect())
     }
 }
 

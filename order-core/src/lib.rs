@@ -63,6 +63,7 @@ mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod trace;
+pub mod verify;
 pub mod watch;
 pub mod worker;
 

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     error::Error,
-    store::{StockDiscrepancy, Store},
+    store::Store,
+    verify::{Discrepancy, Verification, VerifyOptions},
     watch::Watcher,
     worker::{Compaction, Worker, WorkerOptions},
 };
@@ -55,12 +56,20 @@ impl OrderService {
         .keeping(self.compaction.clone())
     }
 
-    /// Every product whose stock is not what its history says.
+    /// Whatever is not as promised of what is stored, of all orders.
     ///
     /// # Errors
     /// The backend's.
-    pub async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
+    pub async fn verify(&self) -> Result<Vec<Discrepancy>, Error> {
         self.inner.store.verify().await
+    }
+
+    /// The same of the orders that `options` name, with what was looked at.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error> {
+        self.inner.store.verify_with(options).await
     }
 
     /// Waits, for up to `limit`, until the work that goes on after responses is done: offering

@@ -6,8 +6,13 @@ use async_trait::async_trait;
 
 use super::{orders::OrderStore, products::ProductStore};
 use crate::{
-    domain::ProductId, error::Error, heartbeat::WorkerStore, keys::KeyStore, process::TaskStore,
-    queue::OrderQueue, stats::StatsStore,
+    error::Error,
+    heartbeat::WorkerStore,
+    keys::KeyStore,
+    process::TaskStore,
+    queue::OrderQueue,
+    stats::StatsStore,
+    verify::{Discrepancy, Verification, VerifyOptions},
 };
 
 /// Connections to a database that are kept open, and what they do.
@@ -35,22 +40,9 @@ impl PoolStats {
     }
 }
 
-/// A product whose stock is not what its history says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct StockDiscrepancy {
-    /// The product.
-    pub product_id: ProductId,
-    /// Pieces that it claims to have.
-    pub stock: i64,
-    /// The sum of its stock adjustments.
-    pub adjusted: i64,
-    /// The sum of its lines in orders that hold stock.
-    pub held: i64,
-}
-
 /// A database: products and orders, and whatever else it keeps.
 ///
-/// [`ProductStore`], [`OrderStore`] and [`verify`](Self::verify) are all that it takes to sell and to
+/// [`ProductStore`], [`OrderStore`] and [`verify_with`](Self::verify_with) are all that it takes to sell and to
 /// pass the conformance suite. Each further trait is a handle of its own; where a database has none,
 /// the service answers [`Error::Unsupported`] to calls that need it.
 #[async_trait]
@@ -105,9 +97,16 @@ pub trait Store: ProductStore + OrderStore {
         Ok(())
     }
 
-    /// Every product whose books do not balance, from one consistent view, also under load:
-    /// `stock = Σ adjustments − Σ lines of orders that hold stock`.
-    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error>;
+    /// Checks everything that is promised of what is stored, from one consistent view, also under
+    /// load; above all, for each product, `stock = Σ adjustments − Σ lines of orders that hold
+    /// stock`.
+    async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error>;
+
+    /// Whatever is not as promised, of all orders.
+    async fn verify(&self) -> Result<Vec<Discrepancy>, Error> {
+        let verification = self.verify_with(&VerifyOptions::default()).await?;
+        Ok(verification.discrepancies)
+    }
 
     /// The connections that it keeps open.
     fn pools(&self) -> Vec<PoolStats> {

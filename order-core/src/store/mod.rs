@@ -19,7 +19,7 @@ pub use crate::decision::Decided;
 pub use connect::{connect, connect_with};
 pub use connect_options::ConnectOptions;
 pub use contention::Contention;
-pub use database::{PoolStats, StockDiscrepancy, Store};
+pub use database::{PoolStats, Store};
 pub use orders::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection};
 pub use products::{ProductQuery, ProductStore};
 #[cfg(feature = "bench")]

@@ -28,7 +28,7 @@ const ORDER_CORE: Layers = &[
     &["clock"],
     &["error"],
     &["decide", "decision", "trace", "redis_client"],
-    &["keys", "stats", "heartbeat", "queue", "process"],
+    &["keys", "stats", "verify", "heartbeat", "queue", "process"],
     &["metrics"],
     &["supervise"],
     &["store"],

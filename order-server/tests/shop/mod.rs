@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use order_core::{
     OrderService, WorkerOptions,
     process::{OrderProcessor, ProcessOptions, Processing},
-    store::{self, StockDiscrepancy, Store},
+    store::{self, Store},
     testing::PostgresServer,
 };
 use order_server::{
@@ -161,7 +161,7 @@ impl Shop {
         store::connect(&self.database_url).await.unwrap()
     }
 
-    pub async fn verify(&self) -> Vec<StockDiscrepancy> {
+    pub async fn verify(&self) -> Vec<order_core::verify::Discrepancy> {
         self.store().await.verify().await.unwrap()
     }
 

@@ -34,6 +34,7 @@ mod stats;
 mod stock;
 mod tasks;
 mod value;
+mod verify;
 mod workers;
 
 #[cfg(feature = "postgres")]

@@ -15,7 +15,6 @@ use crate::{
         folded,
     },
     error::Error,
-    store::database::StockDiscrepancy,
 };
 
 /// The columns of [`ProductRow`], each with `$table` before it.
@@ -238,15 +237,3 @@ pub(super) fn products(rows: Vec<ProductRow>) -> Result<Vec<Product>, Error> {
 
 /// The number of a count, which a database gives as a signed one.
 pub(super) type Count = (i64,);
-
-/// Products whose stock is not what their history says, with that stock, the sum of adjustments, and
-/// the sum of what orders hold.
-pub(super) fn discrepancies(rows: Vec<(Uuid, i64, i64, i64)>) -> Vec<StockDiscrepancy> {
-    let discrepancy = |(id, stock, adjusted, held)| StockDiscrepancy {
-        product_id: ProductId(id),
-        stock,
-        adjusted,
-        held,
-    };
-    rows.into_iter().map(discrepancy).collect()
-}

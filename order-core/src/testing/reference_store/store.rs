@@ -7,14 +7,16 @@ use chrono::TimeDelta;
 
 use super::{queue::ReferenceQueue, state::State};
 use crate::{
+    domain::Order,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
     process::TaskStore,
     queue::OrderQueue,
     stats::StatsStore,
-    store::{StockDiscrepancy, Store},
+    store::Store,
     testing::conformance::Time,
+    verify::{Discrepancy, Verification, VerifyOptions},
 };
 
 /// A store in memory that loses everything with the process. For tests. Its clock is the
@@ -53,29 +55,24 @@ impl Store for ReferenceStore {
         Some(Arc::new(ReferenceQueue::new(Arc::clone(&self.state))))
     }
 
-    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
+    async fn verify_with(&self, _options: &VerifyOptions) -> Result<Verification, Error> {
         let state = self.state.lock().unwrap();
         let products = state.products.values().chain(state.archived.values());
-        Ok(products
-            .map(|product| StockDiscrepancy {
-                product_id: product.id,
-                stock: product.stock,
-                adjusted: state
-                    .adjustments
-                    .iter()
-                    .filter(|(id, _)| *id == product.id)
-                    .map(|(_, delta)| delta)
-                    .sum(),
-                held: state
-                    .orders
-                    .values()
-                    .filter(|order| order.status.holds_stock())
-                    .flat_map(|order| &order.lines)
-                    .filter(|line| line.product_id == product.id)
-                    .map(|line| line.quantity.get())
-                    .sum(),
-            })
-            .filter(|books| books.stock != books.adjusted - books.held)
-            .collect())
+        let adjusted = |id| {
+            let own = state.adjustments.iter().filter(|(of, _)| *of == id);
+            own.map(|(_, delta)| delta).sum()
+        };
+        let holding = |order: &&Order| order.status.holds_stock();
+        let held = |id| {
+            let lines = state.orders.values().filter(holding);
+            let lines = lines.flat_map(|order| &order.lines);
+            let own = lines.filter(|line| line.product_id == id);
+            own.map(|line| line.quantity.get()).sum()
+        };
+        let books = products.filter_map(|product| {
+            let id = product.id;
+            Discrepancy::of_stock(id.0, product.stock, adjusted(id), held(id))
+        });
+        Ok(books.collect())
     }
 }

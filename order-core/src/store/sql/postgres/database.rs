@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{migrate, search, store::PostgresStore};
+use super::{connections::PooledConnection, migrate, search, store::PostgresStore};
 use crate::{
     error::Error,
     heartbeat::WorkerStore,
@@ -13,15 +13,16 @@ use crate::{
     queue::OrderQueue,
     stats::StatsStore,
     store::{
-        database::{PoolStats, StockDiscrepancy, Store},
+        database::{PoolStats, Store},
         sql::{
-            backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-            rows::discrepancies,
+            backend::{Priority, SqlBackend, SqlConnection},
+            verify::{self, VerifySteps},
         },
     },
+    verify::{Verification, VerifyOptions},
 };
 
-/// The time that verifying the stock of all products may take.
+/// The time that verifying may take.
 const VERIFY_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 #[async_trait]
@@ -64,10 +65,9 @@ impl Store for PostgresStore {
         search::fold_all_names(self).await
     }
 
-    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
-        self.connections
-            .within(VERIFY_LIMIT, self.verify_once())
-            .await
+    async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error> {
+        let verification = verify::verify(self, options);
+        self.connections.within(VERIFY_LIMIT, verification).await
     }
 
     fn pools(&self) -> Vec<PoolStats> {
@@ -75,32 +75,25 @@ impl Store for PostgresStore {
     }
 }
 
-impl PostgresStore {
-    async fn verify_once(&self) -> Result<Vec<StockDiscrepancy>, Error> {
+#[async_trait]
+impl VerifySteps for PostgresStore {
+    type Snapshot = PooledConnection;
+
+    const BATCHED_TASKS: &'static str = "/* verify */ SELECT unnest(order_ids) FROM task_batches";
+
+    async fn snapshot(&self) -> Result<Self::Snapshot, Error> {
         let mut tx = self.begin(Priority::Background, None).await?;
+        tx.execute(SNAPSHOT, &[]).await?;
         tx.execute(PLAN_TO_VERIFY, &[]).await?;
-        let rows = tx.fetch_all(DISCREPANCIES, &[]).await?;
-        tx.commit().await?;
-        Ok(discrepancies(rows))
+        Ok(tx)
     }
 }
 
-/// One statement sees one snapshot; it reads everything, so that it needs the plans that sessions
-/// rule out otherwise, and the time.
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// What reads everything needs the plans that sessions rule out otherwise, and the time.
 const PLAN_TO_VERIFY: &str = "SELECT set_config(name, 'on', true)
      FROM unnest('{enable_seqscan, enable_hashjoin, enable_sort}'::text[]) name
      UNION ALL SELECT set_config(name, reset_val, true) FROM pg_settings
      WHERE name = 'max_parallel_workers_per_gather'
      UNION ALL SELECT set_config('statement_timeout', '59min', true)";
-
-const DISCREPANCIES: &str = "SELECT p.id, p.stock,
-            coalesce(a.adjusted, 0)::bigint AS adjusted, coalesce(h.held, 0)::bigint AS held
-     FROM products p
-     LEFT JOIN (SELECT product_id, sum(delta) AS adjusted
-                FROM stock_adjustments GROUP BY product_id) a ON a.product_id = p.id
-     LEFT JOIN (SELECT l.product_id, sum(l.quantity) AS held
-                FROM order_lines l JOIN orders o ON o.id = l.order_id
-                WHERE o.status IN ('success', 'completed') GROUP BY l.product_id) h
-            ON h.product_id = p.id
-     WHERE p.stock <> coalesce(a.adjusted, 0) - coalesce(h.held, 0)
-     ORDER BY p.id";

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
 
 use super::store::SqliteStore;
 use crate::{
@@ -13,13 +14,14 @@ use crate::{
     queue::OrderQueue,
     stats::StatsStore,
     store::{
-        database::{PoolStats, StockDiscrepancy, Store},
+        database::{PoolStats, Store},
         sql::{
             backend::{SqlBackend, SqlConnection},
             names,
-            rows::discrepancies,
+            verify::{self, VerifySteps},
         },
     },
+    verify::{Verification, VerifyOptions},
 };
 
 const MIGRATION_RACES: u32 = 5;
@@ -69,11 +71,8 @@ impl Store for SqliteStore {
         names::fold_names(self).await.map(drop)
     }
 
-    /// Takes none of the connections that requests read by, however long it takes.
-    async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {
-        let mut connection = self.readers.apart().await?;
-        let rows = connection.fetch_all(DISCREPANCIES, &[]).await?;
-        Ok(discrepancies(rows))
+    async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error> {
+        verify::verify(self, options).await
     }
 
     fn pools(&self) -> Vec<PoolStats> {
@@ -99,14 +98,17 @@ impl SqliteStore {
     }
 }
 
-const DISCREPANCIES: &str = "WITH a AS MATERIALIZED (
-         SELECT product_id, sum(delta) AS adjusted
-         FROM stock_adjustments GROUP BY product_id),
-     h AS MATERIALIZED (
-         SELECT l.product_id, sum(l.quantity) AS held
-         FROM order_lines l JOIN orders o ON o.id = l.order_id
-         WHERE o.status IN ('success', 'completed') GROUP BY l.product_id)
-     SELECT p.id, p.stock, coalesce(a.adjusted, 0) AS adjusted, coalesce(h.held, 0) AS held
-     FROM products p LEFT JOIN a ON a.product_id = p.id LEFT JOIN h ON h.product_id = p.id
-     WHERE p.stock <> coalesce(a.adjusted, 0) - coalesce(h.held, 0)
-     ORDER BY p.id";
+#[async_trait]
+impl VerifySteps for SqliteStore {
+    type Snapshot = Box<SqliteConnection>;
+
+    const BATCHED_TASKS: &'static str =
+        "/* verify */ SELECT unhex(value) FROM task_batches, json_each(order_ids)";
+
+    /// Takes none of the connections that requests read by, however long it takes.
+    async fn snapshot(&self) -> Result<Self::Snapshot, Error> {
+        let mut connection = Box::new(self.readers.apart().await?);
+        connection.execute("BEGIN", &[]).await?;
+        Ok(connection)
+    }
+}

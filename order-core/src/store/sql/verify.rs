@@ -1,0 +1,446 @@
+//! Verifying everything that is promised of what is stored, in one snapshot.
+//!
+//! Orders are looked at in slices along their ids, so that it can be told how far it is, only some
+//! can be looked at, and no statement sorts or hashes more than a slice. Sums over all orders are
+//! put together here.
+//!
+//! The statements say what they are for, since they read everything: it is seen in the list of what a
+//! database executes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::DerefMut,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{
+    backend::{SqlBackend, SqlConnection},
+    rows::Count,
+    value::Value,
+};
+use crate::{
+    error::Error,
+    verify::{Check, Discrepancy, Verification, VerifyOptions},
+};
+
+/// The way in which a database gives one consistent view for as long as it is read.
+#[async_trait]
+pub(crate) trait VerifySteps: SqlBackend {
+    type Snapshot: DerefMut<Target = Self::Connection> + Send;
+
+    /// The orders of tasks that lie in batches.
+    const BATCHED_TASKS: &'static str;
+
+    async fn snapshot(&self) -> Result<Self::Snapshot, Error>;
+}
+
+/// The orders in a slice.
+const SLICE: i64 = 50_000;
+/// The same, when only some slices are looked at.
+const SAMPLED_SLICE: i64 = 1_000;
+/// The products that are read at once.
+const PRODUCTS_AT_ONCE: i64 = 10_000;
+
+const SLICE_END: &str =
+    "/* verify */ SELECT id FROM orders WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
+
+const COUNT_ORDERS: &str = "/* verify */ SELECT count(*) AS accepted,
+        count(decided_at) - count(failure_code) AS sold, count(failure_code) AS failed,
+        count(completed_at) AS completed, count(cancelled_at) AS cancelled,
+        count(CASE WHEN cancelled_at IS NOT NULL THEN decided_at END) AS returned
+     FROM orders WHERE id > $1 AND id <= $2";
+
+const COUNTERS: &str = "/* verify */ SELECT CAST(coalesce(sum(accepted), 0) AS bigint) AS accepted,
+        CAST(coalesce(sum(sold), 0) AS bigint) AS sold,
+        CAST(coalesce(sum(failed), 0) AS bigint) AS failed,
+        CAST(coalesce(sum(completed), 0) AS bigint) AS completed,
+        CAST(coalesce(sum(cancelled), 0) AS bigint) AS cancelled,
+        CAST(coalesce(sum(returned), 0) AS bigint) AS returned
+     FROM order_counters";
+
+const LINES: &str = "/* verify */ SELECT l.product_id AS id, count(*) AS rows,
+        CAST(sum(CASE WHEN o.status IN ('success', 'completed') THEN l.quantity ELSE 0 END)
+            AS bigint) AS pieces
+     FROM order_lines l LEFT JOIN orders o ON o.id = l.order_id
+     WHERE l.order_id > $1 AND l.order_id <= $2 GROUP BY l.product_id";
+
+const ADJUSTMENTS: &str = "/* verify */ SELECT product_id AS id, count(*) AS rows,
+        CAST(sum(delta) AS bigint) AS pieces
+     FROM stock_adjustments GROUP BY product_id";
+
+const PRODUCTS: &str = "/* verify */ SELECT id, sku, name, stock FROM products
+     WHERE id > $1 ORDER BY id LIMIT $2";
+
+const LINES_WITHOUT_ORDER: &str = "/* verify */ SELECT DISTINCT order_id FROM order_lines
+     WHERE order_id > $1 AND order_id <= $2
+       AND NOT EXISTS (SELECT 1 FROM orders WHERE id = order_id)";
+
+const WRONG_TOTALS: &str = "/* verify */ SELECT o.id, o.total_price, l.total, l.lines, l.last_no
+     FROM orders o LEFT JOIN (
+         SELECT order_id, CAST(sum(quantity * unit_price) AS bigint) AS total, count(*) AS lines,
+                CAST(max(line_no) AS bigint) AS last_no
+         FROM order_lines WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id) l
+       ON l.order_id = o.id
+     WHERE o.id > $1 AND o.id <= $2
+       AND (l.lines IS NULL OR l.last_no <> l.lines OR l.total <> o.total_price)";
+
+const WRONG_STATES: &str = "/* verify */ SELECT id, CAST(status AS text) FROM orders
+     WHERE id > $1 AND id <= $2 AND NOT (
+        (completed_at IS NOT NULL) = (status = 'completed')
+        AND (cancelled_at IS NOT NULL) = (status = 'cancelled')
+        AND (status = 'cancelled' OR (decided_at IS NULL) = (status = 'pending'))
+        AND (failure_code IS NOT NULL) = (status = 'failed')
+        AND (failure_product_id IS NOT NULL) = (status = 'failed')
+        AND (failure_requested IS NOT NULL) = (status = 'failed')
+        AND (failure_available IS NOT NULL) = (status = 'failed')
+        AND (failure_product_id IS NULL OR EXISTS (
+            SELECT 1 FROM order_lines WHERE order_id = id AND product_id = failure_product_id)))";
+
+const SOLD_WITHOUT_ENTRY: &str = "/* verify */ SELECT id FROM orders
+     WHERE id > $1 AND id <= $2 AND status = 'success' AND NOT EXISTS (
+         SELECT 1 FROM queue_entries WHERE topic = 'process' AND order_id = id)";
+
+const WRONG_ENTRIES: &str =
+    "/* verify */ SELECT e.order_id, CAST(o.status AS text), CAST(e.compensates AS integer)
+     FROM queue_entries e LEFT JOIN orders o ON o.id = e.order_id
+     WHERE o.id IS NULL OR e.topic = 'process'
+       AND CAST(o.status AS text) <> CASE WHEN CAST(e.compensates AS integer) = 1
+                            THEN 'cancelled' ELSE 'success' END";
+
+const COUNT_TASKS: &str = "/* verify */ SELECT count(*) FROM queue_entries WHERE topic = 'process'";
+
+const ATTEMPTS_WITHOUT_ORDER: &str = "/* verify */ SELECT DISTINCT order_id FROM process_attempts
+     WHERE NOT EXISTS (SELECT 1 FROM orders WHERE id = order_id)";
+
+const COUNT_KEYS: &str = "/* verify */ SELECT count(*) FROM idempotency_keys";
+
+const KEYS_WITHOUT_TARGET: &str = "/* verify */ SELECT key, target_id FROM idempotency_keys
+     WHERE NOT EXISTS (SELECT 1 FROM orders WHERE id = target_id)
+       AND NOT EXISTS (SELECT 1 FROM stock_adjustments WHERE id = target_id)";
+
+/// Verifies what `options` name.
+pub(super) async fn verify<B: VerifySteps>(
+    backend: &B,
+    options: &VerifyOptions,
+) -> Result<Verification, Error> {
+    let mut snapshot = backend.snapshot().await?;
+    let mut books = Books::default();
+    let connection = &mut *snapshot;
+    let batched = connection.fetch_ids(B::BATCHED_TASKS, &[]).await?;
+    books.batched(batched);
+    let counters: Counts = connection.fetch_one(COUNTERS, &[]).await?;
+    read_orders(connection, &mut books, options, counters.accepted).await?;
+    if options.is_whole() {
+        books.compare_counters(&counters);
+        read_references(connection, &mut books).await?;
+    }
+    let adjustments: Vec<Pieces> = connection.fetch_all(ADJUSTMENTS, &[]).await?;
+    for adjusted in adjustments {
+        books.found.verified.adjustments += count(adjusted.rows);
+        books.products.entry(adjusted.id).or_default().adjusted = adjusted.pieces;
+    }
+    read_products(connection, &mut books, options).await?;
+    Ok(books.found)
+}
+
+/// Reads the orders slice by slice.
+async fn read_orders<C: SqlConnection>(
+    connection: &mut C,
+    books: &mut Books,
+    options: &VerifyOptions,
+    accepted: i64,
+) -> Result<(), Error> {
+    let mut after = options.since.map_or(Uuid::nil(), least_id_of);
+    let percent = u32::from(options.sample.unwrap_or(100).clamp(1, 100));
+    let slice = if percent < 100 { SAMPLED_SLICE } else { SLICE };
+    // Any of the slices may be the first.
+    let (mut share, mut done) = (Utc::now().timestamp_subsec_micros() % 100, 0);
+    loop {
+        let bounds = [Value::Id(after), Value::Int(slice - 1)];
+        let end: Option<(Uuid,)> = connection.fetch_optional(SLICE_END, &bounds).await?;
+        let until = end.map_or(Uuid::max(), |(id,)| id);
+        share += percent;
+        if share >= 100 {
+            share -= 100;
+            read_slice(connection, books, after, until).await?;
+        }
+        done += count(slice);
+        if let Some(progress) = &options.progress {
+            progress(done.min(count(accepted)), count(accepted));
+        }
+        if end.is_none() {
+            return Ok(());
+        }
+        after = until;
+    }
+}
+
+async fn read_slice<C: SqlConnection>(
+    connection: &mut C,
+    books: &mut Books,
+    after: Uuid,
+    until: Uuid,
+) -> Result<(), Error> {
+    let slice = [Value::Id(after), Value::Id(until)];
+    let counts: Counts = connection.fetch_one(COUNT_ORDERS, &slice).await?;
+    books.count_orders(&counts);
+    let lines: Vec<Pieces> = connection.fetch_all(LINES, &slice).await?;
+    for held in lines {
+        books.found.verified.lines += count(held.rows);
+        let product = books.products.entry(held.id).or_default();
+        product.held = product.held.saturating_add(held.pieces);
+    }
+    for id in connection.fetch_ids(LINES_WITHOUT_ORDER, &slice).await? {
+        books.missing_order(id, "lines");
+    }
+    let totals: Vec<TotalRow> = connection.fetch_all(WRONG_TOTALS, &slice).await?;
+    for row in totals {
+        books.found.add(row.discrepancy());
+    }
+    let states: Vec<(Uuid, String)> = connection.fetch_all(WRONG_STATES, &slice).await?;
+    for (id, status) in states {
+        let expected = format!("the times and the failure of an order that is {status}");
+        let found = Discrepancy::new(Check::OrderState, Some(id), expected, "others");
+        books.found.add(found);
+    }
+    for id in connection.fetch_ids(SOLD_WITHOUT_ENTRY, &slice).await? {
+        books.sold_without_entry(id);
+    }
+    Ok(())
+}
+
+/// Reads what refers to orders from outside, and what no order was found for.
+async fn read_references<C: SqlConnection>(
+    connection: &mut C,
+    books: &mut Books,
+) -> Result<(), Error> {
+    let (tasks,): Count = connection.fetch_one(COUNT_TASKS, &[]).await?;
+    books.found.verified.tasks += count(tasks);
+    let entries: Vec<(Uuid, Option<String>, i32)> =
+        connection.fetch_all(WRONG_ENTRIES, &[]).await?;
+    for (id, status, compensates) in entries {
+        match status {
+            None => books.missing_order(id, "a queue entry"),
+            Some(status) => books.wrong_task(id, compensates == 1, &status),
+        }
+    }
+    let left = std::mem::take(&mut books.batched);
+    for id in left {
+        books.wrong_task(id, false, "not sold, or not there");
+    }
+    for id in connection.fetch_ids(ATTEMPTS_WITHOUT_ORDER, &[]).await? {
+        books.missing_order(id, "an attempt");
+    }
+    let (keys,): Count = connection.fetch_one(COUNT_KEYS, &[]).await?;
+    books.found.verified.idempotency_keys = count(keys);
+    let keys: Vec<(String, Uuid)> = connection.fetch_all(KEYS_WITHOUT_TARGET, &[]).await?;
+    for (key, id) in keys {
+        books.missing_order(id, &format!("the idempotency key {key:?}"));
+    }
+    Ok(())
+}
+
+/// Compares the stock of each product, if all orders were read, and tells which are not there.
+async fn read_products<C: SqlConnection>(
+    connection: &mut C,
+    books: &mut Books,
+    options: &VerifyOptions,
+) -> Result<(), Error> {
+    let mut after = Uuid::nil();
+    loop {
+        let values = [Value::Id(after), Value::Int(PRODUCTS_AT_ONCE)];
+        let rows: Vec<ProductRow> = connection.fetch_all(PRODUCTS, &values).await?;
+        let Some(last) = rows.last() else {
+            break;
+        };
+        after = last.id;
+        for row in rows {
+            books.found.verified.products += 1;
+            let sums = books.products.remove(&row.id).unwrap_or_default();
+            if options.is_whole()
+                && let Some(found) =
+                    Discrepancy::of_stock(row.id, row.stock, sums.adjusted, sums.held)
+            {
+                let (sku, name) = (row.sku, Some(row.name));
+                books.found.add(Discrepancy { sku, name, ..found });
+            }
+        }
+    }
+    for id in std::mem::take(&mut books.products).into_keys() {
+        let expected = "the product that lines or adjustments refer to";
+        let found = Discrepancy::new(Check::MissingProduct, Some(id), expected, "none");
+        books.found.add(found);
+    }
+    Ok(())
+}
+
+/// The sums so far, and what was found.
+#[derive(Default)]
+struct Books {
+    found: Verification,
+    products: HashMap<Uuid, Sums>,
+    /// Orders of tasks that lie in batches, until the order was met.
+    batched: HashSet<Uuid>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Sums {
+    adjusted: i64,
+    held: i64,
+}
+
+impl Books {
+    fn batched(&mut self, ids: Vec<Uuid>) {
+        self.found.verified.tasks = ids.len() as u64;
+        for id in ids {
+            if !self.batched.insert(id) {
+                let found = Discrepancy::new(Check::Task, Some(id), "one task", "several");
+                self.found.add(found);
+            }
+        }
+    }
+
+    fn count_orders(&mut self, counts: &Counts) {
+        self.found.verified.orders += count(counts.accepted);
+        for (sum, more) in self.counts.each_mut().into_iter().zip(counts.each()) {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
+    fn compare_counters(&mut self, counters: &Counts) {
+        let both = self.counts.each().into_iter().zip(counters.each());
+        for ((counted, told), name) in both.zip(Counts::NAMES) {
+            if counted != told {
+                let (expected, found) = (format!("{counted} {name}"), told);
+                let found = Discrepancy::new(Check::Counters, None, expected, found);
+                self.found.add(found);
+            }
+        }
+    }
+
+    fn sold_without_entry(&mut self, id: Uuid) {
+        if !self.batched.remove(&id) {
+            let found = Discrepancy::new(Check::Task, Some(id), "the task of a sale", "none");
+            self.found.add(found);
+        }
+    }
+
+    fn wrong_task(&mut self, id: Uuid, compensates: bool, status: &str) {
+        let task = if compensates {
+            "a compensation only for an order that is cancelled"
+        } else {
+            "one task, and only for an order that is sold and not completed"
+        };
+        let found = format!("one more, of an order that is {status}");
+        let found = Discrepancy::new(Check::Task, Some(id), task, found);
+        self.found.add(found);
+    }
+
+    fn missing_order(&mut self, id: Uuid, what: &str) {
+        let expected = format!("what {what} refers to");
+        let found = Discrepancy::new(Check::MissingOrder, Some(id), expected, "none");
+        self.found.add(found);
+    }
+}
+
+/// The number of orders that came to each milestone.
+#[derive(Default, FromRow)]
+struct Counts {
+    accepted: i64,
+    sold: i64,
+    failed: i64,
+    completed: i64,
+    cancelled: i64,
+    returned: i64,
+}
+
+impl Counts {
+    const NAMES: [&str; 6] = [
+        "accepted",
+        "sold",
+        "failed",
+        "completed",
+        "cancelled",
+        "returned",
+    ];
+
+    const fn each(&self) -> [i64; 6] {
+        [
+            self.accepted,
+            self.sold,
+            self.failed,
+            self.completed,
+            self.cancelled,
+            self.returned,
+        ]
+    }
+
+    const fn each_mut(&mut self) -> [&mut i64; 6] {
+        [
+            &mut self.accepted,
+            &mut self.sold,
+            &mut self.failed,
+            &mut self.completed,
+            &mut self.cancelled,
+            &mut self.returned,
+        ]
+    }
+}
+
+/// Pieces of a product, and the number of rows that they are the sum of.
+#[derive(FromRow)]
+struct Pieces {
+    id: Uuid,
+    rows: i64,
+    pieces: i64,
+}
+
+#[derive(FromRow)]
+struct ProductRow {
+    id: Uuid,
+    sku: Option<String>,
+    name: String,
+    stock: i64,
+}
+
+/// An order, and what its lines make.
+#[derive(FromRow)]
+struct TotalRow {
+    id: Uuid,
+    total_price: i64,
+    total: Option<i64>,
+    lines: Option<i64>,
+    last_no: Option<i64>,
+}
+
+impl TotalRow {
+    fn discrepancy(&self) -> Discrepancy {
+        let id = Some(self.id);
+        match (self.lines, self.last_no) {
+            (None, _) => Discrepancy::new(Check::OrderLines, id, "lines", "none"),
+            (Some(lines), Some(last)) if lines != last => {
+                let expected = format!("lines 1 to {last}");
+                Discrepancy::new(Check::OrderLines, id, expected, format!("{lines} of them"))
+            }
+            _ => {
+                let expected = format!("{} (minor units)", self.total.unwrap_or_default());
+                Discrepancy::new(Check::OrderTotal, id, expected, self.total_price)
+            }
+        }
+    }
+}
+
+/// Less than the id of any order of that millisecond: ids begin with the time (RFC 9562, version 7).
+fn least_id_of(time: DateTime<Utc>) -> Uuid {
+    let millis = u128::try_from(time.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(millis << 80)
+}
+
+fn count(rows: i64) -> u64 {
+    rows.unsigned_abs()
+}
