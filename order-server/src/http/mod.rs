@@ -1,6 +1,7 @@
 //! The conventions of HTTP that operations and middleware share: JSON bodies, problems, how
 //! long a client is ready to wait, and when a body has to be there.
 
+pub(crate) mod account;
 pub(crate) mod body_budget;
 pub(crate) mod deadline;
 pub(crate) mod entity_tag;
