@@ -1,0 +1,88 @@
+//! Admission of reads, as sales have one of their own: reads leave connections for what is sold, and
+//! searches, which take longest, leave some for other reads. Who would wait for a turn too long is
+//! refused, and can go elsewhere or come back.
+//!
+//! Keys and heartbeats pass no gate: they have connections apart.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use crate::error::Error;
+
+/// The time that a read waits for its turn.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A bound on what goes on at once.
+#[derive(Debug)]
+pub(super) struct Gate(Semaphore);
+
+impl Gate {
+    fn new(most: u32) -> Self {
+        Self(Semaphore::new(usize::try_from(most.max(1)).unwrap_or(1)))
+    }
+
+    /// A turn, for as long as the value lives.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when there is none in time; nothing was done.
+    pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, Error> {
+        match timeout(PATIENCE, self.0.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(Error::Overloaded),
+        }
+    }
+}
+
+/// The gates of a database.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    /// All reads that somebody asks for.
+    pub(super) reads: Gate,
+    /// Those of them that search.
+    pub(super) searches: Gate,
+}
+
+impl Gates {
+    /// Lets this many reads go on at once, and half as many searches.
+    pub(super) fn new(reads: u32) -> Self {
+        Self {
+            reads: Gate::new(reads),
+            searches: Gate::new(reads / 2),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_is_refused_and_a_turn_comes_back() {
+        let gates = Gates::new(5);
+        let first = gates.searches.enter().await.unwrap();
+        let _second = gates.searches.enter().await.unwrap();
+        let start = Instant::now();
+        let refused = gates.searches.enter().await;
+        assert!(matches!(refused, Err(Error::Overloaded)));
+        assert_eq!(start.elapsed(), PATIENCE);
+        assert!(gates.reads.enter().await.is_ok(), "others read");
+        drop(first);
+        assert!(gates.searches.enter().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_smallest_gates_let_one_pass() {
+        for reads in 0..2 {
+            let gates = Gates::new(reads);
+            assert!(gates.reads.enter().await.is_ok());
+            assert!(gates.searches.enter().await.is_ok());
+        }
+    }
+}
