@@ -131,6 +131,45 @@ async fn a_connection_too_many_is_told_so_and_room_comes_back() {
     shop.close().await;
 }
 
+/// Sends a request, and reads the answer.
+async fn ask(stream: &mut TcpStream) {
+    let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("{\"status\":\"ok\"}") {
+        let mut part = [0; 1_024];
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(read > 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&part[..read]).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_a_connection_too_many_of_an_address_the_longest_idle_one_gives_way() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
+        max_connections_per_address: Some(3),
+        ..HttpLimits::default()
+    })
+    .await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(&shop).await;
+        ask(&mut stream).await;
+        streams.push(stream);
+    }
+    ask(&mut streams[0]).await;
+    let mut further = connect(&shop).await;
+    ask(&mut further).await;
+    let (told, took) = rest(streams.remove(1)).await;
+    assert_eq!(told, "");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    streams.push(further);
+    for stream in &mut streams {
+        ask(stream).await;
+    }
+    shop.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_body_is_cut_off() {
     let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {

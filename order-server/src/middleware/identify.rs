@@ -6,7 +6,7 @@ use poem::{Endpoint, Middleware, Request, Result, http::header};
 
 use crate::{
     auth::{Caller, KeyCache},
-    http::account::Account,
+    http::{account::Account, public_path::ClientAddress},
 };
 
 /// Puts the [`Caller`], and the [`Account`] that pays for it, into each request.
@@ -53,8 +53,8 @@ fn account(request: &Request, caller: &Caller) -> Account {
     if let Caller::Key(key) = caller {
         return Account::Key(key.key.id.0);
     }
-    let address = request.remote_addr().as_socket_addr();
-    Account::of_address(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip()))
+    let address = request.extensions().get::<ClientAddress>();
+    Account::of_address(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.0))
 }
 
 /// The token after `Bearer`, whose case does not matter (RFC 9110 §11.1).
