@@ -14,7 +14,8 @@ use crate::{
 };
 
 const MAX_CONNECTIONS: u64 = 10_000;
-const MAX_STREAMS_PER_KEY: u64 = 1_000;
+/// Half of what can be followed at all.
+const MAX_STREAMS_PER_KEY: u64 = 5_000;
 const HEADER_TIMEOUT_MS: u64 = 10_000;
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// One request a nanosecond: the limiter counts no finer.

@@ -13,16 +13,24 @@ use tokio::{
 
 use crate::error::Error;
 
-/// The time that a read waits for its turn.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The time that a read waits for its turn: as long as others wait for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The time that a search waits for its turn.
+const PATIENCE_TO_SEARCH: Duration = Duration::from_millis(500);
 
 /// A bound on what goes on at once.
 #[derive(Debug)]
-pub(super) struct Gate(Semaphore);
+pub(super) struct Gate {
+    turns: Semaphore,
+    patience: Duration,
+}
 
 impl Gate {
-    fn new(most: u32) -> Self {
-        Self(Semaphore::new(usize::try_from(most.max(1)).unwrap_or(1)))
+    fn new(most: u32, patience: Duration) -> Self {
+        Self {
+            turns: Semaphore::new(usize::try_from(most.max(1)).unwrap_or(1)),
+            patience,
+        }
     }
 
     /// A turn, for as long as the value lives.
@@ -30,7 +38,7 @@ impl Gate {
     /// # Errors
     /// [`Error::Overloaded`] when there is none in time; nothing was done.
     pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, Error> {
-        match timeout(PATIENCE, self.0.acquire()).await {
+        match timeout(self.patience, self.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             // It is never closed.
             Ok(Err(_)) | Err(_) => Err(Error::Overloaded),
@@ -51,8 +59,8 @@ impl Gates {
     /// Lets this many reads go on at once, and half as many searches.
     pub(super) fn new(reads: u32) -> Self {
         Self {
-            reads: Gate::new(reads),
-            searches: Gate::new(reads / 2),
+            reads: Gate::new(reads, PATIENCE),
+            searches: Gate::new(reads / 2, PATIENCE_TO_SEARCH),
         }
     }
 }
@@ -71,7 +79,7 @@ mod tests {
         let start = Instant::now();
         let refused = gates.searches.enter().await;
         assert!(matches!(refused, Err(Error::Overloaded)));
-        assert_eq!(start.elapsed(), PATIENCE);
+        assert_eq!(start.elapsed(), PATIENCE_TO_SEARCH);
         assert!(gates.reads.enter().await.is_ok(), "others read");
         drop(first);
         assert!(gates.searches.enter().await.is_ok());
