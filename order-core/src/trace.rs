@@ -21,6 +21,21 @@ pub(crate) fn current() -> Option<TraceParent> {
     })
 }
 
+/// The field of a span for the status of an answer from elsewhere.
+const ANSWERED: &str = "http.response.status_code";
+
+/// Notes the status that somebody elsewhere answered, in the span that we are in.
+pub(crate) fn answered(status: u16) {
+    Span::current().record(ANSWERED, i64::from(status));
+}
+
+/// Notes that what the span that we are in is about has failed.
+pub(crate) fn failed(reason: &str) {
+    let span = Span::current();
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", reason);
+}
+
 /// Makes `span`, which nobody has entered yet, a part of the trace of `parent`.
 #[cfg(feature = "otel")]
 pub(crate) fn go_on(span: &Span, parent: TraceParent) {

@@ -24,7 +24,7 @@ pub(crate) fn app(
 ) -> impl Endpoint<Output = Response> + use<> {
     let health = Health::new(service.clone(), redis);
     let metrics = MetricsPage::new(service.clone());
-    let api = api::service(service, health.clone(), stop);
+    let api = api::service(service, health.clone(), limits.max_streams(), stop);
     let description = api::describe(&api);
     let api_routes = ApiRoutes::described(&description);
     let routes = dashboard::add(documents::add(Route::new(), &api, description))

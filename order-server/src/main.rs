@@ -40,7 +40,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     } else {
         "http"
     };
-    announce(&format!("{scheme}://{}", listener.local_addr()?), &settings);
+    let origin = match &settings.http.public_url {
+        Some(public) => public.to_string(),
+        None => format!("{scheme}://{}", listener.local_addr()?),
+    };
+    announce(&origin, &settings);
     let store = Arc::clone(server.service.store());
     let served = serve(listener, server, stop_signal()).await;
     store.close().await;

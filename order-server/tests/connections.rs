@@ -108,7 +108,12 @@ async fn a_peer_that_opens_no_window_is_given_up() {
     let mut limits = ConnectionLimits::new(10, SECOND * 10);
     limits.write_timeout = SECOND;
     let running = run(limits).await;
-    for (settings, path) in [(NO_WINDOW, "/"), (NO_WINDOW, "/endless"), (b"", "/endless")] {
+    for (settings, path) in [
+        (NO_WINDOW, "/"),
+        (NO_WINDOW, "/endless"),
+        (NO_WINDOW, "/quiet"),
+        (b"", "/endless"),
+    ] {
         let start = Instant::now();
         let mut stream = running.connect().await;
         let request = newer_request(settings, path);

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::select_all;
 use order_core::{store::PostgresStore, testing::PostgresServer};
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
@@ -129,6 +128,45 @@ async fn a_connection_too_many_is_told_so_and_room_comes_back() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(start.elapsed() >= Duration::from_millis(3_900), "too soon");
+    shop.close().await;
+}
+
+/// Sends a request, and reads the answer.
+async fn ask(stream: &mut TcpStream) {
+    let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("{\"status\":\"ok\"}") {
+        let mut part = [0; 1_024];
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(read > 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&part[..read]).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_a_connection_too_many_of_an_address_the_longest_idle_one_gives_way() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits {
+        max_connections_per_address: Some(3),
+        ..HttpLimits::default()
+    })
+    .await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(&shop).await;
+        ask(&mut stream).await;
+        streams.push(stream);
+    }
+    ask(&mut streams[0]).await;
+    let mut further = connect(&shop).await;
+    ask(&mut further).await;
+    let (told, took) = rest(streams.remove(1)).await;
+    assert_eq!(told, "");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    streams.push(further);
+    for stream in &mut streams {
+        ask(stream).await;
+    }
     shop.close().await;
 }
 
@@ -259,47 +297,6 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
         let (head, problem) = parts(&answer);
         assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
         assert_eq!(problem["code"], "payload_too_large");
-    }
-    shop.close().await;
-}
-
-/// Large bodies have a budget together, and leave room for small ones.
-#[tokio::test(flavor = "multi_thread")]
-async fn large_bodies_are_refused_when_there_are_too_many() {
-    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
-    let large = async || {
-        let mut stream = connect(&shop).await;
-        let head = format!(
-            "POST /api/v1/orders/bulk HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            8 << 20
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream
-    };
-    let id = shop.product("p", 1).await;
-    let bulk = json!({"orders": [{"product_id": id, "quantity": 1}]});
-    // Eight of them fit, and one of nine is refused.
-    let mut waiting = Vec::new();
-    for _ in 0..9 {
-        waiting.push(large().await);
-    }
-    let mut firsts = [[0]; 9];
-    let answers = waiting.iter_mut().zip(&mut firsts);
-    let answers = answers.map(|(stream, first)| Box::pin(stream.read(first)));
-    let answered = timeout(Duration::from_secs(20), select_all(answers)).await;
-    let (_, at, _) = answered.expect("there is no budget");
-    let (refused, _) = rest(waiting.swap_remove(at)).await;
-    let (head, problem) = parts(&refused);
-    assert!(head.starts_with("TTP/1.1 503 "), "{head}");
-    assert!(head.contains("retry-after: 1"), "{head}");
-    assert_eq!(problem["code"], "overloaded");
-    assert_eq!(shop.post("/orders/bulk", &bulk).await.status, 503);
-    shop.product("small", 1).await;
-    drop(waiting);
-    let start = Instant::now();
-    while shop.post("/orders/bulk", &bulk).await.status != 202 {
-        assert!(start.elapsed() < Duration::from_secs(5), "no room again");
     }
     shop.close().await;
 }

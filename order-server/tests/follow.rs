@@ -228,6 +228,31 @@ async fn a_stream_that_breaks_is_taken_up_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_too_many_ends_the_quietest_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = HttpLimits {
+        max_streams_per_key: 2,
+        ..HttpLimits::default()
+    };
+    let shop = Shop::open_without_worker(&shop::sqlite_url(dir.path()), limits).await;
+    let product = shop.product("p", 5).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let id = order(&shop, &product).await;
+        let mut events = Events::open(&shop, &id, None).await;
+        assert_eq!(events.next().await.unwrap().0, "pending");
+        streams.push((id, events));
+    }
+    assert_eq!(streams.remove(0).1.next().await, None);
+    for (id, mut events) in streams {
+        shop.post(&format!("/orders/{id}/cancel"), &Value::Null)
+            .await;
+        assert_eq!(events.next().await.unwrap().0, "cancelled");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_live_stream_tells_each_state_and_ends_with_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let url = shop::sqlite_url(dir.path());

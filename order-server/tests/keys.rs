@@ -123,10 +123,18 @@ async fn each_scope_allows_what_it_names_and_nothing_else() {
                 None => part,
             });
             let path = path.collect::<Vec<_>>().join("/");
-            for (scope, key) in &keys {
-                let answer = send(shop, &method, &path, Some(key)).await;
+            // Who may not call it is not told what is wrong with his call.
+            let wrong = format!("{path}?skip=20");
+            let ways = [&path, &wrong];
+            for (path, (scope, key)) in ways
+                .into_iter()
+                .flat_map(|path| keys.iter().map(move |key| (path, key)))
+            {
+                let answer = send(shop, &method, path, Some(key)).await;
                 if needed.is_empty() || needed.contains(scope) {
                     assert!(![401, 403].contains(&answer.status), "{told}, not {scope}");
+                    let is_known = *path == wrong && answer.status != 422;
+                    assert!(!is_known, "{told}: {}", answer.body);
                     continue;
                 }
                 assert_eq!(answer.status, 403, "{told}, not {scope}");
@@ -134,8 +142,10 @@ async fn each_scope_allows_what_it_names_and_nothing_else() {
                 let detail = answer.body["detail"].as_str().unwrap();
                 assert!(detail.contains(needed[0]), "{told}: {detail}");
             }
-            for shown in [None, Some("nonsense"), Some(&"x".repeat(46))] {
-                let answer = send(shop, &method, &path, shown).await;
+            let long = "x".repeat(46);
+            let shown = [None, Some("nonsense"), Some(long.as_str())].into_iter();
+            for (path, shown) in shown.flat_map(|shown| ways.map(|path| (path, shown))) {
+                let answer = send(shop, &method, path, shown).await;
                 if needed.is_empty() {
                     assert!(![401, 403].contains(&answer.status), "{told}");
                     continue;

@@ -147,3 +147,59 @@ async fn pages_are_compressed_for_whoever_takes_them_so() {
     assert!(docs.contains("name=\"viewport\""));
     shop.close().await;
 }
+
+/// Behind a proxy that publishes the server below a path, links lead there: by what the proxy says,
+/// if it is trusted, or by the setting, whether the proxy takes the path off or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn below_a_path_all_links_lead_there() {
+    let by_proxy = HttpLimits {
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        ..HttpLimits::default()
+    };
+    let by_setting = HttpLimits {
+        public_url: Some("https://shop.example/sell".parse().unwrap()),
+        ..HttpLimits::default()
+    };
+    for (limits, prefix, is_kept) in [
+        (by_proxy, "/sell", false),
+        (by_setting.clone(), "/sell", false),
+        (by_setting, "/sell", true),
+        (HttpLimits::default(), "", false),
+    ] {
+        let (shop, _dir) = Shop::open_on_sqlite(limits).await;
+        let below = if is_kept { prefix } else { "" };
+        let client = reqwest::Client::builder().redirect(Policy::none());
+        let client = client.build().unwrap();
+        let request = |method: &str, path: &str| {
+            let url = format!("{}{below}{path}", shop.origin);
+            let request = client.request(method.parse().unwrap(), url);
+            request.header("x-forwarded-prefix", "/sell/")
+        };
+        let root = request("GET", "/").send().await.unwrap();
+        assert_eq!(header(&root, "location"), format!("{prefix}/dashboard"));
+        let product = serde_json::json!({"name": "p", "price": 1, "stock": 1});
+        let created = request("POST", "/api/v1/products").json(&product);
+        let created = created.send().await.unwrap();
+        let location = header(&created, "location");
+        let path = format!("{prefix}/api/v1/products/");
+        assert!(location.starts_with(&path), "{location}");
+        for (page, link) in [
+            ("/dashboard", format!("src=\"{prefix}/dashboard/main.js\"")),
+            ("/dashboard", format!("href=\"{prefix}/docs\"")),
+        ] {
+            let page = request("GET", page).send().await.unwrap();
+            let page = page.text().await.unwrap();
+            assert!(page.contains(&link), "{link}");
+        }
+        let document = request("GET", "/openapi.json").send().await.unwrap();
+        let document: serde_json::Value = document.json().await.unwrap();
+        let server = if prefix.is_empty() { "/" } else { prefix };
+        assert_eq!(document["servers"][0]["url"], server);
+        for page in ["/docs", "/redoc"] {
+            let page = request("GET", page).send().await.unwrap();
+            let page: String = page.text().await.unwrap().split_whitespace().collect();
+            assert!(page.contains(&format!("\"url\":\"{server}\"")));
+        }
+        shop.close().await;
+    }
+}

@@ -119,3 +119,34 @@ async fn without_the_setting_nobody_is_refused() {
     }
     shop.close().await;
 }
+
+/// Whom a trusted proxy speaks for is counted, each for himself; anybody else may say what he wants.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_says_who_is_counted() {
+    for (proxies, status) in [(vec!["127.0.0.1/32".parse().unwrap()], 200), (vec![], 429)] {
+        let limits = HttpLimits {
+            rate_limit: 1,
+            trusted_proxies: proxies,
+            ..HttpLimits::default()
+        };
+        let (shop, _dir) = Shop::open_on_sqlite(limits).await;
+        let mut last = 0;
+        // The first address of each is what the client may have written itself.
+        for client in [
+            "1.1.1.1, 192.0.2.1",
+            "1.1.1.1, 192.0.2.2",
+            "1.1.1.1, 192.0.2.3",
+        ] {
+            let headers = [("x-forwarded-for", client)];
+            last = shop.send("GET", "/products", &headers, None).await.status;
+        }
+        assert_eq!(last, status);
+        let headers = [("x-forwarded-for", "192.0.2.9, 192.0.2.3")];
+        let mut again = 0;
+        for _ in 0..3 {
+            again = shop.send("GET", "/products", &headers, None).await.status;
+        }
+        assert_eq!(again, 429);
+        shop.close().await;
+    }
+}

@@ -5,7 +5,10 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -84,15 +87,20 @@ impl Drop for Collector {
     }
 }
 
-/// Takes webhooks: where, and the `traceparent` of each.
+/// Takes webhooks, but not the first one (500): where, and the `traceparent` of each.
 async fn receiver() -> (String, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let webhook = format!("webhook:http://{}", listener.local_addr().unwrap());
     let (sender, called) = mpsc::unbounded_channel();
+    let is_first = AtomicBool::new(true);
     let receive = make(move |request: Request| {
         let parent = request.header("traceparent").unwrap_or("none");
         let _ = sender.send(parent.to_owned());
-        async { Response::builder().finish() }
+        let status = match is_first.swap(false, Ordering::Relaxed) {
+            true => 500,
+            false => 200,
+        };
+        async move { Response::from(poem::http::StatusCode::from_u16(status).unwrap()) }
     });
     let limits = ConnectionLimits::new(10, SOON);
     let stop = CancellationToken::new();
@@ -182,6 +190,7 @@ async fn a_request_goes_on_where_the_trace_of_its_caller_ends() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.as_str()),
         ("PROCESSOR", &webhook),
         ("PROCESS_DELAY_MS", "0"),
+        ("PROCESS_RETRY_MS", "1"),
         ("WEBHOOK_ALLOW_PRIVATE", "true"),
         ("WEBHOOK_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     ];
@@ -223,6 +232,17 @@ async fn a_request_goes_on_where_the_trace_of_its_caller_ends() {
     assert_eq!(task.parent_span_id, request.span_id);
     let told = called.recv().await.unwrap();
     assert_eq!(told, format!("00-{TRACE}-{}-01", hex(&task.span_id)));
+    // A failed call is one that failed, and says how.
+    assert_eq!(task.kind(), SpanKind::Client);
+    assert_eq!(
+        number(&task.attributes, "http.response.status_code"),
+        Some(500)
+    );
+    let status = task.status.unwrap_or_default();
+    assert_eq!(status.code(), StatusCode::Error);
+    assert!(status.message.contains("500"), "{}", status.message);
+    let told = called.recv().await.unwrap();
+    assert!(told.starts_with(&format!("00-{TRACE}-")), "{told}");
 
     server.post("/orders", order).await;
     let told = called.recv().await.unwrap();

@@ -49,6 +49,11 @@ impl ProcessError {
 /// awaits. One that panics has failed.
 #[async_trait]
 pub trait OrderProcessor: Send + Sync {
+    /// Tells whether it calls a program elsewhere, so that traces show its attempts as calls.
+    fn calls_elsewhere(&self) -> bool {
+        false
+    }
+
     /// Does the post-sale task of an order.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ use crate::error::Error;
 pub struct ConnectOptions {
     /// The most connections to hold open. Unless it is given, that is 10 to Postgres, and 4 that
     /// read a `SQLite` file, which has one more that writes. From 1 to
-    /// [`MAX_CONNECTIONS`](Self::MAX_CONNECTIONS).
+    /// [`MAX_CONNECTIONS`](Self::MAX_CONNECTIONS). Keys, heartbeats and readiness have up to three
+    /// more.
     pub max_connections: Option<u32>,
     /// The time for which an operation waits for a connection, until one is free or made, before it
     /// fails as unavailable: 5 s.

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
-use tracing::{Span, debug_span};
+use tracing::{Span, debug_span, field::Empty};
 use uuid::Uuid;
 
 use crate::{
@@ -18,11 +18,25 @@ use crate::{
 };
 
 /// The span of an attempt, in the trace of the request that placed the order.
-pub(super) fn span(claimed: &Claimed) -> Span {
+pub(super) fn span(claimed: &Claimed, processing: &Processing) -> Span {
     let Lease {
         order_id, attempts, ..
     } = claimed.lease;
-    let span = debug_span!(parent: None, "task", order = %order_id, attempt = i64::from(attempts));
+    let kind = if processing.processor.calls_elsewhere() {
+        "client"
+    } else {
+        "internal"
+    };
+    let span = debug_span!(
+        parent: None,
+        "task",
+        order = %order_id,
+        attempt = i64::from(attempts),
+        http.response.status_code = Empty,
+        otel.kind = kind,
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    );
     if let Some(parent) = claimed.order.as_ref().and_then(|order| order.trace_parent) {
         trace::go_on(&span, parent);
     }
@@ -41,10 +55,21 @@ pub(super) async fn attempt(
         Ok(()) => AttemptOutcome::Done,
         Err(failure) => failure.outcome(&claimed, &processing),
     };
+    if let Some(reason) = reason(&outcome) {
+        trace::failed(reason);
+    }
     if let Some(error) = given_up(&outcome) {
         tracing::error!(error, order = %claimed.lease.order_id, "task is given up");
     }
     claimed.result(worker_id, begun.elapsed(), outcome)
+}
+
+/// The reason why an attempt failed.
+fn reason(outcome: &AttemptOutcome) -> Option<&str> {
+    match outcome {
+        AttemptOutcome::Retry(_, reason) => Some(reason),
+        other => given_up(other),
+    }
 }
 
 fn given_up(outcome: &AttemptOutcome) -> Option<&str> {

@@ -210,7 +210,7 @@ impl TaskLoop {
                 let _ = reports.send((result, place)).await;
                 continue;
             };
-            let span = span(&claimed);
+            let span = span(&claimed, &self.processing);
             let attempt = attempt(claimed, since, self.processing.clone(), self.worker_id);
             let (reports, pace) = (reports.clone(), Arc::clone(&self.pace));
             tokio::spawn(async move {

@@ -30,7 +30,7 @@ async function send(method, path) {
   let response;
   let body;
   try {
-    response = await fetch(`/api/v1${path}`, {
+    response = await fetch(new URL(`../api/v1${path}`, import.meta.url), {
       method, headers, cache: "no-store", signal: AbortSignal.timeout(LIMIT_MS),
     });
     body = await response.text();

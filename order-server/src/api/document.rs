@@ -18,5 +18,10 @@ pub async fn openapi_document() -> anyhow::Result<String> {
     let store = SqliteStore::connect(&url).await?;
     let orders = OrderService::builder(Arc::new(store)).build();
     let health = Health::new(orders.clone(), None);
-    Ok(describe(&service(orders, health, CancellationToken::new())))
+    Ok(describe(&service(
+        orders,
+        health,
+        1,
+        CancellationToken::new(),
+    )))
 }

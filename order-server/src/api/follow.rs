@@ -3,7 +3,7 @@
 //! The id of an event is its state. An order reaches each state at most once, so that the last one
 //! that a client saw determines the events that it still has to get.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use order_core::{
@@ -20,10 +20,14 @@ use poem_openapi::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{order_body::StatusBody, tag::Tag};
+use super::{
+    open_streams::{OpenStream, OpenStreams},
+    order_body::StatusBody,
+    tag::Tag,
+};
 use crate::{
     auth::{Caller, ReadOrders},
-    http::{prefer::Wait, problem::Problem},
+    http::{account::Account, prefer::Wait, problem::Problem},
 };
 
 /// The interval of comments while nothing happens, so that no proxy takes the connection for dead.
@@ -45,12 +49,18 @@ enum Followed {
 #[derive(Clone)]
 pub struct Follow {
     service: OrderService,
+    streams: Arc<OpenStreams>,
     stop: CancellationToken,
 }
 
 impl Follow {
-    pub(super) fn new(service: OrderService, stop: CancellationToken) -> Self {
-        Self { service, stop }
+    /// Each account may have up to `max_streams` event streams.
+    pub(super) fn new(service: OrderService, max_streams: usize, stop: CancellationToken) -> Self {
+        Self {
+            service,
+            streams: OpenStreams::new(max_streams),
+            stop,
+        }
     }
 
     /// Waits for the decision as long as the client asked for. Returns the order as it is then, or as
@@ -74,10 +84,13 @@ impl Follow {
         }
     }
 
-    /// Streams the states that follow, until a final one, until the caller may no longer see them, or
-    /// until the server stops.
-    fn stream(&self, states: States, caller: Caller) -> Events {
+    /// Streams the states that follow, until a final one, until the caller may no longer see them or
+    /// has too many streams, or until the server stops.
+    fn stream(&self, states: States, caller: Caller, open: OpenStream) -> Events {
+        let end = open.end().cancelled_owned();
         let states = stream::unfold(states, States::next);
+        let states = states.inspect(move |_| open.has_event());
+        let states = states.take_until(end);
         let states = states.take_until(self.stop.clone().cancelled_owned());
         let states = states.take_until(caller.ended());
         EventStream::new(states.boxed())
@@ -98,6 +111,7 @@ impl Follow {
         &self,
         _caller: ReadOrders,
         caller: Data<&Caller>,
+        account: Data<&Account>,
         id: Path<Uuid>,
         /// The last state that the client saw: the stream begins after it
         #[oai(name = "Last-Event-ID")]
@@ -113,7 +127,12 @@ impl Follow {
         if states.are_complete() {
             return Ok(Followed::Nothing);
         }
-        Ok(Followed::Events(self.stream(states, caller.0.clone())))
+        let open = self.streams.open(*account.0);
+        Ok(Followed::Events(self.stream(
+            states,
+            caller.0.clone(),
+            open,
+        )))
     }
 }
 
@@ -171,8 +190,6 @@ fn event(state: StatusBody) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use order_core::{
         domain::{OrderRequest, ProductRequest, Quantity},
         testing::ReferenceStore,
@@ -207,7 +224,7 @@ mod tests {
                 .max_watched(max_watched)
                 .build();
             let order = accepted(&service).await;
-            let follow = Follow::new(service, CancellationToken::new());
+            let follow = Follow::new(service, 1, CancellationToken::new());
             let start = Instant::now();
             let (same, applied_as) = follow.decided(order.clone(), wait).await;
             assert_eq!((same, applied_as.as_deref()), (order, applied));
@@ -219,11 +236,13 @@ mod tests {
     async fn a_quiet_stream_shows_that_it_lives_and_ends_with_the_server() {
         let service = OrderService::builder(Arc::new(ReferenceStore::default())).build();
         let order = accepted(&service).await;
-        let follow = Follow::new(service.clone(), CancellationToken::new());
+        let follow = Follow::new(service.clone(), 1, CancellationToken::new());
         let watch = service.watch(order.id).unwrap();
         let start = Instant::now();
         let anybody = Caller::AuthDisabled(UntilEnd::default());
-        let events = follow.stream(States::new(Progress::from(&order), None, watch), anybody);
+        let states = States::new(Progress::from(&order), None, watch);
+        let open = follow.streams.open(Account::Key(Uuid::nil()));
+        let events = follow.stream(states, anybody, open);
         let body = events.into_response().into_body().into_async_read();
         let mut lines = Box::pin(BufReader::new(body)).lines();
         let mut line = async || {

@@ -8,6 +8,7 @@ mod etag;
 mod follow;
 mod health;
 mod idempotency_header;
+mod open_streams;
 mod operate;
 mod operate_body;
 mod order_body;

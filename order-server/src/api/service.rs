@@ -18,13 +18,14 @@ pub type AllOperations = (
 );
 
 /// The operations over `service`, with their description. Requests that wait for a decision are
-/// answered when `stop` is cancelled.
+/// answered when `stop` is cancelled. Each account may have up to `max_streams` event streams.
 pub(crate) fn service(
     service: OrderService,
     health: health::Health,
+    max_streams: usize,
     stop: CancellationToken,
 ) -> OpenApiService<AllOperations, ()> {
-    let follow = follow::Follow::new(service.clone(), stop);
+    let follow = follow::Follow::new(service.clone(), max_streams, stop);
     let operations = (
         products::Products::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),

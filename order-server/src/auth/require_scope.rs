@@ -9,7 +9,7 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use super::Caller;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, QueryProblem};
 
 const READ: u8 = Scope::Read as u8;
 const ORDERS: u8 = Scope::Orders as u8;
@@ -108,6 +108,10 @@ impl<'a, const ANY_OF: u8> ApiExtractor<'a> for RequireScope<ANY_OF> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self::of(request)?)
+        let proof = Self::of(request)?;
+        match request.extensions().get() {
+            Some(QueryProblem(problem)) => Err(problem.clone().into()),
+            None => Ok(proof),
+        }
     }
 }

@@ -27,7 +27,7 @@ pub struct Database {
     pub database_schema: Option<String>,
 
     /// Maximum number of open connections to the database: 10 to Postgres, 4 that read an SQLite
-    /// file, unless given
+    /// file, unless given. Keys, heartbeats and readiness have up to three more
     #[arg(long, env, value_name = "CONNECTIONS", value_parser = connections(), global = true)]
     pub database_max_connections: Option<u32>,
 

@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,10 +12,21 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Counts the requests of one connection.
-#[derive(Default)]
 pub(super) struct Activity {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// When the last one ended, or else the connection began.
+    last_end: Mutex<Instant>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            last_end: Mutex::new(Instant::now()),
+        }
+    }
 }
 
 impl Activity {
@@ -44,6 +55,13 @@ impl Activity {
         }
     }
 
+    /// Since when there is no request; none while there is one.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let (begun, ended) = self.counts();
+        let last_end = self.last_end.lock();
+        (begun == ended).then(|| *last_end.unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn counts(&self) -> (u64, u64) {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         (count(&self.begun), count(&self.ended))
@@ -55,6 +73,8 @@ pub(super) struct ActiveRequest(Arc<Activity>);
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
+        let last_end = self.0.last_end.lock();
+        *last_end.unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -30,7 +30,7 @@ use tokio_util::{either::Either, sync::CancellationToken};
 use super::{
     ConnectionLimits,
     accept::refuse,
-    activity::Activity,
+    addresses::Place,
     delivery::{Deliveries, Delivery},
     error_answers::ErrorAnswers,
     tracked_body::TrackedBody,
@@ -74,8 +74,8 @@ impl<E: Endpoint<Output = Response> + 'static> ConnectionHandler<E> {
         Self {
             endpoint,
             address: LocalAddr(Addr::SocketAddr(address)),
+            http: protocols(&limits),
             limits,
-            http: protocols(limits),
             tls,
             stop,
             abort: CancellationToken::new(),
@@ -96,16 +96,18 @@ impl<E: Endpoint<Output = Response> + 'static> ConnectionHandler<E> {
         }
     }
 
-    /// Serves a connection to its end, or until the server stops.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    /// Serves a connection to its end, until it has to give way, or until the server stops.
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Place) {
         // A token of its own: checking one that all share would take its lock for every request.
         let stop = self.stop.child_token();
         let first_head_by = Instant::now() + self.limits.header_timeout;
         let handshake = timeout_at(first_head_by, self.handshake(stream));
-        let Some(Ok(Ok(stream))) = stop.run_until_cancelled(handshake).await else {
+        let handshake = stop.run_until_cancelled(handshake);
+        let handshake = place.peer.gives_way.run_until_cancelled(handshake);
+        let Some(Some(Ok(Ok(stream)))) = handshake.await else {
             return;
         };
-        let activity = Arc::new(Activity::default());
+        let activity = &place.peer.activity;
         let deliveries = Arc::new(Deliveries::default());
         let service = service_fn(|request: http::Request<Incoming>| {
             let (handler, active) = (Arc::clone(&self), activity.begin());
@@ -127,6 +129,7 @@ impl<E: Endpoint<Output = Response> + 'static> ConnectionHandler<E> {
             () = activity.no_request_by(first_head_by) => return,
             () = deliveries.stalled_for(self.limits.write_timeout) => return,
             () = activity.idle_for(self.limits.idle_timeout) => true,
+            () = place.peer.gives_way.cancelled() => true,
             () = stop.cancelled() => false,
         };
         connection.as_mut().graceful_shutdown();
@@ -163,7 +166,7 @@ impl<E: Endpoint<Output = Response> + 'static> ConnectionHandler<E> {
 }
 
 /// HTTP/1.1 and HTTP/2: the client chooses with its first bytes.
-fn protocols(limits: ConnectionLimits) -> auto::Builder<TokioExecutor> {
+fn protocols(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()

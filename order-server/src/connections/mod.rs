@@ -5,6 +5,7 @@
 //! bounded from its first byte on:
 //!
 //! - There are at most [`ConnectionLimits::max_connections`]; one more is refused and closed.
+//! - Those from one address have a limit of their own, at which idle ones give way.
 //! - The first request has to be there, head and all, within
 //!   [`ConnectionLimits::header_timeout`], whatever it begins with. Later ones have as long as a
 //!   connection may be idle.
@@ -19,6 +20,7 @@
 
 mod accept;
 mod activity;
+mod addresses;
 mod bare_answer;
 mod connection;
 mod delivery;
@@ -31,5 +33,5 @@ pub mod tls;
 mod tracked_body;
 
 pub use descriptors::within_descriptor_limit;
-pub use limits::ConnectionLimits;
+pub use limits::{AddressLimit, ConnectionLimits};
 pub use serve::serve;

@@ -9,7 +9,9 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ConnectionLimits, accept::accept, connection::ConnectionHandler};
+use super::{
+    ConnectionLimits, accept::accept, addresses::Addresses, connection::ConnectionHandler,
+};
 use crate::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
 
 /// Serves `endpoint` on `listener`, over TLS where it is given, until `stop` is cancelled. It then
@@ -28,6 +30,8 @@ where
     E: Endpoint<Output = Response> + 'static,
 {
     let address = listener.local_addr()?;
+    let addresses = Addresses::new(limits.per_address.clone());
+    let (max_connections, shutdown_timeout) = (limits.max_connections, limits.shutdown_timeout);
     let handler = Arc::new(ConnectionHandler::new(
         endpoint,
         address,
@@ -35,14 +39,16 @@ where
         tls,
         stop.clone(),
     ));
-    let slots = usize::try_from(limits.max_connections).unwrap_or(usize::MAX);
+    let slots = usize::try_from(max_connections).unwrap_or(usize::MAX);
     let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
     let open = gauge!(CONNECTIONS);
     let refused = counter!(CONNECTIONS_REFUSED);
     tracing::info!(%address, "listening");
     while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener)).await {
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let slot = Arc::clone(&slots).try_acquire_owned();
+        let place = slot.is_ok().then(|| addresses.enter(peer.ip())).flatten();
+        let (Ok(slot), Some(place)) = (slot, place) else {
             refused.increment(1);
             handler.refuse(stream);
             continue;
@@ -51,17 +57,14 @@ where
         connections.spawn(async move {
             open.increment(1);
             // A panic is logged, and closes the connection.
-            let _ = catch("connection", handler.serve(stream, peer)).await;
+            let _ = catch("connection", handler.serve(stream, peer, place)).await;
             open.decrement(1);
             drop(slot);
         });
     }
     drop(listener);
     connections.close();
-    if timeout(limits.shutdown_timeout, connections.wait())
-        .await
-        .is_err()
-    {
+    if timeout(shutdown_timeout, connections.wait()).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
             "closing connections with unfinished requests"

@@ -67,7 +67,6 @@ impl<T: DeserializeOwned + Type, const LIMIT: usize> ParsePayload for Json<T, LI
             }
             return Err(too_large(LIMIT).into());
         }
-        reserve(request, LIMIT, announced)?;
         let read = read(request, body.take()?, announced, LIMIT);
         let bytes = in_time(request, read).await??;
         Ok(Self(parse(&bytes)?))
@@ -130,24 +129,29 @@ async fn discard(body: Body, limit: usize) {
     }
 }
 
-/// The bytes of a body for which `reserved` are paid. One whose length was not told pays as it comes.
+/// The bytes of a body, which pays for its memory as it comes. The memory doubles each time, up to
+/// what was announced, so that a body that comes at once is paid for once.
 async fn read(
     request: &Request,
     body: Body,
-    reserved: usize,
+    announced: usize,
     limit: usize,
 ) -> Result<Vec<u8>, Problem> {
     let mut chunks = body.into_bytes_stream();
-    let mut bytes = Vec::with_capacity(reserved);
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut paid = 0;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::malformed("body ended early"))?;
         let length = bytes.len() + chunk.len();
         if length > limit {
             return Err(too_large(limit));
         }
-        let unpaid = length.saturating_sub(reserved.max(bytes.len()));
-        if unpaid > 0 {
-            reserve(request, limit, unpaid)?;
+        if length > paid {
+            let ahead = (2 * paid).min(announced.max(length));
+            let capacity = length.max(ahead);
+            reserve(request, limit, capacity - paid)?;
+            bytes.reserve_exact(capacity - bytes.len());
+            paid = capacity;
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -67,6 +67,10 @@ pub struct Problem {
     body: Box<ProblemBody>,
 }
 
+/// What is wrong with the query of a request, for those who may know: an extension of the request.
+#[derive(Clone)]
+pub(crate) struct QueryProblem(pub(crate) Problem);
+
 impl Problem {
     /// A problem with a stable `code` and a sentence for people.
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {

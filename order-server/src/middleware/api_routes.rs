@@ -24,6 +24,8 @@ struct Document {
 struct Operation {
     #[serde(default)]
     parameters: Vec<Described>,
+    #[serde(default)]
+    security: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -43,13 +45,19 @@ pub(super) struct Parameter {
     pub(super) words: String,
 }
 
+/// What an operation takes.
+pub(super) struct KnownOperation {
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) needs_key: bool,
+}
+
 /// A path of the API.
 struct ApiRoute {
     pattern: String,
     /// The methods that it answers, with commas between.
     methods: String,
-    /// The parameters by method.
-    parameters: BTreeMap<String, Vec<Parameter>>,
+    /// The operations by method.
+    operations: BTreeMap<String, KnownOperation>,
 }
 
 /// The paths of the API, those without parameters first.
@@ -66,7 +74,7 @@ impl ApiRoutes {
                 return Self::default();
             }
         };
-        let parameters = |(method, operation): (String, Operation)| {
+        let known = |(method, operation): (String, Operation)| {
             let all = operation.parameters.into_iter();
             let all = all.map(|described| Parameter {
                 is_in_query: described.r#in == "query",
@@ -74,12 +82,16 @@ impl ApiRoutes {
                 words: words(&described.schema, &components),
                 name: described.name,
             });
-            (method.to_uppercase(), all.collect())
+            let operation = KnownOperation {
+                parameters: all.collect(),
+                needs_key: !operation.security.is_empty(),
+            };
+            (method.to_uppercase(), operation)
         };
         let route = |(pattern, item): (String, BTreeMap<String, Operation>)| ApiRoute {
             pattern,
             methods: names(item.keys()),
-            parameters: item.into_iter().map(parameters).collect(),
+            operations: item.into_iter().map(known).collect(),
         };
         let mut routes: Vec<ApiRoute> = paths.into_iter().map(route).collect();
         routes.sort_by_key(|route| route.pattern.matches('{').count());
@@ -91,11 +103,16 @@ impl ApiRoutes {
         self.find(path).map_or(READ, |route| &route.methods)
     }
 
-    /// The parameters of the operation at `path`, if there is one. HEAD has those of GET.
-    pub(super) fn parameters(&self, path: &str, method: &str) -> Option<&[Parameter]> {
+    /// The operation at `path`, if there is one. HEAD is that of GET.
+    pub(super) fn operation(&self, path: &str, method: &str) -> Option<&KnownOperation> {
         let method = if method == "HEAD" { "GET" } else { method };
-        let parameters = self.find(path)?.parameters.get(method);
-        parameters.map(Vec::as_slice)
+        self.find(path)?.operations.get(method)
+    }
+
+    /// The parameters of the operation at `path`, if there is one.
+    pub(super) fn parameters(&self, path: &str, method: &str) -> Option<&[Parameter]> {
+        let operation = self.operation(path, method);
+        operation.map(|operation| operation.parameters.as_slice())
     }
 
     /// The route of `path`: as it is described; as the router `matched` it, where it is not;

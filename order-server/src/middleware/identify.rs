@@ -1,12 +1,15 @@
 //! Finds out who sent a request, before anything else is done for it.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use poem::{Endpoint, Middleware, Request, Result, http::header};
 
-use crate::auth::KeyCache;
+use crate::{
+    auth::{Caller, KeyCache},
+    http::{account::Account, public_path::ClientAddress},
+};
 
-/// Puts the [`Caller`](crate::auth::Caller) into each request.
+/// Puts the [`Caller`], and the [`Account`] that pays for it, into each request.
 pub(super) struct Identify {
     keys: Arc<KeyCache>,
 }
@@ -38,9 +41,20 @@ impl<E: Endpoint> Endpoint for IdentifyEndpoint<E> {
 
     async fn call(&self, mut request: Request) -> Result<E::Output> {
         let caller = self.keys.caller(bearer(&request));
-        request.extensions_mut().insert(caller);
+        let account = account(&request, &caller);
+        let extensions = request.extensions_mut();
+        extensions.insert(caller);
+        extensions.insert(account);
         self.inner.call(request).await
     }
+}
+
+fn account(request: &Request, caller: &Caller) -> Account {
+    if let Caller::Key(key) = caller {
+        return Account::Key(key.key.id.0);
+    }
+    let address = request.extensions().get::<ClientAddress>();
+    Account::of_address(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.0))
 }
 
 /// The token after `Bearer`, whose case does not matter (RFC 9110 §11.1).

@@ -1,5 +1,8 @@
 //! Refuses what an operation does not know in the query of its URL, and what is given twice, by
 //! name. A client that misspells `cursor` would otherwise read the first page for ever.
+//!
+//! An operation that needs a key refuses it itself, once it knows that the caller may call it:
+//! strangers are told nothing but that they are.
 
 use std::sync::Arc;
 
@@ -7,7 +10,7 @@ use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 use url::form_urlencoded;
 
 use super::api_routes::{ApiRoutes, Parameter};
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, QueryProblem};
 
 /// Checks the names in the query of each request.
 pub(super) struct KnownQuery {
@@ -39,14 +42,17 @@ pub(super) struct KnownQueryEndpoint<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for KnownQueryEndpoint<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
+    async fn call(&self, mut request: Request) -> Result<Response> {
         let query = request.uri().query().unwrap_or_default();
         let path = request.uri().path();
         if !query.is_empty()
-            && let Some(known) = self.api_routes.parameters(path, request.method().as_str())
-            && let Err(problem) = check(query, known)
+            && let Some(operation) = self.api_routes.operation(path, request.method().as_str())
+            && let Err(problem) = check(query, &operation.parameters)
         {
-            return Ok(problem.into_response());
+            if !operation.needs_key {
+                return Ok(problem.into_response());
+            }
+            request.extensions_mut().insert(QueryProblem(problem));
         }
         self.inner.call(request).await
     }

@@ -1,6 +1,7 @@
 //! Everything that a request passes on its way to its route, and its answer on the way back.
 
 mod api_routes;
+mod behind_proxy;
 mod cors;
 mod error_responses;
 mod head_size;

@@ -14,6 +14,7 @@ use poem::{
 use tracing::{Instrument, Span, error_span, field::Empty};
 
 use super::{api_routes::ApiRoutes, request_trace};
+use crate::http::public_path::ClientAddress;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's id longer than this is replaced.
@@ -70,15 +71,17 @@ impl<E: Endpoint> Endpoint for RequestIdEndpoint<E> {
         let span = span(&id);
         let trace = request_trace::begin(&span, &request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let client = request.extensions().get::<ClientAddress>();
+        let client = client.map(|client| tracing::field::display(client.0));
         trim_trailing_slash(&mut request);
         async {
             let mut response = self.inner.get_response(request).await.into_response();
             let status = response.status();
             // Overload refuses many requests; a line for each would make it worse.
             if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-                tracing::warn!(%method, path, status = status.as_u16(), "answered");
+                tracing::warn!(%method, path, client, status = status.as_u16(), "answered");
             } else {
-                tracing::debug!(%method, path, status = status.as_u16(), "answered");
+                tracing::debug!(%method, path, client, status = status.as_u16(), "answered");
             }
             if let Some(trace) = trace {
                 trace.end(&Span::current(), &response, &self.api_routes);

@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::api_routes::ApiRoutes;
 use crate::http::{
-    body_budget::Reservation, deadline::BodyDeadline, prefer::Wait, problem::Problem,
+    account::Account, body_budget::Reservation, deadline::BodyDeadline, prefer::Wait,
+    problem::Problem,
 };
 
 /// A late body is noticed by its reader this much before the request as a whole is given up.
@@ -77,7 +78,9 @@ impl<E: Endpoint> Endpoint for RequestTimeoutEndpoint<E> {
         let deadline = body_deadline + self.wait(&request);
         let extensions = request.extensions_mut();
         extensions.insert(BodyDeadline(body_deadline));
-        extensions.insert(Reservation::default());
+        if let Some(account) = extensions.get::<Account>().copied() {
+            extensions.insert(Reservation::new(account));
+        }
         let answer = self.inner.get_response(request);
         Ok(timeout_at(deadline + BODY_MARGIN, answer)
             .await

@@ -5,14 +5,14 @@ use std::{collections::HashSet, sync::Arc};
 use poem::{Endpoint, EndpointExt, Response, Route, http::HeaderValue, middleware::CatchPanic};
 
 use super::{
-    api_routes::ApiRoutes, cors::Cors, error_responses::ErrorResponses, head_size::HeadSize,
-    identify::Identify, known_query::KnownQuery, origin_check::OriginCheck, rate_limit::RateLimit,
-    request_id::RequestId, request_metrics::RequestMetrics, request_timeout::RequestTimeout,
-    security_headers::SecurityHeaders,
+    api_routes::ApiRoutes, behind_proxy::BehindProxy, cors::Cors, error_responses::ErrorResponses,
+    head_size::HeadSize, identify::Identify, known_query::KnownQuery, origin_check::OriginCheck,
+    rate_limit::RateLimit, request_id::RequestId, request_metrics::RequestMetrics,
+    request_timeout::RequestTimeout, security_headers::SecurityHeaders,
 };
 use crate::{
     auth::KeyCache,
-    config::{HttpLimits, Origin},
+    config::{HttpLimits, Origin, PublicUrl},
     http::problem::Problem,
 };
 
@@ -27,6 +27,9 @@ pub(crate) fn layered(
 ) -> impl Endpoint<Output = Response> + use<> {
     let api_routes = Arc::new(api_routes);
     let origins: HashSet<HeaderValue> = limits.cors_origins.iter().map(Origin::header).collect();
+    let (mut own_origins, mut hosts) = (origins.clone(), limits.allowed_hosts.clone());
+    own_origins.extend(limits.public_url.iter().map(PublicUrl::origin));
+    hosts.extend(limits.public_url.iter().map(PublicUrl::host));
     let origins = Arc::new(origins);
     routes
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
@@ -38,13 +41,14 @@ pub(crate) fn layered(
         ))
         .with(HeadSize)
         .with(RateLimit::new(limits.rate_limit, limits.rate_limit_burst))
-        .with(OriginCheck::new(
-            Arc::clone(&origins),
-            limits.allowed_hosts.clone(),
-        ))
+        .with(OriginCheck::new(Arc::new(own_origins), hosts))
         .with(Identify::new(keys))
         .with(Cors::new(origins))
         .with(SecurityHeaders)
         .with(RequestMetrics::new(Arc::clone(&api_routes)))
         .with(RequestId::new(api_routes))
+        .with(BehindProxy::new(
+            limits.trusted_proxies.clone(),
+            limits.public_url.clone(),
+        ))
 }

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,40 +18,71 @@ use sha2::{Digest, Sha256};
 
 use crate::http::entity_tag::EntityTags;
 
-/// Answers with the file `body`. All requests share its bytes: a copy for each would be megabytes.
+/// A file, whose bytes all requests share: a copy for each would be megabytes.
+pub(super) struct Asset {
+    content_type: &'static str,
+    body: Bytes,
+    policy: Option<HeaderValue>,
+    hash: String,
+    /// Made for the first who asks: most processes are never asked.
+    compressed: OnceLock<Option<Bytes>>,
+}
+
+/// Answers with the file `body`.
 pub(super) fn asset(
     content_type: &'static str,
     body: impl Into<Bytes>,
     policy: Option<HeaderValue>,
 ) -> impl Endpoint {
-    let body: Bytes = body.into();
-    let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(&body));
-    // Compressed by the first who asks: most processes are never asked.
-    let compressed: Arc<OnceLock<Option<Bytes>>> = Arc::default();
-    make_sync(move |request: Request| {
-        let compressed = takes_gzip(request.headers())
-            .then(|| compressed.get_or_init(|| gzip(&body).ok()).clone())
+    let asset = Asset::new(content_type, body, policy);
+    make_sync(move |request: Request| asset.answer(request.headers()))
+}
+
+impl Asset {
+    pub(super) fn new(
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+        policy: Option<HeaderValue>,
+    ) -> Self {
+        let body: Bytes = body.into();
+        Self {
+            content_type,
+            hash: URL_SAFE_NO_PAD.encode(Sha256::digest(&body)),
+            body,
+            policy,
+            compressed: OnceLock::new(),
+        }
+    }
+
+    /// The answer to a request with these headers.
+    pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
+        let compressed = takes_gzip(asked)
+            .then(|| {
+                self.compressed
+                    .get_or_init(|| gzip(&self.body).ok())
+                    .clone()
+            })
             .flatten();
         // Two representations have two tags (RFC 9110 §8.8.3).
         let suffix = if compressed.is_some() { "-gzip" } else { "" };
-        let tag = format!("\"{hash}{suffix}\"");
+        let tag = format!("\"{}{suffix}\"", self.hash);
         let mut response = Response::builder()
             .header(header::ETAG, &tag)
             .header(header::VARY, "accept-encoding");
-        if let Some(policy) = &policy {
+        if let Some(policy) = &self.policy {
             response = response.header(header::CONTENT_SECURITY_POLICY, policy.clone());
         }
-        if has(request.headers(), &tag) {
+        if has(asked, &tag) {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
-        response = response.content_type(content_type);
+        response = response.content_type(self.content_type);
         match compressed {
             Some(bytes) => response
                 .header(header::CONTENT_ENCODING, "gzip")
                 .body(bytes),
-            None => response.body(body.clone()),
+            None => response.body(self.body.clone()),
         }
-    })
+    }
 }
 
 fn gzip(body: &[u8]) -> io::Result<Bytes> {

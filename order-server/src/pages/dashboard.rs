@@ -2,7 +2,10 @@
 
 use poem::{Route, get, http::HeaderValue};
 
-use super::asset::asset;
+use super::{
+    asset::{Asset, asset},
+    prefixed::prefixed,
+};
 
 /// The page may load its own scripts, styles and images, and send requests to this server.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -36,11 +39,18 @@ const ASSETS: [(&str, &str, &str); 8] = [
     named!("timeline.js", SCRIPT),
 ];
 
+/// The page for a server that is published below `prefix`. Its scripts go by where they are.
+fn page(prefix: &str) -> Asset {
+    let page = PAGE.replace("href=\"/", &format!("href=\"{prefix}/"));
+    let page = page.replace("src=\"/", &format!("src=\"{prefix}/"));
+    Asset::new(HTML, page, Some(POLICY))
+}
+
 /// Adds the page and its files to `route`.
 pub(crate) fn add(route: Route) -> Route {
     let route = route
-        .at("/dashboard", get(asset(HTML, PAGE, Some(POLICY))))
-        .at("/dashboard/", get(asset(HTML, PAGE, Some(POLICY))));
+        .at("/dashboard", get(prefixed(page)))
+        .at("/dashboard/", get(prefixed(page)));
     ASSETS
         .into_iter()
         .fold(route, |route, (path, content_type, text)| {

@@ -2,11 +2,11 @@
 //! need is in them, and a policy keeps them from anything else.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use poem::{Endpoint, Route, get, http::HeaderValue};
+use poem::{Route, get, http::HeaderValue};
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use sha2::{Digest, Sha256};
 
-use super::asset::asset;
+use super::{asset::Asset, prefixed::prefixed};
 
 const VIEWPORT: &str =
     r#"<head><meta name="viewport" content="width=device-width, initial-scale=1">"#;
@@ -27,24 +27,39 @@ pub(crate) fn add<T: OpenApi, W: Webhook>(
     let docs = api.swagger_ui_html().replace(&derived, &description);
     let redoc = api.redoc_html().replace(&derived, &description);
     let redoc = redoc.replace(FONTS, "").replace(LOGO, NO_IMAGE);
+    let description =
+        move |prefix: &str| Asset::new("application/json", published(&description, prefix), None);
     route
+        .at("/openapi.json", get(prefixed(description)))
         .at(
-            "/openapi.json",
-            get(asset("application/json", description, None)),
+            "/docs",
+            get(prefixed(move |prefix| page(published(&docs, prefix)))),
         )
-        .at("/docs", get(page(docs)))
-        .at("/redoc", get(page(redoc)))
+        .at(
+            "/redoc",
+            get(prefixed(move |prefix| page(published(&redoc, prefix)))),
+        )
+}
+
+/// A description, or a page that holds it, of a server that is published below `prefix`.
+fn published(text: &str, prefix: &str) -> String {
+    if prefix.is_empty() {
+        return text.to_owned();
+    }
+    // Written with spaces or without.
+    let text = text.replacen(r#""url": "/""#, &format!(r#""url": "{prefix}""#), 1);
+    text.replacen(r#""url":"/""#, &format!(r#""url":"{prefix}""#), 1)
 }
 
 /// A page with the policy that fits it, and the width of the screen that shows it.
-fn page(html: String) -> impl Endpoint {
+fn page(html: String) -> Asset {
     let html = if html.contains("name=\"viewport\"") {
         html
     } else {
         html.replacen("<head>", VIEWPORT, 1)
     };
     let policy = policy(&html);
-    asset("text/html; charset=utf-8", html, Some(policy))
+    Asset::new("text/html; charset=utf-8", html, Some(policy))
 }
 
 /// The policy of a page: it may run the scripts that are in it, which are named by their hashes,

@@ -4,3 +4,4 @@ mod asset;
 pub(crate) mod dashboard;
 pub(crate) mod documents;
 pub(crate) mod metrics;
+mod prefixed;

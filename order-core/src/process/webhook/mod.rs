@@ -182,6 +182,7 @@ impl WebhookProcessor {
             .map_err(|error| ProcessError::give_up(error.to_string()))?;
         let answer = self.client.request(request).await;
         let answer = answer.map_err(|error| ProcessError::retry(reason_of(&error)))?;
+        trace::answered(answer.status().as_u16());
         let result = verdict(answer.status(), answer.headers(), now);
         read_some(answer.into_body()).await;
         result
@@ -196,6 +197,10 @@ impl WebhookProcessor {
 
 #[async_trait]
 impl OrderProcessor for WebhookProcessor {
+    fn calls_elsewhere(&self) -> bool {
+        true
+    }
+
     async fn process(&self, task: &Task) -> Result<(), ProcessError> {
         self.send_in_time(task).await
     }

@@ -15,6 +15,7 @@ use sqlx::SqlSafeStr;
 use uuid::Uuid;
 
 use super::{
+    gate::Gates,
     idempotency_record::{IdempotencyRecord, UsedKey},
     row::Row,
     statements::Statements,
@@ -183,6 +184,18 @@ pub(crate) trait SqlBackend: Send + Sync {
 
     /// A connection to read by.
     async fn read(&self) -> Result<Self::Reader, Error>;
+
+    /// The gates that reads pass.
+    fn gates(&self) -> &Gates;
+
+    /// A connection to read by that no other reads take: for the keys of callers.
+    async fn read_apart(&self) -> Result<Self::Reader, Error>;
+
+    /// Begins a transaction of heartbeats, which write by one statement, the last one. Nothing else
+    /// keeps it from beginning, where transactions have connections to share.
+    async fn begin_apart(&self) -> Result<Self::Transaction, Error> {
+        self.begin_single(Priority::Background).await
+    }
 
     /// Begins a transaction. Its statements wait for each lock up to `lock_wait`, if that is given.
     async fn begin(

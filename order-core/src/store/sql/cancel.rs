@@ -9,7 +9,7 @@ use super::{
     lockable::{ContentionSteps, when_lockable},
     orders::{order, with_lines},
     plan,
-    retry::{Attempt, reading},
+    retry::{Attempt, reading_at_once},
     rows::OrderRow,
     stock::lock_products,
     tasks::cancel_task,
@@ -39,7 +39,7 @@ pub(super) async fn cancel<B: ContentionSteps>(
 
 /// The products of an order; none when it is not there.
 async fn products_of<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Vec<ProductId>, Error> {
-    let order = reading(backend, || order(backend, id)).await?;
+    let order = reading_at_once(backend, || order(backend, id)).await?;
     let lines = order.map(|order| order.requested_lines());
     Ok(plan::products_of(lines.iter().flatten()))
 }

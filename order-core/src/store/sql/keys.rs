@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-    retry::{reading, with_retry},
+    retry::{reading, reading_at_once, with_retry},
     value::{StoredTime, Value},
 };
 use crate::{
@@ -45,7 +45,7 @@ impl<B: SqlBackend> KeyStore for B {
     }
 
     async fn access(&self) -> Result<Access, Error> {
-        reading(self, || access(self)).await
+        reading_at_once(self, || access(self)).await
     }
 }
 
@@ -84,7 +84,7 @@ async fn revoke_key<B: SqlBackend>(
 }
 
 async fn access<B: SqlBackend>(backend: &B) -> Result<Access, Error> {
-    let mut connection = backend.read().await?;
+    let mut connection = backend.read_apart().await?;
     let active: Vec<KeyRow> = connection.fetch_all(ACTIVE_KEYS, &[]).await?;
     if active.is_empty() {
         // Asked after: a key that is made in between closes, and is in force the next time.

@@ -10,6 +10,7 @@ mod cancel;
 mod decide;
 mod error;
 mod error_class;
+mod gate;
 mod idempotency;
 mod idempotency_record;
 mod keys;

@@ -11,7 +11,7 @@ use super::{
     lockable::ContentionSteps,
     orders,
     purchase::{self, PurchaseSteps},
-    retry::reading,
+    retry::{reading, reading_at_once},
 };
 use crate::{
     decision::Decided,
@@ -56,7 +56,7 @@ impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
     }
 
     async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error> {
-        reading(self, || orders::progress(self, ids)).await
+        reading_at_once(self, || orders::progress(self, ids)).await
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
@@ -78,10 +78,10 @@ impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
         after: Option<OrderId>,
         limit: usize,
     ) -> Result<Vec<OrderId>, Error> {
-        reading(self, || orders::pending_for(self, age, after, limit)).await
+        reading_at_once(self, || orders::pending_for(self, age, after, limit)).await
     }
 
     async fn backlog(&self) -> Result<Backlog, Error> {
-        reading(self, || orders::backlog(self)).await
+        reading_at_once(self, || orders::backlog(self)).await
     }
 }

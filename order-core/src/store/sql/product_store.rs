@@ -40,6 +40,10 @@ impl<B: ProductSteps> ProductStore for B {
     }
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
+        let _turn = match query.folded_part() {
+            Some(_) => Some(self.gates().searches.enter().await?),
+            None => None,
+        };
         reading(self, || products::list(self, query)).await
     }
 

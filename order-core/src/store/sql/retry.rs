@@ -182,8 +182,18 @@ pub(super) async fn with_retry<B: SqlBackend, T: Send, F: Attempting<T>>(
     Retry::default().run(backend, attempt).await
 }
 
-/// Reads, and tries again after a transient failure where that is of use.
+/// Reads for somebody who asks: at its turn, and again after a transient failure where that is of use.
 pub(super) async fn reading<B: SqlBackend, T: Send, F: Attempting<T>>(
+    backend: &B,
+    attempt: impl Fn() -> F + Send + Sync,
+) -> Result<T, Error> {
+    let _turn = backend.gates().reads.enter().await?;
+    reading_at_once(backend, attempt).await
+}
+
+/// Reads for a key, a worker or an operation under way, which wait for no turn; again after a
+/// transient failure where that is of use.
+pub(super) async fn reading_at_once<B: SqlBackend, T: Send, F: Attempting<T>>(
     backend: &B,
     attempt: impl Fn() -> F + Send + Sync,
 ) -> Result<T, Error> {

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    backend::{SqlBackend, SqlConnection, SqlTransaction},
     retry::{reading, with_retry},
     value::{StoredTime, Value},
 };
@@ -46,7 +46,7 @@ async fn heartbeat<B: SqlBackend>(backend: &B, beat: &Heartbeat) -> Result<Vec<T
         Value::Ago(RETENTION),
         Value::Now,
     ];
-    let mut tx = backend.begin_single(Priority::Background).await?;
+    let mut tx = backend.begin_apart().await?;
     for statement in statements.write_heartbeat {
         tx.execute(*statement, &values).await?;
     }

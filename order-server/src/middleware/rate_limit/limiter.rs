@@ -78,6 +78,7 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     use super::*;
+    use crate::http::account::Account;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,7 +90,7 @@ mod tests {
     }
 
     fn address(text: &str) -> Subject {
-        Subject::Address(text.parse().unwrap())
+        Subject::Other(Account::of_address(text.parse().unwrap()))
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! together, and which two do is different in every process. The first 64 bits of an IPv6 address
 //! count, which is what one customer of a provider has.
 //!
-//! Each server process counts for itself. The address is that of the connection: behind a
-//! proxy, all callers without a key are one.
+//! Each server process counts for itself. The address is that of the connection, or what a trusted
+//! proxy says: behind any other, all callers without a key are one.
 
 mod buckets;
 mod layer;

@@ -37,6 +37,8 @@ use crate::{
 
 /// The most connections, unless it is given.
 const MAX_CONNECTIONS: u32 = 10;
+/// The most connections for keys and heartbeats.
+const MAX_APART: u32 = 2;
 /// The time that an attempt at an operation may take, from asking for a connection to its end. It
 /// is longer than anybody is left to wait for a lock.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(7);
@@ -67,27 +69,9 @@ impl Connections {
     /// [`Error::Unavailable`] when nobody answers.
     pub(super) async fn open(sessions: &Sessions, options: &ConnectOptions) -> Result<Self, Error> {
         let health = Arc::<Health>::default();
-        let asked = Arc::clone(&health);
-        let begun = sessions.clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections.unwrap_or(MAX_CONNECTIONS))
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, meta| {
-                let is_trusted = asked.trusts(meta.idle_for);
-                Box::pin(async move {
-                    if is_trusted {
-                        return Ok(true);
-                    }
-                    session::is_writable(connection).await
-                })
-            })
-            .after_connect(move |connection, _| {
-                let sessions = begun.clone();
-                Box::pin(async move { sessions.begin(connection).await })
-            })
-            .connect_with(sessions.connect.clone())
-            .await?;
+        let most = options.max_connections.unwrap_or(MAX_CONNECTIONS);
+        let pool = pool(sessions, options.acquire_timeout, most, &health);
+        let pool = pool.connect_with(sessions.connect.clone()).await?;
         Ok(Self {
             pool,
             limit: limit(options.acquire_timeout),
@@ -95,13 +79,29 @@ impl Connections {
         })
     }
 
+    /// A few more, which are made when they are asked for.
+    pub(super) fn apart(sessions: &Sessions, options: &ConnectOptions) -> Self {
+        let health = Arc::<Health>::default();
+        let pool = pool(sessions, options.acquire_timeout, MAX_APART, &health);
+        Self {
+            pool: pool.connect_lazy_with(sessions.connect.clone()),
+            limit: limit(options.acquire_timeout),
+            health,
+        }
+    }
+
+    /// The most reads at once: two of five connections are left for what is sold.
+    pub(super) fn most_reads(&self) -> u32 {
+        (self.pool.options().get_max_connections() * 3 / 5).max(1)
+    }
+
     /// The driver's pool. A connection that is taken from it directly comes back without a limit.
     pub(crate) const fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    pub(super) fn stats(&self) -> PoolStats {
-        PoolStats::of("database", &self.pool)
+    pub(super) fn stats(&self, name: &'static str) -> PoolStats {
+        PoolStats::of(name, &self.pool)
     }
 
     /// A connection, for as long as the value lives.
@@ -155,6 +155,33 @@ impl Connections {
     pub(super) fn is_starved(&self) -> bool {
         self.health.is_starved()
     }
+}
+
+/// Options of a pool of up to `most` sessions, which `health` says whether to trust.
+fn pool(
+    sessions: &Sessions,
+    acquire_timeout: Duration,
+    most: u32,
+    health: &Arc<Health>,
+) -> PgPoolOptions {
+    let (sessions, health) = (sessions.clone(), Arc::clone(health));
+    PgPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, meta| {
+            let is_trusted = health.trusts(meta.idle_for);
+            Box::pin(async move {
+                if is_trusted {
+                    return Ok(true);
+                }
+                session::is_writable(connection).await
+            })
+        })
+        .after_connect(move |connection, _| {
+            let sessions = sessions.clone();
+            Box::pin(async move { sessions.begin(connection).await })
+        })
 }
 
 fn limit(acquire_timeout: Duration) -> Duration {

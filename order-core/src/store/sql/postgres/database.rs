@@ -71,7 +71,7 @@ impl Store for PostgresStore {
     }
 
     fn pools(&self) -> Vec<PoolStats> {
-        vec![self.connections.stats()]
+        vec![self.connections.stats("database"), self.apart.stats("keys")]
     }
 }
 

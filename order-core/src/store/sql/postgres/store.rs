@@ -28,6 +28,7 @@ use crate::{
         sql::{
             backend::{LockFailure, Priority, SqlBackend},
             error_class::driver_error,
+            gate::Gates,
         },
     },
 };
@@ -39,6 +40,9 @@ const LONG_LIMIT: Duration = Duration::from_secs(29);
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pub(super) connections: Connections,
+    /// Those of keys and heartbeats.
+    pub(super) apart: Connections,
+    gates: Arc<Gates>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) probe: Arc<Probe>,
     pub(super) claim_cursor: Arc<ClaimCursor>,
@@ -79,11 +83,14 @@ impl PostgresStore {
         connections
             .attempt(startup::check(&connections, &sessions.connect))
             .await?;
+        let apart = Connections::apart(&sessions, &options);
         let id = IdGenerator::default().next(SystemClock.now());
         Ok(Self {
             probe: Arc::new(Probe::new(&sessions, id)),
             sessions: Arc::new(sessions),
+            gates: Arc::new(Gates::new(connections.most_reads())),
             connections,
+            apart,
             claim_cursor: Arc::default(),
             contention: Arc::default(),
             due_entries: Arc::default(),
@@ -117,13 +124,25 @@ impl SqlBackend for PostgresStore {
         _priority: Priority,
         lock_wait: Option<Duration>,
     ) -> Result<PooledConnection, Error> {
-        let mut connection = self.read().await?;
+        let mut connection = self.connections.acquire().await?;
         connection.begin(lock_wait).await?;
         Ok(connection)
     }
 
+    fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    async fn read_apart(&self) -> Result<PooledConnection, Error> {
+        self.apart.acquire().await
+    }
+
+    async fn begin_apart(&self) -> Result<PooledConnection, Error> {
+        self.apart.acquire().await
+    }
+
     async fn begin_single(&self, _priority: Priority) -> Result<PooledConnection, Error> {
-        self.read().await
+        self.connections.acquire().await
     }
 
     fn on_single(error: Error) -> Error {

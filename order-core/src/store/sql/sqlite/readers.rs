@@ -20,6 +20,8 @@ const READERS: u32 = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
     pool: SqlitePool,
+    /// One connection for the keys of callers.
+    keys: SqlitePool,
     options: SqliteConnectOptions,
     file: Arc<DatabaseFile>,
     meter: Meter,
@@ -35,14 +37,17 @@ impl Readers {
         options: &ConnectOptions,
     ) -> Self {
         let connect = connect.create_if_missing(false).read_only(true);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(options.max_connections.unwrap_or(READERS))
-            .acquire_timeout(options.acquire_timeout)
-            // Whoever gets one speaks to it at once, to set its limit.
-            .test_before_acquire(false)
-            .connect_lazy_with(connect.clone());
+        let pool = |most| {
+            SqlitePoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(options.acquire_timeout)
+                // Whoever gets one speaks to it at once, to set its limit.
+                .test_before_acquire(false)
+                .connect_lazy_with(connect.clone())
+        };
         Self {
-            pool,
+            pool: pool(options.max_connections.unwrap_or(READERS)),
+            keys: pool(1),
             options: connect,
             file,
             meter,
@@ -53,10 +58,24 @@ impl Readers {
     /// A connection for as long as a request may read: what takes longer is interrupted, so
     /// that nobody keeps others from reading for good, whoever still waits for the answer.
     pub(crate) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.acquire_from(&self.pool).await
+    }
+
+    /// The connection for keys.
+    pub(crate) async fn acquire_for_keys(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.acquire_from(&self.keys).await
+    }
+
+    async fn acquire_from(&self, pool: &SqlitePool) -> Result<PoolConnection<Sqlite>, Error> {
         self.file.check()?;
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = pool.acquire().await?;
         self.meter.limit(&mut connection, self.limit).await?;
         Ok(connection)
+    }
+
+    /// The most reads at once.
+    pub(super) fn most_reads(&self) -> u32 {
+        self.pool.options().get_max_connections()
     }
 
     /// A connection of its own without a limit, for what reads everything.
@@ -67,7 +86,8 @@ impl Readers {
 
     /// Closes the connections, as soon as nobody reads.
     pub(super) async fn close(&self) {
-        let _ = timeout(self.limit, self.pool.close()).await;
+        let closed = futures_util::future::join(self.pool.close(), self.keys.close());
+        let _ = timeout(self.limit, closed).await;
     }
 
     pub(super) const fn pool(&self) -> &SqlitePool {

@@ -29,6 +29,7 @@ use crate::{
         sql::{
             backend::{Priority, SqlBackend, SqlConnection},
             decide::{ClaimSteps, ClaimedOrders},
+            gate::Gates,
             lockable::ContentionSteps,
             products::ProductSteps,
             purchase::PurchaseSteps,
@@ -44,6 +45,7 @@ use crate::{
 pub struct SqliteStore {
     pub(super) writer: Writer,
     pub(super) readers: Readers,
+    gates: Arc<Gates>,
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     meter: Meter,
 }
@@ -91,9 +93,11 @@ impl SqliteStore {
             turn_limit,
         )
         .await?;
+        let readers = Readers::new(connect, file, meter.clone(), &options);
         Ok(Self {
             writer,
-            readers: Readers::new(connect, file, meter.clone(), &options),
+            gates: Arc::new(Gates::new(readers.most_reads())),
+            readers,
             meter,
         })
     }
@@ -167,6 +171,14 @@ impl SqlBackend for SqliteStore {
 
     async fn read(&self) -> Result<PoolConnection<Sqlite>, Error> {
         self.readers.acquire().await
+    }
+
+    fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    async fn read_apart(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.readers.acquire_for_keys().await
     }
 }
 
