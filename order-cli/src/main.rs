@@ -114,6 +114,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    cli.database.use_currency()?;
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {

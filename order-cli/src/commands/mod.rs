@@ -17,3 +17,10 @@ mod product_import;
 pub(crate) mod queue;
 pub(crate) mod verify;
 pub(crate) mod worker;
+
+use order_core::domain::InCurrency;
+
+/// Each with its currency.
+fn in_currency<T>(all: Vec<T>) -> Vec<InCurrency<T>> {
+    all.into_iter().map(InCurrency::from).collect()
+}

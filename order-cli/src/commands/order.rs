@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
-    domain::{OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
+    domain::{InCurrency, OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
     store::OrderQuery,
 };
 
 use super::{
+    in_currency,
     order_args::{idempotency_key, quantity},
     order_bulk, order_watch, pages,
 };
@@ -19,6 +20,7 @@ const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("status", "/status"),
     ("total_price", "/total_price"),
+    ("currency", "/currency"),
     ("reference", "/reference"),
     ("failure", "/failure/code"),
     ("created_at", "/created_at"),
@@ -114,7 +116,7 @@ pub(crate) async fn run(
                 service.orders(&query).await
             })
             .await?;
-            output.rows(COLUMNS, &orders)?;
+            output.rows(COLUMNS, &in_currency(orders))?;
             return Ok(ExitCode::SUCCESS);
         }
         Order::Cancel { id } => found(service.cancel(id).await?, id)?,
@@ -123,7 +125,7 @@ pub(crate) async fn run(
             return order_watch::run(&order, service, output).await;
         }
     };
-    output.row(COLUMNS, order)?;
+    output.row(COLUMNS, InCurrency::from(order))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use order_core::{OrderService, domain::Product, store::ProductQuery};
+use order_core::{
+    OrderService,
+    domain::{InCurrency, Product},
+    store::ProductQuery,
+};
 
 use super::pages;
 use crate::output::{Column, Format, Output, cells, unless_closed};
@@ -88,7 +92,7 @@ enum Sink<W: Write> {
 
 impl<W: Write> Sink<W> {
     fn write(&mut self, product: &Product) -> anyhow::Result<()> {
-        let row = serde_json::to_value(product)?;
+        let row = serde_json::to_value(InCurrency::from(product))?;
         match self {
             Self::Json(out) => writeln!(out, "{row}")?,
             Self::Csv(csv) => csv.write_record(cells(COLUMNS, &row))?,

@@ -4,6 +4,7 @@
 //! Values from outside go through a constructor, whose [`ValidationError`] names the field that it
 //! refuses; a [`RuleViolation`] says which rule a change would break.
 
+mod currency;
 mod failure;
 mod fingerprint;
 mod fold;
@@ -24,6 +25,7 @@ mod text;
 mod trace_parent;
 mod validation_error;
 
+pub use currency::{Currency, InCurrency};
 pub use failure::{Failure, FailureCode};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
@@ -43,6 +45,7 @@ pub use product::{
 pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
+pub(crate) use rule_violation::too_large;
 pub(crate) use text::{bounded, composed};
 pub use trace_parent::TraceParent;
 pub use validation_error::ValidationError;

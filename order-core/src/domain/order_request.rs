@@ -156,7 +156,8 @@ impl NewOrder {
     /// The pending order, each line at the price that `price_of` gives.
     ///
     /// # Errors
-    /// [`RuleViolation::ProductNotFound`] for the first line whose product has no price.
+    /// [`RuleViolation::ProductNotFound`] for the first line whose product has no price;
+    /// [`RuleViolation::TotalLimit`].
     pub fn priced(
         &self,
         price_of: impl Fn(ProductId) -> Option<Money>,
@@ -176,7 +177,7 @@ impl NewOrder {
         Ok(Order {
             id: self.id,
             status: OrderStatus::Pending,
-            total_price: total(&lines),
+            total_price: total(&lines).ok_or(RuleViolation::TotalLimit)?,
             lines,
             reference: self.reference.clone(),
             trace_parent: self.trace_parent,
@@ -189,12 +190,11 @@ impl NewOrder {
     }
 }
 
-/// The sum over the lines. It fits: 100 lines of 1 000 000 pieces below 10^10 minor units
-/// stay below 10^18.
-fn total(lines: &[OrderLine]) -> Money {
-    let minor_units = lines
-        .iter()
-        .map(|line| line.quantity.get() * line.unit_price.minor_units())
-        .sum();
-    Money::from_minor_units(minor_units).unwrap_or_default()
+/// The sum over the lines; `None` when it does not fit: 100 lines of 1 000 000 pieces may be 10^23.
+fn total(lines: &[OrderLine]) -> Option<Money> {
+    let minor_units = lines.iter().try_fold(0_i64, |sum, line| {
+        let price = line.unit_price.minor_units();
+        sum.checked_add(line.quantity.get().checked_mul(price)?)
+    });
+    Money::from_minor_units(minor_units?)
 }

@@ -6,8 +6,13 @@ use async_trait::async_trait;
 
 use super::{orders::OrderStore, products::ProductStore};
 use crate::{
-    domain::ProductId, error::Error, heartbeat::WorkerStore, keys::KeyStore, process::TaskStore,
-    queue::OrderQueue, stats::StatsStore,
+    domain::{Currency, ProductId},
+    error::Error,
+    heartbeat::WorkerStore,
+    keys::KeyStore,
+    process::TaskStore,
+    queue::OrderQueue,
+    stats::StatsStore,
 };
 
 /// Connections to a database that are kept open, and what they do.
@@ -103,6 +108,16 @@ pub trait Store: ProductStore + OrderStore {
     /// Brings the schema up to date; safe when several processes start at once.
     async fn migrate(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// The currency of its amounts, once one was set.
+    async fn currency(&self) -> Result<Option<Currency>, Error> {
+        Ok(None)
+    }
+
+    /// Makes this the currency of its amounts, unless it has one; gives the one that it has.
+    async fn set_currency(&self, currency: Currency) -> Result<Currency, Error> {
+        Ok(self.currency().await?.unwrap_or(currency))
     }
 
     /// Every product whose books do not balance, from one consistent view, also under load:

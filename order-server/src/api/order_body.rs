@@ -11,7 +11,7 @@ use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::{Amount, Time, Whole};
+use super::wire::{Amount, Time, Whole, currency};
 use crate::http::object::read_from_objects;
 
 /// One line to buy.
@@ -179,6 +179,9 @@ pub(super) struct OrderBody {
     status: Status,
     lines: Vec<LineBody>,
     total_price: Amount,
+    /// Currency of all prices of the order: its code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
+    currency: String,
     reference: Option<String>,
     failure: Option<FailureBody>,
     created_at: Time,
@@ -194,6 +197,7 @@ impl From<Order> for OrderBody {
             status: order.status.into(),
             lines: order.lines.into_iter().map(Into::into).collect(),
             total_price: Amount(order.total_price),
+            currency: currency(),
             reference: order.reference,
             failure: order.failure.map(|failure| FailureBody {
                 code: failure.code.as_str().to_owned(),

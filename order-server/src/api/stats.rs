@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     tag::Tag,
-    wire::{Amount, Time},
+    wire::{Amount, Time, currency},
 };
 use crate::{
     auth::{AnyKey, Caller, Inspect},
@@ -129,6 +129,9 @@ struct Hot {
     sku: Option<String>,
     name: String,
     price: Amount,
+    /// Currency of the price: its code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
+    currency: String,
     stock: i64,
     /// Pieces in the last 1000 orders.
     wanted: u64,
@@ -141,6 +144,7 @@ impl From<&HotProduct> for Hot {
             sku: hot.product.sku.clone(),
             name: hot.product.name.clone(),
             price: Amount(hot.product.price),
+            currency: currency(),
             stock: hot.product.stock,
             wanted: hot.wanted,
         }

@@ -7,6 +7,7 @@
 mod accept;
 mod backend;
 mod cancel;
+mod currency;
 mod decide;
 mod error;
 mod error_class;

@@ -14,7 +14,7 @@ use crate::{
     decision::Decision,
     domain::{
         Failure, FailureCode, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order, OrderId,
-        OrderLine, OrderStatus, Product, ProductId,
+        OrderLine, OrderStatus, Product, ProductId, RuleViolation,
     },
     error::Error,
     heartbeat::KnownWorker,
@@ -86,19 +86,20 @@ impl State {
 
     pub(super) fn price(&self, order: &NewOrder) -> Result<Order, Error> {
         let mut lines = Vec::new();
-        let mut total = 0;
+        let mut total = 0_i128;
         for line in &order.lines {
             let product = self
                 .products
                 .get(&line.product_id)
                 .ok_or(Error::ProductNotFound(line.product_id))?;
-            total += product.price.minor_units() * line.quantity.get();
+            total += i128::from(product.price.minor_units()) * i128::from(line.quantity.get());
             lines.push(OrderLine {
                 product_id: line.product_id,
                 quantity: line.quantity,
                 unit_price: product.price,
             });
         }
+        let total = i64::try_from(total).map_err(|_| RuleViolation::TotalLimit)?;
         Ok(Order {
             id: order.id,
             status: OrderStatus::Pending,

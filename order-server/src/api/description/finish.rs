@@ -1,12 +1,14 @@
 //! The last touches: what readers and generators of clients expect of every operation, and groups in
 //! the order in which somebody reads them.
 
+use order_core::domain::{Currency, Money};
 use serde_json::{Value, json};
 
 /// The groups, those first that a newcomer needs first.
 const TAGS: [&str; 4] = ["Products", "Orders", "Operations", "Health"];
 
 pub(super) fn finish(document: &mut Value) {
+    tell_currency(document);
     let rank = |tag: &Value| TAGS.iter().position(|name| tag["name"] == *name);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| rank(tag).unwrap_or(TAGS.len()));
@@ -20,6 +22,43 @@ pub(super) fn finish(document: &mut Value) {
         // One that needs no key says so, whatever a default may be.
         operation.entry("security").or_insert_with(|| json!([]));
         describe(operation);
+    }
+}
+
+/// Tells the currency, and writes all prices of examples with its decimals.
+fn tell_currency(document: &mut Value) {
+    let currency = Currency::of_process();
+    document["info"]["x-currency"] =
+        json!({"code": currency.code(), "decimals": currency.decimals()});
+    let total = &mut document["components"]["schemas"]["Order"]["properties"]["total_price"];
+    total["pattern"] = json!(match currency.decimals() {
+        0 => r"^\d{1,19}$".to_owned(),
+        decimals => format!(r"^\d{{1,{}}}\.\d{{{decimals}}}$", 19 - decimals),
+    });
+    if currency != Currency::USD {
+        convert(document, currency);
+    }
+}
+
+/// Examples are written in dollars: as many minor units are as good an example.
+fn convert(value: &mut Value, currency: Currency) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let minor_units = field
+                    .as_str()
+                    .and_then(|text| text.replace('.', "").parse().ok());
+                match (name.as_str(), minor_units.and_then(Money::from_minor_units)) {
+                    ("currency", _) if field.is_string() => *field = json!(currency.code()),
+                    ("price" | "unit_price" | "total_price" | "example", Some(money)) => {
+                        *field = json!(money);
+                    }
+                    _ => convert(field, currency),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| convert(item, currency)),
+        _ => {}
     }
 }
 

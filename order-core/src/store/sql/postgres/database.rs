@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{migrate, search, store::PostgresStore};
 use crate::{
+    domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -16,6 +17,7 @@ use crate::{
         database::{PoolStats, StockDiscrepancy, Store},
         sql::{
             backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+            currency,
             rows::discrepancies,
         },
     },
@@ -62,6 +64,14 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), Error> {
         migrate::run(&self.sessions).await?;
         search::fold_all_names(self).await
+    }
+
+    async fn currency(&self) -> Result<Option<Currency>, Error> {
+        currency::get(self).await
+    }
+
+    async fn set_currency(&self, currency: Currency) -> Result<Currency, Error> {
+        currency::set(self, currency).await
     }
 
     async fn verify(&self) -> Result<Vec<StockDiscrepancy>, Error> {

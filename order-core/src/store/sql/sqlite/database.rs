@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::store::SqliteStore;
 use crate::{
+    domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -16,7 +17,7 @@ use crate::{
         database::{PoolStats, StockDiscrepancy, Store},
         sql::{
             backend::{SqlBackend, SqlConnection},
-            names,
+            currency, names,
             rows::discrepancies,
         },
     },
@@ -67,6 +68,14 @@ impl Store for SqliteStore {
     async fn migrate(&self) -> Result<(), Error> {
         self.migrate_schema().await?;
         names::fold_names(self).await.map(drop)
+    }
+
+    async fn currency(&self) -> Result<Option<Currency>, Error> {
+        currency::get(self).await
+    }
+
+    async fn set_currency(&self, currency: Currency) -> Result<Currency, Error> {
+        currency::set(self, currency).await
     }
 
     /// Takes none of the connections that requests read by, however long it takes.
