@@ -307,6 +307,45 @@ async fn a_key_opens_what_it_allows() {
     shop.close().await;
 }
 
+/// Fills in nothing, and sends what the page of the documentation offers: the status of the answer.
+async fn tried(tab: &Tab, tag: &str, operation: &str) -> String {
+    let block = format!("#operations-{tag}-{operation}");
+    tab.click(&format!("{block} .opblock-summary-control"))
+        .await;
+    tab.click(&format!("{block} .try-out__btn")).await;
+    tab.click(&format!("{block} .execute")).await;
+    let status = format!("{block} .live-responses-table .response .response-col_status");
+    tab.until(&format!("document.querySelector('{status}') !== null"))
+        .await;
+    let found = serde_json::json!(status);
+    tab.value(&format!(
+        "document.querySelector({found}).textContent.trim().slice(0, 3)"
+    ))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documentation_is_tried_as_it_opens() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{}/docs", shop.origin)).await;
+    // What is named by the id of an example is not there.
+    for (tag, operation, status) in [
+        ("Products", "createProduct", "201"),
+        ("Products", "listProducts", "200"),
+        ("Products", "getProduct", "404"),
+        ("Orders", "acceptOrder", "404"),
+        ("Orders", "purchase", "404"),
+        ("Orders", "listOrders", "200"),
+        ("Orders", "getOrder", "404"),
+        ("Orders", "getOrderStatus", "404"),
+    ] {
+        assert_eq!(tried(&tab, tag, operation).await, status, "{operation}");
+    }
+    browser.close().await;
+    shop.close().await;
+}
+
 /// Follows the system unless told otherwise, and says so when nobody answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_follows_the_system_and_tells_when_nobody_answers() {

@@ -9,6 +9,7 @@ const TAGS: [&str; 4] = ["Products", "Orders", "Operations", "Health"];
 
 pub(super) fn finish(document: &mut Value) {
     tell_currency(document);
+    allow_null_in_place(document);
     let rank = |tag: &Value| TAGS.iter().position(|name| tag["name"] == *name);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| rank(tag).unwrap_or(TAGS.len()));
@@ -22,6 +23,36 @@ pub(super) fn finish(document: &mut Value) {
         // One that needs no key says so, whatever a default may be.
         operation.entry("security").or_insert_with(|| json!([]));
         describe(operation);
+    }
+}
+
+/// Puts a copy in place of a reference that may be `null`: what a reference leads to may not, and
+/// nothing beside it changes that.
+fn allow_null_in_place(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    let all = document["components"]["schemas"].as_object_mut();
+    let properties = all
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, schema)| schema.get_mut("properties")?.as_object_mut());
+    for (_, property) in properties.flatten() {
+        let name = property["allOf"][0]["$ref"].as_str().unwrap_or_default();
+        let name = name.strip_prefix("#/components/schemas/");
+        if let Some(name) = name
+            && property["nullable"] == true
+        {
+            let mut copy = schemas[name].clone();
+            copy["nullable"] = json!(true);
+            if !property["description"].is_null() {
+                copy["description"] = property["description"].take();
+            }
+            *property = copy;
+        }
+    }
+    // What nothing refers to any more is in its place.
+    let text = document.to_string();
+    if let Some(all) = document["components"]["schemas"].as_object_mut() {
+        all.retain(|name, _| text.contains(&format!("\"#/components/schemas/{name}\"")));
     }
 }
 
