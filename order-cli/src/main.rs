@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use order_server::runtime::{
     Database, LogFormat, Redis, collector, init_telemetry, openapi_document, parse,
 };
@@ -115,6 +115,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     cli.database.use_currency()?;
+    // How many decimals a price may have is known only now.
+    if let Command::Product(product) = &cli.command
+        && let Err(error) = product.check_price()
+    {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit();
+    }
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {

@@ -308,3 +308,51 @@ fn watching_an_order_tells_each_state_until_the_final_one() {
         );
     }
 }
+
+/// A currency has its decimals, and a database one currency.
+#[test]
+fn a_database_sells_in_one_currency() {
+    let dir = tempfile::tempdir().unwrap();
+    let yen = |arguments: &[&str]| {
+        let mut command = shell::command(dir.path(), arguments);
+        command.env("CURRENCY", "JPY").output().unwrap()
+    };
+    let create = |price| {
+        yen(&[
+            "product", "create", "--name", "n", "--price", price, "--stock", "9",
+        ])
+    };
+    let product = &shell::lines(&create("1299").stdout)[0];
+    assert_eq!(
+        (&product["price"], &product["currency"]),
+        (&json!("1299"), &json!("JPY"))
+    );
+    let line = format!("{}:2", product["id"].as_str().unwrap());
+    let bought = &shell::lines(&yen(&["order", "purchase", "--line", &line]).stdout)[0];
+    assert_eq!(
+        (&bought["total_price"], &bought["currency"]),
+        (&json!("2598"), &json!("JPY"))
+    );
+    let table = String::from_utf8(yen(&["product", "list", "-o", "table"]).stdout).unwrap();
+    assert!(table.contains("1299") && table.contains("JPY"), "{table}");
+    let refused = String::from_utf8(create("0.5").stderr).unwrap();
+    assert!(refused.contains("price must have no decimals"), "{refused}");
+    let document = serde_json::from_slice::<Value>(&yen(&["openapi"]).stdout).unwrap();
+    assert_eq!(
+        document["info"]["x-currency"],
+        json!({"code": "JPY", "decimals": 0})
+    );
+    let example = &document["components"]["schemas"]["Product"]["example"];
+    assert_eq!(
+        (&example["price"], &example["currency"]),
+        (&json!("1999"), &json!("JPY"))
+    );
+    for arguments in [["product", "list"], ["worker", "run"]] {
+        let refused = cli(dir.path(), &arguments);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(told.contains("sells in JPY, and CURRENCY is USD"), "{told}");
+    }
+    let wrong = cli(dir.path(), &["--currency", "Dollar", "product", "list"]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+}

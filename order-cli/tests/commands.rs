@@ -225,7 +225,7 @@ fn results_are_tables_json_or_csv() {
     assert!(text("table").contains("┌"));
     assert_eq!(
         text("csv"),
-        format!("id,sku,name,price,stock,version\n{id},,Lamp,19.99,5,1\n")
+        format!("id,sku,name,price,currency,stock,version\n{id},,Lamp,19.99,USD,5,1\n")
     );
     assert_eq!(
         serde_json::from_str::<Value>(&text("json")).unwrap()["id"],

@@ -112,6 +112,7 @@ pub(crate) async fn run(
                     product_id: product,
                     reference: reference.clone(),
                     page,
+                    ..OrderQuery::default()
                 };
                 service.orders(&query).await
             })

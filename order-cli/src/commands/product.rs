@@ -6,7 +6,9 @@ use anyhow::ensure;
 use clap::Subcommand;
 use order_core::{
     Error, OrderService,
-    domain::{InCurrency, Money, ProductChange, ProductId, ProductRequest, StockRequest},
+    domain::{
+        InCurrency, Money, ProductChange, ProductId, ProductRequest, StockRequest, ValidationError,
+    },
     store::ProductQuery,
 };
 
@@ -99,6 +101,18 @@ pub(crate) enum Product {
     },
 }
 
+impl Product {
+    /// Checks the price among the arguments, if there is one.
+    pub(crate) fn check_price(&self) -> Result<(), ValidationError> {
+        let price = match self {
+            Self::Create { price, .. } => Some(price),
+            Self::Update { price, .. } => price.as_ref(),
+            _ => None,
+        };
+        price.map_or(Ok(()), |price| Money::price(price).map(drop))
+    }
+}
+
 pub(crate) async fn run(
     command: Product,
     service: &OrderService,
@@ -118,7 +132,13 @@ pub(crate) async fn run(
         Product::List { search, limit } => {
             let products = pages::newest(limit, async |page| {
                 let search = search.clone();
-                service.products(&ProductQuery { search, page }).await
+                service
+                    .products(&ProductQuery {
+                        search,
+                        page,
+                        ..ProductQuery::default()
+                    })
+                    .await
             })
             .await?;
             output.rows(COLUMNS, &in_currency(products))?;

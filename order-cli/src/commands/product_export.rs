@@ -75,7 +75,13 @@ async fn write(service: &OrderService, out: impl Write, as_json: bool) -> anyhow
     };
     let page = async |page| {
         let search = None;
-        service.products(&ProductQuery { search, page }).await
+        service
+            .products(&ProductQuery {
+                search,
+                page,
+                ..ProductQuery::default()
+            })
+            .await
     };
     pages::each_page(page, |products| {
         products.iter().try_for_each(|product| sink.write(product))

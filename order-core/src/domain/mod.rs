@@ -22,6 +22,7 @@ mod progress;
 mod quantity;
 mod rule_violation;
 mod text;
+mod time_range;
 mod trace_parent;
 mod validation_error;
 
@@ -47,5 +48,6 @@ pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
 pub(crate) use rule_violation::too_large;
 pub(crate) use text::{bounded, composed};
+pub use time_range::TimeRange;
 pub use trace_parent::TraceParent;
 pub use validation_error::ValidationError;

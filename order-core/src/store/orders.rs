@@ -10,7 +10,7 @@ use crate::{
     decision::Decided,
     domain::{
         IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, PageRequest, Product,
-        ProductId, Progress,
+        ProductId, Progress, TimeRange,
     },
     error::Error,
 };
@@ -110,6 +110,8 @@ pub struct OrderQuery {
     pub product_id: Option<ProductId>,
     /// With exactly this reference.
     pub reference: Option<String>,
+    /// Created in this range of times.
+    pub created: TimeRange,
     /// Which page.
     pub page: PageRequest<OrderId>,
 }

@@ -226,6 +226,7 @@ impl Shop {
                     product_id,
                     reference,
                     page,
+                    ..OrderQuery::default()
                 };
                 assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
             }
@@ -260,8 +261,14 @@ impl Shop {
                     size: PageSize::new(1).unwrap(),
                     ..PageRequest::default()
                 },
+                ..ProductQuery::default()
             };
             assert_eq!(shop.store.products(&list).await.unwrap().items.len(), 1);
+            let listed = ProductQuery {
+                ids: Some(vec![product.id]),
+                ..ProductQuery::default()
+            };
+            assert_eq!(shop.store.products(&listed).await.unwrap().items.len(), 1);
             let change = ProductChange::default().stock(7).unwrap();
             let (id, adjustment) = (product.id, AdjustmentId(shop.ids.next(shop.now())));
             let changed = shop
@@ -312,6 +319,7 @@ impl Shop {
         let products = ProductQuery {
             search: None,
             page: PageRequest::numbered(2, PageSize::default()).unwrap(),
+            ..ProductQuery::default()
         };
         self.store.products(&products).await.unwrap();
         for product_id in [None, Some(self.product)] {

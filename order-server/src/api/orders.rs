@@ -2,7 +2,7 @@
 
 use order_core::{
     OrderService,
-    domain::{Order, OrderId, OrderRequest, OrderStatus, ProductId, Progress},
+    domain::{Order, OrderId, OrderRequest, OrderStatus, ProductId, Progress, TimeRange},
     store::OrderQuery,
 };
 use poem_openapi::{
@@ -18,6 +18,7 @@ use super::{
     idempotency_header::{IdempotencyHeader, replayed},
     order_body::{Buy, OrderBody, Status, StatusBody},
     tag::Tag,
+    wire::Time,
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
@@ -190,11 +191,19 @@ impl Orders {
         product_id: Query<Option<Uuid>>,
         /// Only orders with exactly this reference
         reference: Query<Option<String>>,
+        /// Only orders that were created at this time or after it
+        created_after: Query<Option<Time>>,
+        /// Only orders that were created before this time
+        created_before: Query<Option<Time>>,
     ) -> Result<Json<OrderPage>, Problem> {
         let query = OrderQuery {
             status: status.0.map(Into::into),
             product_id: product_id.0.map(ProductId),
             reference: reference.0,
+            created: TimeRange {
+                from: created_after.0,
+                until: created_before.0,
+            },
             page: page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?,
         };
         let page = self.service.orders(&query).await?;

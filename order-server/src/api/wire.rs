@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use order_core::domain::{Currency, Money};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::{Value, value::RawValue};
@@ -153,6 +153,13 @@ impl ParseFromJSON for Amount {
         read(&value.to_string())
             .map(Self)
             .map_err(ParseError::custom)
+    }
+}
+
+impl ParseFromParameter for Amount {
+    fn parse_from_parameter(value: &str) -> ParseResult<Self> {
+        let money = Money::price(value).map_err(|error| error.reason);
+        money.map(Self).map_err(ParseError::custom)
     }
 }
 

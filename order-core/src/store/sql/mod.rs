@@ -11,6 +11,7 @@ mod currency;
 mod decide;
 mod error;
 mod error_class;
+mod filtered_products;
 mod idempotency;
 mod idempotency_record;
 mod keys;

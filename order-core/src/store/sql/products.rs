@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    filtered_products,
     idempotency::{insert_key, is_replay},
     idempotency_record::IdempotencyRecord,
     lockable::ContentionSteps,
@@ -84,6 +85,9 @@ pub(super) async fn list<B: ProductSteps>(
     backend: &B,
     query: &ProductQuery,
 ) -> Result<Page<Product, ProductId>, Error> {
+    if !query.is_plain() {
+        return filtered_products::list(backend, query).await;
+    }
     let rows = backend.find_products(query).await?;
     let total = match query.page.start {
         PageStart::Offset(_) => Some(backend.count_products(query).await?),

@@ -28,8 +28,10 @@ pub(crate) struct OrderStatements {
     /// been pending, by the time that follows.
     pub(super) backlog: &'static str,
     /// The orders with a line of the product `$1` before the order `$2`, along the lines, to which
-    /// conditions are added. Lines of a product are in the order of their orders.
+    /// conditions on `order_id` are added. Lines of a product are in the order of their orders.
     pub(super) along_product: &'static str,
+    /// What follows them, to which conditions on the orders are added.
+    pub(super) along_product_orders: &'static str,
     /// The end of that, before it is sorted.
     pub(super) along_product_end: &'static str,
     /// The condition that an order has a line of the product `$2`.
@@ -44,6 +46,8 @@ pub(crate) struct ProductStatements {
     pub(super) lock_stock: &'static str,
     /// Living products, by ids, after whoever is changing them.
     pub(super) living: &'static str,
+    /// The same as they are now, the newest first.
+    pub(super) by_ids: &'static str,
     /// The prices of living products, by ids.
     pub(super) prices: &'static str,
     /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id

@@ -8,6 +8,7 @@
 //! Orders are made with times that lie far from those of the backend, as servers do whose
 //! clocks are wrong: nothing but what people read may go by them.
 
+mod filters;
 mod fixture;
 mod idempotency;
 mod keys;

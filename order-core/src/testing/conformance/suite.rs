@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    fixture::fixture, idempotency, keys as key_checks, names, orders,
+    filters, fixture::fixture, idempotency, keys as key_checks, names, orders,
     packed_tasks as packed_checks, products, progress, queue as queue_checks, races,
     stats as stats_checks, tasks as task_checks, time::Time, waiting_tasks,
     workers as worker_checks,
@@ -42,6 +42,9 @@ where
     products::stock_stays_within_its_bounds(&fixture(fresh).await).await;
     products::pages_and_search_find_each_product_once(&fixture(fresh).await).await;
     products::any_part_of_a_name_finds_it(&fixture(fresh).await).await;
+    filters::filters_leave_what_they_say(&fixture(fresh).await).await;
+    filters::lists_keep_to_a_range_of_times(&fixture(fresh).await).await;
+    filters::a_total_that_does_not_fit_is_refused(&fixture(fresh).await).await;
     names::names_are_found_in_either_case_in_any_script(&fixture(fresh).await).await;
     names::a_product_is_found_by_its_new_name(&fixture(fresh).await).await;
     names::search_finds_what_its_definition_says(&fixture(fresh).await).await;

@@ -7,7 +7,7 @@ use super::{page::page, store::ReferenceStore};
 use crate::{
     domain::{
         AdjustmentId, MAX_STOCK, NewProduct, Page, Product, ProductChange, ProductId, Replayable,
-        StockAdjustment, folded,
+        StockAdjustment,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -38,12 +38,11 @@ impl ProductStore for ReferenceStore {
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let state = self.state.lock().unwrap();
-        let search = folded(query.search.as_deref().unwrap_or_default());
         let all = state
             .products
             .values()
             .rev()
-            .filter(|product| folded(&product.name).contains(&search))
+            .filter(|product| query.matches(product))
             .cloned()
             .collect();
         Ok(page(all, &query.page, |product: &Product| product.id))

@@ -46,7 +46,8 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
                  FROM orders WHERE status <= 'pending' ORDER BY status, id LIMIT 1)",
     // `OFFSET 0` keeps the planner to the way along the lines.
     along_product: " FROM (SELECT DISTINCT order_id FROM order_lines
-               WHERE product_id = $1 AND order_id < $2 ORDER BY order_id DESC) line
+               WHERE product_id = $1 AND order_id < $2",
+    along_product_orders: " ORDER BY order_id DESC) line
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = order_id OFFSET 0) orders WHERE true",
     along_product_end: "",
     has_product: " AND id IN (SELECT order_id FROM order_lines WHERE product_id = $2)",

@@ -27,6 +27,7 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     // on it, makes one of each order's.
     along_product: " FROM order_lines CROSS JOIN orders ON id = order_id \
          WHERE product_id = $1 AND order_id < $2",
+    along_product_orders: "",
     along_product_end: " GROUP BY order_id",
     has_product: " AND EXISTS (SELECT 1 FROM order_lines \
          WHERE product_id = $2 AND order_id = orders.id)",
