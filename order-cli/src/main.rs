@@ -57,6 +57,9 @@ enum Command {
     /// Show queues and dead letters; pause and resume work
     #[command(subcommand)]
     Queue(commands::queue::Queue),
+    /// Manage the clients of the server, to whom API keys belong
+    #[command(subcommand)]
+    Client(commands::client::Client),
     /// Manage the API keys of the server
     #[command(subcommand)]
     Key(commands::key::Key),
@@ -78,7 +81,7 @@ enum Command {
 impl Command {
     /// Tells whether the command changes nothing, so that it creates no database either.
     const fn only_reads(&self) -> bool {
-        use commands::{key::Key, order::Order, product::Product, queue::Queue};
+        use commands::{client::Client, key::Key, order::Order, product::Product, queue::Queue};
         matches!(
             self,
             Self::Verify
@@ -86,6 +89,7 @@ impl Command {
                 | Self::Order(Order::Get { .. } | Order::List { .. } | Order::Watch { .. })
                 | Self::Queue(Queue::Stats | Queue::Dead { .. })
                 | Self::Key(Key::List)
+                | Self::Client(Client::List)
         )
     }
 }
@@ -151,6 +155,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, client, &output).await,
         Command::Queue(command) => commands::queue::run(command, &service, &output).await,
+        Command::Client(command) => commands::client::run(command, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Verify => commands::verify::run(&service, &output).await,
         // The other commands needed no service.

@@ -44,7 +44,17 @@ async fn goes_on_selling(store: Arc<dyn Store>) {
         (totals.completed, totals.failed, totals.cancelled),
         (3, 1, 1)
     );
-    assert_eq!(shop.keys().await.unwrap().len(), 1);
+    // Its key is a client of its own, under whose id idempotency keys were kept.
+    let keys = shop.keys().await.unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(
+        (keys[0].client_id.0, &keys[0].client),
+        (keys[0].id.0, &keys[0].name)
+    );
+    assert_eq!(
+        shop.client(&keys[0].name).await.unwrap().id,
+        keys[0].client_id
+    );
 
     // A key of the old version still stands for its order.
     let lamp = shop.product_with_sku("LAMP-1").await.unwrap().unwrap();

@@ -270,11 +270,14 @@ async fn a_key_opens_what_it_allows() {
     tab.enter("#key-input", &reader).await;
     tab.press("Enter", 13).await;
     counts(&tab, "success", 1).await;
-    tab.shows("[data-needs=admin]", "a key with the scope admin is needed")
-        .await;
+    tab.shows(
+        "[data-needs=operate]",
+        "a key with the scope operate is needed",
+    )
+    .await;
     tab.until("document.querySelectorAll('#queues button:disabled').length === 2")
         .await;
-    tab.until("document.querySelector('#queues button').title.includes('admin')")
+    tab.until("document.querySelector('#queues button').title.includes('operate')")
         .await;
     assert_eq!(
         tab.barriers().await,
@@ -296,7 +299,7 @@ async fn a_key_opens_what_it_allows() {
     tab.press("Enter", 13).await;
     tab.until("document.querySelectorAll('#queues button:enabled').length === 2")
         .await;
-    tab.until("document.querySelector('[data-needs=admin]').hidden")
+    tab.until("document.querySelector('[data-needs=operate]').hidden")
         .await;
     let urls = tab.requests().join(" ");
     assert!(

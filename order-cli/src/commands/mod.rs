@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod bench;
+pub(crate) mod client;
 pub(crate) mod completions;
 mod confirm;
 mod csv_rows;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
-    domain::{OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
+    domain::{ClientId, OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
     store::OrderQuery,
 };
 
@@ -20,6 +20,7 @@ const COLUMNS: &[Column] = &[
     ("status", "/status"),
     ("total_price", "/total_price"),
     ("reference", "/reference"),
+    ("client", "/client"),
     ("failure", "/failure/code"),
     ("created_at", "/created_at"),
 ];
@@ -48,6 +49,9 @@ pub(crate) enum Order {
         /// Only orders with exactly this reference
         #[arg(long)]
         reference: Option<String>,
+        /// Only orders that the client with this id placed
+        #[arg(long)]
+        client: Option<ClientId>,
         /// Maximum number of orders to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -102,6 +106,7 @@ pub(crate) async fn run(
             status,
             product,
             reference,
+            client,
             limit,
         } => {
             let orders = pages::newest(limit, async |page| {
@@ -109,6 +114,7 @@ pub(crate) async fn run(
                     status,
                     product_id: product,
                     reference: reference.clone(),
+                    client,
                     page,
                 };
                 service.orders(&query).await

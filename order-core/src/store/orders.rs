@@ -9,8 +9,8 @@ use super::{contention::Contention, strategy::Strategy};
 use crate::{
     decision::Decided,
     domain::{
-        IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, PageRequest, Product,
-        ProductId, Progress,
+        ClientId, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, PageRequest,
+        Product, ProductId, Progress,
     },
     error::Error,
 };
@@ -110,6 +110,8 @@ pub struct OrderQuery {
     pub product_id: Option<ProductId>,
     /// With exactly this reference.
     pub reference: Option<String>,
+    /// Placed by this client.
+    pub client: Option<ClientId>,
     /// Which page.
     pub page: PageRequest<OrderId>,
 }

@@ -19,7 +19,13 @@ use self::shop::Shop;
 
 /// Tables that stay small: a row for each topic, worker, key of the API, or span of time that
 /// is folded.
-const SMALL: [&str; 4] = ["queue_pauses", "workers", "api_keys", "order_counters"];
+const SMALL: [&str; 5] = [
+    "queue_pauses",
+    "workers",
+    "clients",
+    "api_keys",
+    "order_counters",
+];
 /// Tables that grow with what is sold, or with what waits.
 const GROWING: [&str; 8] = [
     "products",

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use order_core::{
     clock::{Clock, SystemClock},
     domain::{
-        AdjustmentId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId, OrderRequest,
-        OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId, ProductRequest,
-        Quantity, RequestedLine, StockRequest,
+        AdjustmentId, ClientId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId,
+        OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId,
+        ProductRequest, Quantity, RequestedLine, StockRequest,
     },
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
-    keys::{KeyRequest, KeyStore, Secret},
+    keys::{Client, KeyRequest, KeyStore, Secret},
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
     queue::{OrderQueue, Topic},
     stats::StatsStore,
@@ -23,6 +23,8 @@ use order_core::{
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
+/// The client of most orders.
+const CLIENT: ClientId = ClientId(Uuid::max());
 /// How many orders share a transaction.
 const GROUP: usize = 32;
 /// How often each thing is done, so that what is counted in thousands is known well.
@@ -226,9 +228,15 @@ impl Shop {
                     product_id,
                     reference,
                     page,
+                    ..OrderQuery::default()
                 };
                 assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
             }
+            let query = OrderQuery {
+                client: Some(CLIENT),
+                ..OrderQuery::default()
+            };
+            assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
         })
         .await;
         self.cost("what operators see", async |shop| {
@@ -293,11 +301,17 @@ impl Shop {
         .await;
         let secret = Secret::generate().unwrap();
         let request = KeyRequest::new("k", "read".parse().unwrap()).unwrap();
-        let key = request.into_hashed_key(KeyId(self.ids.next(self.now())), &secret, self.now());
+        let client = ClientId(self.ids.next(self.now()));
+        let client = Client::new(client, client.to_string(), self.now()).unwrap();
+        let id = KeyId(self.ids.next(self.now()));
+        let key = request.into_hashed_key(id, &client, &secret, self.now());
         self.cost("keys", async |shop| {
             assert!(shop.store.access().await.is_ok());
+            assert_eq!(shop.store.create_client(&client).await.unwrap(), client);
+            assert!(!shop.store.clients().await.unwrap().is_empty());
             shop.store.create_key(&key).await.unwrap();
             assert!(!shop.store.keys().await.unwrap().is_empty());
+            shop.store.note_use(&[key.key.id]).await.unwrap();
             let revoked = shop.store.revoke_key(key.key.id, shop.now()).await;
             assert!(revoked.unwrap().is_some());
         })
@@ -343,7 +357,8 @@ impl Shop {
 
     fn order(&self) -> NewOrder {
         let id = OrderId(self.ids.next(self.now()));
-        self.request().into_new_order(id, self.now())
+        let request = self.request().of_client(Some(CLIENT));
+        request.into_new_order(id, self.now())
     }
 
     fn keyed_order(&self) -> NewOrder {

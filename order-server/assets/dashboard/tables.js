@@ -55,7 +55,7 @@ function operatorButton(label, name, mayOperate, press) {
   const button = element("button", { type: "button", "aria-label": name }, label);
   if (!mayOperate) {
     button.disabled = true;
-    button.title = "A key with the scope admin is needed";
+    button.title = "A key with the scope operate is needed";
   }
   button.addEventListener("click", press);
   return button;

@@ -20,7 +20,7 @@ use poem_openapi::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{order_body::StatusBody, tag::Tag};
+use super::{order_body::StatusBody, orders::is_visible, tag::Tag};
 use crate::{
     auth::{Caller, ReadOrders},
     http::{prefer::Wait, problem::Problem},
@@ -96,7 +96,7 @@ impl Follow {
     )]
     async fn events(
         &self,
-        _caller: ReadOrders,
+        reader: ReadOrders,
         caller: Data<&Caller>,
         id: Path<Uuid>,
         /// The last state that the client saw: the stream begins after it
@@ -107,6 +107,7 @@ impl Follow {
         // The watch begins first, so that it sees every state after the one that is read.
         let watch = self.service.watch(id)?;
         let order = self.service.order(id).await?;
+        let order = order.filter(|order| is_visible(order, reader.only));
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
         let last_sent = last_event_id.0.and_then(|state| state.parse().ok());
         let states = States::new(Progress::from(&order), last_sent, watch);

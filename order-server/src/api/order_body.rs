@@ -180,6 +180,8 @@ pub(super) struct OrderBody {
     lines: Vec<LineBody>,
     total_price: Amount,
     reference: Option<String>,
+    /// Id of the client whose key placed it; `null` where no key was asked for.
+    client: Option<Uuid>,
     failure: Option<FailureBody>,
     created_at: Time,
     decided_at: Option<Time>,
@@ -195,6 +197,7 @@ impl From<Order> for OrderBody {
             lines: order.lines.into_iter().map(Into::into).collect(),
             total_price: Amount(order.total_price),
             reference: order.reference,
+            client: order.client.map(|client| client.0),
             failure: order.failure.map(|failure| FailureBody {
                 code: failure.code.as_str().to_owned(),
                 product_id: failure.product_id.0,

@@ -182,6 +182,8 @@ impl From<&Figures> for StatsBody {
 struct Access {
     /// The name of the key; `null` on a server without keys.
     key: Option<String>,
+    /// Id of the client that the key belongs to; `null` on a server without keys.
+    client: Option<Uuid>,
     scopes: Vec<String>,
 }
 
@@ -193,10 +195,12 @@ impl From<&Caller> for Access {
         match caller {
             Caller::Key(key) => Self {
                 key: Some(key.key.name.clone()),
+                client: Some(key.key.client_id.0),
                 scopes: names(&mut key.key.scopes.iter()),
             },
             _ => Self {
                 key: None,
+                client: None,
                 scopes: names(&mut Scope::ALL.into_iter()),
             },
         }

@@ -189,6 +189,11 @@ impl<'a> Filtered<'a> {
             rows.matching
                 .push_str(&format!(" AND reference = {reference}"));
         }
+        if let Some(client) = query.client {
+            let client = rows.bind(Value::Id(client.0));
+            rows.matching
+                .push_str(&format!(" AND client_id = {client}"));
+        }
         if is_along_product {
             rows.matching.push_str(C::SQL.orders.along_product_end);
         }

@@ -3,11 +3,21 @@
 
 /// The statements that differ between databases.
 pub(crate) struct Statements {
+    pub(super) keys: KeyStatements,
     pub(super) orders: OrderStatements,
     pub(super) products: ProductStatements,
     pub(super) queue: QueueStatements,
     pub(super) stats: StatsStatements,
     pub(super) tasks: TaskStatements,
+}
+
+/// The statements over keys that differ between databases.
+pub(crate) struct KeyStatements {
+    /// Keys that are not revoked, in id order, by the time that follows.
+    pub(super) active: &'static str,
+    /// Notes the use of keys, by ids, unless one was noted less than an age ago; at the time that
+    /// follows.
+    pub(super) note_use: &'static str,
 }
 
 /// The statements over orders that differ between databases.

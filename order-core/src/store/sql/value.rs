@@ -22,6 +22,8 @@ pub(crate) enum Value<'a> {
     Leases(&'a [Lease]),
     Text(Option<Cow<'a, str>>),
     Time(DateTime<Utc>),
+    /// A time that may never come.
+    MaybeTime(Option<DateTime<Utc>>),
     /// The time at which the statement is executed: no parameter on Postgres, whose statements ask the
     /// clock of the database.
     Now,

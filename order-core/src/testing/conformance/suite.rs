@@ -54,6 +54,7 @@ where
     orders::cancelling_gives_the_stock_back_once(&fixture(fresh).await).await;
     orders::the_price_is_that_of_the_acceptance(&fixture(fresh).await).await;
     orders::lists_filter_and_continue(&fixture(fresh).await).await;
+    orders::an_order_is_of_the_client_that_placed_it(&fixture(fresh).await).await;
     progress::where_orders_stand_is_what_they_say(&fixture(fresh).await).await;
     progress::the_backlog_is_what_is_pending(&fixture(fresh).await).await;
     progress::what_is_pending_grows_old_by_the_clock_of_the_store(&fixture(fresh).await).await;
@@ -81,6 +82,9 @@ where
 {
     key_checks::a_key_is_kept_without_its_secret(&fixture(fresh).await).await;
     key_checks::revoking_is_for_good_and_opens_nothing(&fixture(fresh).await).await;
+    key_checks::a_client_has_one_name_and_many_keys(&fixture(fresh).await).await;
+    key_checks::a_key_expires_by_the_clock_of_the_store(&fixture(fresh).await).await;
+    key_checks::the_use_of_a_key_is_noted_once_a_minute(&fixture(fresh).await).await;
 }
 
 /// Checks the figures of a store for operators.

@@ -83,6 +83,7 @@ impl OrderStore for ReferenceStore {
             .values()
             .rev()
             .filter(|order| query.status.is_none_or(|status| order.status == status))
+            .filter(|order| query.client.is_none() || order.client == query.client)
             .filter(|order| query.reference.is_none() || order.reference == query.reference)
             .filter(|order| {
                 query

@@ -15,6 +15,7 @@ use super::{
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
+    keys,
     orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, insert_arguments},
     products::{self, WRITE_FOLDS},
     queue, session, stats,
@@ -60,6 +61,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
             }
             Value::Text(text) => arguments.add(text.as_deref()),
             Value::Time(time) => arguments.add(time),
+            Value::MaybeTime(time) => arguments.add(time),
             Value::Now => Ok(()),
             Value::Ago(span) | Value::FromNow(span) => arguments.add(span_micros(*span)),
         };
@@ -71,6 +73,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for PgConnection {
     const SQL: Statements = Statements {
+        keys: keys::STATEMENTS,
         orders: orders::STATEMENTS,
         products: products::STATEMENTS,
         queue: queue::STATEMENTS,

@@ -8,6 +8,7 @@ use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
+    keys,
     orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats, task_batches,
@@ -50,6 +51,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
             }
             Value::Text(text) => arguments.add(text.as_deref()),
             Value::Time(time) => arguments.add(time.timestamp_micros()),
+            Value::MaybeTime(time) => arguments.add(time.map(|time| time.timestamp_micros())),
             Value::Now => arguments.add(SystemClock.now().timestamp_micros()),
             Value::Ago(span) => arguments.add(before(SystemClock.now(), *span).timestamp_micros()),
             Value::FromNow(span) => {
@@ -64,6 +66,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for SqliteConnection {
     const SQL: Statements = Statements {
+        keys: keys::STATEMENTS,
         orders: orders::STATEMENTS,
         products: products::STATEMENTS,
         queue: queue::STATEMENTS,
@@ -220,6 +223,7 @@ fn order_row(order: &Order) -> serde_json::Value {
         created_at,
         (order.status == OrderStatus::Success).then_some(created_at),
         order.trace_parent.map(|parent| parent.to_string()),
+        order.client.map(|client| hex(client.0)),
     ])
 }
 
