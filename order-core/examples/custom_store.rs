@@ -445,6 +445,7 @@ impl OrderStore for MemoryStore {
         let fits = |order: &&Order| {
             let mut products = order.lines.iter().map(|line| line.product_id);
             query.status.is_none_or(|status| order.status == status)
+                && (query.client.is_none() || order.client == query.client)
                 && (query.reference.is_none() || order.reference == query.reference)
                 && query
                     .product_id
