@@ -97,6 +97,7 @@ async fn a_page_of_orders_far_back_reads_as_little_as_the_first() {
                     start,
                     ..PageRequest::default()
                 },
+                ..OrderQuery::default()
             };
             let before = rows_read(&store).await;
             let page = store.orders(&query).await.unwrap();
