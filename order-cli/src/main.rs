@@ -99,7 +99,7 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("order-cli: {error:#}");
+            eprintln!("order-cli: {}", output::visible(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

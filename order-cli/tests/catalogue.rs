@@ -256,6 +256,94 @@ fn what_was_exported_is_imported_as_it_was() {
     }
 }
 
+/// Names that a spreadsheet would calculate, and those that only look as if they were guarded.
+#[test]
+fn an_export_for_spreadsheets_has_no_formula_and_is_imported_as_it_was() {
+    let names = [
+        "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''", " =1", "Lamp",
+    ];
+    for desk in Desk::each() {
+        for (n, name) in names.iter().enumerate() {
+            let sku = format!("={n}");
+            let create = ["product", "create", "--price", "1", "--stock", "1"];
+            desk.rows(&[&create[..], &["--sku", &sku, &format!("--name={name}")]].concat());
+        }
+        let export = ["product", "export", "--spreadsheet", "--file", "safe.csv"];
+        assert!(desk.run(&export).status.success());
+        let mut csv = csv::Reader::from_path(desk.path().join("safe.csv")).unwrap();
+        let formula = ['=', '+', '-', '@', '\t', '\r', '\n', '＝'];
+        let cells = csv.records().flat_map(|record| {
+            let record = record.unwrap();
+            record.iter().map(ToOwned::to_owned).collect::<Vec<_>>()
+        });
+        let cells: Vec<String> = cells.collect();
+        assert_eq!(cells.len(), names.len() * 6);
+        assert!(
+            !cells.iter().any(|cell| cell.starts_with(formula)),
+            "{cells:?}"
+        );
+
+        let same = json!({"created": 0, "updated": 0, "unchanged": names.len(), "rejected": 0});
+        assert_eq!(desk.rows(&["product", "import", "safe.csv"]), [same]);
+        let other = Desk::at("sqlite://orders.db".to_owned());
+        other.write("safe.csv", &desk.read("safe.csv"));
+        other.rows(&["product", "import", "safe.csv"]);
+        for (n, name) in names.iter().enumerate() {
+            assert_eq!(other.product(&format!("={n}"))[0], json!(name));
+        }
+        let plain = |desk: &Desk| desk.run(&["product", "export"]).stdout;
+        let without_ids = |text: Vec<u8>| {
+            let mut csv = csv::Reader::from_reader(&text[..]);
+            let rows = csv
+                .records()
+                .map(|row| row.unwrap().iter().skip(1).collect::<Vec<_>>().join("|"));
+            let mut rows: Vec<String> = rows.collect();
+            rows.sort();
+            rows
+        };
+        assert_eq!(without_ids(plain(&other)), without_ids(plain(&desk)));
+    }
+    let desk = Desk::at("sqlite://orders.db".to_owned());
+    let as_json = desk.run(&["-o", "json", "product", "export", "--spreadsheet"]);
+    assert_eq!(as_json.status.code(), Some(1));
+}
+
+/// A name of somebody who would like to write elsewhere on the operator's screen.
+#[test]
+fn nothing_that_clients_wrote_is_obeyed_by_a_terminal() {
+    let desk = Desk::at("sqlite://orders.db".to_owned());
+    let name = "Lamp\u{1b}[2J\u{9b}31m\u{202e}pmal\u{7f}\r\n\u{7}";
+    let create = ["product", "create", "--price", "1", "--stock", "1"];
+    let id = desk.rows(&[&create[..], &["--name", name]].concat())[0]["id"].clone();
+    let is_obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    for format in ["table", "json"] {
+        let output = desk.run(&["-o", format, "product", "list"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains(is_obeyed), "{text:?}");
+    }
+    assert_eq!(
+        desk.rows(&["product", "list"])[0]["name"],
+        name,
+        "JSON has it exactly"
+    );
+    let reference = format!("--reference={name}");
+    let line = format!("{}:1", id.as_str().unwrap());
+    desk.rows(&["order", "place", "--line", &line, &reference]);
+    let text = desk.run(&["-o", "table", "order", "list"]).stdout;
+    assert!(!String::from_utf8(text).unwrap().contains(is_obeyed));
+    desk.write(
+        "products.csv",
+        "sku,name,price,stock\nA\u{1b}[2J,Lamp,1,1\nB,\u{9b},x\u{1b}[2J,1\n",
+    );
+    let told = String::from_utf8(desk.run(&["product", "import", "products.csv"]).stderr).unwrap();
+    assert!(!told.contains(is_obeyed), "{told:?}");
+    let told = String::from_utf8(desk.run(&["product", "import", "\u{1b}[2J.csv"]).stderr).unwrap();
+    assert!(
+        told.contains("\\u{1b}[2J.csv") && !told.contains(is_obeyed),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn watching_an_order_tells_each_state_until_the_final_one() {
     for desk in Desk::each() {

@@ -15,5 +15,6 @@ pub(crate) mod product;
 mod product_export;
 mod product_import;
 pub(crate) mod queue;
+mod spreadsheet;
 pub(crate) mod verify;
 pub(crate) mod worker;
