@@ -15,6 +15,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use order_core::audit::by;
 use order_server::runtime::{
     Database, LogFormat, Redis, collector, init_telemetry, openapi_document, parse,
 };
@@ -60,6 +61,8 @@ enum Command {
     /// Manage the API keys of the server
     #[command(subcommand)]
     Key(commands::key::Key),
+    /// Show who changed what
+    Audit(commands::audit::Audit),
     /// Measure the strategies on this database
     Bench(commands::bench::BenchArgs),
     /// Migrate the database schema, and do nothing else
@@ -82,6 +85,7 @@ impl Command {
         matches!(
             self,
             Self::Verify
+                | Self::Audit(_)
                 | Self::Product(Product::Get { .. } | Product::List { .. } | Product::Export(_))
                 | Self::Order(Order::Get { .. } | Order::List { .. } | Order::Watch { .. })
                 | Self::Queue(Queue::Stats | Queue::Dead { .. })
@@ -110,7 +114,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Worker(_)) {
         collector();
     }
-    dispatch(cli).await
+    by(commands::audit::author(), dispatch(cli)).await
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -151,6 +155,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, client, &output).await,
         Command::Queue(command) => commands::queue::run(command, &service, &output).await,
+        Command::Audit(audit) => commands::audit::run(audit, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Verify => commands::verify::run(&service, &output).await,
         // The other commands needed no service.

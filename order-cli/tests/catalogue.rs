@@ -345,6 +345,38 @@ fn nothing_that_clients_wrote_is_obeyed_by_a_terminal() {
 }
 
 #[test]
+fn the_audit_log_names_who_used_the_command_line() {
+    for desk in Desk::each() {
+        desk.write("products.csv", "sku,name,price,stock\nL,Lamp,19.99,1\n");
+        let run = |arguments: &[&str]| {
+            let arguments = [&["--database-url", &desk.url], arguments].concat();
+            let mut command = command(desk.path(), &arguments);
+            let output = command.env("USER", "ada").output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+            lines(&output.stdout)
+        };
+        run(&["product", "import", "products.csv"]);
+        run(&["product", "import", "products.csv"]);
+        desk.write("products.csv", "sku,name,price,stock\nL,,18.50,7\n");
+        run(&["product", "import", "products.csv"]);
+        run(&["product", "export", "--file", "all.csv"]);
+        let log = run(&["audit"]);
+        let done = log.iter().map(|it| json!([it["client"], it["action"]]));
+        let by_ada = |action: &str| json!(["order-cli:ada", action]);
+        assert_eq!(
+            done.collect::<Vec<_>>(),
+            ["product.export", "product.update", "product.create"].map(by_ada)
+        );
+        assert_eq!(log[1]["before"]["stock"], 1);
+        assert_eq!(log[1]["after"]["stock"], 7);
+        let since = log[1]["at"].as_str().unwrap();
+        let filtered = ["audit", "--since", since, "--action", "product.update"];
+        assert_eq!(run(&filtered), [log[1].clone()]);
+        assert_eq!(run(&["audit", "--limit", "1"]), [log[0].clone()]);
+    }
+}
+
+#[test]
 fn watching_an_order_tells_each_state_until_the_final_one() {
     for desk in Desk::each() {
         desk.write("products.csv", "sku,name,price,stock\nL,Lamp,19.99,1\n");

@@ -195,3 +195,29 @@ async fn who_only_reads_makes_no_file() {
     let store = store::connect_with(&url(&file), existing()).await.unwrap();
     assert_eq!(store.verify().await.unwrap(), []);
 }
+
+/// What the schema on Postgres refuses, too.
+#[tokio::test]
+async fn history_cannot_be_changed() {
+    let file = new_file();
+    let shop = Shop::open(&file, ConnectOptions::default()).await;
+    shop.store.accept(&shop.orders(1)).await.unwrap();
+    let mut connection = SqliteConnection::connect(&url(&file)).await.unwrap();
+    for statement in [
+        "DELETE FROM orders",
+        "DELETE FROM products",
+        "DELETE FROM order_lines",
+        "UPDATE orders SET id = randomblob(16)",
+        "UPDATE products SET id = randomblob(16)",
+        "UPDATE order_lines SET quantity = 2",
+        "UPDATE stock_adjustments SET delta = 2",
+        "DELETE FROM stock_adjustments",
+        "UPDATE audit_log SET client = 'nobody'",
+        "DELETE FROM audit_log",
+    ] {
+        let refused = sqlx::query(statement).execute(&mut connection).await;
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("history stays"), "{statement}: {told}");
+    }
+    assert_eq!(shop.store.verify().await.unwrap(), []);
+}

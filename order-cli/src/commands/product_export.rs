@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use order_core::{OrderService, domain::Product, store::ProductQuery};
+use order_core::{
+    OrderService,
+    audit::{Action, AuditChange},
+    domain::Product,
+    store::ProductQuery,
+};
 use serde_json::Value;
 
 use super::{pages, spreadsheet};
@@ -49,6 +54,8 @@ pub(crate) async fn run(
         !(as_json && export.spreadsheet),
         "--spreadsheet is for CSV, not for JSON"
     );
+    let entry = AuditChange::of(Action::ProductExport, "products");
+    service.record(entry).await?;
     match &export.file {
         None => {
             let out = BufWriter::new(io::stdout());

@@ -28,7 +28,7 @@ pub use failure::{Failure, FailureCode};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
-pub use id::{AdjustmentId, IdGenerator, KeyId, OrderId, ProductId};
+pub use id::{AdjustmentId, AuditId, IdGenerator, KeyId, OrderId, ProductId};
 pub use idempotency::{IdempotencyKey, Replayable};
 pub use money::Money;
 pub use order::Order;

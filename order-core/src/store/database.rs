@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{orders::OrderStore, products::ProductStore};
 use crate::{
-    domain::ProductId, error::Error, heartbeat::WorkerStore, keys::KeyStore, process::TaskStore,
-    queue::OrderQueue, stats::StatsStore,
+    audit::AuditStore, domain::ProductId, error::Error, heartbeat::WorkerStore, keys::KeyStore,
+    process::TaskStore, queue::OrderQueue, stats::StatsStore,
 };
 
 /// Connections to a database that are kept open, and what they do.
@@ -72,6 +72,11 @@ pub trait Store: ProductStore + OrderStore {
 
     /// The figures for operators.
     fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        None
+    }
+
+    /// The audit log, where changes are entered in their transactions.
+    fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
         None
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use order_core::{
+    audit::{AuditQuery, AuditStore},
     clock::{Clock, SystemClock},
     domain::{
         AdjustmentId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId, OrderRequest,
@@ -228,6 +229,24 @@ impl Shop {
                     page,
                 };
                 assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
+            }
+        })
+        .await;
+        self.cost("the audit log", async |shop| {
+            let text = |text: &str| Some(text.to_owned());
+            for (action, subject) in [
+                (None, None),
+                (text("order.cancel"), None),
+                (None, text("s7")),
+                (text("order.cancel"), text("s7")),
+            ] {
+                let query = AuditQuery {
+                    action,
+                    subject,
+                    ..AuditQuery::default()
+                };
+                let page = shop.store.audit_entries(&query).await.unwrap();
+                assert!(!page.items.is_empty());
             }
         })
         .await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use governor::state::InMemoryState;
-use order_core::keys::ApiKey;
+use order_core::{audit::Author, keys::ApiKey};
 
 use super::until_end::UntilEnd;
 
@@ -17,6 +17,8 @@ pub struct AuthenticatedKey {
     pub key: ApiKey,
     /// Counts the requests that came with it.
     pub(crate) bucket: Arc<InMemoryState>,
+    /// Who does what is done with it.
+    author: Author,
     /// Ends when it is revoked, or its scopes change.
     pub(super) until_end: UntilEnd,
 }
@@ -24,19 +26,33 @@ pub struct AuthenticatedKey {
 impl AuthenticatedKey {
     pub(super) fn new(key: ApiKey) -> Self {
         Self {
+            author: author(&key),
             key,
             bucket: Arc::default(),
             until_end: UntilEnd::default(),
         }
     }
 
+    pub(super) fn author(&self) -> Author {
+        self.author.clone()
+    }
+
     /// The same key with what is known of it now. Its rate goes on.
     pub(super) fn changed(&self, key: ApiKey) -> Self {
         Self {
+            author: author(&key),
             key,
             bucket: Arc::clone(&self.bucket),
             until_end: UntilEnd::default(),
         }
+    }
+}
+
+/// The holder of a key, by the name of the key.
+fn author(key: &ApiKey) -> Author {
+    Author {
+        client: Some(key.name.as_str().into()),
+        key: Some(key.id),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use order_core::audit::Author;
 use uuid::Uuid;
 
 use super::{authenticated_key::AuthenticatedKey, until_end::UntilEnd};
@@ -26,6 +27,16 @@ impl Caller {
         match self {
             Self::Key(key) => key.key.id.0,
             Self::AuthDisabled(_) | Self::Unauthenticated | Self::KeysUnavailable => Uuid::nil(),
+        }
+    }
+
+    /// Who does what this request does.
+    pub(crate) fn author(&self) -> Author {
+        match self {
+            Self::Key(key) => key.author(),
+            Self::AuthDisabled(_) | Self::Unauthenticated | Self::KeysUnavailable => {
+                Author::default()
+            }
         }
     }
 

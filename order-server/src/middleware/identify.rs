@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use order_core::audit;
 use poem::{Endpoint, Middleware, Request, Result, http::header};
 
 use crate::auth::KeyCache;
 
-/// Puts the [`Caller`](crate::auth::Caller) into each request.
+/// Puts the [`Caller`](crate::auth::Caller) into each request, and carries it out in their name.
 pub(super) struct Identify {
     keys: Arc<KeyCache>,
 }
@@ -38,8 +39,9 @@ impl<E: Endpoint> Endpoint for IdentifyEndpoint<E> {
 
     async fn call(&self, mut request: Request) -> Result<E::Output> {
         let caller = self.keys.caller(bearer(&request));
+        let author = caller.author();
         request.extensions_mut().insert(caller);
-        self.inner.call(request).await
+        audit::by(author, self.inner.call(request)).await
     }
 }
 

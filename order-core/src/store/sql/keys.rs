@@ -6,11 +6,13 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
+    audit::record,
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     retry::{reading, with_retry},
     value::{StoredTime, Value},
 };
 use crate::{
+    audit::AuditChange,
     domain::KeyId,
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyHash, KeyStore},
@@ -27,8 +29,12 @@ const ACTIVE_KEYS: &str = "SELECT id, name, hash, scopes, created_at, revoked_at
 
 const HAS_KEYS: &str = "SELECT EXISTS (SELECT 1 FROM api_keys)";
 
-const REVOKE_KEY: &str = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1
+const REVOKE_KEY: &str = "UPDATE api_keys SET revoked_at = $2
+     WHERE id = $1 AND revoked_at IS NULL
      RETURNING id, name, hash, scopes, created_at, revoked_at";
+
+const KEY: &str = "SELECT id, name, hash, scopes, created_at, revoked_at FROM api_keys
+     WHERE id = $1";
 
 #[async_trait]
 impl<B: SqlBackend> KeyStore for B {
@@ -59,12 +65,12 @@ async fn create_key<B: SqlBackend>(backend: &B, hashed: &HashedKey) -> Result<()
         Value::text(&scopes),
         Value::Time(hashed.key.created_at),
     ];
-    let inserted = backend.execute_single(Priority::Request, INSERT_KEY, &values);
-    if inserted.await? == 0 {
-        let tx = backend.begin_single(Priority::Request).await?;
-        tx.confirm().await?;
+    let mut tx = backend.begin(Priority::Request, None).await?;
+    if tx.execute(INSERT_KEY, &values).await? == 0 {
+        return tx.confirm().await;
     }
-    Ok(())
+    record(&mut *tx, &AuditChange::key_created(&hashed.key)).await?;
+    tx.commit().await
 }
 
 async fn keys<B: SqlBackend>(backend: &B) -> Result<Vec<ApiKey>, Error> {
@@ -78,9 +84,17 @@ async fn revoke_key<B: SqlBackend>(
     at: DateTime<Utc>,
 ) -> Result<Option<ApiKey>, Error> {
     let values = [Value::Id(id.0), Value::Time(at)];
-    let revoked = backend.fetch_single(Priority::Request, REVOKE_KEY, &values);
-    let mut rows: Vec<KeyRow> = revoked.await?;
-    rows.pop().map(ApiKey::try_from).transpose()
+    let mut tx = backend.begin(Priority::Request, None).await?;
+    let revoked: Option<KeyRow> = tx.fetch_optional(REVOKE_KEY, &values).await?;
+    let Some(revoked) = revoked else {
+        let key: Option<KeyRow> = tx.fetch_optional(KEY, &values[..1]).await?;
+        tx.confirm().await?;
+        return key.map(ApiKey::try_from).transpose();
+    };
+    let key = ApiKey::try_from(revoked)?;
+    record(&mut *tx, &AuditChange::key_revoked(&key)).await?;
+    tx.commit().await?;
+    Ok(Some(key))
 }
 
 async fn access<B: SqlBackend>(backend: &B) -> Result<Access, Error> {

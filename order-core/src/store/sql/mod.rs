@@ -5,6 +5,7 @@
 //! has a folder with what is its own: its statements, connections, and ways to be faster.
 
 mod accept;
+mod audit;
 mod backend;
 mod cancel;
 mod decide;

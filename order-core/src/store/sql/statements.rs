@@ -3,6 +3,9 @@
 
 /// The statements that differ between databases.
 pub(crate) struct Statements {
+    /// Inserts an entry of the audit log: its id, client, key, action, subject, before and after,
+    /// and the time that follows.
+    pub(super) insert_audit: &'static str,
     pub(super) orders: OrderStatements,
     pub(super) products: ProductStatements,
     pub(super) queue: QueueStatements,
@@ -63,7 +66,7 @@ pub(crate) struct QueueStatements {
     pub(super) retry: &'static str,
     /// Gives the entries up that leases still hold, at a time, for a reason.
     pub(super) dead_letter: &'static str,
-    /// Makes dead entries due, by their orders, at the time that follows.
+    /// Makes dead entries due, by their orders, at the time that follows; gives their orders.
     pub(super) redrive: &'static str,
     /// Counts entries up to a limit, by the time that follows.
     pub(super) stats: &'static str,

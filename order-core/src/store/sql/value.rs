@@ -15,6 +15,8 @@ pub(crate) enum Value<'a> {
     Bool(bool),
     Bytes(&'a [u8]),
     Id(Uuid),
+    /// An id, or none.
+    OptionalId(Option<Uuid>),
     /// An array on Postgres, and a JSON array of hexadecimal strings on `SQLite`.
     Ids(Vec<Uuid>),
     Int(i64),

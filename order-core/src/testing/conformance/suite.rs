@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    fixture::fixture, idempotency, keys as key_checks, names, orders,
+    audit as audit_checks, fixture::fixture, idempotency, keys as key_checks, names, orders,
     packed_tasks as packed_checks, products, progress, queue as queue_checks, races,
     stats as stats_checks, tasks as task_checks, time::Time, waiting_tasks,
     workers as worker_checks,
@@ -21,6 +21,7 @@ where
 {
     products_and_orders(&fresh).await;
     keys(&fresh).await;
+    audit(&fresh).await;
     stats(&fresh).await;
     tasks(&fresh).await;
     workers(&fresh).await;
@@ -81,6 +82,22 @@ where
 {
     key_checks::a_key_is_kept_without_its_secret(&fixture(fresh).await).await;
     key_checks::revoking_is_for_good_and_opens_nothing(&fixture(fresh).await).await;
+}
+
+/// Checks the audit log of a store, which needs its other parts.
+///
+/// # Panics
+/// At the first check that fails.
+pub async fn audit<F, Fut>(fresh: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = (Arc<dyn Store>, Arc<dyn Time>)>,
+{
+    audit_checks::changes_of_products_are_entered_once(&fixture(fresh).await).await;
+    audit_checks::a_cancelled_order_is_entered_once(&fixture(fresh).await).await;
+    audit_checks::keys_are_entered_without_their_hashes(&fixture(fresh).await).await;
+    audit_checks::what_operators_do_to_queues_is_entered(&fixture(fresh).await).await;
+    audit_checks::the_log_is_read_by_filters_and_pages(&fixture(fresh).await).await;
 }
 
 /// Checks the figures of a store for operators.

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::store::ReferenceStore;
 use crate::{
+    audit::AuditChange,
     domain::KeyId,
     error::Error,
     keys::{Access, ApiKey, HashedKey, KeyStore},
@@ -16,6 +17,7 @@ impl KeyStore for ReferenceStore {
         let mut state = self.state.lock().unwrap();
         if !state.keys.iter().any(|stored| stored.key.id == key.key.id) {
             state.keys.push(key.clone());
+            state.record(AuditChange::key_created(&key.key));
         }
         Ok(())
     }
@@ -30,10 +32,16 @@ impl KeyStore for ReferenceStore {
     async fn revoke_key(&self, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>, Error> {
         let mut state = self.state.lock().unwrap();
         let stored = state.keys.iter_mut().find(|stored| stored.key.id == id);
-        Ok(stored.map(|stored| {
-            stored.key.revoked_at.get_or_insert(at);
-            stored.key.clone()
-        }))
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        let is_first = stored.key.revoked_at.is_none();
+        stored.key.revoked_at.get_or_insert(at);
+        let key = stored.key.clone();
+        if is_first {
+            state.record(AuditChange::key_revoked(&key));
+        }
+        Ok(Some(key))
     }
 
     async fn access(&self) -> Result<Access, Error> {

@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use super::queue_entry::QueueEntry;
 use crate::{
+    audit::AuditEntry,
     clock::{Clock, SystemClock},
     decision::Decision,
     domain::{
-        Failure, FailureCode, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order, OrderId,
-        OrderLine, OrderStatus, Product, ProductId,
+        Failure, FailureCode, IdGenerator, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order,
+        OrderId, OrderLine, OrderStatus, Product, ProductId,
     },
     error::Error,
     heartbeat::KnownWorker,
@@ -33,6 +34,8 @@ pub(super) struct State {
     /// The request that a key was used for, and the id that it made.
     pub(super) used: BTreeMap<IdempotencyKey, (String, Uuid)>,
     pub(super) keys: Vec<HashedKey>,
+    pub(super) log: Vec<AuditEntry>,
+    pub(super) log_ids: IdGenerator,
     pub(super) entries: BTreeMap<(Topic, OrderId), QueueEntry>,
     pub(super) attempts: BTreeMap<(OrderId, u32), Attempt>,
     pub(super) workers: BTreeMap<Uuid, KnownWorker>,

@@ -40,7 +40,7 @@ fn bounds(name: &str) -> Vec<(&'static str, Value)> {
         "page_size" => vec![("default", json!(20))],
         "page" => vec![("minimum", json!(1)), ("maximum", json!(10_000))],
         "cursor" => vec![("pattern", json!("^[A-Za-z0-9_-]{27}$"))],
-        "search" | "reference" => vec![("pattern", json!(r"^[^\u0000]*$"))],
+        "search" | "reference" | "action" | "subject" => vec![("pattern", json!(r"^[^\u0000]*$"))],
         "If-Match" | "If-None-Match" => vec![("pattern", json!(TAGS))],
         _ => vec![],
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{migrate, search, store::PostgresStore};
 use crate::{
+    audit::AuditStore,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -39,6 +40,10 @@ impl Store for PostgresStore {
     }
 
     fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
         Some(self)
     }
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::store::SqliteStore;
 use crate::{
+    audit::AuditStore,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -40,6 +41,10 @@ impl Store for SqliteStore {
     }
 
     fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
         Some(self)
     }
 

@@ -32,6 +32,10 @@ use crate::{
     },
 };
 
+const INSERT_AUDIT: &str =
+    "INSERT INTO audit_log (id, client, key_id, action, subject, before, after, at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
 fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
     for value in values {
@@ -39,6 +43,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
             Value::Bool(flag) => arguments.add(flag),
             Value::Bytes(bytes) => arguments.add(*bytes),
             Value::Id(id) => arguments.add(id),
+            Value::OptionalId(id) => arguments.add(id),
             // `unhex(value)` in `json_each` gives the bytes.
             Value::Ids(ids) => {
                 arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>()))
@@ -64,6 +69,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for SqliteConnection {
     const SQL: Statements = Statements {
+        insert_audit: INSERT_AUDIT,
         orders: orders::STATEMENTS,
         products: products::STATEMENTS,
         queue: queue::STATEMENTS,
