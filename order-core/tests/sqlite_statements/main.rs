@@ -226,7 +226,7 @@ async fn fill(connection: &mut SqliteConnection, from: i64, to: i64) {
          SELECT zeroblob(16), 'k' || n, zeroblob(32), zeroblob(16), 1700000000000000
          FROM numbers",
         "INSERT INTO audit_log (id, at, action, subject)
-         SELECT unhex(printf('0180%028x', n)), 1700000000000000 + n, 'order.cancel', 's' || (n % 100)
+         SELECT unhex(printf('0180%028x', n)), 1700000000000000 + n, 'order.cancel', 's' || (n % 10)
          FROM numbers",
         "INSERT INTO products (id, sku, name, price, stock, created_at, updated_at)
          SELECT unhex(printf('0179%028x', n)), 's' || n, 'n' || n, 100, 0, 0, 0
