@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # Both programs in a small image that runs as nobody in particular.
 
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 # The C compiler is for SQLite and ring; both are built in.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends build-essential=12.9 \
@@ -13,7 +13,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --profile dist --locked -p order-server -p order-cli \
     && install -D -t /out target/dist/order-server target/dist/order-cli
 
-FROM debian:bookworm-slim
+FROM debian:12.12-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/orders orders
 COPY --from=build /out/ /usr/local/bin/
 USER 10001

@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use order_core::audit::by;
 use order_server::runtime::{
     Database, LogFormat, Redis, collector, init_telemetry, openapi_document, parse,
 };
@@ -57,9 +58,14 @@ enum Command {
     /// Show queues and dead letters; pause and resume work
     #[command(subcommand)]
     Queue(commands::queue::Queue),
+    /// Manage the clients of the server, to whom API keys belong
+    #[command(subcommand)]
+    Client(commands::client::Client),
     /// Manage the API keys of the server
     #[command(subcommand)]
     Key(commands::key::Key),
+    /// Show who changed what
+    Audit(commands::audit::Audit),
     /// Measure the strategies on this database
     Bench(commands::bench::BenchArgs),
     /// Migrate the database schema, and do nothing else
@@ -78,14 +84,16 @@ enum Command {
 impl Command {
     /// Tells whether the command changes nothing, so that it creates no database either.
     const fn only_reads(&self) -> bool {
-        use commands::{key::Key, order::Order, product::Product, queue::Queue};
+        use commands::{client::Client, key::Key, order::Order, product::Product, queue::Queue};
         matches!(
             self,
             Self::Verify(_)
+                | Self::Audit(_)
                 | Self::Product(Product::Get { .. } | Product::List { .. } | Product::Export(_))
                 | Self::Order(Order::Get { .. } | Order::List { .. } | Order::Watch { .. })
                 | Self::Queue(Queue::Stats | Queue::Dead { .. })
                 | Self::Key(Key::List)
+                | Self::Client(Client::List)
         )
     }
 }
@@ -99,7 +107,7 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("order-cli: {error:#}");
+            eprintln!("order-cli: {}", output::visible(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -110,10 +118,19 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Worker(_)) {
         collector();
     }
-    dispatch(cli).await
+    by(commands::audit::author(), dispatch(cli)).await
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    cli.database.use_currency()?;
+    // How many decimals a price may have is known only now.
+    if let Command::Product(product) = &cli.command
+        && let Err(error) = product.check_price()
+    {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit();
+    }
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {
@@ -151,6 +168,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Order(command) => commands::order::run(command, &service, &output).await,
         Command::Worker(command) => commands::worker::run(command, &service, client, &output).await,
         Command::Queue(command) => commands::queue::run(command, &service, &output).await,
+        Command::Client(command) => commands::client::run(command, &service, &output).await,
+        Command::Audit(audit) => commands::audit::run(audit, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
         Command::Verify(args) => commands::verify::run(args, &service, &output).await,
         // The other commands needed no service.

@@ -256,6 +256,126 @@ fn what_was_exported_is_imported_as_it_was() {
     }
 }
 
+/// Names that a spreadsheet would calculate, and those that only look as if they were guarded.
+#[test]
+fn an_export_for_spreadsheets_has_no_formula_and_is_imported_as_it_was() {
+    let names = [
+        "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''", " =1", "Lamp",
+    ];
+    for desk in Desk::each() {
+        for (n, name) in names.iter().enumerate() {
+            let sku = format!("={n}");
+            let create = ["product", "create", "--price", "1", "--stock", "1"];
+            desk.rows(&[&create[..], &["--sku", &sku, &format!("--name={name}")]].concat());
+        }
+        let export = ["product", "export", "--spreadsheet", "--file", "safe.csv"];
+        assert!(desk.run(&export).status.success());
+        let mut csv = csv::Reader::from_path(desk.path().join("safe.csv")).unwrap();
+        let formula = ['=', '+', '-', '@', '\t', '\r', '\n', '＝'];
+        let cells = csv.records().flat_map(|record| {
+            let record = record.unwrap();
+            record.iter().map(ToOwned::to_owned).collect::<Vec<_>>()
+        });
+        let cells: Vec<String> = cells.collect();
+        assert_eq!(cells.len(), names.len() * 6);
+        assert!(
+            !cells.iter().any(|cell| cell.starts_with(formula)),
+            "{cells:?}"
+        );
+
+        let same = json!({"created": 0, "updated": 0, "unchanged": names.len(), "rejected": 0});
+        assert_eq!(desk.rows(&["product", "import", "safe.csv"]), [same]);
+        let other = Desk::at("sqlite://orders.db".to_owned());
+        other.write("safe.csv", &desk.read("safe.csv"));
+        other.rows(&["product", "import", "safe.csv"]);
+        for (n, name) in names.iter().enumerate() {
+            assert_eq!(other.product(&format!("={n}"))[0], json!(name));
+        }
+        let plain = |desk: &Desk| desk.run(&["product", "export"]).stdout;
+        let without_ids = |text: Vec<u8>| {
+            let mut csv = csv::Reader::from_reader(&text[..]);
+            let rows = csv
+                .records()
+                .map(|row| row.unwrap().iter().skip(1).collect::<Vec<_>>().join("|"));
+            let mut rows: Vec<String> = rows.collect();
+            rows.sort();
+            rows
+        };
+        assert_eq!(without_ids(plain(&other)), without_ids(plain(&desk)));
+    }
+    let desk = Desk::at("sqlite://orders.db".to_owned());
+    let as_json = desk.run(&["-o", "json", "product", "export", "--spreadsheet"]);
+    assert_eq!(as_json.status.code(), Some(1));
+}
+
+/// A name of somebody who would like to write elsewhere on the operator's screen.
+#[test]
+fn nothing_that_clients_wrote_is_obeyed_by_a_terminal() {
+    let desk = Desk::at("sqlite://orders.db".to_owned());
+    let name = "Lamp\u{1b}[2J\u{9b}31m\u{202e}pmal\u{7f}\r\n\u{7}";
+    let create = ["product", "create", "--price", "1", "--stock", "1"];
+    let id = desk.rows(&[&create[..], &["--name", name]].concat())[0]["id"].clone();
+    let is_obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    for format in ["table", "json"] {
+        let output = desk.run(&["-o", format, "product", "list"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains(is_obeyed), "{text:?}");
+    }
+    assert_eq!(
+        desk.rows(&["product", "list"])[0]["name"],
+        name,
+        "JSON has it exactly"
+    );
+    let reference = format!("--reference={name}");
+    let line = format!("{}:1", id.as_str().unwrap());
+    desk.rows(&["order", "place", "--line", &line, &reference]);
+    let text = desk.run(&["-o", "table", "order", "list"]).stdout;
+    assert!(!String::from_utf8(text).unwrap().contains(is_obeyed));
+    desk.write(
+        "products.csv",
+        "sku,name,price,stock\nA\u{1b}[2J,Lamp,1,1\nB,\u{9b},x\u{1b}[2J,1\n",
+    );
+    let told = String::from_utf8(desk.run(&["product", "import", "products.csv"]).stderr).unwrap();
+    assert!(!told.contains(is_obeyed), "{told:?}");
+    let told = String::from_utf8(desk.run(&["product", "import", "\u{1b}[2J.csv"]).stderr).unwrap();
+    assert!(
+        told.contains("\\u{1b}[2J.csv") && !told.contains(is_obeyed),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn the_audit_log_names_who_used_the_command_line() {
+    for desk in Desk::each() {
+        desk.write("products.csv", "sku,name,price,stock\nL,Lamp,19.99,1\n");
+        let run = |arguments: &[&str]| {
+            let arguments = [&["--database-url", &desk.url], arguments].concat();
+            let mut command = command(desk.path(), &arguments);
+            let output = command.env("USER", "ada").output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+            lines(&output.stdout)
+        };
+        run(&["product", "import", "products.csv"]);
+        run(&["product", "import", "products.csv"]);
+        desk.write("products.csv", "sku,name,price,stock\nL,,18.50,7\n");
+        run(&["product", "import", "products.csv"]);
+        run(&["product", "export", "--file", "all.csv"]);
+        let log = run(&["audit"]);
+        let done = log.iter().map(|it| json!([it["client"], it["action"]]));
+        let by_ada = |action: &str| json!(["order-cli:ada", action]);
+        assert_eq!(
+            done.collect::<Vec<_>>(),
+            ["product.export", "product.update", "product.create"].map(by_ada)
+        );
+        assert_eq!(log[1]["before"]["stock"], 1);
+        assert_eq!(log[1]["after"]["stock"], 7);
+        let since = log[1]["at"].as_str().unwrap();
+        let filtered = ["audit", "--since", since, "--action", "product.update"];
+        assert_eq!(run(&filtered), [log[1].clone()]);
+        assert_eq!(run(&["audit", "--limit", "1"]), [log[0].clone()]);
+    }
+}
+
 #[test]
 fn watching_an_order_tells_each_state_until_the_final_one() {
     for desk in Desk::each() {
@@ -307,4 +427,52 @@ fn watching_an_order_tells_each_state_until_the_final_one() {
             Some(1)
         );
     }
+}
+
+/// A currency has its decimals, and a database one currency.
+#[test]
+fn a_database_sells_in_one_currency() {
+    let dir = tempfile::tempdir().unwrap();
+    let yen = |arguments: &[&str]| {
+        let mut command = shell::command(dir.path(), arguments);
+        command.env("CURRENCY", "JPY").output().unwrap()
+    };
+    let create = |price| {
+        yen(&[
+            "product", "create", "--name", "n", "--price", price, "--stock", "9",
+        ])
+    };
+    let product = &shell::lines(&create("1299").stdout)[0];
+    assert_eq!(
+        (&product["price"], &product["currency"]),
+        (&json!("1299"), &json!("JPY"))
+    );
+    let line = format!("{}:2", product["id"].as_str().unwrap());
+    let bought = &shell::lines(&yen(&["order", "purchase", "--line", &line]).stdout)[0];
+    assert_eq!(
+        (&bought["total_price"], &bought["currency"]),
+        (&json!("2598"), &json!("JPY"))
+    );
+    let table = String::from_utf8(yen(&["product", "list", "-o", "table"]).stdout).unwrap();
+    assert!(table.contains("1299") && table.contains("JPY"), "{table}");
+    let refused = String::from_utf8(create("0.5").stderr).unwrap();
+    assert!(refused.contains("price must have no decimals"), "{refused}");
+    let document = serde_json::from_slice::<Value>(&yen(&["openapi"]).stdout).unwrap();
+    assert_eq!(
+        document["info"]["x-currency"],
+        json!({"code": "JPY", "decimals": 0})
+    );
+    let example = &document["components"]["schemas"]["Product"]["example"];
+    assert_eq!(
+        (&example["price"], &example["currency"]),
+        (&json!("1999"), &json!("JPY"))
+    );
+    for arguments in [["product", "list"], ["worker", "run"]] {
+        let refused = cli(dir.path(), &arguments);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(told.contains("sells in JPY, and CURRENCY is USD"), "{told}");
+    }
+    let wrong = cli(dir.path(), &["--currency", "Dollar", "product", "list"]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use shell::{cli, product, row, rows};
+use shell::{cli, lines, product, row, rows};
 
 #[test]
 fn an_operator_sells_from_the_command_line() {
@@ -225,7 +225,7 @@ fn results_are_tables_json_or_csv() {
     assert!(text("table").contains("┌"));
     assert_eq!(
         text("csv"),
-        format!("id,sku,name,price,stock,version\n{id},,Lamp,19.99,5,1\n")
+        format!("id,sku,name,price,currency,stock,version\n{id},,Lamp,19.99,USD,5,1\n")
     );
     assert_eq!(
         serde_json::from_str::<Value>(&text("json")).unwrap()["id"],
@@ -289,6 +289,52 @@ fn tasks_are_held_by_a_pause_and_done_after_it() {
         (&json!("process"), &json!(0))
     );
     assert_eq!(rows(dir, &["queue", "dead"]), Vec::<Value>::new());
+}
+
+#[test]
+fn keys_belong_to_clients_and_may_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let client = row(dir, &["client", "create", "--name", "till"]);
+    let create = |arguments: &[&str]| {
+        let key = ["key", "create", "--scope", "metrics", "--name"];
+        cli(dir, &[&key[..], arguments].concat())
+    };
+    let made = |arguments: &[&str]| lines(&create(arguments).stdout).remove(0);
+    let end = "2999-01-31T00:00:00Z";
+    let first = made(&["of 2026", "--client", "till", "--expires", end]);
+    assert_eq!(first["client_id"], client["id"]);
+    assert_eq!(
+        (&first["client"], &first["expires_at"]),
+        (&json!("till"), &json!(end))
+    );
+    // Without a client, the name of the key names it, whether it is there or not.
+    let second = made(&["till"]);
+    assert_eq!(second["client_id"], client["id"]);
+    let other = made(&["web"]);
+    assert_eq!(other["client"], "web");
+    let listed = rows(dir, &["key", "list"]);
+    let clients: Vec<_> = listed.iter().map(|key| &key["client"]).collect();
+    assert_eq!(clients, ["web", "till", "till"]);
+    assert_eq!(listed[2]["expires_at"], end);
+    let clients = rows(dir, &["client", "list"]);
+    let of = |at: usize| (&clients[at]["name"], &clients[at]["keys"]);
+    assert_eq!(of(0), (&json!("web"), &json!(1)));
+    assert_eq!(of(1), (&json!("till"), &json!(2)));
+    for (arguments, code) in [
+        (&["x", "--client", "tilt"][..], 1),
+        (&["x", "--expires", "2001-01-01T00:00:00Z"], 1),
+        (&["x", "--expires", "soon"], 2),
+    ] {
+        let refused = create(arguments).status.code();
+        assert_eq!(refused, Some(code), "{arguments:?}");
+    }
+    let again = cli(dir, &["client", "create", "--name", "till"]);
+    assert_eq!(again.status.code(), Some(1), "the name is taken");
+    assert_eq!(rows(dir, &["client", "list"]), clients);
+    let client = client["id"].as_str().unwrap();
+    let orders = rows(dir, &["order", "list", "--client", client]);
+    assert_eq!(orders, Vec::<Value>::new());
 }
 
 #[test]

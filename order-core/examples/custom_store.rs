@@ -19,7 +19,7 @@ use order_core::{
     domain::{
         AdjustmentId, IdempotencyKey, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct, Order,
         OrderId, OrderRequest, OrderStatus, Page, PageRequest, PageStart, Product, ProductChange,
-        ProductId, ProductRequest, Progress, Quantity, Replayable, StockAdjustment, folded,
+        ProductId, ProductRequest, Progress, Quantity, Replayable, StockAdjustment,
     },
     store::{
         Backlog, Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Purchase,
@@ -311,10 +311,9 @@ impl ProductStore for MemoryStore {
     }
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        let part = folded(query.search.as_deref().unwrap_or_default());
         let tables = self.tables();
         let newest_first = tables.all_active().rev();
-        let found = newest_first.filter(|product| folded(&product.name).contains(&part));
+        let found = newest_first.filter(|product| query.matches(product));
         let found = found.cloned().collect();
         Ok(page(found, &query.page, |product: &Product| product.id))
     }
@@ -446,6 +445,8 @@ impl OrderStore for MemoryStore {
         let fits = |order: &&Order| {
             let mut products = order.lines.iter().map(|line| line.product_id);
             query.status.is_none_or(|status| order.status == status)
+                && query.created.contains(order.created_at)
+                && (query.client.is_none() || order.client == query.client)
                 && (query.reference.is_none() || order.reference == query.reference)
                 && query
                     .product_id

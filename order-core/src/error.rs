@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::domain::{
     Failure, FailureCode, OrderId, OrderStatus, ProductId, RuleViolation, ValidationError,
+    too_large,
 };
 
 /// The cause below an error, shared because one failed transaction answers a whole group.
@@ -200,6 +201,7 @@ impl From<RuleViolation> for Error {
             },
             RuleViolation::StockLimit { product_id } => Self::StockLimit { product_id },
             RuleViolation::OrderState { status } => Self::OrderState { status },
+            RuleViolation::TotalLimit => Self::invalid("total_price", too_large()),
         }
     }
 }

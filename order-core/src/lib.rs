@@ -16,6 +16,7 @@
 //! - [`supervise`]: parts go on when something in them panics.
 //! - [`metrics`]: the measurements, for any collector.
 //! - [`process`]: post-sale tasks that are never lost, and the processors that do them.
+//! - [`audit`]: who changed what.
 //! - [`heartbeat`], [`stats`], [`keys`]: reports of workers, figures for operators, API keys.
 //! - [`decision`]: the decision itself, pure.
 //! - [`domain`], [`clock`]: plain data, and time.
@@ -41,6 +42,7 @@
 // waits for a store from outside.
 #![cfg_attr(not(feature = "postgres"), allow(dead_code, unused_imports))]
 
+pub mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod cache;

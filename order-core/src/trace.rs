@@ -21,12 +21,10 @@ pub(crate) fn current() -> Option<TraceParent> {
     })
 }
 
-/// The field of a span for the status of an answer from elsewhere.
-const ANSWERED: &str = "http.response.status_code";
-
 /// Notes the status that somebody elsewhere answered, in the span that we are in.
+#[cfg(feature = "webhook")]
 pub(crate) fn answered(status: u16) {
-    Span::current().record(ANSWERED, i64::from(status));
+    Span::current().record("http.response.status_code", i64::from(status));
 }
 
 /// Notes that what the span that we are in is about has failed.

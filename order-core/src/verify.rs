@@ -1,6 +1,6 @@
 //! Proving that the books balance: what is checked, and what was found.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -146,6 +146,9 @@ pub struct Verification {
     pub discrepancies: Vec<Discrepancy>,
     /// The number of discrepancies, those that are not listed among them.
     pub found: u64,
+    /// How many of each check are listed.
+    #[serde(skip)]
+    listed: HashMap<Check, usize>,
 }
 
 impl Verification {
@@ -155,8 +158,9 @@ impl Verification {
     /// Counts a discrepancy, and lists it, unless there are many of its kind.
     pub fn add(&mut self, discrepancy: Discrepancy) {
         self.found += 1;
-        let same = |other: &&Discrepancy| other.check == discrepancy.check;
-        if self.discrepancies.iter().filter(same).count() < Self::MOST_LISTED {
+        let listed = self.listed.entry(discrepancy.check).or_default();
+        if *listed < Self::MOST_LISTED {
+            *listed += 1;
             self.discrepancies.push(discrepancy);
         }
     }

@@ -248,7 +248,7 @@ async fn a_cache_that_hangs_is_passed_by_and_told_later() {
         assert_eq!((product.unwrap().stock, status), (10, CacheStatus::Bypass));
     }
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(3), "300 reads took {took:?}");
+    assert!(took < Duration::from_secs(10), "300 reads took {took:?}");
     service
         .purchase(OrderRequest::one(id, Quantity::new(4).unwrap()))
         .await

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use order_core::{
     CancellationToken, OrderService, WorkerOptions,
-    domain::{IdempotencyKey, OrderRequest, OrderStatus, ProductId, Quantity, RequestedLine},
+    domain::{
+        Currency, IdempotencyKey, Money, OrderRequest, OrderStatus, ProductChange, ProductId,
+        Quantity, RequestedLine,
+    },
     process::{LogProcessor, ProcessOptions, Processing},
     queue::Topic,
     store::{self, OrderQuery, Store},
@@ -29,6 +32,7 @@ async fn counts(shop: &OrderService) -> Counts {
 async fn goes_on_selling(store: Arc<dyn Store>) {
     store.migrate().await.unwrap();
     assert_eq!(store.verify().await.unwrap(), []);
+    keeps_one_currency(&*store).await;
     let shop = OrderService::builder(store).build();
     let before = [
         ("cancelled", 1),
@@ -44,7 +48,17 @@ async fn goes_on_selling(store: Arc<dyn Store>) {
         (totals.completed, totals.failed, totals.cancelled),
         (3, 1, 1)
     );
-    assert_eq!(shop.keys().await.unwrap().len(), 1);
+    // Its key is a client of its own, under whose id idempotency keys were kept.
+    let keys = shop.keys().await.unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(
+        (keys[0].client_id.0, &keys[0].client),
+        (keys[0].id.0, &keys[0].name)
+    );
+    assert_eq!(
+        shop.client(&keys[0].name).await.unwrap().id,
+        keys[0].client_id
+    );
 
     // A key of the old version still stands for its order.
     let lamp = shop.product_with_sku("LAMP-1").await.unwrap().unwrap();
@@ -59,7 +73,10 @@ async fn goes_on_selling(store: Arc<dyn Store>) {
         Counts::from(before),
         "both topics are paused"
     );
+    let dear = ProductChange::default().price(Money::MAX_PRICE).unwrap();
+    shop.update_product(lamp.id, &dear).await.unwrap();
     let sold = shop.purchase(order_of(lamp.id, None)).await.unwrap();
+    assert_eq!(sold.total_price, Money::MAX_PRICE);
     assert_eq!(sold.status, OrderStatus::Success);
     for topic in [Topic::Validate, Topic::Process] {
         shop.resume(topic).await.unwrap();
@@ -83,6 +100,16 @@ async fn goes_on_selling(store: Arc<dyn Store>) {
     stop.cancel();
     working.await.unwrap();
     assert_eq!(shop.verify().await.unwrap(), []);
+}
+
+/// A database that was made before has no currency, until somebody sets it.
+async fn keeps_one_currency(store: &dyn Store) {
+    assert_eq!(store.currency().await.unwrap(), None);
+    let euro = "EUR".parse().unwrap();
+    for asked in [euro, Currency::USD] {
+        assert_eq!(store.set_currency(asked).await.unwrap(), euro);
+    }
+    assert_eq!(store.currency().await.unwrap(), Some(euro));
 }
 
 /// An order of one piece.

@@ -23,6 +23,7 @@ async fn find(store: &dyn ProductStore, part: &str) -> (Vec<String>, u64) {
             size: PageSize::new(100).unwrap(),
             start: PageStart::Offset(0),
         },
+        ..ProductQuery::default()
     };
     let page = store.products(&query).await.unwrap();
     let names = page.items.into_iter().map(|product| product.name);

@@ -1,8 +1,9 @@
 //! A page far back costs what the first one costs: the rows that are read are counted.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+use chrono::DateTime;
 use order_core::{
-    domain::{OrderId, OrderStatus, PageRequest, PageStart, ProductId},
+    domain::{OrderId, OrderStatus, PageRequest, PageSize, PageStart, ProductId, TimeRange},
     store::{ConnectOptions, OrderQuery, OrderStore, PostgresStore, ProductQuery, ProductStore},
     testing::PostgresServer,
 };
@@ -97,6 +98,7 @@ async fn a_page_of_orders_far_back_reads_as_little_as_the_first() {
                     start,
                     ..PageRequest::default()
                 },
+                ..OrderQuery::default()
             };
             let before = rows_read(&store).await;
             let page = store.orders(&query).await.unwrap();
@@ -121,11 +123,69 @@ async fn a_page_of_products_far_back_reads_as_little_as_the_first() {
                 start,
                 ..PageRequest::default()
             },
+            ..ProductQuery::default()
         };
         let before = rows_read(&store).await;
         let page = store.products(&query).await.unwrap();
         let read = rows_read(&store).await - before;
         assert_eq!(page.items.len(), 20);
         assert!((20..ROWS).contains(&read), "{read} rows from {start:?}");
+    }
+}
+
+/// What no index finds is looked for in steps: a page ends early, and says where to go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_filtered_products_ends_after_some_steps() {
+    let store = filled().await;
+    let mut query = ProductQuery {
+        min_price: Some("1.01".parse().unwrap()),
+        ..ProductQuery::default()
+    };
+    let mut pages = 0;
+    loop {
+        let before = rows_read(&store).await;
+        let page = store.products(&query).await.unwrap();
+        let read = rows_read(&store).await - before;
+        assert_eq!(page.items, []);
+        assert!(read <= 10_000, "{read} rows of {ORDERS}");
+        pages += 1;
+        match page.next {
+            Some(id) => query.page.start = PageStart::After(id),
+            None => break,
+        }
+    }
+    assert_eq!(pages, 3);
+    query.page = PageRequest::numbered(1, PageSize::default()).unwrap();
+    assert_eq!(store.products(&query).await.unwrap().total, Some(0));
+    query.sku = Some("none".to_owned());
+    query.page = PageRequest::default();
+    let before = rows_read(&store).await;
+    store.products(&query).await.unwrap();
+    assert!(rows_read(&store).await - before < ROWS);
+}
+
+/// The ids of these orders are of 1970: a range of times that begins later ends before them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_times_is_read_along_the_ids() {
+    let store = filled().await;
+    let from = Some(DateTime::from_timestamp(1_000_000_000, 0).unwrap());
+    for product_id in [None, Some(ProductId(HOT)), Some(ProductId(RARE))] {
+        for status in [
+            None,
+            Some(OrderStatus::Success),
+            Some(OrderStatus::Cancelled),
+        ] {
+            let query = OrderQuery {
+                status,
+                product_id,
+                created: TimeRange { from, until: None },
+                ..OrderQuery::default()
+            };
+            let before = rows_read(&store).await;
+            let page = store.orders(&query).await.unwrap();
+            let read = rows_read(&store).await - before;
+            assert_eq!((page.items, page.next), (vec![], None));
+            assert!(read < ROWS, "{read} rows for {query:?}");
+        }
     }
 }

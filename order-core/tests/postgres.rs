@@ -313,6 +313,12 @@ async fn what_a_line_refers_to_is_there_and_stays() {
         ("23001", "UPDATE products SET id = gen_random_uuid()"),
         ("23001", "UPDATE order_lines SET quantity = 2"),
         ("23001", "TRUNCATE orders"),
+        ("23001", "UPDATE stock_adjustments SET delta = 2"),
+        ("23001", "DELETE FROM stock_adjustments"),
+        ("23001", "TRUNCATE stock_adjustments"),
+        ("23001", "UPDATE audit_log SET client = 'nobody'"),
+        ("23001", "DELETE FROM audit_log"),
+        ("23001", "TRUNCATE audit_log"),
     ] {
         assert_eq!(run(sql).await, code, "{sql}");
     }

@@ -60,6 +60,7 @@ async fn found(
                 size: PageSize::new(100).unwrap(),
                 start,
             },
+            ..ProductQuery::default()
         };
         let page = store.products(&query).await.unwrap();
         found.extend(page.items.iter().map(|product| product.id));
@@ -109,6 +110,7 @@ async fn page_numbers_tell_how_many_there_are() {
                 size: PageSize::default(),
                 start: PageStart::Offset(offset),
             },
+            ..ProductQuery::default()
         };
         let page = store.products(&query).await.unwrap();
         assert_eq!(page.total, Some(all.len().min(10_000) as u64), "{part:?}");

@@ -19,6 +19,7 @@ use order_core::{
         self, ConnectOptions, OrderQuery, OrderStore, ProductStore, Selection, SqliteStore, Store,
         Strategy,
     },
+    verify::{Check, Verification, VerifyOptions},
 };
 use sqlx::{Connection, SqliteConnection};
 
@@ -129,11 +130,15 @@ async fn who_reads_for_too_long_is_interrupted_and_the_next_is_served() {
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
     assert!(shop.store.product(shop.product).await.unwrap().is_some());
-    assert_eq!(
-        shop.store.verify().await.unwrap(),
-        [],
-        "for as long as it takes"
-    );
+    // For as long as it takes; the orders have no lines.
+    let options = VerifyOptions::default();
+    let all = shop.store.verify_with(&options).await.unwrap();
+    assert_eq!((all.verified.orders, all.found), (60_000, 60_000));
+    let only_lines = all
+        .discrepancies
+        .iter()
+        .all(|one| one.check == Check::OrderLines);
+    assert!(only_lines && all.discrepancies.len() == Verification::MOST_LISTED);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,4 +199,30 @@ async fn who_only_reads_makes_no_file() {
     made.migrate().await.unwrap();
     let store = store::connect_with(&url(&file), existing()).await.unwrap();
     assert_eq!(store.verify().await.unwrap(), []);
+}
+
+/// What the schema on Postgres refuses, too.
+#[tokio::test]
+async fn history_cannot_be_changed() {
+    let file = new_file();
+    let shop = Shop::open(&file, ConnectOptions::default()).await;
+    shop.store.accept(&shop.orders(1)).await.unwrap();
+    let mut connection = SqliteConnection::connect(&url(&file)).await.unwrap();
+    for statement in [
+        "DELETE FROM orders",
+        "DELETE FROM products",
+        "DELETE FROM order_lines",
+        "UPDATE orders SET id = randomblob(16)",
+        "UPDATE products SET id = randomblob(16)",
+        "UPDATE order_lines SET quantity = 2",
+        "UPDATE stock_adjustments SET delta = 2",
+        "DELETE FROM stock_adjustments",
+        "UPDATE audit_log SET client = 'nobody'",
+        "DELETE FROM audit_log",
+    ] {
+        let refused = sqlx::query(statement).execute(&mut connection).await;
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("history stays"), "{statement}: {told}");
+    }
+    assert_eq!(shop.store.verify().await.unwrap(), []);
 }

@@ -9,9 +9,10 @@ use std::{
 
 use order_core::{
     CancellationToken, OrderService, WorkerOptions,
+    clock::{Clock, SystemClock},
     domain::{
-        IdempotencyKey, Order, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest,
-        Quantity, RequestedLine,
+        IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
+        RequestedLine,
     },
     process::{LogProcessor, ProcessOptions, Processing},
     store::{PostgresStore, SqliteStore, Store},
@@ -146,35 +147,63 @@ async fn failed(shop: &OrderService, product: ProductId) -> OrderId {
     order.id
 }
 
-/// Damages one thing after the other: each time, what is found more than before is of the kinds that
-/// are expected.
-async fn finds_what_is_damaged(store: Arc<dyn Store>, mut damaged: Damaged) {
-    let shop = OrderService::builder(Arc::clone(&store)).build();
-    let (lamp, book) = (product(&shop, "lamp").await, product(&shop, "book").await);
-    let done = completed(&shop, lamp).await;
-    let (flipped, blamed) = (failed(&shop, lamp).await, failed(&shop, lamp).await);
-    let key = IdempotencyKey::new(Uuid::nil(), "k").unwrap();
-    let keyed = shop.purchase(one(lamp).with_key(key)).await.unwrap().id;
-    let mut sold = Vec::new();
-    for _ in 0..6 {
-        sold.push(shop.purchase(one(lamp)).await.unwrap().id);
-    }
-    let both = [lamp, book].map(|product_id| RequestedLine {
-        product_id,
-        quantity: Quantity::new(1).unwrap(),
-    });
-    let both = OrderRequest::new(both.to_vec(), None).unwrap();
-    let both: Order = shop.purchase(both).await.unwrap();
-    let cancelled = shop.purchase(one(lamp)).await.unwrap().id;
-    shop.cancel(cancelled).await.unwrap().unwrap();
-    let pending = shop.accept(one(lamp)).await.unwrap().id;
-    assert_eq!(store.verify().await.unwrap(), []);
-    damaged.disarm().await;
+/// Orders of each kind.
+struct Shop {
+    lamp: ProductId,
+    book: ProductId,
+    done: OrderId,
+    flipped: OrderId,
+    blamed: OrderId,
+    keyed: OrderId,
+    sold: Vec<OrderId>,
+    both: OrderId,
+    cancelled: OrderId,
+    pending: OrderId,
+}
 
+impl Shop {
+    async fn new(store: &Arc<dyn Store>) -> Self {
+        let shop = OrderService::builder(Arc::clone(store)).build();
+        let (lamp, book) = (product(&shop, "lamp").await, product(&shop, "book").await);
+        let done = completed(&shop, lamp).await;
+        let (flipped, blamed) = (failed(&shop, lamp).await, failed(&shop, lamp).await);
+        let key = IdempotencyKey::new(Uuid::nil(), "k").unwrap();
+        let keyed = shop.purchase(one(lamp).with_key(key)).await.unwrap().id;
+        let mut sold = Vec::new();
+        for _ in 0..5 {
+            sold.push(shop.purchase(one(lamp)).await.unwrap().id);
+        }
+        let both = [lamp, book].map(|product_id| RequestedLine {
+            product_id,
+            quantity: Quantity::new(1).unwrap(),
+        });
+        let both = OrderRequest::new(both.to_vec(), None).unwrap();
+        let both = shop.purchase(both).await.unwrap().id;
+        let cancelled = shop.purchase(one(lamp)).await.unwrap().id;
+        shop.cancel(cancelled).await.unwrap().unwrap();
+        let pending = shop.accept(one(lamp)).await.unwrap().id;
+        Self {
+            lamp,
+            book,
+            done,
+            flipped,
+            blamed,
+            keyed,
+            sold,
+            both,
+            cancelled,
+            pending,
+        }
+    }
+}
+
+/// Statements that damage something, and the kinds of what is found then and was not before.
+type Damages = Vec<(String, &'static [Check])>;
+
+fn damaged_amounts(damaged: &Damaged, shop: &Shop) -> Damages {
     let id = |of: OrderId| damaged.id(of.0);
-    let (lamp_id, book_id, nobody) = (damaged.id(lamp.0), damaged.id(book.0), damaged.id(NOBODY));
-    let now = damaged.now();
-    let damages: Vec<(String, &[Check])> = vec![
+    let (lamp_id, book_id) = (damaged.id(shop.lamp.0), damaged.id(shop.book.0));
+    vec![
         (
             format!("UPDATE products SET stock = stock - 7 WHERE id = {lamp_id}"),
             &[Stock],
@@ -186,72 +215,83 @@ async fn finds_what_is_damaged(store: Arc<dyn Store>, mut damaged: Damaged) {
         (
             format!(
                 "UPDATE orders SET total_price = 1 WHERE id = {}",
-                id(sold[0])
+                id(shop.sold[0])
             ),
             &[OrderTotal],
         ),
         (
             format!(
                 "UPDATE order_lines SET unit_price = 1 WHERE order_id = {}",
-                id(sold[1])
+                id(shop.sold[1])
             ),
             &[OrderTotal],
         ),
         (
             format!(
                 "UPDATE order_lines SET quantity = 2 WHERE order_id = {}",
-                id(keyed)
+                id(shop.keyed)
             ),
             &[Stock, OrderTotal],
         ),
         (
-            format!("DELETE FROM order_lines WHERE order_id = {}", id(sold[2])),
+            format!(
+                "DELETE FROM order_lines WHERE order_id = {}",
+                id(shop.sold[2])
+            ),
             &[Stock, OrderLines],
         ),
         (
             format!(
                 "DELETE FROM order_lines WHERE line_no = 1 AND order_id = {}",
-                id(both.id)
+                id(shop.both)
             ),
             &[Stock, OrderLines],
         ),
         (
-            format!("DELETE FROM orders WHERE id = {}", id(sold[3])),
+            format!("DELETE FROM orders WHERE id = {}", id(shop.sold[3])),
             &[Stock, MissingOrder, Task, Counters, Counters],
         ),
         (
             format!(
                 "DELETE FROM task_batches WHERE CAST(order_ids AS text) LIKE '%{}%'",
-                damaged.packed(sold[4])
+                damaged.packed(shop.sold[4])
             ),
             &[Task],
         ),
+    ]
+}
+
+fn damaged_states_and_references(damaged: &Damaged, shop: &Shop) -> Damages {
+    let id = |of: OrderId| damaged.id(of.0);
+    let (book_id, nobody) = (damaged.id(shop.book.0), damaged.id(NOBODY));
+    let now = damaged.now();
+    vec![
         (
             format!(
                 "UPDATE orders SET status = 'success', failure_code = NULL, failure_product_id = NULL, \
                  failure_requested = NULL, failure_available = NULL WHERE id = {}",
-                id(flipped)
+                id(shop.flipped)
             ),
             &[Stock, Task, Counters],
         ),
         (
             format!(
                 "UPDATE orders SET failure_product_id = {book_id} WHERE id = {}",
-                id(blamed)
+                id(shop.blamed)
             ),
             &[OrderState],
         ),
         (
             format!(
                 "UPDATE orders SET status = 'completed' WHERE id = {}",
-                id(pending)
+                id(shop.pending)
             ),
             &[Stock, OrderState],
         ),
         (
             format!(
                 "UPDATE orders SET cancelled_at = NULL WHERE id = {}",
-                id(cancelled)
+                id(shop.cancelled)
             ),
             &[OrderState, Counters, Counters],
         ),
@@ -277,7 +317,7 @@ async fn finds_what_is_damaged(store: Arc<dyn Store>, mut damaged: Damaged) {
             format!(
                 "INSERT INTO queue_entries (topic, order_id, visible_at) \
                  VALUES ('process', {}, {now})",
-                id(done)
+                id(shop.done)
             ),
             &[Task],
         ),
@@ -289,7 +329,17 @@ async fn finds_what_is_damaged(store: Arc<dyn Store>, mut damaged: Damaged) {
             "UPDATE order_counters SET completed = completed + 1".to_owned(),
             &[Counters],
         ),
-    ];
+    ]
+}
+
+/// Damages one thing after the other: each time, what is found more than before is of the kinds that
+/// are expected.
+async fn finds_what_is_damaged(store: Arc<dyn Store>, mut damaged: Damaged) {
+    let shop = Shop::new(&store).await;
+    assert_eq!(store.verify().await.unwrap(), []);
+    damaged.disarm().await;
+    let mut damages = damaged_amounts(&damaged, &shop);
+    damages.extend(damaged_states_and_references(&damaged, &shop));
     let mut before = Vec::new();
     for (damage, expected) in damages {
         damaged.execute(&damage).await;
@@ -305,7 +355,7 @@ async fn finds_what_is_damaged(store: Arc<dyn Store>, mut damaged: Damaged) {
         assert_eq!(kinds(&got), kinds(expected), "{damage}: {new:?}");
         before = found;
     }
-    names_are_told(&before, lamp);
+    names_are_told(&before, shop.lamp);
     finds_in_a_part(&store).await;
 }
 
@@ -334,7 +384,7 @@ async fn finds_in_a_part(store: &Arc<dyn Store>) {
     );
     assert_eq!((found(Stock), found(Counters)), (0, 0));
     let options = VerifyOptions {
-        since: Some(chrono::Utc::now() + chrono::TimeDelta::minutes(1)),
+        since: Some(SystemClock.now() + chrono::TimeDelta::minutes(1)),
         ..VerifyOptions::default()
     };
     let none = store.verify_with(&options).await.unwrap();

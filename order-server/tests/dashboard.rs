@@ -270,11 +270,14 @@ async fn a_key_opens_what_it_allows() {
     tab.enter("#key-input", &reader).await;
     tab.press("Enter", 13).await;
     counts(&tab, "success", 1).await;
-    tab.shows("[data-needs=admin]", "a key with the scope admin is needed")
-        .await;
+    tab.shows(
+        "[data-needs=operate]",
+        "a key with the scope operate is needed",
+    )
+    .await;
     tab.until("document.querySelectorAll('#queues button:disabled').length === 2")
         .await;
-    tab.until("document.querySelector('#queues button').title.includes('admin')")
+    tab.until("document.querySelector('#queues button').title.includes('operate')")
         .await;
     assert_eq!(
         tab.barriers().await,
@@ -296,13 +299,52 @@ async fn a_key_opens_what_it_allows() {
     tab.press("Enter", 13).await;
     tab.until("document.querySelectorAll('#queues button:enabled').length === 2")
         .await;
-    tab.until("document.querySelector('[data-needs=admin]').hidden")
+    tab.until("document.querySelector('[data-needs=operate]').hidden")
         .await;
     let urls = tab.requests().join(" ");
     assert!(
         !urls.contains(&reader) && !urls.contains(&admin),
         "no key is in an address"
     );
+    browser.close().await;
+    shop.close().await;
+}
+
+/// Fills in nothing, and sends what the page of the documentation offers: the status of the answer.
+async fn tried(tab: &Tab, tag: &str, operation: &str) -> String {
+    let block = format!("#operations-{tag}-{operation}");
+    tab.click(&format!("{block} .opblock-summary-control"))
+        .await;
+    tab.click(&format!("{block} .try-out__btn")).await;
+    tab.click(&format!("{block} .execute")).await;
+    let status = format!("{block} .live-responses-table .response .response-col_status");
+    tab.until(&format!("document.querySelector('{status}') !== null"))
+        .await;
+    let found = serde_json::json!(status);
+    tab.value(&format!(
+        "document.querySelector({found}).textContent.trim().slice(0, 3)"
+    ))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documentation_is_tried_as_it_opens() {
+    let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{}/docs", shop.origin)).await;
+    // What is named by the id of an example is not there.
+    for (tag, operation, status) in [
+        ("Products", "createProduct", "201"),
+        ("Products", "listProducts", "200"),
+        ("Products", "getProduct", "404"),
+        ("Orders", "acceptOrder", "404"),
+        ("Orders", "purchase", "404"),
+        ("Orders", "listOrders", "200"),
+        ("Orders", "getOrder", "404"),
+        ("Orders", "getOrderStatus", "404"),
+    ] {
+        assert_eq!(tried(&tab, tag, operation).await, status, "{operation}");
+    }
     browser.close().await;
     shop.close().await;
 }

@@ -167,6 +167,43 @@ async fn callers_with_different_api_keys_choose_keys_for_themselves() {
     .await;
 }
 
+/// A client that changes its API key between two tries is not charged twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_api_key_replays_what_the_one_before_did() {
+    on_each_store(async |shop| {
+        let product = shop.product("p", 10).await;
+        let service = OrderService::builder(shop.store().await).build();
+        let order = json!({"product_id": product, "quantity": 1});
+        let delta = json!({"delta": 1});
+        let stock = format!("/products/{product}/stock");
+        let mut answers = Vec::new();
+        for name in ["of 2026", "of 2027"] {
+            let request = KeyRequest::new(name, "orders products".parse().unwrap()).unwrap();
+            let client = service.create_client("till").await;
+            assert_eq!(client.is_err(), name == "of 2027", "its name is taken");
+            let request = request.for_client(Some("till".to_owned()));
+            let (_, secret) = service.create_key(request).await.unwrap();
+            let bearer = format!("Bearer {}", secret.expose());
+            until_known(shop, &bearer).await;
+            let mut ids = Vec::new();
+            for (path, key, body) in [
+                ("/orders/purchase", "bought", &order),
+                ("/orders", "accepted", &order),
+                (stock.as_str(), "adjusted", &delta),
+            ] {
+                let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
+                let answer = shop.send("POST", path, &headers, Some(body)).await;
+                assert!(answer.status < 300, "{}", answer.body);
+                assert_eq!(is_replay(&answer), name == "of 2027", "{path} {name}");
+                ids.push(answer.body["id"].clone());
+            }
+            answers.push(ids);
+        }
+        assert_eq!(answers[0], answers[1]);
+    })
+    .await;
+}
+
 /// Waits until the server asks for keys, and knows this one.
 async fn until_known(shop: &Shop, bearer: &str) {
     let deadline = Instant::now() + Duration::from_secs(5);

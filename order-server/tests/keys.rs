@@ -10,7 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use order_core::{OrderService, domain::KeyId, keys::KeyRequest, store, testing::Process};
+use order_core::{
+    OrderService,
+    domain::KeyId,
+    keys::{KeyRequest, Secret},
+    store,
+    testing::Process,
+};
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 
@@ -18,6 +24,7 @@ use shop::{Answer, Shop, on_each_store};
 
 /// How soon a change of the keys has to be in force.
 const SOON: Duration = Duration::from_secs(5);
+const SCOPES: [&str; 6] = ["read", "orders", "products", "metrics", "operate", "admin"];
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// A key with these scopes, as an operator makes it: its id, and its text.
@@ -61,16 +68,17 @@ fn needed(method: &str, path: &str) -> &'static [&'static str] {
     let first = path.split('/').nth(1).unwrap_or_default();
     match (first, method) {
         ("health", _) => &[],
-        ("access", _) => &["read", "orders", "products", "admin"],
-        ("stats", _) => &["read", "admin"],
-        _ if path.ends_with("/process") => &["admin"],
-        ("queue" | "workers", "get") => &["read", "admin"],
-        _ if path.ends_with("/attempts") => &["read", "admin"],
+        ("access", _) => &SCOPES,
+        ("stats", _) => &["read", "operate", "admin"],
+        _ if path.ends_with("/process") => &["operate", "admin"],
+        ("queue" | "workers", "get") => &["read", "operate", "admin"],
+        _ if path.ends_with("/attempts") => &["read", "operate", "admin"],
         ("products", "get") => &["read", "products", "admin"],
         ("products", _) => &["products", "admin"],
         ("orders", "get") => &["read", "orders", "admin"],
         ("orders", _) => &["orders", "admin"],
-        _ => &["admin"],
+        ("metrics", _) => &["read", "metrics", "admin"],
+        _ => &["operate", "admin"],
     }
 }
 
@@ -102,12 +110,13 @@ async fn operations(shop: &Shop) -> Vec<(String, String, Value)> {
 async fn each_scope_allows_what_it_names_and_nothing_else() {
     on_each_store(async |shop| {
         let mut keys = Vec::new();
-        for scope in ["read", "orders", "products", "admin"] {
+        for scope in SCOPES {
             keys.push((scope, key(&shop.database_url, scope).await.1));
         }
         until(shop, None, 401).await;
-        until(shop, Some(&keys[3].1), 200).await;
-        let operations = operations(shop).await;
+        until(shop, Some(&keys[5].1), 200).await;
+        let mut operations = operations(shop).await;
+        operations.push(("get".into(), "/metrics".into(), json!([{"ApiKey": []}])));
         assert!(operations.len() >= 17, "{operations:?}");
         for (method, path, security) in operations {
             let needed = needed(&method, &path);
@@ -133,7 +142,9 @@ async fn each_scope_allows_what_it_names_and_nothing_else() {
                 let answer = send(shop, &method, path, Some(key)).await;
                 if needed.is_empty() || needed.contains(scope) {
                     assert!(![401, 403].contains(&answer.status), "{told}, not {scope}");
-                    let is_known = *path == wrong && answer.status != 422;
+                    // What is not described as an operation takes any query.
+                    let is_described = !wrong.starts_with("/metrics");
+                    let is_known = is_described && *path == wrong && answer.status != 422;
                     assert!(!is_known, "{told}: {}", answer.body);
                     continue;
                 }
@@ -203,6 +214,144 @@ async fn the_first_key_closes_and_a_revoked_one_is_refused_soon() {
         );
         let (_, new_key) = key(&shop.database_url, "read").await;
         until(shop, Some(&new_key), 200).await;
+    })
+    .await;
+}
+
+/// A key for the client with this name.
+async fn key_of(service: &OrderService, client: &str, scopes: &str) -> String {
+    let request = KeyRequest::new(client, scopes.parse().unwrap()).unwrap();
+    service.create_key(request).await.unwrap().1.expose().into()
+}
+
+/// Calls an operation with a key.
+async fn call(shop: &Shop, method: &str, path: &str, key: &str, body: Option<&Value>) -> Answer {
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str())];
+    shop.send(method, path, &headers, body).await
+}
+
+/// The scope `orders` reaches the orders of its own client, however they are asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_sees_and_cancels_its_own_orders() {
+    on_each_store(async |shop| {
+        let product = shop.product("p", 10).await;
+        let order = json!({"product_id": product, "quantity": 1});
+        let open = shop.post("/orders/purchase", &order).await.body;
+        assert_eq!(open["client"], Value::Null);
+        let service = OrderService::builder(shop.store().await).build();
+        let till = key_of(&service, "till", "orders").await;
+        let web = key_of(&service, "web", "orders").await;
+        let reader = key_of(&service, "till", "orders read").await;
+        let admin = key_of(&service, "boss", "admin").await;
+        until_orders(shop, &admin).await;
+        let call = async |method: &str, path: &str, shown: &str, body: Option<&Value>| {
+            call(shop, method, path, shown, body).await
+        };
+        let access = call("GET", "/access", &till, None).await;
+        let client = access.body["client"].as_str().unwrap().to_owned();
+        let bought = call("POST", "/orders/purchase", &till, Some(&order)).await;
+        let accepted = call("POST", "/orders", &till, Some(&order)).await;
+        let many = json!({"orders": [order]});
+        let many = call("POST", "/orders/bulk", &till, Some(&many)).await;
+        let mut own = vec![many.body["results"][0]["order_id"].clone()];
+        for placed in [accepted, bought] {
+            assert_eq!(placed.body["client"], client.as_str());
+            own.push(placed.body["id"].clone());
+        }
+        let [id, open] = [&own[2], &open["id"]].map(|id| id.as_str().unwrap());
+        for (shown, of, sees, cancels) in [
+            (&till, id, true, true),
+            (&till, open, false, false),
+            (&web, id, false, false),
+            (&reader, id, true, true),
+            (&admin, open, true, true),
+            (&reader, open, true, false),
+            (&admin, id, true, true),
+        ] {
+            for (method, what, may) in [
+                ("GET", "", sees),
+                ("GET", "/status", sees),
+                ("POST", "/cancel", cancels),
+                ("GET", "/events", sees),
+            ] {
+                let answer = call(method, &format!("/orders/{of}{what}"), shown, None).await;
+                if may {
+                    // A worker may have completed what is cancelled.
+                    let done = answer.status == 200 || (method, answer.status) == ("POST", 409);
+                    assert!(done, "{method} {what} {sees} {cancels}: {}", answer.status);
+                } else {
+                    assert_eq!(answer.status, 404, "{method} {what} {sees} {cancels}");
+                    answer.is_problem("order_not_found");
+                }
+            }
+        }
+        for (shown, query, count) in [
+            (&till, "?page=1".to_owned(), 3),
+            (&till, format!("?page=1&client={client}"), 3),
+            (&web, "?page=1".to_owned(), 0),
+            (&web, format!("?page=1&client={client}"), 0),
+            (&reader, "?page=1".to_owned(), 4),
+            (&admin, "?page=1".to_owned(), 4),
+            (&admin, format!("?page=1&client={client}"), 3),
+        ] {
+            let list = call("GET", &format!("/orders{query}"), shown, None).await;
+            assert_eq!(list.body["total"], count, "{query}");
+            let mut items = list.body["items"].as_array().unwrap().iter();
+            assert_eq!(items.len(), count);
+            assert!(count != 3 || items.all(|order| own.contains(&order["id"])));
+        }
+    })
+    .await;
+}
+
+/// Waits until the server asks for keys and knows this one.
+async fn until_orders(shop: &Shop, shown: &str) {
+    until(shop, None, 401).await;
+    until(shop, Some(shown), 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_key_is_told_so() {
+    on_each_store(async |shop| {
+        let service = OrderService::builder(shop.store().await).build();
+        let lasting = key_of(&service, "lasting", "read").await;
+        until_orders(shop, &lasting).await;
+        let request = KeyRequest::new("short", "read".parse().unwrap()).unwrap();
+        let over = chrono::DateTime::UNIX_EPOCH;
+        let refused = service.create_key(request.clone().until(Some(over))).await;
+        assert!(refused.unwrap_err().to_string().contains("future"));
+        let client = service.client("lasting").await.unwrap();
+        let secret = Secret::generate().unwrap();
+        let expired = request.until(Some(over));
+        let id = KeyId(uuid::Uuid::from_u128(1));
+        let expired = expired.into_hashed_key(id, &client, &secret, over);
+        let keys = shop.store().await.key_store().unwrap();
+        keys.create_key(&expired).await.unwrap();
+        let start = Instant::now();
+        loop {
+            let answer = send(shop, "GET", "/api/v1/products", Some(secret.expose())).await;
+            answer.is_problem("unauthorized");
+            assert_eq!(
+                (answer.status, answer.header("www-authenticate")),
+                (401, "Bearer".to_owned())
+            );
+            if answer.body["detail"].as_str().unwrap().contains("expired") {
+                break;
+            }
+            assert!(start.elapsed() < SOON, "{}", answer.body);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        until(shop, Some(&lasting), 200).await;
+        let used = async || {
+            let keys = service.keys().await.unwrap();
+            keys.iter()
+                .any(|key| key.name == "lasting" && key.last_used_at.is_some())
+        };
+        while !used().await {
+            assert!(start.elapsed() < 2 * SOON, "its use is not written");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     })
     .await;
 }

@@ -26,6 +26,27 @@ async fn the_committed_document_is_the_one_that_is_served() {
     shop.close().await;
 }
 
+/// The document, with a copy of each parameter in place of a reference to it.
+fn with_parameters(mut document: Value) -> Value {
+    let shared = document["components"]["parameters"].clone();
+    let paths = document["paths"].as_object_mut().unwrap();
+    for item in paths.values_mut() {
+        for operation in item.as_object_mut().unwrap().values_mut() {
+            let parameters = operation.get_mut("parameters");
+            for parameter in parameters
+                .into_iter()
+                .flat_map(|all| all.as_array_mut().unwrap())
+            {
+                let pointer = parameter["$ref"].as_str().unwrap_or_default();
+                if let Some(name) = pointer.strip_prefix("#/components/parameters/") {
+                    *parameter = shared[name].clone();
+                }
+            }
+        }
+    }
+    document
+}
+
 /// The path, method and description of each operation.
 fn operations(document: &Value) -> impl Iterator<Item = (&String, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
@@ -45,7 +66,7 @@ fn method_of(name: &str) -> &'static str {
 
 async fn document(shop: &Shop) -> Value {
     let document = shop.client.get(format!("{}/openapi.json", shop.origin));
-    document.send().await.unwrap().json().await.unwrap()
+    with_parameters(document.send().await.unwrap().json().await.unwrap())
 }
 
 /// Whatever an operation is, and whatever comes later: an array of its fields is not its body.
@@ -159,6 +180,9 @@ fn stumbles(value: &Value, path: &str, found: &mut Vec<String>) {
             if fields.get("nullable") == Some(&json!(true)) && !fields.contains_key("type") {
                 found.push(format!("{path} may be null, and has no type"));
             }
+            if fields.get("nullable") == Some(&json!(true)) && fields.contains_key("allOf") {
+                found.push(format!("{path} may be null, and what it refers to may not"));
+            }
             if fields.get("enum") == Some(&json!([null])) {
                 found.push(format!("{path} is null and nothing else"));
             }
@@ -181,7 +205,7 @@ fn stumbles(value: &Value, path: &str, found: &mut Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn generators_of_clients_understand_the_document() {
     let document = order_server::runtime::openapi_document().await.unwrap();
-    let document: Value = serde_json::from_str(&document).unwrap();
+    let document = with_parameters(serde_json::from_str(&document).unwrap());
     let mut found = Vec::new();
     stumbles(&document, "", &mut found);
     let mut titles = Vec::new();
@@ -224,4 +248,58 @@ async fn generators_of_clients_understand_the_document() {
         (&json!("Products"), &json!("Orders"))
     );
     assert_eq!(found, Vec::<String>::new());
+}
+
+/// Counts each part of operations that could have been a reference.
+fn inline(document: &Value) -> std::collections::BTreeMap<String, usize> {
+    let mut copies = std::collections::BTreeMap::new();
+    for (_, _, one) in operations(document) {
+        let responses = || one["responses"].as_object().unwrap().values();
+        let headers = responses().flat_map(|one| one["headers"].as_object().into_iter().flatten());
+        let parameters = one["parameters"].as_array().into_iter().flatten();
+        for part in responses()
+            .chain(headers.map(|(_, one)| one))
+            .chain(parameters)
+        {
+            if part["$ref"].is_null() {
+                *copies.entry(part.to_string()).or_default() += 1;
+            }
+        }
+    }
+    copies
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operations_share_is_there_once() {
+    let text = order_server::runtime::openapi_document().await.unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let twice: Vec<_> = inline(&document)
+        .into_iter()
+        .filter(|(_, uses)| *uses > 1)
+        .collect();
+    assert_eq!(twice, []);
+    for part in text.split("\"$ref\": \"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{pointer} leads nowhere"
+        );
+    }
+    for (path, status) in [
+        ("/orders", "202"),
+        ("/orders", "200"),
+        ("/orders/purchase", "201"),
+    ] {
+        let response = &document["paths"][format!("/api/v1{path}")]["post"]["responses"][status];
+        for (link, target) in [
+            ("order", "getOrder"),
+            ("status", "getOrderStatus"),
+            ("cancel", "cancelOrder"),
+        ] {
+            let pointer = response["links"][link]["$ref"].as_str().unwrap();
+            let link = document.pointer(&pointer[1..]).unwrap();
+            assert_eq!(link["operationId"], target);
+            assert!(operations(&document).any(|(_, _, one)| one["operationId"] == target));
+        }
+    }
 }

@@ -12,10 +12,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use order_core::process::{OrderProcessor, ProcessError, Task};
+use order_core::{
+    OrderService,
+    keys::KeyRequest,
+    process::{OrderProcessor, ProcessError, Task},
+};
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
-use shop::{Shop, Staff, on_each_store};
+use shop::{Answer, Shop, Staff, on_each_store};
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// How soon a pause has to be in force.
@@ -227,4 +231,133 @@ async fn a_pause_holds_each_topic_also_with_redis() {
     a_pause_is_in_force(&shop).await;
     assert_eq!(shop.verify().await, [], "the books balance");
     shop.close().await;
+}
+
+/// A key with this scope as its name, once it is in force.
+async fn key(shop: &Shop, scope: &str) -> (String, String) {
+    let service = OrderService::builder(shop.store().await).build();
+    let request = KeyRequest::new(scope, scope.parse().unwrap()).unwrap();
+    let (key, secret) = service.create_key(request).await.unwrap();
+    let start = Instant::now();
+    let in_force = async || {
+        let shown = call(shop, secret.expose(), "GET", "/access", Value::Null).await;
+        (shown.status, shop.get("/access").await.status) == (200, 401)
+    };
+    while !in_force().await {
+        assert!(start.elapsed() < LIMIT, "the key is not in force");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (key.id.to_string(), secret.expose().to_owned())
+}
+
+async fn call(shop: &Shop, key: &str, method: &str, path: &str, body: Value) -> Answer {
+    let bearer = format!("Bearer {key}");
+    let body = Some(&body).filter(|body| !body.is_null());
+    let headers = [("authorization", bearer.as_str())];
+    shop.send(method, path, &headers, body).await
+}
+
+/// A product is changed, an order cancelled, a topic paused, and something refused.
+async fn work(shop: &Shop, product: &str, admin: &str, orders: &str) {
+    let path = format!("/products/{product}");
+    let patch = json!({"name": "Lampe", "price": "3.50"});
+    for (key, status) in [(admin, 200), (orders, 403)] {
+        let patched = call(shop, key, "PATCH", &path, patch.clone()).await;
+        assert_eq!(patched.status, status);
+    }
+    let order = json!({"product_id": product, "quantity": 1});
+    let order = call(shop, orders, "POST", "/orders/purchase", order).await;
+    let cancel = format!("/orders/{}/cancel", order.body["id"].as_str().unwrap());
+    let cancelled = call(shop, orders, "POST", &cancel, Value::Null).await;
+    assert_eq!(cancelled.status, 200);
+    for action in ["pause", "resume"] {
+        let path = format!("/queue/process/{action}");
+        let done = call(shop, admin, "POST", &path, Value::Null).await;
+        assert_eq!(done.status, 200);
+    }
+}
+
+/// Every change that a key made says so, and what was refused or only read is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_names_the_key_behind_each_change() {
+    on_each_store(async |shop| {
+        let product = shop.product("lamp", 5).await;
+        let ((id, admin), (_, orders)) = (key(shop, "admin").await, key(shop, "orders").await);
+        work(shop, &product, &admin, &orders).await;
+        let refused = call(shop, &orders, "GET", "/audit", Value::Null).await;
+        assert_eq!(refused.status, 403);
+
+        let log = call(shop, &admin, "GET", "/audit", Value::Null).await.body;
+        let items = log["items"].as_array().unwrap();
+        let done = items.iter().map(|it| (&it["action"], &it["client"]));
+        let expected = json!([
+            ["topic.resume", "admin"],
+            ["topic.pause", "admin"],
+            ["order.cancel", "orders"],
+            ["product.update", "admin"],
+            ["key.create", null],
+            ["key.create", null],
+            ["product.create", null],
+        ]);
+        assert_eq!(json!(done.collect::<Vec<_>>()), expected);
+        let update = &items[3];
+        assert_eq!(
+            json!([update["key"], update["subject"]]),
+            json!([id, product])
+        );
+        let names = json!([update["before"]["name"], update["after"]["name"]]);
+        assert_eq!(names, json!(["lamp", "Lampe"]));
+        assert_eq!(update["after"]["price"], "3.50");
+        assert!(!log.to_string().contains(&admin), "no secret");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_is_read_by_filters_and_pages() {
+    on_each_store(async |shop| {
+        let product = shop.product("lamp", 5).await;
+        let path = format!("/products/{product}");
+        for name in ["a", "b", "c"] {
+            let patch = json!({"name": name});
+            assert_eq!(
+                shop.send("PATCH", &path, &[], Some(&patch)).await.status,
+                200
+            );
+        }
+        shop.product("chair", 1).await;
+        let read = async |query: &str| {
+            let answer = shop.get(&format!("/audit{query}")).await;
+            assert_eq!(answer.status, 200, "{query}: {}", answer.body);
+            answer.body
+        };
+        let all = read("").await["items"].clone();
+        let items = async |query: &str| read(query).await["items"].as_array().unwrap().clone();
+        assert_eq!(items("?action=product.create").await.len(), 2);
+        assert_eq!(items(&format!("?subject={product}")).await.len(), 4);
+        let at = all[2]["at"].as_str().unwrap();
+        assert_eq!(
+            json!(items(&format!("?since={at}")).await),
+            json!([all[0], all[1], all[2]])
+        );
+        assert_eq!(
+            json!(items(&format!("?until={at}")).await),
+            json!([all[3], all[4]])
+        );
+        let page = read("?limit=3").await;
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let rest = read(&format!("?cursor={cursor}")).await;
+        assert_eq!(rest["items"], json!([all[3], all[4]]));
+        assert_eq!(rest["next_cursor"], Value::Null);
+        let wrong = [
+            ("?since=yesterday", 422),
+            ("?cursor=x", 400),
+            ("?subjekt=x", 422),
+        ];
+        for (wrong, status) in wrong {
+            let answer = shop.get(&format!("/audit{wrong}")).await;
+            assert_eq!(answer.status, status, "{wrong}: {}", answer.body);
+        }
+    })
+    .await;
 }

@@ -9,8 +9,8 @@ use std::{
 use chrono::DateTime;
 use order_core::{
     domain::{
-        AdjustmentId, IdGenerator, Order, OrderId, OrderRequest, ProductId, ProductRequest,
-        Quantity,
+        AdjustmentId, IdGenerator, InCurrency, Order, OrderId, OrderRequest, ProductId,
+        ProductRequest, Quantity,
     },
     process::{OrderProcessor, ProcessError, Task, TaskKind, WebhookOptions, WebhookProcessor},
     store::{OrderStore, ProductStore, Strategy},
@@ -152,7 +152,10 @@ async fn a_receiver_verifies_what_it_is_sent() {
         (&body(0)["type"], &body(2)["type"]),
         (&"order.success".into(), &"order.cancelled".into())
     );
-    assert_eq!(body(0)["data"], serde_json::to_value(&sale.order).unwrap());
+    assert_eq!(
+        body(0)["data"],
+        serde_json::to_value(InCurrency::from(&sale.order)).unwrap()
+    );
     assert_eq!(body(0)["data"]["total_price"], "5.00");
     assert_eq!(body(0)["timestamp"], "2027-01-15T08:00:00.123456Z");
 }

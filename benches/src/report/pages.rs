@@ -159,6 +159,7 @@ async fn find(name: &str, store: Arc<dyn Store>, runs: usize) -> anyhow::Result<
         let query = ProductQuery {
             search: Some(part.to_owned()),
             page: page(start),
+            ..ProductQuery::default()
         };
         sample(async || {
             let page = store.products(&query).await?;

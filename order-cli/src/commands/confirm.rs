@@ -4,13 +4,15 @@ use std::io::{IsTerminal, Write, stdin, stdout};
 
 use anyhow::{bail, ensure};
 
+use crate::output::visible;
+
 /// Asks on a terminal. Elsewhere nobody could answer, so that `--yes` is required.
 pub(super) fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());
     }
     ensure!(stdin().is_terminal(), "{question} confirm with --yes");
-    print!("{question} [y/N] ");
+    print!("{} [y/N] ", visible(question));
     stdout().flush()?;
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use order_core::{
     OrderService,
@@ -17,14 +18,19 @@ use crate::output::{Column, Output};
 const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("name", "/name"),
+    ("client", "/client"),
     ("scopes", "/scopes"),
     ("created_at", "/created_at"),
+    ("expires_at", "/expires_at"),
+    ("last_used_at", "/last_used_at"),
     ("revoked_at", "/revoked_at"),
 ];
 const CREATED: &[Column] = &[
     ("id", "/id"),
     ("name", "/name"),
+    ("client", "/client"),
     ("scopes", "/scopes"),
+    ("expires_at", "/expires_at"),
     ("key", "/key"),
 ];
 
@@ -36,9 +42,16 @@ pub(crate) enum Key {
         /// Whose key it is, or what it is for
         #[arg(long)]
         name: String,
-        /// What the key allows: read, orders, products or admin; may be repeated
+        /// Name of the client that it belongs to, who is there already; unless given, the client with
+        /// the name of the key, who is made if need be
+        #[arg(long, value_name = "NAME")]
+        client: Option<String>,
+        /// What the key allows: read, orders, products, metrics, operate or admin; may be repeated
         #[arg(long = "scope", required = true)]
         scopes: Vec<Scope>,
+        /// Time at which the key ends, such as 2030-01-31T00:00:00Z; unless given, it does not end
+        #[arg(long, value_name = "TIME")]
+        expires: Option<DateTime<Utc>>,
     },
     /// List all keys, revoked ones included, newest first
     List,
@@ -66,8 +79,14 @@ pub(crate) async fn run(
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     match command {
-        Key::Create { name, scopes } => {
+        Key::Create {
+            name,
+            client,
+            scopes,
+            expires,
+        } => {
             let request = KeyRequest::new(name, scopes.into_iter().collect())?;
+            let request = request.for_client(client).until(expires);
             let (record, secret) = service.create_key(request).await?;
             let key = secret.expose().to_owned();
             output.row(CREATED, Created { record, key })?;

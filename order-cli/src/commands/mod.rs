@@ -1,6 +1,8 @@
 //! One file per command.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
+pub(crate) mod client;
 pub(crate) mod completions;
 mod confirm;
 mod csv_rows;
@@ -15,5 +17,13 @@ pub(crate) mod product;
 mod product_export;
 mod product_import;
 pub(crate) mod queue;
+mod spreadsheet;
 pub(crate) mod verify;
 pub(crate) mod worker;
+
+use order_core::domain::InCurrency;
+
+/// Each with its currency.
+fn in_currency<T>(all: Vec<T>) -> Vec<InCurrency<T>> {
+    all.into_iter().map(InCurrency::from).collect()
+}

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
-    domain::{OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
+    domain::{ClientId, InCurrency, OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
     store::OrderQuery,
 };
 
 use super::{
+    in_currency,
     order_args::{idempotency_key, quantity},
     order_bulk, order_watch, pages,
 };
@@ -19,7 +20,9 @@ const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("status", "/status"),
     ("total_price", "/total_price"),
+    ("currency", "/currency"),
     ("reference", "/reference"),
+    ("client", "/client"),
     ("failure", "/failure/code"),
     ("created_at", "/created_at"),
 ];
@@ -48,6 +51,9 @@ pub(crate) enum Order {
         /// Only orders with exactly this reference
         #[arg(long)]
         reference: Option<String>,
+        /// Only orders that the client with this id placed
+        #[arg(long)]
+        client: Option<ClientId>,
         /// Maximum number of orders to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -102,6 +108,7 @@ pub(crate) async fn run(
             status,
             product,
             reference,
+            client,
             limit,
         } => {
             let orders = pages::newest(limit, async |page| {
@@ -109,12 +116,14 @@ pub(crate) async fn run(
                     status,
                     product_id: product,
                     reference: reference.clone(),
+                    client,
                     page,
+                    ..OrderQuery::default()
                 };
                 service.orders(&query).await
             })
             .await?;
-            output.rows(COLUMNS, &orders)?;
+            output.rows(COLUMNS, &in_currency(orders))?;
             return Ok(ExitCode::SUCCESS);
         }
         Order::Cancel { id } => found(service.cancel(id).await?, id)?,
@@ -123,7 +132,7 @@ pub(crate) async fn run(
             return order_watch::run(&order, service, output).await;
         }
     };
-    output.row(COLUMNS, order)?;
+    output.row(COLUMNS, InCurrency::from(order))?;
     Ok(ExitCode::SUCCESS)
 }
 

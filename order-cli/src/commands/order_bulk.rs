@@ -18,7 +18,7 @@ use super::{
     order_args::{idempotency_key, quantity},
 };
 use crate::{
-    output::{Column, Output},
+    output::{Column, Output, visible},
     progress,
 };
 
@@ -122,7 +122,7 @@ async fn place(
 
 fn reject(progress: &ProgressBar, summary: &mut Summary, line: u64, reason: &str) {
     summary.rejected += 1;
-    progress.suspend(|| eprintln!("line {line}: {reason}"));
+    progress.suspend(|| eprintln!("line {line}: {}", visible(reason)));
 }
 
 /// A row of the file. Its values are parsed later, so that an error can name the wrong one.

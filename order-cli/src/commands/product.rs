@@ -6,11 +6,13 @@ use anyhow::ensure;
 use clap::Subcommand;
 use order_core::{
     Error, OrderService,
-    domain::{Money, ProductChange, ProductId, ProductRequest, StockRequest},
+    domain::{
+        InCurrency, Money, ProductChange, ProductId, ProductRequest, StockRequest, ValidationError,
+    },
     store::ProductQuery,
 };
 
-use super::{confirm::confirm, pages, product_export, product_import};
+use super::{confirm::confirm, in_currency, pages, product_export, product_import};
 use crate::output::{Column, Output};
 
 const COLUMNS: &[Column] = &[
@@ -18,6 +20,7 @@ const COLUMNS: &[Column] = &[
     ("sku", "/sku"),
     ("name", "/name"),
     ("price", "/price"),
+    ("currency", "/currency"),
     ("stock", "/stock"),
     ("version", "/version"),
 ];
@@ -29,9 +32,9 @@ pub(crate) enum Product {
         /// Name of the product, 1 to 255 characters
         #[arg(long)]
         name: String,
-        /// Price with at most two decimals, such as 999.99
-        #[arg(long, value_parser = Money::price)]
-        price: Money,
+        /// Price, with no more decimals than the currency has, such as 999.99
+        #[arg(long)]
+        price: String,
         /// Pieces in stock
         #[arg(long)]
         stock: i64,
@@ -61,8 +64,8 @@ pub(crate) enum Product {
         #[arg(long)]
         name: Option<String>,
         /// New price
-        #[arg(long, value_parser = Money::price)]
-        price: Option<Money>,
+        #[arg(long)]
+        price: Option<String>,
         /// New number of pieces in stock
         #[arg(long)]
         stock: Option<i64>,
@@ -98,6 +101,18 @@ pub(crate) enum Product {
     },
 }
 
+impl Product {
+    /// Checks the price among the arguments, if there is one.
+    pub(crate) fn check_price(&self) -> Result<(), ValidationError> {
+        let price = match self {
+            Self::Create { price, .. } => Some(price),
+            Self::Update { price, .. } => price.as_ref(),
+            _ => None,
+        };
+        price.map_or(Ok(()), |price| Money::price(price).map(drop))
+    }
+}
+
 pub(crate) async fn run(
     command: Product,
     service: &OrderService,
@@ -110,17 +125,23 @@ pub(crate) async fn run(
             stock,
             sku,
         } => {
-            let request = ProductRequest::new(name, price, stock, sku)?;
+            let request = ProductRequest::new(name, Money::price(&price)?, stock, sku)?;
             service.create_product(request).await?
         }
         Product::Get { id } => found(service.product(id).await?, id)?,
         Product::List { search, limit } => {
             let products = pages::newest(limit, async |page| {
                 let search = search.clone();
-                service.products(&ProductQuery { search, page }).await
+                service
+                    .products(&ProductQuery {
+                        search,
+                        page,
+                        ..ProductQuery::default()
+                    })
+                    .await
             })
             .await?;
-            output.rows(COLUMNS, &products)?;
+            output.rows(COLUMNS, &in_currency(products))?;
             return Ok(ExitCode::SUCCESS);
         }
         Product::Update {
@@ -150,13 +171,13 @@ pub(crate) async fn run(
             return Ok(ExitCode::SUCCESS);
         }
     };
-    output.row(COLUMNS, changed)?;
+    output.row(COLUMNS, InCurrency::from(changed))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn change(
     name: Option<String>,
-    price: Option<Money>,
+    price: Option<String>,
     stock: Option<i64>,
     sku: Option<Option<String>>,
 ) -> anyhow::Result<ProductChange> {
@@ -165,7 +186,7 @@ fn change(
         change = change.name(name)?;
     }
     if let Some(price) = price {
-        change = change.price(price)?;
+        change = change.price(Money::price(&price)?)?;
     }
     if let Some(stock) = stock {
         change = change.stock(stock)?;

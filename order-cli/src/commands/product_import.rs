@@ -12,8 +12,11 @@ use order_core::{
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::csv_rows::{self, Row, Rows};
-use crate::output::{Column, Output};
+use super::{
+    csv_rows::{self, Row, Rows},
+    spreadsheet::unguarded,
+};
+use crate::output::{Column, Output, visible};
 
 /// The number of rows under way at once: each waits for a commit of its own.
 const CONCURRENT_ROWS: usize = 8;
@@ -33,7 +36,8 @@ const COLUMNS: &[Column] = &[
 /// Create and update products from a CSV file with the columns sku, name, price and stock. A row
 /// whose sku exists updates that product, and an empty cell leaves its field as it is; any other
 /// row creates a product. Of rows with the same sku, the last one counts. A product without a sku
-/// can be named by its id, in the column id
+/// can be named by its id, in the column id. What `product export --spreadsheet` wrote is read as it
+/// was
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// CSV file, or - for standard input. A wrong row is reported with its line number, and the
@@ -70,6 +74,9 @@ struct ProductRow {
     price: String,
     #[serde(default)]
     stock: String,
+    /// The columns whose cells are guarded against spreadsheets.
+    #[serde(default)]
+    guarded: String,
 }
 
 pub(crate) async fn run(
@@ -80,6 +87,7 @@ pub(crate) async fn run(
     // Spaces belong to a name as they stand.
     let (mut rows, progress) =
         csv_rows::read::<ProductRow>(&import.file, Trim::Headers, &[&["sku", "id"]])?;
+    rows = Box::new(rows.map(|(line, row)| (line, row.map(ProductRow::unguarded))));
     let mut summary = Summary::default();
     let mut next = None;
     let slots = &Semaphore::new(CONCURRENT_ROWS);
@@ -99,7 +107,7 @@ pub(crate) async fn run(
                 Ok(Outcome::Unchanged) => summary.unchanged += 1,
                 Err(reason) => {
                     summary.rejected += 1;
-                    progress.suspend(|| eprintln!("line {line}: {reason}"));
+                    progress.suspend(|| eprintln!("line {line}: {}", visible(&reason)));
                 }
             }
         }
@@ -154,6 +162,14 @@ async fn apply(service: &OrderService, row: Result<ProductRow, String>) -> Resul
 }
 
 impl ProductRow {
+    /// The row as it was before it was guarded against spreadsheets.
+    fn unguarded(mut self) -> Self {
+        for (column, cell) in [("sku", &mut self.sku), ("name", &mut self.name)] {
+            unguarded(&self.guarded, column, cell);
+        }
+        self
+    }
+
     /// The sku or else the id of the product.
     fn key(&self) -> &str {
         if self.sku.is_empty() {

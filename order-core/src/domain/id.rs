@@ -62,6 +62,16 @@ id!(
     KeyId,
     "key_id"
 );
+id!(
+    /// Names a client: who calls, by any of its keys.
+    ClientId,
+    "client"
+);
+id!(
+    /// Names an entry of the audit log.
+    AuditId,
+    "audit_id"
+);
 
 /// Makes ids that grow: within one generator each is greater than the one before,
 /// also within a millisecond and when the clock steps back.

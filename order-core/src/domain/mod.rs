@@ -4,6 +4,7 @@
 //! Values from outside go through a constructor, whose [`ValidationError`] names the field that it
 //! refuses; a [`RuleViolation`] says which rule a change would break.
 
+mod currency;
 mod failure;
 mod fingerprint;
 mod fold;
@@ -21,14 +22,16 @@ mod progress;
 mod quantity;
 mod rule_violation;
 mod text;
+mod time_range;
 mod trace_parent;
 mod validation_error;
 
+pub use currency::{Currency, InCurrency};
 pub use failure::{Failure, FailureCode};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
-pub use id::{AdjustmentId, IdGenerator, KeyId, OrderId, ProductId};
+pub use id::{AdjustmentId, AuditId, ClientId, IdGenerator, KeyId, OrderId, ProductId};
 pub use idempotency::{IdempotencyKey, Replayable};
 pub use money::Money;
 pub use order::Order;
@@ -43,6 +46,8 @@ pub use product::{
 pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
+pub(crate) use rule_violation::too_large;
 pub(crate) use text::{bounded, composed};
+pub use time_range::TimeRange;
 pub use trace_parent::TraceParent;
 pub use validation_error::ValidationError;

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    Failure, Money, OrderId, OrderLine, OrderMode, OrderStatus, RequestedLine, RuleViolation,
-    TraceParent,
+    ClientId, Failure, Money, OrderId, OrderLine, OrderMode, OrderStatus, RequestedLine,
+    RuleViolation, TraceParent,
 };
 
 /// An order as it is stored.
@@ -21,6 +21,8 @@ pub struct Order {
     pub total_price: Money,
     /// The client's own note.
     pub reference: Option<String>,
+    /// The client whose key placed it; none where no key was asked for.
+    pub client: Option<ClientId>,
     /// The trace of the request that placed it.
     #[serde(skip)]
     pub trace_parent: Option<TraceParent>,

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Fingerprint, IdempotencyKey, Money, Order, OrderId, OrderLine, OrderMode, OrderStatus,
-    ProductId, Quantity, RequestedLine, RuleViolation, TraceParent, ValidationError, text,
+    ClientId, Fingerprint, IdempotencyKey, Money, Order, OrderId, OrderLine, OrderMode,
+    OrderStatus, ProductId, Quantity, RequestedLine, RuleViolation, TraceParent, ValidationError,
+    text,
 };
 
 /// An order that a buyer asks for: checked, without an id yet.
@@ -12,6 +13,7 @@ use super::{
 pub struct OrderRequest {
     lines: Vec<RequestedLine>,
     reference: Option<String>,
+    client: Option<ClientId>,
     key: Option<IdempotencyKey>,
     trace_parent: Option<TraceParent>,
 }
@@ -38,6 +40,7 @@ impl OrderRequest {
         Ok(Self {
             lines,
             reference,
+            client: None,
             key: None,
             trace_parent: None,
         })
@@ -52,6 +55,7 @@ impl OrderRequest {
                 quantity,
             }],
             reference: None,
+            client: None,
             key: None,
             trace_parent: None,
         }
@@ -61,6 +65,13 @@ impl OrderRequest {
     #[must_use]
     pub fn with_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// The same request, placed by this client, if one is known.
+    #[must_use]
+    pub fn of_client(mut self, client: Option<ClientId>) -> Self {
+        self.client = client;
         self
     }
 
@@ -83,6 +94,7 @@ impl OrderRequest {
             id,
             lines: self.lines,
             reference: self.reference,
+            client: self.client,
             key: self.key,
             trace_parent: self.trace_parent,
             created_at,
@@ -96,6 +108,7 @@ pub struct NewOrder {
     pub(crate) id: OrderId,
     pub(crate) lines: Vec<RequestedLine>,
     pub(crate) reference: Option<String>,
+    pub(crate) client: Option<ClientId>,
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) trace_parent: Option<TraceParent>,
     pub(crate) created_at: DateTime<Utc>,
@@ -120,6 +133,12 @@ impl NewOrder {
         self.reference.as_deref()
     }
 
+    /// The client that placed it, if one is known.
+    #[must_use]
+    pub const fn client(&self) -> Option<ClientId> {
+        self.client
+    }
+
     /// The key of the request, if it has one.
     #[must_use]
     pub const fn key(&self) -> Option<&IdempotencyKey> {
@@ -137,6 +156,7 @@ impl NewOrder {
         OrderRequest {
             lines: self.lines,
             reference: self.reference,
+            client: self.client,
             key: self.key,
             trace_parent: self.trace_parent,
         }
@@ -156,7 +176,8 @@ impl NewOrder {
     /// The pending order, each line at the price that `price_of` gives.
     ///
     /// # Errors
-    /// [`RuleViolation::ProductNotFound`] for the first line whose product has no price.
+    /// [`RuleViolation::ProductNotFound`] for the first line whose product has no price;
+    /// [`RuleViolation::TotalLimit`].
     pub fn priced(
         &self,
         price_of: impl Fn(ProductId) -> Option<Money>,
@@ -176,9 +197,10 @@ impl NewOrder {
         Ok(Order {
             id: self.id,
             status: OrderStatus::Pending,
-            total_price: total(&lines),
+            total_price: total(&lines).ok_or(RuleViolation::TotalLimit)?,
             lines,
             reference: self.reference.clone(),
+            client: self.client,
             trace_parent: self.trace_parent,
             failure: None,
             created_at: self.created_at,
@@ -189,12 +211,11 @@ impl NewOrder {
     }
 }
 
-/// The sum over the lines. It fits: 100 lines of 1 000 000 pieces below 10^10 minor units
-/// stay below 10^18.
-fn total(lines: &[OrderLine]) -> Money {
-    let minor_units = lines
-        .iter()
-        .map(|line| line.quantity.get() * line.unit_price.minor_units())
-        .sum();
-    Money::from_minor_units(minor_units).unwrap_or_default()
+/// The sum over the lines; `None` when it does not fit: 100 lines of 1 000 000 pieces may be 10^23.
+fn total(lines: &[OrderLine]) -> Option<Money> {
+    let minor_units = lines.iter().try_fold(0_i64, |sum, line| {
+        let price = line.unit_price.minor_units();
+        sum.checked_add(line.quantity.get().checked_mul(price)?)
+    });
+    Money::from_minor_units(minor_units?)
 }

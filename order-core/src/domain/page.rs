@@ -10,6 +10,10 @@ pub const MAX_OFFSET_ROWS: u32 = 10_000;
 pub struct PageSize(u32);
 
 impl PageSize {
+    /// What is looked through at once for a page whose items have to be looked for.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) const STEP: Self = Self(1_000);
+
     /// # Errors
     /// [`ValidationError`] that names `page_size`, when out of 1..=100.
     pub fn new(size: u32) -> Result<Self, ValidationError> {

@@ -68,7 +68,7 @@ impl ProductRequest {
         Ok(Self {
             sku: sku.map(checked_sku).transpose()?,
             name: checked_name(name.into())?,
-            price: checked_price(price)?,
+            price: price.checked_price()?,
             stock: checked_stock(stock)?,
         })
     }
@@ -150,7 +150,7 @@ impl ProductChange {
     /// # Errors
     /// [`ValidationError`] that names `price`.
     pub fn price(mut self, price: Money) -> Result<Self, ValidationError> {
-        self.price = Some(checked_price(price)?);
+        self.price = Some(price.checked_price()?);
         Ok(self)
     }
 
@@ -342,14 +342,6 @@ fn checked_sku(sku: String) -> Result<String, ValidationError> {
 
 fn checked_name(name: String) -> Result<String, ValidationError> {
     text::bounded("name", name, 1, 255)
-}
-
-fn checked_price(price: Money) -> Result<Money, ValidationError> {
-    if price < Money::PRICE_LIMIT {
-        Ok(price)
-    } else {
-        Err(ValidationError::new("price", "must be below 100000000.00"))
-    }
 }
 
 fn checked_stock(stock: i64) -> Result<i64, ValidationError> {

@@ -1,6 +1,6 @@
 //! The refusal of a change that a rule of products or orders forbids.
 
-use super::{OrderStatus, ProductId};
+use super::{Money, OrderStatus, ProductId};
 
 /// A change of a product or an order breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,4 +39,13 @@ pub enum RuleViolation {
         /// The state that the order is in.
         status: OrderStatus,
     },
+    /// The order's total would be more than 64 bits hold.
+    #[error("total_price {}", too_large())]
+    TotalLimit,
+}
+
+/// What is wrong with a total that does not fit.
+pub(crate) fn too_large() -> String {
+    let most = Money::from_minor_units(i64::MAX).unwrap_or_default();
+    format!("would be more than {most}")
 }

@@ -12,17 +12,28 @@ use crate::error::Error;
 pub enum Scope {
     /// Reading products and orders.
     Read = 1,
-    /// Placing and cancelling orders, and reading them.
+    /// Placing orders, and reading and cancelling those of the same client.
     Orders = 2,
     /// Changing products, and reading them.
     Products = 4,
     /// Everything, the operators' routes included.
     Admin = 8,
+    /// Scraping metrics.
+    Metrics = 16,
+    /// Operating the queue, and looking at it.
+    Operate = 32,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Orders, Self::Products, Self::Admin];
+    pub const ALL: [Self; 6] = [
+        Self::Read,
+        Self::Orders,
+        Self::Products,
+        Self::Metrics,
+        Self::Operate,
+        Self::Admin,
+    ];
 
     /// Its name, wherever it has one.
     #[must_use]
@@ -32,6 +43,8 @@ impl Scope {
             Self::Orders => "orders",
             Self::Products => "products",
             Self::Admin => "admin",
+            Self::Metrics => "metrics",
+            Self::Operate => "operate",
         }
     }
 }
@@ -49,7 +62,10 @@ impl FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| Error::invalid("scope", "must be read, orders, products or admin"))
+            .ok_or_else(|| {
+                let names = "must be read, orders, products, metrics, operate or admin";
+                Error::invalid("scope", names)
+            })
     }
 }
 
@@ -128,6 +144,8 @@ mod tests {
             ("orders products", "products", true),
             ("admin", "products", true),
             ("admin", "admin", true),
+            ("admin", "operate", true),
+            ("operate", "metrics", false),
             ("read orders products", "admin", false),
             ("", "read", false),
             ("admin", "", true),
@@ -143,7 +161,7 @@ mod tests {
 
     #[test]
     fn scopes_read_back() {
-        for bits in 0..16 {
+        for bits in 0..64 {
             let scopes = Scopes::from_bits(bits);
             assert_eq!(scopes.to_string().parse::<Scopes>().unwrap(), scopes);
         }

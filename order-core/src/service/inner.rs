@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::shop_stats::LatestStats;
 use crate::{
+    audit::AuditStore,
     cache::CachedStore,
     clock::Clock,
     domain::{IdGenerator, NewOrder, Order, OrderId, OrderRequest},
@@ -106,6 +107,13 @@ impl ServiceInner {
     pub(super) fn key_store(&self) -> Result<Arc<dyn KeyStore>, Error> {
         let keys = Arc::clone(&self.store).key_store();
         keys.ok_or(Error::Unsupported { what: "API keys" })
+    }
+
+    pub(super) fn audit_store(&self) -> Result<Arc<dyn AuditStore>, Error> {
+        let audit = Arc::clone(&self.store).audit_store();
+        audit.ok_or(Error::Unsupported {
+            what: "an audit log",
+        })
     }
 
     pub(super) fn task_store(&self) -> Result<Arc<dyn TaskStore>, Error> {

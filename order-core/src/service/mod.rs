@@ -2,6 +2,7 @@
 //! ids put in, and concurrent requests grouped.
 
 mod admission;
+mod audit;
 mod backend_sampler;
 mod builder;
 mod detached;

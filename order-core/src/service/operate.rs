@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::OrderService;
 use crate::{
+    audit::AuditChange,
     domain::OrderId,
     error::Error,
     heartbeat::KnownWorker,
@@ -103,6 +104,11 @@ impl OrderService {
     pub async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
         let redriven = self.queue_of(topic)?.redrive(topic, orders).await;
         let redriven = redriven.map_err(|error| self.error_of(topic, error))?;
+        if topic == Topic::Validate && self.inner.queue.is_some() && redriven > 0 {
+            // A queue that is no database keeps no log.
+            let change = AuditChange::redriven_elsewhere(topic, orders, redriven);
+            self.record(change).await?;
+        }
         self.inner.sold.notify_one();
         Ok(redriven)
     }

@@ -9,6 +9,7 @@ use super::{
     group_commit::GroupCommit, inner::ServiceInner,
 };
 use crate::{
+    audit,
     error::Error,
     store::Store,
     verify::{Discrepancy, Verification, VerifyOptions},
@@ -94,7 +95,7 @@ impl OrderService {
         }
     }
 
-    /// Runs a change to its completion, also when the caller stops waiting.
+    /// Runs a change to its completion, also when the caller stops waiting, in the name of its author.
     pub(super) async fn run_to_completion<T: Send + 'static, F>(
         &self,
         change: impl FnOnce(Arc<ServiceInner>) -> F,
@@ -102,7 +103,8 @@ impl OrderService {
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        spawn_detached(change(Arc::clone(&self.inner))).await
+        let author = audit::author();
+        spawn_detached(audit::by(author, change(Arc::clone(&self.inner)))).await
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {

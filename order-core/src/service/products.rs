@@ -75,6 +75,7 @@ impl OrderService {
     /// The backend's.
     pub async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         storable("search", query.search.as_deref())?;
+        storable("sku", query.sku.as_deref())?;
         self.inner.products.products(query).await
     }
 

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 
 use super::{orders::OrderStore, products::ProductStore};
 use crate::{
+    audit::AuditStore,
+    domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -67,6 +69,11 @@ pub trait Store: ProductStore + OrderStore {
         None
     }
 
+    /// The audit log, where changes are entered in their transactions.
+    fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
+        None
+    }
+
     /// The queue with leases that this database can be. Its topic `process` holds the tasks,
     /// and it says which topics are paused.
     fn queue(&self) -> Option<Arc<dyn OrderQueue>> {
@@ -106,6 +113,16 @@ pub trait Store: ProductStore + OrderStore {
     async fn verify(&self) -> Result<Vec<Discrepancy>, Error> {
         let verification = self.verify_with(&VerifyOptions::default()).await?;
         Ok(verification.discrepancies)
+    }
+
+    /// The currency of its amounts, once one was set.
+    async fn currency(&self) -> Result<Option<Currency>, Error> {
+        Ok(None)
+    }
+
+    /// Makes this the currency of its amounts, unless it has one; gives the one that it has.
+    async fn set_currency(&self, currency: Currency) -> Result<Currency, Error> {
+        Ok(self.currency().await?.unwrap_or(currency))
     }
 
     /// The connections that it keeps open.

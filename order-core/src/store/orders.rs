@@ -9,8 +9,8 @@ use super::{contention::Contention, strategy::Strategy};
 use crate::{
     decision::Decided,
     domain::{
-        IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, PageRequest, Product,
-        ProductId, Progress,
+        ClientId, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, PageRequest,
+        Product, ProductId, Progress, TimeRange,
     },
     error::Error,
 };
@@ -110,6 +110,10 @@ pub struct OrderQuery {
     pub product_id: Option<ProductId>,
     /// With exactly this reference.
     pub reference: Option<String>,
+    /// Created in this range of times.
+    pub created: TimeRange,
+    /// Placed by this client.
+    pub client: Option<ClientId>,
     /// Which page.
     pub page: PageRequest<OrderId>,
 }

@@ -5,22 +5,76 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{
-        AdjustmentId, NewProduct, Page, PageRequest, Product, ProductChange, ProductId, Replayable,
-        StockAdjustment, folded,
+        AdjustmentId, Money, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
+        Replayable, StockAdjustment, TimeRange, folded,
     },
     error::Error,
 };
 
-/// Which products to list.
+/// Which products to list. The filters that are given must all match. Where a store has to look
+/// through many products, a page may hold fewer than were asked for, and even none, and still say
+/// where the next one begins.
 #[derive(Clone, Debug, Default)]
 pub struct ProductQuery {
     /// A part of the name, taken literally, and in any case: see [`folded`].
     pub search: Option<String>,
+    /// With exactly this sku.
+    pub sku: Option<String>,
+    /// One of these.
+    pub ids: Option<Vec<ProductId>>,
+    /// At this price or a higher one.
+    pub min_price: Option<Money>,
+    /// At this price or a lower one.
+    pub max_price: Option<Money>,
+    /// With pieces left, or without any.
+    pub in_stock: Option<bool>,
+    /// Created in this range of times.
+    pub created: TimeRange,
     /// Which page.
     pub page: PageRequest<ProductId>,
 }
 
 impl ProductQuery {
+    /// Tells whether a living product is one of those that are asked for, by whatever page.
+    #[must_use]
+    pub fn matches(&self, product: &Product) -> bool {
+        let has_part = |part: String| folded(&product.name).contains(&part);
+        let Self { ids, sku, .. } = self;
+        sku.as_ref()
+            .is_none_or(|sku| product.sku.as_ref() == Some(sku))
+            && ids.as_ref().is_none_or(|ids| ids.contains(&product.id))
+            && self.min_price.is_none_or(|least| least <= product.price)
+            && self.max_price.is_none_or(|most| product.price <= most)
+            && self
+                .in_stock
+                .is_none_or(|is_left| is_left == (product.stock > 0))
+            && self.created.contains(product.created_at)
+            && self.folded_part().is_none_or(has_part)
+    }
+
+    /// Tells whether a page is found by the order of ids and a part of the name alone.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn is_plain(&self) -> bool {
+        let Self {
+            search: _,
+            sku: None,
+            ids: None,
+            min_price: None,
+            max_price: None,
+            in_stock: None,
+            created:
+                TimeRange {
+                    from: None,
+                    until: None,
+                },
+            page: _,
+        } = self
+        else {
+            return false;
+        };
+        true
+    }
+
     /// The fold of the part of a name that is looked for, if any: an empty one is in every name.
     pub(crate) fn folded_part(&self) -> Option<String> {
         let part = self.search.as_deref().map(folded);

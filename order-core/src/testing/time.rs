@@ -77,6 +77,12 @@ macro_rules! age {
                 ", stopped_at = stopped_at - ",
                 $span
             ),
+            concat!(
+                "UPDATE api_keys SET expires_at = expires_at - ",
+                $span,
+                ", last_used_at = last_used_at - ",
+                $span
+            ),
             concat!("UPDATE orders SET stored_at = stored_at - ", $span),
             concat!("UPDATE order_counters SET at = at - ", $secs),
         ]

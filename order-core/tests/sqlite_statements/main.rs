@@ -19,9 +19,16 @@ use self::shop::Shop;
 
 /// Tables that stay small: a row for each topic, worker, key of the API, or span of time that
 /// is folded.
-const SMALL: [&str; 4] = ["queue_pauses", "workers", "api_keys", "order_counters"];
+const SMALL: [&str; 5] = [
+    "queue_pauses",
+    "workers",
+    "clients",
+    "api_keys",
+    "order_counters",
+];
 /// Tables that grow with what is sold, or with what waits.
-const GROWING: [&str; 8] = [
+const GROWING: [&str; 9] = [
+    "audit_log",
     "products",
     "stock_adjustments",
     "orders",
@@ -119,10 +126,11 @@ fn opens_the_file(statement: &str) -> bool {
     statement == "SELECT count(*) FROM sqlite_schema"
 }
 
-/// Lists of orders are put together from their filters: these are measured in some of their
+/// Lists of orders and of the audit log are put together from their filters: these are measured in some of their
 /// combinations, and looked at in all.
 fn is_made_of_parts(statement: &str) -> bool {
     let lists = [
+        " FROM audit_log WHERE id < ",
         " FROM orders WHERE id < ",
         " FROM order_lines CROSS JOIN orders ",
     ];
@@ -222,6 +230,9 @@ async fn fill(connection: &mut SqliteConnection, from: i64, to: i64) {
                                                          unhex(printf('0181%028x', n)))",
         "INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)
          SELECT zeroblob(16), 'k' || n, zeroblob(32), zeroblob(16), 1700000000000000
+         FROM numbers",
+        "INSERT INTO audit_log (id, at, action, subject)
+         SELECT unhex(printf('0180%028x', n)), 1700000000000000 + n, 'order.cancel', 's' || (n % 10)
          FROM numbers",
         "INSERT INTO products (id, sku, name, price, stock, created_at, updated_at)
          SELECT unhex(printf('0179%028x', n)), 's' || n, 'n' || n, 100, 0, 0, 0

@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use order_core::{
+    audit::{AuditQuery, AuditStore},
     clock::{Clock, SystemClock},
     domain::{
-        AdjustmentId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId, OrderRequest,
-        OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId, ProductRequest,
-        Quantity, RequestedLine, StockRequest,
+        AdjustmentId, ClientId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId,
+        OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId,
+        ProductRequest, Quantity, RequestedLine, StockRequest,
     },
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
-    keys::{KeyRequest, KeyStore, Secret},
+    keys::{Client, KeyRequest, KeyStore, Secret},
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
     queue::{OrderQueue, Topic},
     stats::StatsStore,
@@ -23,6 +24,8 @@ use order_core::{
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
+/// The client of most orders.
+const CLIENT: ClientId = ClientId(Uuid::max());
 /// How many orders share a transaction.
 const GROUP: usize = 32;
 /// How often each thing is done, so that what is counted in thousands is known well.
@@ -211,6 +214,24 @@ impl Shop {
             }
         })
         .await;
+        self.look_at_lists().await;
+        self.cost("what operators see", async |shop| {
+            let window = Duration::from_mins(1);
+            shop.store.counters(window).await.unwrap();
+            shop.store.oldest_pending().await.unwrap();
+            let newest = OrderId(shop.ids.next(shop.now()));
+            shop.store.waits(newest, 1_000).await.unwrap();
+            shop.store.hot_products(100, 10).await.unwrap();
+        })
+        .await;
+        self.cost("counters are folded", async |shop| {
+            let ahead = Duration::from_hours(24_000);
+            shop.store.compact_counters(ahead).await.unwrap();
+        })
+        .await;
+    }
+
+    async fn look_at_lists(&mut self) {
         let filters = [
             (None, None, None),
             (Some(OrderStatus::Pending), None, None),
@@ -226,23 +247,33 @@ impl Shop {
                     product_id,
                     reference,
                     page,
+                    ..OrderQuery::default()
                 };
                 assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
             }
+            let query = OrderQuery {
+                client: Some(CLIENT),
+                ..OrderQuery::default()
+            };
+            assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
         })
         .await;
-        self.cost("what operators see", async |shop| {
-            let window = Duration::from_mins(1);
-            shop.store.counters(window).await.unwrap();
-            shop.store.oldest_pending().await.unwrap();
-            let newest = OrderId(shop.ids.next(shop.now()));
-            shop.store.waits(newest, 1_000).await.unwrap();
-            shop.store.hot_products(100, 10).await.unwrap();
-        })
-        .await;
-        self.cost("tallies are folded", async |shop| {
-            let ahead = Duration::from_hours(24_000);
-            shop.store.compact_counters(ahead).await.unwrap();
+        self.cost("the audit log", async |shop| {
+            let text = |text: &str| Some(text.to_owned());
+            for (action, subject) in [
+                (None, None),
+                (text("order.cancel"), None),
+                (None, text("s7")),
+                (text("order.cancel"), text("s7")),
+            ] {
+                let query = AuditQuery {
+                    action,
+                    subject,
+                    ..AuditQuery::default()
+                };
+                let page = shop.store.audit_entries(&query).await.unwrap();
+                assert!(!page.items.is_empty());
+            }
         })
         .await;
     }
@@ -260,8 +291,14 @@ impl Shop {
                     size: PageSize::new(1).unwrap(),
                     ..PageRequest::default()
                 },
+                ..ProductQuery::default()
             };
             assert_eq!(shop.store.products(&list).await.unwrap().items.len(), 1);
+            let listed = ProductQuery {
+                ids: Some(vec![product.id]),
+                ..ProductQuery::default()
+            };
+            assert_eq!(shop.store.products(&listed).await.unwrap().items.len(), 1);
             let change = ProductChange::default().stock(7).unwrap();
             let (id, adjustment) = (product.id, AdjustmentId(shop.ids.next(shop.now())));
             let changed = shop
@@ -293,11 +330,17 @@ impl Shop {
         .await;
         let secret = Secret::generate().unwrap();
         let request = KeyRequest::new("k", "read".parse().unwrap()).unwrap();
-        let key = request.into_hashed_key(KeyId(self.ids.next(self.now())), &secret, self.now());
+        let client = ClientId(self.ids.next(self.now()));
+        let client = Client::new(client, client.to_string(), self.now()).unwrap();
+        let id = KeyId(self.ids.next(self.now()));
+        let key = request.into_hashed_key(id, &client, &secret, self.now());
         self.cost("keys", async |shop| {
             assert!(shop.store.access().await.is_ok());
+            assert_eq!(shop.store.create_client(&client).await.unwrap(), client);
+            assert!(!shop.store.clients().await.unwrap().is_empty());
             shop.store.create_key(&key).await.unwrap();
             assert!(!shop.store.keys().await.unwrap().is_empty());
+            shop.store.note_use(&[key.key.id]).await.unwrap();
             let revoked = shop.store.revoke_key(key.key.id, shop.now()).await;
             assert!(revoked.unwrap().is_some());
         })
@@ -312,6 +355,7 @@ impl Shop {
         let products = ProductQuery {
             search: None,
             page: PageRequest::numbered(2, PageSize::default()).unwrap(),
+            ..ProductQuery::default()
         };
         self.store.products(&products).await.unwrap();
         for product_id in [None, Some(self.product)] {
@@ -343,7 +387,8 @@ impl Shop {
 
     fn order(&self) -> NewOrder {
         let id = OrderId(self.ids.next(self.now()));
-        self.request().into_new_order(id, self.now())
+        let request = self.request().of_client(Some(CLIENT));
+        request.into_new_order(id, self.now())
     }
 
     fn keyed_order(&self) -> NewOrder {

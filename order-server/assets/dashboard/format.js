@@ -8,6 +8,9 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 export const count = (number) => (number == null ? "–" : whole.format(number));
 export const rate = (number) => (number < 10 ? tenths.format(number) : whole.format(number));
 
+// An amount as the API gives it, with the code of its currency.
+export const money = (amount, currency) => `${amount} ${currency}`;
+
 // A length of time, in the unit that suits it.
 export function span(seconds) {
   if (seconds == null) return "–";

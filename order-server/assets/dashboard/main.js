@@ -112,8 +112,8 @@ function connected(state, text) {
 // ---- Showing
 
 function showAccess(access) {
-  mayOperate = access.scopes.includes("admin");
-  document.querySelector('[data-needs="admin"]').hidden = mayOperate;
+  mayOperate = ["admin", "operate"].some((scope) => access.scopes.includes(scope));
+  document.querySelector('[data-needs="operate"]').hidden = mayOperate;
   at("forget").hidden = !key.get();
 }
 

@@ -1,7 +1,7 @@
 // The tables. A row stays the same element as long as what it tells of is there: focus,
 // selection and buttons outlive each poll.
 
-import { count, element, short, span, state, time, write } from "./format.js";
+import { count, element, short, span, state, time, write, money } from "./format.js";
 
 // The database counts so far, and no further.
 const COUNTED = 100_000;
@@ -55,7 +55,7 @@ function operatorButton(label, name, mayOperate, press) {
   const button = element("button", { type: "button", "aria-label": name }, label);
   if (!mayOperate) {
     button.disabled = true;
-    button.title = "A key with the scope admin is needed";
+    button.title = "A key with the scope operate is needed";
   }
   button.addEventListener("click", press);
   return button;
@@ -106,7 +106,7 @@ export function orders(items, open) {
     rich((one) => orderButton(one.id, open), (one) => one.id),
     rich((one) => state(one.status), (one) => one.status),
     plain((one) => count(pieces(one)), "number wide"),
-    plain((one) => one.total_price, "number"),
+    plain((one) => money(one.total_price, one.currency), "number"),
     rich((one) => time(one.created_at), (one) => one.created_at),
   ]);
 }
@@ -117,6 +117,6 @@ export function hot(products) {
     plain((one) => count(one.wanted), "number"),
     rich((one) => element("span", one.stock === 0 ? { class: "low" } : {}, one.stock === 0 ? "sold out" : count(one.stock)),
       (one) => one.stock, "number"),
-    plain((one) => one.price, "number wide"),
+    plain((one) => money(one.price, one.currency), "number wide"),
   ]);
 }

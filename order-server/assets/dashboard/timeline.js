@@ -1,7 +1,7 @@
 // One order and all that happened to it, in a dialog that follows it while it is open.
 
 import { get, Refused } from "./client.js";
-import { count, element, short, span, state, time } from "./format.js";
+import { count, element, short, span, state, time, money } from "./format.js";
 
 const dialog = document.getElementById("timeline");
 const part = (name) => document.getElementById(`timeline-${name}`);
@@ -59,7 +59,7 @@ function draw(order, attempts) {
   const waited = order.decided_at && (new Date(order.decided_at) - new Date(order.created_at)) / 1000;
   part("facts").replaceChildren(
     fact("State", state(order.status)),
-    fact("Total", order.total_price),
+    fact("Total", money(order.total_price, order.currency)),
     fact("Waited", order.decided_at ? (waited > 0 ? span(waited) : "decided at once") : "still waiting"),
     fact("Reference", order.reference ?? "–"),
   );

@@ -48,16 +48,16 @@ struct BulkOrder {
 }
 
 impl BulkOrder {
-    fn request(self, scope: Uuid) -> Result<OrderRequest, Error> {
+    fn request(self, caller: &WriteOrders) -> Result<OrderRequest, Error> {
         let buy = Buy {
             product_id: self.product_id,
             quantity: self.quantity,
             lines: self.lines,
             reference: self.reference,
         };
-        let request = OrderRequest::try_from(buy)?;
+        let request = OrderRequest::try_from(buy)?.of_client(caller.client);
         Ok(match self.idempotency_key {
-            Some(key) => request.with_key(IdempotencyKey::new(scope, key)?),
+            Some(key) => request.with_key(IdempotencyKey::new(caller.scope, key)?),
             None => request,
         })
     }
@@ -142,7 +142,7 @@ impl BulkOrders {
         for item in orders {
             let request = item
                 .0
-                .and_then(|item| item.request(caller.scope).map_err(Problem::from));
+                .and_then(|item| item.request(&caller).map_err(Problem::from));
             results.push(request.map(|request| good.push(request)));
         }
         let accepted = self.service.accept_all_or_replay(good).await;

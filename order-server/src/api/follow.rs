@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     open_streams::{OpenStream, OpenStreams},
-    order_body::StatusBody,
+    order_body::{StatusBody, is_visible},
     tag::Tag,
 };
 use crate::{
@@ -109,7 +109,7 @@ impl Follow {
     )]
     async fn events(
         &self,
-        _caller: ReadOrders,
+        reader: ReadOrders,
         caller: Data<&Caller>,
         account: Data<&Account>,
         id: Path<Uuid>,
@@ -121,6 +121,7 @@ impl Follow {
         // The watch begins first, so that it sees every state after the one that is read.
         let watch = self.service.watch(id)?;
         let order = self.service.order(id).await?;
+        let order = order.filter(|order| is_visible(order, reader.only));
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
         let last_sent = last_event_id.0.and_then(|state| state.parse().ok());
         let states = States::new(Progress::from(&order), last_sent, watch);

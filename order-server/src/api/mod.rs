@@ -1,5 +1,6 @@
 //! The operations of `/api/v1`, described to OpenAPI as they are implemented.
 
+mod audit;
 mod bulk;
 mod cursor;
 mod description;

@@ -3,15 +3,15 @@
 use order_core::{
     Error,
     domain::{
-        Order, OrderLine, OrderRequest, OrderStatus, ProductId, Progress, Quantity, RequestedLine,
-        Stage, ValidationError,
+        ClientId, Order, OrderLine, OrderRequest, OrderStatus, ProductId, Progress, Quantity,
+        RequestedLine, Stage, ValidationError,
     },
 };
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::{Amount, Time, Whole};
+use super::wire::{Amount, Time, Whole, currency};
 use crate::http::object::read_from_objects;
 
 /// One line to buy.
@@ -179,7 +179,12 @@ pub(super) struct OrderBody {
     status: Status,
     lines: Vec<LineBody>,
     total_price: Amount,
+    /// Currency of all prices of the order: its code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
+    currency: String,
     reference: Option<String>,
+    /// Id of the client whose key placed it; `null` where no key was asked for.
+    client: Option<Uuid>,
     failure: Option<FailureBody>,
     created_at: Time,
     decided_at: Option<Time>,
@@ -194,7 +199,9 @@ impl From<Order> for OrderBody {
             status: order.status.into(),
             lines: order.lines.into_iter().map(Into::into).collect(),
             total_price: Amount(order.total_price),
+            currency: currency(),
             reference: order.reference,
+            client: order.client.map(|client| client.0),
             failure: order.failure.map(|failure| FailureBody {
                 code: failure.code.as_str().to_owned(),
                 product_id: failure.product_id.0,
@@ -207,4 +214,9 @@ impl From<Order> for OrderBody {
             cancelled_at: order.cancelled_at,
         }
     }
+}
+
+/// True when somebody who may see only the orders of this client, if it is one, sees this one.
+pub(super) fn is_visible(order: &Order, only: Option<ClientId>) -> bool {
+    only.is_none() || order.client == only
 }

@@ -2,7 +2,10 @@
 
 use order_core::{
     OrderService,
-    domain::{Order, OrderId, OrderRequest, OrderStatus, ProductId, Progress},
+    domain::{
+        ClientId, Order, OrderId, OrderRequest, OrderStatus, PageRequest, PageStart, ProductId,
+        Progress, TimeRange,
+    },
     store::OrderQuery,
 };
 use poem_openapi::{
@@ -16,8 +19,9 @@ use super::{
     cursor::{encode, page_request},
     follow::Follow,
     idempotency_header::{IdempotencyHeader, replayed},
-    order_body::{Buy, OrderBody, Status, StatusBody},
+    order_body::{Buy, OrderBody, Status, StatusBody, is_visible},
     tag::Tag,
+    wire::Time,
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
@@ -34,6 +38,17 @@ struct OrderPage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     total: Option<u64>,
+}
+
+impl OrderPage {
+    /// A page of nothing.
+    fn empty(page: &PageRequest<OrderId>) -> Self {
+        Self {
+            items: Vec::new(),
+            next_cursor: None,
+            total: matches!(page.start, PageStart::Offset(_)).then_some(0),
+        }
+    }
 }
 
 #[derive(ApiResponse)]
@@ -107,8 +122,11 @@ impl Orders {
         Self { service, follow }
     }
 
-    async fn find(&self, id: Uuid) -> Result<Order, Problem> {
+    /// The order, if it is one of this client's, where only those may be seen. An order of another
+    /// client is as if it were not there.
+    async fn find(&self, id: Uuid, only: Option<ClientId>) -> Result<Order, Problem> {
         let order = self.service.order(OrderId(id)).await?;
+        let order = order.filter(|order| is_visible(order, only));
         order.ok_or_else(|| Problem::order_not_found(id))
     }
 }
@@ -120,7 +138,7 @@ impl Orders {
     #[oai(path = "/orders", method = "post", operation_id = "acceptOrder")]
     async fn accept(
         &self,
-        _caller: WriteOrders,
+        caller: WriteOrders,
         /// `wait=N` waits up to N seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
@@ -131,7 +149,7 @@ impl Orders {
     ) -> Result<Accepted, Problem> {
         let accepted = self
             .service
-            .accept_or_replay(request(body, idempotency)?)
+            .accept_or_replay(request(body, idempotency, &caller)?)
             .await?;
         let replayed = replayed(accepted.replayed);
         let (order, applied) = self.follow.decided(accepted.value, wait).await;
@@ -148,7 +166,7 @@ impl Orders {
     #[oai(path = "/orders/purchase", method = "post", operation_id = "purchase")]
     async fn purchase(
         &self,
-        _caller: WriteOrders,
+        caller: WriteOrders,
         /// `wait=N` waits up to N seconds, at most 30, longer than other requests may take
         #[oai(name = "Prefer")]
         wait: Wait,
@@ -160,7 +178,7 @@ impl Orders {
     ) -> Result<Bought, Problem> {
         let bought = self
             .service
-            .purchase_or_replay(request(body, idempotency)?)
+            .purchase_or_replay(request(body, idempotency, &caller)?)
             .await?;
         let location = location(&bought.value);
         let replayed = replayed(bought.replayed);
@@ -173,7 +191,7 @@ impl Orders {
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
-        _caller: ReadOrders,
+        caller: ReadOrders,
         /// Items per page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         page_size: Query<Option<u32>>,
@@ -190,12 +208,30 @@ impl Orders {
         product_id: Query<Option<Uuid>>,
         /// Only orders with exactly this reference
         reference: Query<Option<String>>,
+        /// Only orders that were created at this time or after it
+        created_after: Query<Option<Time>>,
+        /// Only orders that were created before this time
+        created_before: Query<Option<Time>>,
+        /// Only orders that this client placed. A key that may see no others gives only its own
+        client: Query<Option<Uuid>>,
     ) -> Result<Json<OrderPage>, Problem> {
+        let client = client.0.map(ClientId);
+        let page = page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?;
+        if let (Some(only), Some(client)) = (caller.only, client)
+            && only != client
+        {
+            return Ok(Json(OrderPage::empty(&page)));
+        }
         let query = OrderQuery {
             status: status.0.map(Into::into),
             product_id: product_id.0.map(ProductId),
             reference: reference.0,
-            page: page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?,
+            created: TimeRange {
+                from: created_after.0,
+                until: created_before.0,
+            },
+            client: caller.only.or(client),
+            page,
         };
         let page = self.service.orders(&query).await?;
         Ok(Json(OrderPage {
@@ -209,13 +245,13 @@ impl Orders {
     #[oai(path = "/orders/:id", method = "get", operation_id = "getOrder")]
     async fn get(
         &self,
-        _caller: ReadOrders,
+        caller: ReadOrders,
         id: Path<Uuid>,
         /// `wait=N` waits up to N seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
     ) -> Result<Found, Problem> {
-        let order = self.find(id.0).await?;
+        let order = self.find(id.0, caller.only).await?;
         let (order, applied) = self.follow.decided(order, wait).await;
         Ok(Found::Order(Json(order.into()), applied))
     }
@@ -228,10 +264,10 @@ impl Orders {
     )]
     async fn status(
         &self,
-        _caller: ReadOrders,
+        caller: ReadOrders,
         id: Path<Uuid>,
     ) -> Result<Json<StatusBody>, Problem> {
-        let order = Progress::from(&self.find(id.0).await?);
+        let order = Progress::from(&self.find(id.0, caller.only).await?);
         Ok(Json(StatusBody::at(&order, order.stage())))
     }
 
@@ -243,12 +279,16 @@ impl Orders {
     )]
     async fn cancel(
         &self,
-        _caller: WriteOrders,
+        caller: WriteOrders,
         id: Path<Uuid>,
         /// Makes the request safe to repeat
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyHeader,
     ) -> Result<Cancelled, Problem> {
+        if caller.only.is_some() {
+            // The client of an order never changes.
+            self.find(id.0, caller.only).await?;
+        }
         let cancelled = self
             .service
             .cancel_or_replay(OrderId(id.0), idempotency.0)
@@ -259,8 +299,12 @@ impl Orders {
     }
 }
 
-fn request(body: Json<Buy>, idempotency: IdempotencyHeader) -> Result<OrderRequest, Problem> {
-    let request = OrderRequest::try_from(body.0)?;
+fn request(
+    body: Json<Buy>,
+    idempotency: IdempotencyHeader,
+    caller: &WriteOrders,
+) -> Result<OrderRequest, Problem> {
+    let request = OrderRequest::try_from(body.0)?.of_client(caller.client);
     Ok(match idempotency.0 {
         Some(key) => request.with_key(key),
         None => request,

@@ -5,7 +5,7 @@ use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::{Amount, Time, Whole, given, present};
+use super::wire::{Amount, Time, Whole, currency, given, present};
 use crate::http::object::read_from_objects;
 
 /// A product to create.
@@ -16,7 +16,7 @@ pub(super) struct CreateProduct {
     /// 1 to 255 characters.
     #[oai(validator(min_length = 1, max_length = 255))]
     pub(super) name: String,
-    /// Below 100000000.00, with at most two decimals; a number or a string.
+    /// Up to 15 digits, with no more decimals than the currency has; a number or a string.
     pub(super) price: Amount,
     /// Pieces in stock.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
@@ -35,7 +35,7 @@ pub(super) struct ReplaceProduct {
     /// 1 to 255 characters.
     #[oai(validator(min_length = 1, max_length = 255))]
     pub(super) name: String,
-    /// Below 100000000.00, with at most two decimals; a number or a string.
+    /// Up to 15 digits, with no more decimals than the currency has; a number or a string.
     pub(super) price: Amount,
     /// New number of pieces in stock.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
@@ -51,7 +51,7 @@ pub(super) struct PatchProduct {
     #[oai(validator(min_length = 1, max_length = 255))]
     #[serde(default, deserialize_with = "given")]
     pub(super) name: Option<String>,
-    /// Below 100000000.00, with at most two decimals; a number or a string.
+    /// Up to 15 digits, with no more decimals than the currency has; a number or a string.
     #[serde(default, deserialize_with = "given")]
     pub(super) price: Option<Amount>,
     /// New number of pieces in stock.
@@ -87,6 +87,9 @@ pub(super) struct ProductBody {
     sku: Option<String>,
     name: String,
     price: Amount,
+    /// Currency of the price: its code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
+    currency: String,
     /// Pieces in stock.
     stock: i64,
     /// Increases with every change, sales included.
@@ -102,6 +105,7 @@ impl From<Product> for ProductBody {
             sku: product.sku,
             name: product.name,
             price: Amount(product.price),
+            currency: currency(),
             stock: product.stock,
             version: product.version,
             created_at: product.created_at,

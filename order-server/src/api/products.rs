@@ -2,7 +2,7 @@
 
 use order_core::{
     OrderService,
-    domain::{Product, ProductChange, ProductId, ProductRequest, StockRequest},
+    domain::{Product, ProductChange, ProductId, ProductRequest, StockRequest, TimeRange},
     store::ProductQuery,
 };
 use poem_openapi::{
@@ -19,6 +19,7 @@ use super::{
         AdjustStock, CreateProduct, PatchProduct, ProductBody, ProductPage, ReplaceProduct,
     },
     tag::Tag,
+    wire::{Amount, Time},
 };
 use crate::{
     auth::{ReadProducts, WriteProducts},
@@ -28,6 +29,9 @@ use crate::{
         problem::Problem,
     },
 };
+
+/// The most products that a list may name.
+const MAX_IDS: usize = 100;
 
 #[derive(ApiResponse)]
 enum Created {
@@ -148,7 +152,9 @@ impl Products {
         Ok(Created::Product(Json(product.into()), location, etag))
     }
 
-    /// List products, newest first
+    /// List products, newest first. A page of products by price, stock or time may hold fewer than
+    /// `page_size`, since it ends after 10000 that were looked at: `next_cursor` says whether there
+    /// are more
     #[oai(path = "/products", method = "get", operation_id = "listProducts")]
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
@@ -166,9 +172,32 @@ impl Products {
         page: Query<Option<u32>>,
         /// Only products whose name contains this text, in any case
         search: Query<Option<String>>,
+        /// Only the product with exactly this sku
+        sku: Query<Option<String>>,
+        /// Only these products: ids with commas between
+        ids: Query<Option<String>>,
+        /// Only products at this price or a higher one
+        min_price: Query<Option<Amount>>,
+        /// Only products at this price or a lower one
+        max_price: Query<Option<Amount>>,
+        /// Only products with pieces left; with `false`, only those that are sold out
+        in_stock: Query<Option<bool>>,
+        /// Only products that were created at this time or after it
+        created_after: Query<Option<Time>>,
+        /// Only products that were created before this time
+        created_before: Query<Option<Time>>,
     ) -> Result<Json<ProductPage>, Problem> {
         let query = ProductQuery {
             search: search.0,
+            sku: sku.0,
+            ids: ids.0.as_deref().map(ids_of).transpose()?,
+            min_price: min_price.0.map(|price| price.0),
+            max_price: max_price.0.map(|price| price.0),
+            in_stock: in_stock.0,
+            created: TimeRange {
+                from: created_after.0,
+                until: created_before.0,
+            },
             page: page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?,
         };
         let page = self.service.products(&query).await?;
@@ -332,6 +361,14 @@ impl Products {
             Err(Problem::product_not_found(id.0))
         }
     }
+}
+
+/// Ids with commas between.
+fn ids_of(text: &str) -> Result<Vec<ProductId>, Problem> {
+    let ids = text.split(',').map(str::parse);
+    let ids: Option<Vec<ProductId>> = ids.map(Result::ok).collect();
+    ids.filter(|ids| ids.len() <= MAX_IDS)
+        .ok_or_else(|| Problem::invalid("ids", "must be 1 to 100 UUIDs with commas between"))
 }
 
 fn changed(product: Option<Product>, id: Uuid) -> Result<Changed, Problem> {

@@ -4,7 +4,7 @@ use order_core::OrderService;
 use poem_openapi::OpenApiService;
 use tokio_util::sync::CancellationToken;
 
-use super::{bulk, follow, health, operate, orders, products, stats};
+use super::{audit, bulk, follow, health, operate, orders, products, stats};
 
 /// All operations.
 pub type AllOperations = (
@@ -13,6 +13,7 @@ pub type AllOperations = (
     follow::Follow,
     bulk::BulkOrders,
     operate::Operations,
+    audit::Audit,
     stats::Stats,
     health::Health,
 );
@@ -32,6 +33,7 @@ pub(crate) fn service(
         follow,
         bulk::BulkOrders::new(service.clone()),
         operate::Operations::new(service.clone()),
+        audit::Audit::new(service.clone()),
         stats::Stats::new(service),
         health,
     );

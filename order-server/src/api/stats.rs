@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     tag::Tag,
-    wire::{Amount, Time},
+    wire::{Amount, Time, currency},
 };
 use crate::{
     auth::{AnyKey, Caller, Inspect},
@@ -129,6 +129,9 @@ struct Hot {
     sku: Option<String>,
     name: String,
     price: Amount,
+    /// Currency of the price: its code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
+    currency: String,
     stock: i64,
     /// Pieces in the last 1000 orders.
     wanted: u64,
@@ -141,6 +144,7 @@ impl From<&HotProduct> for Hot {
             sku: hot.product.sku.clone(),
             name: hot.product.name.clone(),
             price: Amount(hot.product.price),
+            currency: currency(),
             stock: hot.product.stock,
             wanted: hot.wanted,
         }
@@ -182,6 +186,8 @@ impl From<&Figures> for StatsBody {
 struct Access {
     /// The name of the key; `null` on a server without keys.
     key: Option<String>,
+    /// Id of the client that the key belongs to; `null` on a server without keys.
+    client: Option<Uuid>,
     scopes: Vec<String>,
 }
 
@@ -193,10 +199,12 @@ impl From<&Caller> for Access {
         match caller {
             Caller::Key(key) => Self {
                 key: Some(key.key.name.clone()),
+                client: Some(key.key.client_id.0),
                 scopes: names(&mut key.key.scopes.iter()),
             },
             _ => Self {
                 key: None,
+                client: None,
                 scopes: names(&mut Scope::ALL.into_iter()),
             },
         }

@@ -3,18 +3,15 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use order_core::domain::Money;
+use order_core::domain::{Currency, Money};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::{Value, value::RawValue};
 
 use crate::http::exact::{Inexact, exact};
-
-/// The decimals of an amount of money.
-const DECIMALS: i64 = 2;
 
 /// A point in time: RFC 3339, in UTC.
 pub(super) type Time = DateTime<Utc>;
@@ -39,13 +36,13 @@ fn read(json: &str) -> Result<Money, Cow<'static, str>> {
         let text: String = serde_json::from_str(json).map_err(|error| error.to_string())?;
         return Money::price(&text).map_err(|error| error.reason);
     }
-    let reason = match exact(json, DECIMALS) {
+    let reason = match exact(json, i64::from(Currency::of_process().decimals())) {
         Ok(minor_units) => match Money::from_minor_units(minor_units) {
             Some(money) => return Ok(money),
             None => "must not be negative",
         },
         Err(Inexact::NotANumber) => "must be a decimal number such as 999.99",
-        Err(Inexact::MoreDecimals) => "must have at most two decimals",
+        Err(Inexact::MoreDecimals) => Money::more_decimals(),
         Err(Inexact::TooLarge) => "is too large",
         Err(Inexact::TooSmall) => "must not be negative",
     };
@@ -103,6 +100,19 @@ impl ParseFromJSON for Whole {
     }
 }
 
+/// What a price looks like, in or out: exact, and up to 15 digits.
+fn price_pattern() -> String {
+    match Currency::of_process().decimals() {
+        0 => r"^\d{1,15}(\.0+)?$".to_owned(),
+        decimals => format!(r"^\d{{1,{}}}(\.\d{{1,{decimals}}}0*)?$", 15 - decimals),
+    }
+}
+
+/// The code of the currency that the prices beside it are in.
+pub(super) fn currency() -> String {
+    Currency::of_process().code().to_owned()
+}
+
 impl ToJSON for Whole {
     fn to_json(&self) -> Option<Value> {
         Some(Value::from(self.0))
@@ -121,8 +131,8 @@ impl Type for Amount {
 
     fn schema_ref() -> MetaSchemaRef {
         MetaSchemaRef::Inline(Box::new(MetaSchema {
-            description: Some("An amount with two decimals, as a string"),
-            pattern: Some(r"^\d{1,8}(\.\d{1,2})?$".to_owned()),
+            description: Some("An amount with the decimals of the currency, as a string"),
+            pattern: Some(price_pattern()),
             example: Some(Value::from("999.99")),
             ..MetaSchema::new_with_format("string", "decimal")
         }))
@@ -143,6 +153,13 @@ impl ParseFromJSON for Amount {
         read(&value.to_string())
             .map(Self)
             .map_err(ParseError::custom)
+    }
+}
+
+impl ParseFromParameter for Amount {
+    fn parse_from_parameter(value: &str) -> ParseResult<Self> {
+        let money = Money::price(value).map_err(|error| error.reason);
+        money.map(Self).map_err(ParseError::custom)
     }
 }
 

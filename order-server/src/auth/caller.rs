@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use order_core::{audit::Author, domain::ClientId};
 use uuid::Uuid;
 
 use super::{authenticated_key::AuthenticatedKey, until_end::UntilEnd};
@@ -15,17 +16,35 @@ pub enum Caller {
     Key(Arc<AuthenticatedKey>),
     /// A sender without a key, or with one that is not in force.
     Unauthenticated,
+    /// A sender with a key whose time is over.
+    Expired,
     /// The keys could not be read for too long, so that no key can be checked.
     KeysUnavailable,
 }
 
 impl Caller {
-    /// The namespace of the caller's idempotency keys: callers with different API keys may choose
-    /// the same ones.
-    pub(crate) fn scope(&self) -> Uuid {
+    /// The client that the caller is, if it shows a key.
+    pub(crate) fn client(&self) -> Option<ClientId> {
         match self {
-            Self::Key(key) => key.key.id.0,
-            Self::AuthDisabled(_) | Self::Unauthenticated | Self::KeysUnavailable => Uuid::nil(),
+            Self::Key(key) => Some(key.key.client_id),
+            _ => None,
+        }
+    }
+
+    /// The namespace of the caller's idempotency keys: different clients may choose the same ones,
+    /// and a client may change its API key between two tries.
+    pub(crate) fn scope(&self) -> Uuid {
+        self.client().map_or(Uuid::nil(), |client| client.0)
+    }
+
+    /// Who does what this request does.
+    pub(crate) fn author(&self) -> Author {
+        match self {
+            Self::Key(key) => key.author(),
+            Self::AuthDisabled(_)
+            | Self::Unauthenticated
+            | Self::Expired
+            | Self::KeysUnavailable => Author::default(),
         }
     }
 
@@ -35,7 +54,7 @@ impl Caller {
         match self {
             Self::Key(key) => key.until_end.ended().await,
             Self::AuthDisabled(until_end) => until_end.ended().await,
-            Self::Unauthenticated | Self::KeysUnavailable => {}
+            Self::Unauthenticated | Self::Expired | Self::KeysUnavailable => {}
         }
     }
 }

@@ -3,12 +3,16 @@
 //! They are read again every two seconds: a revoked key is refused, and the first key closes an
 //! open server, within five. While the database is away, the keys that were known stay in force
 //! for a minute; then no key can be checked, and requests are refused until it is back.
+//!
+//! That a key was used is a flag in memory, which requests set. Beside the reading, the uses of at
+//! least a minute since the last one are written, by one statement.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use order_core::{
     Error,
+    domain::KeyId,
     keys::{Access, HashedKey, KeyHash, KeyStore},
     store::Store,
 };
@@ -22,6 +26,8 @@ const REFRESH_EVERY: Duration = Duration::from_secs(2);
 const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 /// The time for which keys stay in force when they cannot be read again.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(60);
+/// The time within which one use of a key is written, at most.
+const WRITE_USE_EVERY: Duration = Duration::from_secs(60);
 
 type KeysByHash = HashMap<KeyHash, Arc<AuthenticatedKey>>;
 
@@ -42,7 +48,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn new(access: Access, read_at: Instant) -> Self {
-        let fresh = |HashedKey { key, hash }| (hash, Arc::new(AuthenticatedKey::new(key)));
+        let fresh = |key: HashedKey| (key.hash, Arc::new(AuthenticatedKey::new(key)));
         let doors = match access {
             Access::Open => Doors::Open(UntilEnd::default()),
             Access::Keys(keys) => Doors::Closed(keys.into_iter().map(fresh).collect()),
@@ -60,8 +66,8 @@ impl Snapshot {
             (Doors::Closed(known), Doors::Closed(keys)) => {
                 for (hash, key) in keys.iter_mut() {
                     match known.get(hash) {
-                        Some(known) if known.key == key.key => *key = Arc::clone(known),
-                        Some(known) => *key = Arc::new(known.changed(key.key.clone())),
+                        Some(known) if known.allows_the_same(key) => *key = Arc::clone(known),
+                        Some(known) => *key = Arc::new(known.changed(key)),
                         None => {}
                     }
                 }
@@ -85,7 +91,24 @@ impl Snapshot {
             Doors::Closed(keys) => keys,
         };
         let key = shown.and_then(KeyHash::of).and_then(|hash| keys.get(&hash));
-        key.map_or(Caller::Unauthenticated, |key| Caller::Key(Arc::clone(key)))
+        match key {
+            None => Caller::Unauthenticated,
+            Some(key) if key.is_expired => Caller::Expired,
+            Some(key) => {
+                key.note_use();
+                Caller::Key(Arc::clone(key))
+            }
+        }
+    }
+
+    /// The keys that were used, of those that are `due`; from now on, only later uses count.
+    fn take_used(&self, due: impl Fn(KeyId) -> bool) -> Vec<KeyId> {
+        let keys = match &self.doors {
+            Doors::Open(_) => return Vec::new(),
+            Doors::Closed(keys) => keys.values(),
+        };
+        let used = keys.filter(|key| due(key.key.id) && key.take_use());
+        used.map(|key| key.key.id).collect()
     }
 }
 
@@ -103,6 +126,9 @@ pub struct KeyCache {
     store: Arc<dyn KeyStore>,
     snapshot: ArcSwap<Snapshot>,
 }
+
+/// When the use of each key was written last.
+type Noted = HashMap<KeyId, Instant>;
 
 impl KeyCache {
     /// The keys of `store`.
@@ -134,11 +160,31 @@ impl KeyCache {
 
     /// Reads the keys again and again, until `stop` is cancelled.
     pub async fn keep_fresh(&self, stop: CancellationToken) {
+        let mut noted = Noted::new();
         let mut ticks = interval(REFRESH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.refresh().await;
+            self.write_uses(&mut noted).await;
         }
+    }
+
+    /// Writes which keys were used. What cannot be written is lost: it is for people to read, and
+    /// the next use comes.
+    async fn write_uses(&self, noted: &mut Noted) {
+        noted.retain(|_, at| at.elapsed() < WRITE_USE_EVERY);
+        let snapshot = self.snapshot.load_full();
+        let used = snapshot.take_used(|id| !noted.contains_key(&id));
+        if used.is_empty() {
+            return;
+        }
+        match timeout(REFRESH_LIMIT, self.store.note_use(&used)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "cannot write the use of API keys"),
+            Err(_) => tracing::debug!("cannot write the use of API keys in time"),
+        }
+        let now = Instant::now();
+        noted.extend(used.into_iter().map(|id| (id, now)));
     }
 
     async fn refresh(&self) {
@@ -164,9 +210,9 @@ mod tests {
     use futures_util::FutureExt;
     use order_core::{
         OrderService,
-        domain::KeyId,
+        domain::ClientId,
         keys::{ApiKey, KeyRequest, Scope, Secret},
-        testing::PostgresServer,
+        testing::{PostgresServer, ReferenceStore},
     };
 
     use super::*;
@@ -213,11 +259,21 @@ mod tests {
         let key = ApiKey {
             id: KeyId(uuid::Uuid::from_u128(7)),
             name: "key".to_owned(),
+            client_id: ClientId(uuid::Uuid::from_u128(8)),
+            client: "client".to_owned(),
             scopes: scopes.parse().unwrap(),
             created_at: chrono::DateTime::UNIX_EPOCH,
+            expires_at: None,
+            last_used_at: None,
             revoked_at: None,
         };
-        (HashedKey { key, hash }, secret)
+        let is_expired = false;
+        let hashed = HashedKey {
+            key,
+            hash,
+            is_expired,
+        };
+        (hashed, secret)
     }
 
     fn key_of(snapshot: &Snapshot, secret: &Secret) -> Arc<AuthenticatedKey> {
@@ -268,6 +324,55 @@ mod tests {
         );
         assert!(has_ended(Caller::Key(known)));
         assert!(!has_ended(Caller::Key(changed)));
+    }
+
+    #[tokio::test]
+    async fn a_key_ends_when_its_time_is_over() {
+        let now = Instant::now();
+        let (key, secret) = hashed("read");
+        let valid = Snapshot::new(Access::Keys(vec![key.clone()]), now);
+        let holder = Caller::Key(key_of(&valid, &secret));
+        // That its use was written changes nothing for who holds it.
+        let mut used = key.clone();
+        used.key.last_used_at = Some(chrono::DateTime::UNIX_EPOCH);
+        let valid = valid.followed_by(Access::Keys(vec![used]), now);
+        assert!(!has_ended(holder.clone()));
+        let expired = HashedKey {
+            is_expired: true,
+            ..key
+        };
+        let over = valid.followed_by(Access::Keys(vec![expired]), now);
+        let caller = over.caller(Some(secret.expose()), now);
+        assert!(matches!(caller, Caller::Expired), "{caller:?}");
+        assert!(has_ended(holder));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_use_of_a_key_is_written_once_a_minute() {
+        let store = Arc::new(ReferenceStore::default());
+        let service = OrderService::builder(store.clone()).build();
+        let request = KeyRequest::new("key", [Scope::Read].into_iter().collect()).unwrap();
+        let (_, secret) = service.create_key(request).await.unwrap();
+        let cache = KeyCache::load(store).await.unwrap();
+        let mut noted = Noted::new();
+        let last_use = async || service.keys().await.unwrap()[0].last_used_at;
+        cache.write_uses(&mut noted).await;
+        assert_eq!(last_use().await, None, "nobody used it");
+        assert!(authenticated(&cache, &secret).is_some());
+        cache.write_uses(&mut noted).await;
+        let first = last_use().await;
+        assert!(first.is_some());
+        assert!(authenticated(&cache, &secret).is_some());
+        tokio::time::advance(WRITE_USE_EVERY - Duration::from_millis(1)).await;
+        cache.write_uses(&mut noted).await;
+        assert_eq!(noted.len(), 1);
+        let written_at = *noted.values().next().unwrap();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        cache.write_uses(&mut noted).await;
+        assert!(
+            *noted.values().next().unwrap() > written_at,
+            "it is written again"
+        );
     }
 
     #[tokio::test]

@@ -8,10 +8,11 @@
 //! |---|---|
 //! | reading products | `read`, `products`, `admin` |
 //! | changing products | `products`, `admin` |
-//! | reading orders | `read`, `orders`, `admin` |
-//! | placing and cancelling orders | `orders`, `admin` |
-//! | looking at figures, queue, workers, attempts and metrics | `read`, `admin` |
-//! | what operators do | `admin` |
+//! | reading orders | `read`, `admin`; `orders` those of its client |
+//! | placing and cancelling orders | `admin`; `orders` those of its client |
+//! | looking at figures, queue, workers and attempts | `read`, `operate`, `admin` |
+//! | scraping metrics | `read`, `metrics`, `admin` |
+//! | what operators do | `operate`, `admin` |
 //! | health, documents | nothing, not even a key |
 
 mod authenticated_key;
@@ -24,6 +25,7 @@ pub use authenticated_key::AuthenticatedKey;
 pub use caller::Caller;
 pub use key_cache::KeyCache;
 pub use require_scope::{
-    AnyKey, Inspect, Operate, ReadOrders, ReadProducts, RequireScope, WriteOrders, WriteProducts,
+    AnyKey, Inspect, Operate, ReadOrders, ReadProducts, RequireScope, Scrape, WriteOrders,
+    WriteProducts,
 };
 pub use until_end::UntilEnd;

@@ -2,9 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
-use order_core::store::{self, ConnectOptions, Store};
+use order_core::{
+    domain::Currency,
+    store::{self, ConnectOptions, Store},
+};
 
 use super::values::{millis, without_password};
 
@@ -36,6 +39,11 @@ pub struct Database {
     #[arg(long, env, default_value_t = 5_000, value_parser = wait(), global = true)]
     pub database_acquire_timeout_ms: u64,
 
+    /// Currency of every price, as its code of ISO 4217, which gives the decimals. A database keeps
+    /// the one that it was first opened with
+    #[arg(long, env, default_value = "USD", value_name = "CODE", global = true)]
+    pub currency: Currency,
+
     /// Do not migrate the schema at the start
     #[arg(long, env, global = true)]
     pub no_migrate: bool,
@@ -57,7 +65,9 @@ impl Database {
     /// # Errors
     /// When the database does not answer, or refuses.
     pub async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
-        self.open_with(self.options()).await
+        let store = self.open_with(self.options()).await?;
+        self.check(store.set_currency(self.currency).await?)?;
+        Ok(store)
     }
 
     /// Opens a database that exists; never creates one.
@@ -65,7 +75,29 @@ impl Database {
     /// # Errors
     /// As [`open`](Self::open); also when the named file does not exist.
     pub async fn open_existing(&self) -> anyhow::Result<Arc<dyn Store>> {
-        self.open_with(self.options().with_create(false)).await
+        let store = self.open_with(self.options().with_create(false)).await?;
+        self.check(store.currency().await?.unwrap_or(self.currency))?;
+        Ok(store)
+    }
+
+    /// Refuses a database whose amounts are in another currency.
+    fn check(&self, kept: Currency) -> anyhow::Result<()> {
+        let ours = self.currency;
+        ensure!(
+            kept == ours,
+            "the database {self} sells in {kept}, and CURRENCY is {ours}"
+        );
+        Ok(())
+    }
+
+    /// Makes the currency that of this process: amounts are read and written in it from now on.
+    ///
+    /// # Errors
+    /// When the process has another one.
+    pub fn use_currency(&self) -> anyhow::Result<()> {
+        let ours = self.currency;
+        let used = ours.set_for_process();
+        used.map_err(|other| anyhow::anyhow!("this process sells in {other}, not in {ours}"))
     }
 
     fn options(&self) -> ConnectOptions {
@@ -77,6 +109,7 @@ impl Database {
     }
 
     async fn open_with(&self, options: ConnectOptions) -> anyhow::Result<Arc<dyn Store>> {
+        self.use_currency()?;
         let store = store::connect_with(&self.database_url, options)
             .await
             .with_context(|| format!("cannot open the database {self}"))?;
@@ -107,6 +140,7 @@ impl fmt::Debug for Database {
                 "database_acquire_timeout_ms",
                 &self.database_acquire_timeout_ms,
             )
+            .field("currency", &self.currency)
             .field("no_migrate", &self.no_migrate)
             .finish()
     }

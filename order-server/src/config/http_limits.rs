@@ -74,7 +74,7 @@ pub struct HttpLimits {
     pub trusted_proxies: Vec<Network>,
 
     /// Where clients find the server when a proxy publishes it elsewhere, such as
-    /// https://shop.example/orders
+    /// `https://shop.example/orders`
     #[arg(long, env, value_name = "URL")]
     pub public_url: Option<PublicUrl>,
 }

@@ -133,6 +133,13 @@ impl Problem {
         )
     }
 
+    /// 401: the key was valid once.
+    #[must_use]
+    pub fn key_expired() -> Self {
+        let detail = "the API key has expired; a new one is required";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
     /// 403: the key has none of these scopes.
     #[must_use]
     pub fn forbidden(scopes: &str) -> Self {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::parameter_words::words;
+use super::parameter_words::{resolved, words};
 
 /// The route of a path that leads nowhere.
 const UNMATCHED: &str = "unmatched";
@@ -23,17 +23,9 @@ struct Document {
 #[derive(Deserialize)]
 struct Operation {
     #[serde(default)]
-    parameters: Vec<Described>,
+    parameters: Vec<Value>,
     #[serde(default)]
     security: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct Described {
-    name: String,
-    r#in: String,
-    #[serde(default)]
-    schema: Value,
 }
 
 /// A parameter of an operation.
@@ -43,6 +35,17 @@ pub(super) struct Parameter {
     pub(super) is_in_path: bool,
     /// What it must be.
     pub(super) words: String,
+}
+
+impl Parameter {
+    fn of(described: &Value, components: &Value) -> Self {
+        Self {
+            name: described["name"].as_str().unwrap_or_default().to_owned(),
+            is_in_query: described["in"] == "query",
+            is_in_path: described["in"] == "path",
+            words: words(&described["schema"], components),
+        }
+    }
 }
 
 /// What an operation takes.
@@ -75,13 +78,9 @@ impl ApiRoutes {
             }
         };
         let known = |(method, operation): (String, Operation)| {
-            let all = operation.parameters.into_iter();
-            let all = all.map(|described| Parameter {
-                is_in_query: described.r#in == "query",
-                is_in_path: described.r#in == "path",
-                words: words(&described.schema, &components),
-                name: described.name,
-            });
+            let all = operation.parameters.iter();
+            let all =
+                all.map(|described| Parameter::of(resolved(described, &components), &components));
             let operation = KnownOperation {
                 parameters: all.collect(),
                 needs_key: !operation.security.is_empty(),

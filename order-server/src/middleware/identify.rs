@@ -2,6 +2,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
+use order_core::audit;
 use poem::{Endpoint, Middleware, Request, Result, http::header};
 
 use crate::{
@@ -9,7 +10,8 @@ use crate::{
     http::{account::Account, public_path::ClientAddress},
 };
 
-/// Puts the [`Caller`], and the [`Account`] that pays for it, into each request.
+/// Puts the [`Caller`], and the [`Account`] that pays for it, into each request, and carries it out in
+/// the name of the caller.
 pub(super) struct Identify {
     keys: Arc<KeyCache>,
 }
@@ -42,10 +44,11 @@ impl<E: Endpoint> Endpoint for IdentifyEndpoint<E> {
     async fn call(&self, mut request: Request) -> Result<E::Output> {
         let caller = self.keys.caller(bearer(&request));
         let account = account(&request, &caller);
+        let author = caller.author();
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(account);
-        self.inner.call(request).await
+        audit::by(author, self.inner.call(request)).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a parameter must be, in words, from its schema.
 
+use order_core::domain::Money;
 use serde_json::Value;
 
 /// What a value of `schema` must be. References lead into `components`.
@@ -16,19 +17,23 @@ pub(super) fn words(schema: &Value, components: &Value) -> String {
             _ => "must be a whole number".to_owned(),
         };
     }
-    if schema["format"] == "uuid" {
-        return "must be a UUID".to_owned();
+    match schema["format"].as_str() {
+        Some("uuid") => "must be a UUID".to_owned(),
+        Some("date-time") => "must be a time such as 2026-01-31T12:00:00Z".to_owned(),
+        Some("decimal") => format!("must be an amount from 0 to {}", Money::MAX_PRICE),
+        _ if schema["type"] == "boolean" => "must be true or false".to_owned(),
+        _ => "is not as it is described".to_owned(),
     }
-    "is not as it is described".to_owned()
 }
 
-/// The schema that a reference, alone or in a list of one, stands for.
-fn resolved<'a>(schema: &'a Value, components: &'a Value) -> &'a Value {
-    let schema = schema["allOf"].get(0).unwrap_or(schema);
-    let name = schema["$ref"]
-        .as_str()
-        .and_then(|reference| reference.strip_prefix("#/components/schemas/"));
-    name.map_or(schema, |name| &components["schemas"][name])
+/// The component that a reference, alone or in a list of one, stands for.
+pub(super) fn resolved<'a>(part: &'a Value, components: &'a Value) -> &'a Value {
+    let part = part["allOf"].get(0).unwrap_or(part);
+    let pointer = part["$ref"].as_str();
+    let pointer = pointer.and_then(|reference| reference.strip_prefix("#/components"));
+    pointer
+        .and_then(|pointer| components.pointer(pointer))
+        .unwrap_or(part)
 }
 
 #[cfg(test)]
@@ -53,6 +58,15 @@ mod tests {
                 json!({"type": "string", "format": "uuid"}),
                 "must be a UUID",
             ),
+            (
+                json!({"type": "string", "format": "date-time"}),
+                "must be a time such as 2026-01-31T12:00:00Z",
+            ),
+            (
+                json!({"type": "string", "format": "decimal"}),
+                "must be an amount from 0 to 9999999999999.99",
+            ),
+            (json!({"type": "boolean"}), "must be true or false"),
             (json!({"type": "string"}), "is not as it is described"),
         ] {
             assert_eq!(words(&schema, &components), told, "{schema}");

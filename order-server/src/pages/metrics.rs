@@ -6,7 +6,7 @@ use order_core::OrderService;
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::{
-    auth::Inspect,
+    auth::Scrape,
     metrics::{Metrics, collector},
 };
 
@@ -34,7 +34,7 @@ impl Endpoint for MetricsPage {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        Inspect::of(&request)?;
+        Scrape::of(&request)?;
         self.service.observe(LIMIT).await;
         Ok(Response::builder()
             .content_type(TEXT)

@@ -35,7 +35,7 @@ use self::{address::Guard, answer::verdict};
 use super::{OrderProcessor, ProcessError, Task, TaskKind};
 use crate::{
     clock::{Clock, SystemClock},
-    domain::Order,
+    domain::{InCurrency, Order},
     error::Error,
     trace,
 };
@@ -108,7 +108,7 @@ impl fmt::Debug for WebhookOptions {
 struct Message<'a> {
     r#type: &'static str,
     timestamp: DateTime<Utc>,
-    data: &'a Order,
+    data: InCurrency<&'a Order>,
 }
 
 impl<'a> Message<'a> {
@@ -121,7 +121,7 @@ impl<'a> Message<'a> {
         Self {
             r#type,
             timestamp: at.unwrap_or(order.created_at),
-            data: order,
+            data: order.into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
+    audit,
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     idempotency::{insert_key, is_replay},
     idempotency_record::IdempotencyRecord,
@@ -16,6 +17,7 @@ use super::{
     value::Value,
 };
 use crate::{
+    audit::AuditChange,
     domain::{IdempotencyKey, Order, OrderId, OrderStatus, Product, ProductId},
     error::Error,
     store::orders::Cancelled,
@@ -80,6 +82,7 @@ async fn cancel_once<B: SqlBackend>(
         cancel_task(&mut *tx, id).await?;
         changed = give_back::<B>(&mut tx, &order, at).await?;
     }
+    let before = order.status;
     let order = order.cancelled(at)?;
     let values = [
         Value::Id(id.0),
@@ -90,6 +93,8 @@ async fn cancel_once<B: SqlBackend>(
     if let Some(record) = record {
         insert_key(&mut *tx, record).await?;
     }
+    let change = AuditChange::order_cancelled(before.as_str(), &order);
+    audit::record(&mut *tx, &change).await?;
     tx.commit().await?;
     Ok(Some(Cancelled {
         order,

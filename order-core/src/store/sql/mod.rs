@@ -5,11 +5,14 @@
 //! has a folder with what is its own: its statements, connections, and ways to be faster.
 
 mod accept;
+mod audit;
 mod backend;
 mod cancel;
+mod currency;
 mod decide;
 mod error;
 mod error_class;
+mod filtered_products;
 mod gate;
 mod idempotency;
 mod idempotency_record;

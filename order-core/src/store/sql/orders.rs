@@ -162,7 +162,9 @@ struct Filtered<'a> {
 impl<'a> Filtered<'a> {
     /// Those that are older than `after`.
     fn of<C: SqlConnection>(query: &'a OrderQuery, after: Option<OrderId>) -> Self {
-        let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
+        let after = after.map(|id| id.0).into_iter();
+        let after = after.chain(query.created.end_id()).min();
+        let after = Value::Id(after.unwrap_or(Uuid::max()));
         let mut rows = match query.along_product() {
             Some(product) => Self {
                 matching: C::SQL.orders.along_product.to_owned(),
@@ -176,8 +178,29 @@ impl<'a> Filtered<'a> {
             },
         };
         let is_along_product = rows.values.len() > 1;
-        if !is_along_product && let Some(product) = query.product_id {
+        let has_product = (!is_along_product).then_some(query.product_id).flatten();
+        if let Some(product) = has_product {
             rows.bind(Value::Id(product.0));
+        }
+        if let Some(first) = query.created.first_id() {
+            let first = rows.bind(Value::Id(first));
+            rows.matching
+                .push_str(&format!(" AND {} >= {first}", rows.id));
+        }
+        if is_along_product {
+            rows.matching.push_str(C::SQL.orders.along_product_orders);
+        }
+        if let Some(from) = query.created.from {
+            let from = rows.bind(Value::Time(from));
+            rows.matching
+                .push_str(&format!(" AND created_at >= {from}"));
+        }
+        if let Some(until) = query.created.until {
+            let until = rows.bind(Value::Time(until));
+            rows.matching
+                .push_str(&format!(" AND created_at < {until}"));
+        }
+        if has_product.is_some() {
             rows.matching.push_str(C::SQL.orders.has_product);
         }
         if let Some(status) = query.status {
@@ -188,6 +211,11 @@ impl<'a> Filtered<'a> {
             let reference = rows.bind(Value::text(reference));
             rows.matching
                 .push_str(&format!(" AND reference = {reference}"));
+        }
+        if let Some(client) = query.client {
+            let client = rows.bind(Value::Id(client.0));
+            rows.matching
+                .push_str(&format!(" AND client_id = {client}"));
         }
         if is_along_product {
             rows.matching.push_str(C::SQL.orders.along_product_end);

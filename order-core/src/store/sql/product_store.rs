@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
+    filtered_products,
     lockable::when_lockable,
     names,
     products::{self, ProductSteps},
@@ -40,11 +41,16 @@ impl<B: ProductSteps> ProductStore for B {
     }
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
-        let _turn = match query.folded_part() {
-            Some(_) => Some(self.gates().searches.enter().await?),
-            None => None,
+        let is_plain = query.is_plain();
+        let searches = query.sku.is_none() && (!is_plain || query.folded_part().is_some());
+        let _turn = match searches {
+            true => Some(self.gates().searches.enter().await?),
+            false => None,
         };
-        reading(self, || products::list(self, query)).await
+        if is_plain {
+            return reading(self, || products::list(self, query)).await;
+        }
+        reading(self, || filtered_products::list(self, query)).await
     }
 
     async fn update_product(

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
+    audit,
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     idempotency::{insert_key, is_replay},
     idempotency_record::IdempotencyRecord,
@@ -13,6 +14,7 @@ use super::{
     value::Value,
 };
 use crate::{
+    audit::AuditChange,
     domain::{
         AdjustmentId, NewProduct, Page, PageStart, Product, ProductChange, ProductId, Replayable,
         StockAdjustment,
@@ -112,6 +114,7 @@ pub(super) async fn create<B: SqlBackend>(
     let created = product.clone().into_product();
     tx.execute(INSERT_PRODUCT, &columns(&created)).await?;
     insert_adjustment(&mut *tx, &StockAdjustment::initial(product)).await?;
+    audit::record(&mut *tx, &AuditChange::product_created(&created)).await?;
     tx.commit().await?;
     Ok(created)
 }
@@ -132,11 +135,12 @@ pub(super) async fn update<B: SqlBackend>(
         tx.confirm().await?;
         return Ok(Some(before));
     }
-    let stock_before = before.stock;
-    let product = change.apply(before, at)?;
-    let adjustment = StockAdjustment::set(adjustment_id, stock_before, &product);
+    let product = change.apply(before.clone(), at)?;
+    let adjustment = StockAdjustment::set(adjustment_id, before.stock, &product);
     insert_adjustment(&mut *tx, &adjustment).await?;
     tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
+    let change = AuditChange::product_updated(&before, &product);
+    audit::record(&mut *tx, &change).await?;
     tx.commit().await?;
     Ok(Some(product))
 }
@@ -167,6 +171,8 @@ pub(super) async fn adjust<B: SqlBackend>(
         insert_key(&mut *tx, record).await?;
     }
     tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
+    let change = AuditChange::stock_adjusted(adjustment, &product);
+    audit::record(&mut *tx, &change).await?;
     tx.commit().await?;
     Ok(Some(Replayable::first(product)))
 }
@@ -179,25 +185,15 @@ pub(super) async fn archive<B: SqlBackend>(
     attempt: Attempt,
 ) -> Result<bool, Error> {
     let values = [Value::Id(id.0), Value::Time(at)];
-    if !expected_versions.is_empty() {
-        let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
-        if let Some(product) = lock(&mut *tx, id).await? {
-            product.check_version(expected_versions)?;
-            tx.execute(ARCHIVE_PRODUCT, &values).await?;
-            tx.commit().await?;
-            return Ok(true);
-        }
+    let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
+    let Some(product) = lock(&mut *tx, id).await? else {
         return is_archived::<B>(tx, &values, attempt).await;
-    }
-    let archived = backend.execute_single(Priority::Request, ARCHIVE_PRODUCT, &values);
-    if archived.await? > 0 {
-        return Ok(true);
-    }
-    if !attempt.resolving {
-        return Ok(false);
-    }
-    let tx = backend.begin_single(Priority::Request).await?;
-    is_archived::<B>(tx, &values, attempt).await
+    };
+    product.check_version(expected_versions)?;
+    tx.execute(ARCHIVE_PRODUCT, &values).await?;
+    audit::record(&mut *tx, &AuditChange::product_archived(&product)).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Tells whether an earlier attempt, whose answer was lost, archived the product.

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    backend::{Priority, SqlConnection, Values},
+    audit::record,
+    backend::{Priority, SqlConnection, SqlTransaction, Values},
     row::Row,
     tasks::TaskSteps,
     value::{StoredTime, Value},
 };
 use crate::{
+    audit::{Action, AuditChange},
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
@@ -52,6 +54,23 @@ async fn execute<B: TaskSteps>(
     let executed = backend.execute_single(priority, statement, values);
     let changed = backend.attempt(executed).await?;
     Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+}
+
+/// Executes the statement of an operator, with an entry of the audit log if it changes something.
+async fn operate<B: TaskSteps>(
+    backend: &B,
+    statement: &'static str,
+    change: AuditChange,
+) -> Result<(), Error> {
+    let topic = [Value::text(&change.subject)];
+    let operated = async {
+        let mut tx = backend.begin(Priority::Request, None).await?;
+        if tx.execute(statement, &topic).await? > 0 {
+            record(&mut *tx, &change).await?;
+        }
+        tx.commit().await
+    };
+    backend.attempt(operated).await
 }
 
 async fn read<B: TaskSteps, T: Row>(
@@ -173,27 +192,27 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let topic = Value::text(topic.as_str());
-        let values = [topic, ids(orders), Value::Now];
-        execute(
-            &self.backend,
-            Priority::Request,
-            B::SQL.queue.redrive,
-            &values,
-        )
-        .await
+        let values = [Value::text(topic.as_str()), ids(orders), Value::Now];
+        let redriven = async {
+            let mut tx = self.backend.begin(Priority::Request, None).await?;
+            let redriven = tx.fetch_ids(B::SQL.queue.redrive, &values).await?;
+            for id in &redriven {
+                record(&mut *tx, &AuditChange::redriven(topic, OrderId(*id))).await?;
+            }
+            tx.commit().await?;
+            Ok(redriven.len())
+        };
+        self.backend.attempt(redriven).await
     }
 
     async fn pause(&self, topic: Topic) -> Result<(), Error> {
-        let topic = [Value::text(topic.as_str())];
-        let paused = execute(&self.backend, Priority::Request, PAUSE, &topic);
-        paused.await.map(drop)
+        let change = AuditChange::topic(Action::TopicPause, topic);
+        operate(&self.backend, PAUSE, change).await
     }
 
     async fn resume(&self, topic: Topic) -> Result<(), Error> {
-        let topic = [Value::text(topic.as_str())];
-        let resumed = execute(&self.backend, Priority::Request, RESUME, &topic);
-        resumed.await.map(drop)
+        let change = AuditChange::topic(Action::TopicResume, topic);
+        operate(&self.backend, RESUME, change).await
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Failure, Money, Order, OrderId, OrderLine, Product, ProductId, Quantity, RequestedLine,
-        folded,
+        ClientId, Failure, Money, Order, OrderId, OrderLine, Product, ProductId, Quantity,
+        RequestedLine, folded,
     },
     error::Error,
 };
@@ -47,7 +47,7 @@ macro_rules! order_columns {
     () => {
         "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
          failure_product_id, failure_requested, failure_available, created_at, decided_at, \
-         completed_at, cancelled_at, trace_parent"
+         completed_at, cancelled_at, trace_parent, client_id"
     };
 }
 pub(super) use order_columns;
@@ -96,6 +96,7 @@ pub(super) struct OrderRow {
     completed_at: Option<StoredTime>,
     cancelled_at: Option<StoredTime>,
     trace_parent: Option<String>,
+    client_id: Option<Uuid>,
 }
 
 impl OrderRow {
@@ -124,6 +125,7 @@ impl OrderRow {
             total_price: money(self.total_price)?,
             failure: self.failure()?,
             reference: self.reference,
+            client: self.client_id.map(ClientId),
             // Of a version that is not known here, no trace goes on.
             trace_parent: self.trace_parent.and_then(|text| text.parse().ok()),
             created_at: self.created_at.0,

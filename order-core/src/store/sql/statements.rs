@@ -3,11 +3,24 @@
 
 /// The statements that differ between databases.
 pub(crate) struct Statements {
+    pub(super) keys: KeyStatements,
+    /// Inserts an entry of the audit log: its id, client, key, action, subject, before and after,
+    /// and the time that follows.
+    pub(super) insert_audit: &'static str,
     pub(super) orders: OrderStatements,
     pub(super) products: ProductStatements,
     pub(super) queue: QueueStatements,
     pub(super) stats: StatsStatements,
     pub(super) tasks: TaskStatements,
+}
+
+/// The statements over keys that differ between databases.
+pub(crate) struct KeyStatements {
+    /// Keys that are not revoked, in id order, by the time that follows.
+    pub(super) active: &'static str,
+    /// Notes the use of keys, by ids, unless one was noted less than an age ago; at the time that
+    /// follows.
+    pub(super) note_use: &'static str,
 }
 
 /// The statements over orders that differ between databases.
@@ -28,8 +41,10 @@ pub(crate) struct OrderStatements {
     /// been pending, by the time that follows.
     pub(super) backlog: &'static str,
     /// The orders with a line of the product `$1` before the order `$2`, along the lines, to which
-    /// conditions are added. Lines of a product are in the order of their orders.
+    /// conditions on `order_id` are added. Lines of a product are in the order of their orders.
     pub(super) along_product: &'static str,
+    /// What follows them, to which conditions on the orders are added.
+    pub(super) along_product_orders: &'static str,
     /// The end of that, before it is sorted.
     pub(super) along_product_end: &'static str,
     /// The condition that an order has a line of the product `$2`.
@@ -44,6 +59,8 @@ pub(crate) struct ProductStatements {
     pub(super) lock_stock: &'static str,
     /// Living products, by ids, after whoever is changing them.
     pub(super) living: &'static str,
+    /// The same as they are now, the newest first.
+    pub(super) by_ids: &'static str,
     /// The prices of living products, by ids.
     pub(super) prices: &'static str,
     /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
@@ -63,7 +80,7 @@ pub(crate) struct QueueStatements {
     pub(super) retry: &'static str,
     /// Gives the entries up that leases still hold, at a time, for a reason.
     pub(super) dead_letter: &'static str,
-    /// Makes dead entries due, by their orders, at the time that follows.
+    /// Makes dead entries due, by their orders, at the time that follows; gives their orders.
     pub(super) redrive: &'static str,
     /// Counts entries up to a limit, by the time that follows.
     pub(super) stats: &'static str,

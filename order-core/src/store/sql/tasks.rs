@@ -11,11 +11,13 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
+    audit::record,
     backend::{LockFailure, Priority, SqlBackend, SqlConnection, SqlTransaction},
     retry::{Retry, reading, with_retry},
     value::{StoredTime, Value},
 };
 use crate::{
+    audit::AuditChange,
     domain::{Order, OrderId, OrderStatus},
     error::Error,
     process::{
@@ -128,6 +130,9 @@ async fn put_task<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<Task
     }
     tx.execute(statements.make_due, &values).await?;
     let task = task(&mut *tx, id).await?;
+    if task.is_some() {
+        record(&mut *tx, &AuditChange::task_put(id)).await?;
+    }
     tx.commit().await?;
     let status = OrderStatus::Cancelled;
     task.ok_or(Error::OrderState { status }).map(Some)

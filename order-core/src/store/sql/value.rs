@@ -15,6 +15,8 @@ pub(crate) enum Value<'a> {
     Bool(bool),
     Bytes(&'a [u8]),
     Id(Uuid),
+    /// An id, or none.
+    OptionalId(Option<Uuid>),
     /// An array on Postgres, and a JSON array of hexadecimal strings on `SQLite`.
     Ids(Vec<Uuid>),
     Int(i64),
@@ -22,6 +24,8 @@ pub(crate) enum Value<'a> {
     Leases(&'a [Lease]),
     Text(Option<Cow<'a, str>>),
     Time(DateTime<Utc>),
+    /// A time that may never come.
+    MaybeTime(Option<DateTime<Utc>>),
     /// The time at which the statement is executed: no parameter on Postgres, whose statements ask the
     /// clock of the database.
     Now,

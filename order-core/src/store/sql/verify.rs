@@ -23,6 +23,7 @@ use super::{
     value::Value,
 };
 use crate::{
+    clock::{Clock, SystemClock},
     error::Error,
     verify::{Check, Discrepancy, Verification, VerifyOptions},
 };
@@ -158,7 +159,7 @@ async fn read_orders<C: SqlConnection>(
     let percent = u32::from(options.sample.unwrap_or(100).clamp(1, 100));
     let slice = if percent < 100 { SAMPLED_SLICE } else { SLICE };
     // Any of the slices may be the first.
-    let (mut share, mut done) = (Utc::now().timestamp_subsec_micros() % 100, 0);
+    let (mut share, mut done) = (SystemClock.now().timestamp_subsec_micros() % 100, 0);
     loop {
         let bounds = [Value::Id(after), Value::Int(slice - 1)];
         let end: Option<(Uuid,)> = connection.fetch_optional(SLICE_END, &bounds).await?;

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::time::Time;
 use crate::{
+    audit::AuditStore,
     domain::{
         AdjustmentId, IdGenerator, NewOrder, OrderId, OrderRequest, Product, ProductId,
         ProductRequest, Quantity, RequestedLine,
@@ -53,6 +54,11 @@ impl Fixture {
     pub(super) fn keys(&self) -> Arc<dyn KeyStore> {
         let keys = Arc::clone(&self.store).key_store();
         keys.expect("the store keeps API keys")
+    }
+
+    pub(super) fn audit(&self) -> Arc<dyn AuditStore> {
+        let audit = Arc::clone(&self.store).audit_store();
+        audit.expect("the store keeps an audit log")
     }
 
     pub(super) fn tasks(&self) -> Arc<dyn TaskStore> {

@@ -8,6 +8,8 @@
 //! Orders are made with times that lie far from those of the backend, as servers do whose
 //! clocks are wrong: nothing but what people read may go by them.
 
+mod audit;
+mod filters;
 mod fixture;
 mod idempotency;
 mod keys;
@@ -26,5 +28,5 @@ mod waiting_tasks;
 mod workers;
 
 pub use fixture::start;
-pub use suite::{keys, products_and_orders, queue, stats, store, tasks, workers};
+pub use suite::{audit, keys, products_and_orders, queue, stats, store, tasks, workers};
 pub use time::Time;

@@ -21,6 +21,7 @@ async fn find(fixture: &Fixture, part: &str) -> Vec<ProductId> {
             size: PageSize::new(100).unwrap(),
             start: PageStart::Offset(0),
         },
+        ..ProductQuery::default()
     };
     let page = fixture.store.products(&query).await.unwrap();
     assert_eq!(page.total, Some(page.items.len() as u64), "{part:?}");

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::fixture::Fixture;
 use crate::{
     domain::{
-        FailureCode, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart,
+        ClientId, FailureCode, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart,
         ProductChange, ProductId, StockRequest,
     },
     error::Error,
@@ -352,4 +352,49 @@ pub(super) async fn lists_filter_and_continue(fixture: &Fixture) {
     };
     assert_eq!(list(by_reference("reference")).await, all);
     assert_eq!(list(by_reference("other")).await, []);
+}
+
+pub(super) async fn an_order_is_of_the_client_that_placed_it(fixture: &Fixture) {
+    let product = fixture.product("p", 100).await.id;
+    let clients = [
+        Some(ClientId(fixture.ids.next(fixture.at))),
+        Some(ClientId(fixture.ids.next(fixture.at))),
+        None,
+    ];
+    let mut orders = fixture.orders(9, &[(product, 1)]);
+    for (order, client) in orders.iter_mut().zip(clients.iter().cycle()) {
+        order.client = *client;
+    }
+    let (accepted, bought) = orders.split_at(4);
+    let (together, alone) = bought.split_at(3);
+    let mut stored = fixture.store.accept(accepted).await.unwrap();
+    for (orders, strategy) in [
+        (together, Strategy::Batch),
+        (&alone[..1], Strategy::RowLock),
+        (&alone[1..], Strategy::ConditionalUpdate),
+    ] {
+        let bought = fixture.store.purchase(orders, strategy).await.unwrap();
+        stored.extend(bought.results);
+    }
+    for (order, stored) in orders.iter().zip(stored) {
+        let stored = stored.unwrap();
+        assert_eq!((stored.id, stored.client), (order.id, order.client));
+        let read = fixture.store.order(order.id).await.unwrap().unwrap();
+        assert_eq!(read, stored);
+    }
+    for (at, client) in clients.iter().enumerate().take(2) {
+        for product_id in [None, Some(product)] {
+            let query = OrderQuery {
+                client: *client,
+                product_id,
+                page: PageRequest::numbered(1, PageSize::default()).unwrap(),
+                ..OrderQuery::default()
+            };
+            let page = fixture.store.orders(&query).await.unwrap();
+            let ids: Vec<OrderId> = page.items.iter().map(|order| order.id).collect();
+            let own = [at + 6, at + 3, at].map(|n| orders[n].id);
+            assert_eq!(ids, own);
+            assert_eq!(page.total, Some(3));
+        }
+    }
 }

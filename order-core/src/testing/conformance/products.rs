@@ -16,7 +16,7 @@ pub(super) async fn created_products_can_be_read(fixture: &Fixture) {
     let name = "Lampe \"Ångström\" 'x' ; -- % _ \\ 灯";
     let request = ProductRequest::new(
         name,
-        "99999999.99".parse().unwrap(),
+        "9999999999999.99".parse().unwrap(),
         MAX_STOCK,
         Some("S".repeat(64)),
     );
@@ -175,6 +175,7 @@ pub(super) async fn pages_and_search_find_each_product_once(fixture: &Fixture) {
         let query = ProductQuery {
             search: Some(search.to_owned()),
             page: PageRequest { size, start },
+            ..ProductQuery::default()
         };
         fixture.store.products(&query).await.unwrap()
     };
@@ -210,6 +211,7 @@ pub(super) async fn any_part_of_a_name_finds_it(fixture: &Fixture) {
         let query = ProductQuery {
             search: Some(part.to_owned()),
             page: PageRequest::default(),
+            ..ProductQuery::default()
         };
         let page = fixture.store.products(&query).await.unwrap();
         page.items.iter().map(|p| p.id).collect::<Vec<_>>()

@@ -3,8 +3,8 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    fixture::fixture, idempotency, keys as key_checks, names, orders,
-    packed_tasks as packed_checks, products, progress, queue as queue_checks, races,
+    audit as audit_checks, filters, fixture::fixture, idempotency, keys as key_checks, names,
+    orders, packed_tasks as packed_checks, products, progress, queue as queue_checks, races,
     stats as stats_checks, tasks as task_checks, time::Time, waiting_tasks,
     workers as worker_checks,
 };
@@ -21,6 +21,7 @@ where
 {
     products_and_orders(&fresh).await;
     keys(&fresh).await;
+    audit(&fresh).await;
     stats(&fresh).await;
     tasks(&fresh).await;
     workers(&fresh).await;
@@ -42,6 +43,9 @@ where
     products::stock_stays_within_its_bounds(&fixture(fresh).await).await;
     products::pages_and_search_find_each_product_once(&fixture(fresh).await).await;
     products::any_part_of_a_name_finds_it(&fixture(fresh).await).await;
+    filters::filters_leave_what_they_say(&fixture(fresh).await).await;
+    filters::lists_keep_to_a_range_of_times(&fixture(fresh).await).await;
+    filters::a_total_that_does_not_fit_is_refused(&fixture(fresh).await).await;
     names::names_are_found_in_either_case_in_any_script(&fixture(fresh).await).await;
     names::a_product_is_found_by_its_new_name(&fixture(fresh).await).await;
     names::search_finds_what_its_definition_says(&fixture(fresh).await).await;
@@ -54,6 +58,7 @@ where
     orders::cancelling_gives_the_stock_back_once(&fixture(fresh).await).await;
     orders::the_price_is_that_of_the_acceptance(&fixture(fresh).await).await;
     orders::lists_filter_and_continue(&fixture(fresh).await).await;
+    orders::an_order_is_of_the_client_that_placed_it(&fixture(fresh).await).await;
     progress::where_orders_stand_is_what_they_say(&fixture(fresh).await).await;
     progress::the_backlog_is_what_is_pending(&fixture(fresh).await).await;
     progress::what_is_pending_grows_old_by_the_clock_of_the_store(&fixture(fresh).await).await;
@@ -81,6 +86,25 @@ where
 {
     key_checks::a_key_is_kept_without_its_secret(&fixture(fresh).await).await;
     key_checks::revoking_is_for_good_and_opens_nothing(&fixture(fresh).await).await;
+    key_checks::a_client_has_one_name_and_many_keys(&fixture(fresh).await).await;
+    key_checks::a_key_expires_by_the_clock_of_the_store(&fixture(fresh).await).await;
+    key_checks::the_use_of_a_key_is_noted_once_a_minute(&fixture(fresh).await).await;
+}
+
+/// Checks the audit log of a store, which needs its other parts.
+///
+/// # Panics
+/// At the first check that fails.
+pub async fn audit<F, Fut>(fresh: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = (Arc<dyn Store>, Arc<dyn Time>)>,
+{
+    audit_checks::changes_of_products_are_entered_once(&fixture(fresh).await).await;
+    audit_checks::a_cancelled_order_is_entered_once(&fixture(fresh).await).await;
+    audit_checks::keys_are_entered_without_their_hashes(&fixture(fresh).await).await;
+    audit_checks::what_operators_do_to_queues_is_entered(&fixture(fresh).await).await;
+    audit_checks::the_log_is_read_by_filters_and_pages(&fixture(fresh).await).await;
 }
 
 /// Checks the figures of a store for operators.

@@ -205,6 +205,7 @@ impl Play {
                 size: all,
                 start: PageStart::Offset(0),
             },
+            ..ProductQuery::default()
         };
         same(
             self.store.products(&products).await,

@@ -3,6 +3,7 @@
 //! It shares no code with them beyond the domain types: it sums, sorts and checks in its own,
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
+mod audit;
 mod keys;
 mod orders;
 mod page;

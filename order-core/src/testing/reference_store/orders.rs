@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{page::page, store::ReferenceStore};
 use crate::{
+    audit::AuditChange,
     decision::Decided,
     domain::{IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, Progress},
     error::Error,
@@ -83,6 +84,8 @@ impl OrderStore for ReferenceStore {
             .values()
             .rev()
             .filter(|order| query.status.is_none_or(|status| order.status == status))
+            .filter(|order| query.created.contains(order.created_at))
+            .filter(|order| query.client.is_none() || order.client == query.client)
             .filter(|order| query.reference.is_none() || order.reference == query.reference)
             .filter(|order| {
                 query
@@ -106,12 +109,16 @@ impl OrderStore for ReferenceStore {
         };
         let asked = format!("cancel {id}");
         let replayed = state.replay(key, &asked)?.is_some();
-        let is_cancelled = order.status == OrderStatus::Cancelled;
+        let status = order.status;
+        let is_cancelled = status == OrderStatus::Cancelled;
         let before = state.stocks();
         let cancelled = state.cancel(id, at)?;
         let changed = state.changed_since(&before);
         if !is_cancelled {
             state.keep_key(key, asked, id.0);
+            if let Some(order) = &cancelled {
+                state.record(AuditChange::order_cancelled(status.as_str(), order));
+            }
         }
         Ok(cancelled.map(|order| Cancelled {
             order,

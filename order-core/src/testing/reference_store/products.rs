@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 
 use super::{page::page, store::ReferenceStore};
 use crate::{
+    audit::AuditChange,
     domain::{
         AdjustmentId, MAX_STOCK, NewProduct, Page, Product, ProductChange, ProductId, Replayable,
-        StockAdjustment, folded,
+        StockAdjustment,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -21,6 +22,7 @@ impl ProductStore for ReferenceStore {
         state.sku_is_free(product.sku.as_ref(), product.id)?;
         state.adjustments.push((product.id, product.stock));
         state.products.insert(product.id, product.clone());
+        state.record(AuditChange::product_created(&product));
         Ok(product)
     }
 
@@ -38,12 +40,11 @@ impl ProductStore for ReferenceStore {
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let state = self.state.lock().unwrap();
-        let search = folded(query.search.as_deref().unwrap_or_default());
         let all = state
             .products
             .values()
             .rev()
-            .filter(|product| folded(&product.name).contains(&search))
+            .filter(|product| query.matches(product))
             .cloned()
             .collect();
         Ok(page(all, &query.page, |product: &Product| product.id))
@@ -61,6 +62,7 @@ impl ProductStore for ReferenceStore {
             return Ok(None);
         };
         is_expected(&product, &change.expected_versions)?;
+        let before = product.clone();
         if let Some(sku) = &change.sku {
             state.sku_is_free(sku.as_ref(), id)?;
             product.sku.clone_from(sku);
@@ -78,6 +80,7 @@ impl ProductStore for ReferenceStore {
         product.version += 1;
         product.updated_at = at;
         state.products.insert(id, product.clone());
+        state.record(AuditChange::product_updated(&before, &product));
         Ok(Some(product))
     }
 
@@ -113,6 +116,7 @@ impl ProductStore for ReferenceStore {
         let product = product.clone();
         state.adjustments.push((id, delta));
         state.keep_key(adjustment.key.as_ref(), asked, adjustment.id.0);
+        state.record(AuditChange::stock_adjusted(adjustment, &product));
         Ok(Some(Replayable::first(product)))
     }
 
@@ -128,6 +132,7 @@ impl ProductStore for ReferenceStore {
         };
         is_expected(&product, expected_versions)?;
         state.products.remove(&id);
+        state.record(AuditChange::product_archived(&product));
         state.archived.insert(id, product);
         Ok(true)
     }

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::{queue_entry::QueueEntry, state::State};
 use crate::{
+    audit::{Action, AuditChange},
     domain::{IdGenerator, OrderId},
     error::Error,
     queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
@@ -170,18 +171,25 @@ impl OrderQueue for ReferenceQueue {
                 entry.attempts = 0;
                 entry.visible_at = now;
                 redriven += 1;
+                state.record(AuditChange::redriven(topic, *id));
             }
         }
         Ok(redriven)
     }
 
     async fn pause(&self, topic: Topic) -> Result<(), Error> {
-        self.state.lock().unwrap().paused.insert(topic);
+        let mut state = self.state.lock().unwrap();
+        if state.paused.insert(topic) {
+            state.record(AuditChange::topic(Action::TopicPause, topic));
+        }
         Ok(())
     }
 
     async fn resume(&self, topic: Topic) -> Result<(), Error> {
-        self.state.lock().unwrap().paused.remove(&topic);
+        let mut state = self.state.lock().unwrap();
+        if state.paused.remove(&topic) {
+            state.record(AuditChange::topic(Action::TopicResume, topic));
+        }
         Ok(())
     }
 

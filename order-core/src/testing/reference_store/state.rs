@@ -10,15 +10,16 @@ use uuid::Uuid;
 
 use super::queue_entry::QueueEntry;
 use crate::{
+    audit::AuditEntry,
     clock::{Clock, SystemClock},
     decision::Decision,
     domain::{
-        Failure, FailureCode, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order, OrderId,
-        OrderLine, OrderStatus, Product, ProductId,
+        Failure, FailureCode, IdGenerator, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order,
+        OrderId, OrderLine, OrderStatus, Product, ProductId, RuleViolation,
     },
     error::Error,
     heartbeat::KnownWorker,
-    keys::HashedKey,
+    keys::{Client, HashedKey},
     process::Attempt,
     queue::Topic,
     store::Selection,
@@ -32,7 +33,10 @@ pub(super) struct State {
     pub(super) adjustments: Vec<(ProductId, i64)>,
     /// The request that a key was used for, and the id that it made.
     pub(super) used: BTreeMap<IdempotencyKey, (String, Uuid)>,
+    pub(super) clients: Vec<Client>,
     pub(super) keys: Vec<HashedKey>,
+    pub(super) log: Vec<AuditEntry>,
+    pub(super) log_ids: IdGenerator,
     pub(super) entries: BTreeMap<(Topic, OrderId), QueueEntry>,
     pub(super) attempts: BTreeMap<(OrderId, u32), Attempt>,
     pub(super) workers: BTreeMap<Uuid, KnownWorker>,
@@ -86,25 +90,27 @@ impl State {
 
     pub(super) fn price(&self, order: &NewOrder) -> Result<Order, Error> {
         let mut lines = Vec::new();
-        let mut total = 0;
+        let mut total = 0_i128;
         for line in &order.lines {
             let product = self
                 .products
                 .get(&line.product_id)
                 .ok_or(Error::ProductNotFound(line.product_id))?;
-            total += product.price.minor_units() * line.quantity.get();
+            total += i128::from(product.price.minor_units()) * i128::from(line.quantity.get());
             lines.push(OrderLine {
                 product_id: line.product_id,
                 quantity: line.quantity,
                 unit_price: product.price,
             });
         }
+        let total = i64::try_from(total).map_err(|_| RuleViolation::TotalLimit)?;
         Ok(Order {
             id: order.id,
             status: OrderStatus::Pending,
             lines,
             total_price: Money::from_minor_units(total).unwrap(),
             reference: order.reference.clone(),
+            client: order.client,
             trace_parent: order.trace_parent,
             failure: None,
             created_at: order.created_at,

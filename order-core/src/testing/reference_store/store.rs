@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 
 use super::{queue::ReferenceQueue, state::State};
 use crate::{
+    audit::AuditStore,
     domain::Order,
     error::Error,
     heartbeat::WorkerStore,
@@ -48,6 +49,10 @@ impl Store for ReferenceStore {
     }
 
     fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
         Some(self)
     }
 

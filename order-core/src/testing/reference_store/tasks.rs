@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{queue_entry::QueueEntry, state::State, store::ReferenceStore};
 use crate::{
+    audit::AuditChange,
     domain::{OrderId, OrderStatus},
     error::Error,
     heartbeat::{Heartbeat, KnownWorker, RETENTION, WorkerStore},
@@ -175,6 +176,7 @@ impl TaskStore for ReferenceStore {
         if entry.claim.is_none() {
             entry.visible_at = entry.visible_at.min(now);
         }
+        state.record(AuditChange::task_put(id));
         Ok(state.task(id))
     }
 

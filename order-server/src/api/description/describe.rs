@@ -3,7 +3,7 @@
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::Value;
 
-use super::{finish, headers, operation, parameters, problems, schemas};
+use super::{finish, headers, operation, parameters, problems, schemas, share};
 
 const OVERLAY: &str = include_str!("overlay.json");
 
@@ -27,11 +27,12 @@ fn complete(derived: &str) -> serde_json::Result<String> {
     problems::name_codes(&mut document);
     lay_over(&mut document, serde_json::from_str(OVERLAY)?);
     finish::finish(&mut document);
+    share::share(&mut document);
     serde_json::to_string_pretty(&document)
 }
 
 /// Merges `patch` into `target`: objects field by field, where `null` takes a field away, and
-/// anything else as a whole.
+/// anything else, an example included, as a whole.
 fn lay_over(target: &mut Value, patch: Value) {
     let Value::Object(fields) = patch else {
         *target = patch;
@@ -46,6 +47,8 @@ fn lay_over(target: &mut Value, patch: Value) {
     for (name, patch) in fields {
         if patch.is_null() {
             target.shift_remove(&name);
+        } else if name == "example" {
+            target.insert(name, patch);
         } else {
             lay_over(target.entry(name).or_insert(Value::Null), patch);
         }
@@ -61,9 +64,11 @@ mod tests {
     #[test]
     fn an_overlay_adds_replaces_and_removes() {
         let mut document = json!({"a": {"b": 1, "c": [1, 2]}, "d": "x"});
-        let overlay = json!({"a": {"b": null, "c": [3], "e": {"f": 1}}, "d": {"g": true}});
+        let overlay = json!({"a": {"b": null, "c": [3], "e": {"f": 1}}, "d": {"g": true},
+                             "example": {"h": null}});
         lay_over(&mut document, overlay);
-        let expected = json!({"a": {"c": [3], "e": {"f": 1}}, "d": {"g": true}});
+        let expected = json!({"a": {"c": [3], "e": {"f": 1}}, "d": {"g": true},
+                              "example": {"h": null}});
         assert_eq!(document, expected);
     }
 }

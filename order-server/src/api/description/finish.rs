@@ -1,12 +1,15 @@
 //! The last touches: what readers and generators of clients expect of every operation, and groups in
 //! the order in which somebody reads them.
 
+use order_core::domain::{Currency, Money};
 use serde_json::{Value, json};
 
 /// The groups, those first that a newcomer needs first.
 const TAGS: [&str; 4] = ["Products", "Orders", "Operations", "Health"];
 
 pub(super) fn finish(document: &mut Value) {
+    tell_currency(document);
+    allow_null_in_place(document);
     let rank = |tag: &Value| TAGS.iter().position(|name| tag["name"] == *name);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| rank(tag).unwrap_or(TAGS.len()));
@@ -20,6 +23,73 @@ pub(super) fn finish(document: &mut Value) {
         // One that needs no key says so, whatever a default may be.
         operation.entry("security").or_insert_with(|| json!([]));
         describe(operation);
+    }
+}
+
+/// Puts a copy in place of a reference that may be `null`: what a reference leads to may not, and
+/// nothing beside it changes that.
+fn allow_null_in_place(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    let all = document["components"]["schemas"].as_object_mut();
+    let properties = all
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, schema)| schema.get_mut("properties")?.as_object_mut());
+    for (_, property) in properties.flatten() {
+        let name = property["allOf"][0]["$ref"].as_str().unwrap_or_default();
+        let name = name.strip_prefix("#/components/schemas/");
+        if let Some(name) = name
+            && property["nullable"] == true
+        {
+            let mut copy = schemas[name].clone();
+            copy["nullable"] = json!(true);
+            if !property["description"].is_null() {
+                copy["description"] = property["description"].take();
+            }
+            *property = copy;
+        }
+    }
+    // What nothing refers to any more is in its place.
+    let text = document.to_string();
+    if let Some(all) = document["components"]["schemas"].as_object_mut() {
+        all.retain(|name, _| text.contains(&format!("\"#/components/schemas/{name}\"")));
+    }
+}
+
+/// Tells the currency, and writes all prices of examples with its decimals.
+fn tell_currency(document: &mut Value) {
+    let currency = Currency::of_process();
+    document["info"]["x-currency"] =
+        json!({"code": currency.code(), "decimals": currency.decimals()});
+    let total = &mut document["components"]["schemas"]["Order"]["properties"]["total_price"];
+    total["pattern"] = json!(match currency.decimals() {
+        0 => r"^\d{1,19}$".to_owned(),
+        decimals => format!(r"^\d{{1,{}}}\.\d{{{decimals}}}$", 19 - decimals),
+    });
+    if currency != Currency::USD {
+        convert(document, currency);
+    }
+}
+
+/// Examples are written in dollars: as many minor units are as good an example.
+fn convert(value: &mut Value, currency: Currency) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let minor_units = field
+                    .as_str()
+                    .and_then(|text| text.replace('.', "").parse().ok());
+                match (name.as_str(), minor_units.and_then(Money::from_minor_units)) {
+                    ("currency", _) if field.is_string() => *field = json!(currency.code()),
+                    ("price" | "unit_price" | "total_price" | "example", Some(money)) => {
+                        *field = json!(money);
+                    }
+                    _ => convert(field, currency),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| convert(item, currency)),
+        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@
 //! - Headers: each answer names its own (`headers`).
 //! - Schemas: fields that may be `null`, characters that a text may not hold, the refusal of unknown
 //!   fields (`schemas`).
+//! - What several operations have in common moves into components (`share`).
 //! - The rest, examples above all, is written in `overlay.json`, which is laid over the
 //!   document (JSON merge patch, RFC 7396).
 //!
@@ -19,5 +20,6 @@ mod operation;
 mod parameters;
 mod problems;
 mod schemas;
+mod share;
 
 pub(crate) use describe::describe;

@@ -20,6 +20,13 @@ pub(super) fn complete(document: &mut Value) {
         for (bound, value) in bounds(&name) {
             parameter["schema"][bound] = value;
         }
+        if name == "ids" {
+            parameter["explode"] = json!(false);
+            parameter["schema"] = json!({
+                "type": "array", "minItems": 1, "maxItems": 100,
+                "items": {"type": "string", "format": "uuid"},
+            });
+        }
         if name == "limit" && parameter["schema"]["maximum"].as_f64() == Some(1_000.0) {
             parameter["schema"]["default"] = json!(100);
         }
@@ -40,7 +47,9 @@ fn bounds(name: &str) -> Vec<(&'static str, Value)> {
         "page_size" => vec![("default", json!(20))],
         "page" => vec![("minimum", json!(1)), ("maximum", json!(10_000))],
         "cursor" => vec![("pattern", json!("^[A-Za-z0-9_-]{27}$"))],
-        "search" | "reference" => vec![("pattern", json!(r"^[^\u0000]*$"))],
+        "search" | "sku" | "reference" | "action" | "subject" => {
+            vec![("pattern", json!(r"^[^\u0000]*$"))]
+        }
         "If-Match" | "If-None-Match" => vec![("pattern", json!(TAGS))],
         _ => vec![],
     }

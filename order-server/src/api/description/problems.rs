@@ -282,6 +282,8 @@ fn response(description: &str, problems: Vec<Problem>) -> Value {
 pub(super) fn name_codes(document: &mut Value) {
     let mut codes: Vec<String> = ELSEWHERE.map(str::to_owned).to_vec();
     codes.extend(table().map(|(_, problem)| problem.code().to_owned()));
+    codes.sort_unstable();
+    codes.dedup();
     let properties = &mut document["components"]["schemas"]["Problem"]["properties"];
     if let Some(code) = properties.get_mut("code").and_then(Value::as_object_mut) {
         code.insert("enum".to_owned(), json!(codes));

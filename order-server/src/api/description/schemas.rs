@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use order_core::domain::Money;
+use serde_json::{Map, Number, Value, json};
 
 use super::operation;
 
@@ -115,7 +116,8 @@ fn allow_numbers(property: &mut Value) {
     let example = property["example"].take();
     let text = json!({"type": "string", "pattern": property["pattern"]});
     // No `multipleOf`: with floats, 19.99 is not a multiple of 0.01.
-    let number = json!({"type": "number", "minimum": 0, "maximum": 99_999_999.99});
+    let most: Option<Number> = Money::MAX_PRICE.to_string().parse().ok();
+    let number = json!({"type": "number", "minimum": 0, "maximum": most});
     *property = json!({
         "description": description, "example": example, "oneOf": [text, number],
     });

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 
 use super::{connections::PooledConnection, migrate, search, store::PostgresStore};
 use crate::{
+    audit::AuditStore,
+    domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -16,6 +18,7 @@ use crate::{
         database::{PoolStats, Store},
         sql::{
             backend::{Priority, SqlBackend, SqlConnection},
+            currency,
             verify::{self, VerifySteps},
         },
     },
@@ -40,6 +43,10 @@ impl Store for PostgresStore {
     }
 
     fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
         Some(self)
     }
 
@@ -68,6 +75,14 @@ impl Store for PostgresStore {
     async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error> {
         let verification = verify::verify(self, options);
         self.connections.within(VERIFY_LIMIT, verification).await
+    }
+
+    async fn currency(&self) -> Result<Option<Currency>, Error> {
+        currency::get(self).await
+    }
+
+    async fn set_currency(&self, currency: Currency) -> Result<Currency, Error> {
+        currency::set(self, currency).await
     }
 
     fn pools(&self) -> Vec<PoolStats> {

@@ -46,7 +46,8 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
                  FROM orders WHERE status <= 'pending' ORDER BY status, id LIMIT 1)",
     // `OFFSET 0` keeps the planner to the way along the lines.
     along_product: " FROM (SELECT DISTINCT order_id FROM order_lines
-               WHERE product_id = $1 AND order_id < $2 ORDER BY order_id DESC) line
+               WHERE product_id = $1 AND order_id < $2",
+    along_product_orders: " ORDER BY order_id DESC) line
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = order_id OFFSET 0) orders WHERE true",
     along_product_end: "",
     has_product: " AND id IN (SELECT order_id FROM order_lines WHERE product_id = $2)",
@@ -61,9 +62,9 @@ pub(super) const RETURN_STOCK: &str = concat!(
 );
 
 /// The statement that inserts orders, their lines and keys, and counts them; those that are
-/// sold get their tasks, so that there is no second write to be lost. From a state and 15 arrays
-/// (`$1` to `$16`); [`take_stock!`] adds ids, pieces by id and the time (`$17` to `$19`), and a
-/// checked insert prices by id and its deadline (`$20`, `$21`);
+/// sold get their tasks, so that there is no second write to be lost. From a state and 16 arrays
+/// (`$1` to `$17`); [`take_stock!`] adds ids, pieces by id and the time (`$18` to `$20`), and a
+/// checked insert prices by id and its deadline (`$21`, `$22`);
 /// `$also` are further steps of the same statement, `$if` is whether to write at all, and
 /// `$result` is what it gives.
 macro_rules! insert_orders {
@@ -73,11 +74,14 @@ macro_rules! insert_orders {
             $also,
             "inserted AS (
                  INSERT INTO orders (id, status, total_price, reference, created_at, decided_at,
-                                     trace_parent)
+                                     trace_parent, client_id)
                  SELECT o.id, $1::order_status, o.total_price, o.reference, o.created_at,
-                        CASE WHEN $1::order_status = 'success' THEN o.created_at END, o.trace_parent
-                 FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $16::text[])
-                      AS o (id, total_price, reference, created_at, trace_parent) WHERE ", $if, "),
+                        CASE WHEN $1::order_status = 'success' THEN o.created_at END, o.trace_parent,
+                        o.client_id
+                 FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $16::text[],
+                             $17::uuid[])
+                      AS o (id, total_price, reference, created_at, trace_parent, client_id)
+                 WHERE ", $if, "),
              lines AS (
                  INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
                  SELECT * FROM unnest($6::uuid[], $7::smallint[], $8::uuid[], $9::integer[],
@@ -108,9 +112,9 @@ macro_rules! take_stock {
         concat!(
             "taken AS (
                  UPDATE products
-                 SET stock = stock - ($18::jsonb -> id::text)::bigint,
-                     version = version + 1, updated_at = $19
-                 WHERE id = ANY($17) AND ",
+                 SET stock = stock - ($19::jsonb -> id::text)::bigint,
+                     version = version + 1, updated_at = $20
+                 WHERE id = ANY($18) AND ",
             $if,
             " RETURNING *), "
         )
@@ -127,7 +131,7 @@ pub(super) const INSERT_SOLD: &str = insert_orders!(
     " FROM taken"
 );
 
-/// The first 16 arguments of [`insert_orders!`]: the state of the orders, and one array per column.
+/// The first 17 arguments of [`insert_orders!`]: the state of the orders, and one array per column.
 pub(super) fn insert_arguments(
     orders: &[&Order],
     keys: &[IdempotencyRecord],
@@ -158,7 +162,8 @@ pub(super) fn insert_arguments(
         arguments.add(column(keys, |record| record.target_id))?;
         arguments.add(column(keys, |record| record.created_at))?;
         let trace_parent = |order: &&Order| order.trace_parent.map(|parent| parent.to_string());
-        arguments.add(column(orders, trace_parent))
+        arguments.add(column(orders, trace_parent))?;
+        arguments.add(column(orders, |order| order.client.map(|client| client.0)))
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(arguments)

@@ -14,6 +14,11 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id FOR SHARE"
     ),
+    by_ids: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id DESC"
+    ),
     prices: "SELECT id, price FROM products WHERE id = ANY($1) AND archived_at IS NULL",
     unfolded: "SELECT id, name FROM products
          WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)

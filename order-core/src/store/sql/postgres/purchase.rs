@@ -40,7 +40,7 @@ const READ_UNLOCKED: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS
 const SNAPSHOT_TTL: Duration = Duration::from_millis(500);
 
 /// Inserts sold orders, and takes their stock, if each product has as much as is taken and still
-/// costs what it did when it was read; if not, or later than at `$21`, it writes nothing and gives
+/// costs what it did when it was read; if not, or later than at `$22`, it writes nothing and gives
 /// no product.
 ///
 /// The rows of the products are locked in id order before anything is written, since each step asks
@@ -50,12 +50,12 @@ const INSERT_CHECKED: &str = insert_orders!(
     concat!(
         "locked AS MATERIALIZED (
              SELECT id, price, stock, archived_at FROM products
-             WHERE id = ANY($17) ORDER BY id FOR NO KEY UPDATE),
+             WHERE id = ANY($18) ORDER BY id FOR NO KEY UPDATE),
          checked AS MATERIALIZED (
              SELECT count(*) FILTER (
-                        WHERE archived_at IS NULL AND price = ($20::jsonb -> id::text)::bigint
-                          AND stock >= ($18::jsonb -> id::text)::bigint)
-                    = cardinality($17) AND clock_timestamp() < $21 AS is_well
+                        WHERE archived_at IS NULL AND price = ($21::jsonb -> id::text)::bigint
+                          AND stock >= ($19::jsonb -> id::text)::bigint)
+                    = cardinality($18) AND clock_timestamp() < $22 AS is_well
              FROM locked), ",
         take_stock!("(SELECT is_well FROM checked)")
     ),

@@ -46,7 +46,8 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
      WHERE e.topic = $1 AND e.order_id = held.order_id AND e.claim_id = held.claim_id",
     redrive: "UPDATE queue_entries
      SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = clock_timestamp()
-     WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL",
+     WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL
+     RETURNING order_id",
     stats: "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
      SELECT least(due.count + batches.due, $2), least(later.in_flight + batches.in_flight, $2),
             later.count - later.in_flight, dead.count,

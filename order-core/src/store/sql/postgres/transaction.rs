@@ -15,6 +15,7 @@ use super::{
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
+    keys,
     orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, insert_arguments},
     products::{self, WRITE_FOLDS},
     queue, session, stats,
@@ -44,6 +45,10 @@ const USED_KEYS: &str = "SELECT asked.scope, asked.key, used.fingerprint, used.t
           LATERAL (SELECT fingerprint, target_id FROM idempotency_keys
                    WHERE scope = asked.scope AND key = asked.key OFFSET 0) used";
 
+const INSERT_AUDIT: &str =
+    "INSERT INTO audit_log (id, client, key_id, action, subject, before, after, at)
+     VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, clock_timestamp())";
+
 fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in values {
@@ -51,6 +56,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
             Value::Bool(flag) => arguments.add(flag),
             Value::Bytes(bytes) => arguments.add(*bytes),
             Value::Id(id) => arguments.add(id),
+            Value::OptionalId(id) => arguments.add(id),
             Value::Ids(ids) => arguments.add(ids),
             Value::Int(number) => arguments.add(number),
             Value::Leases(leases) => {
@@ -60,6 +66,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
             }
             Value::Text(text) => arguments.add(text.as_deref()),
             Value::Time(time) => arguments.add(time),
+            Value::MaybeTime(time) => arguments.add(time),
             Value::Now => Ok(()),
             Value::Ago(span) | Value::FromNow(span) => arguments.add(span_micros(*span)),
         };
@@ -71,6 +78,8 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for PgConnection {
     const SQL: Statements = Statements {
+        keys: keys::STATEMENTS,
+        insert_audit: INSERT_AUDIT,
         orders: orders::STATEMENTS,
         products: products::STATEMENTS,
         queue: queue::STATEMENTS,

@@ -7,6 +7,8 @@ use sqlx::SqliteConnection;
 
 use super::store::SqliteStore;
 use crate::{
+    audit::AuditStore,
+    domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -17,7 +19,7 @@ use crate::{
         database::{PoolStats, Store},
         sql::{
             backend::{SqlBackend, SqlConnection},
-            names,
+            currency, names,
             verify::{self, VerifySteps},
         },
     },
@@ -42,6 +44,10 @@ impl Store for SqliteStore {
     }
 
     fn stats_store(self: Arc<Self>) -> Option<Arc<dyn StatsStore>> {
+        Some(self)
+    }
+
+    fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
         Some(self)
     }
 
@@ -73,6 +79,14 @@ impl Store for SqliteStore {
 
     async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error> {
         verify::verify(self, options).await
+    }
+
+    async fn currency(&self) -> Result<Option<Currency>, Error> {
+        currency::get(self).await
+    }
+
+    async fn set_currency(&self, currency: Currency) -> Result<Currency, Error> {
+        currency::set(self, currency).await
     }
 
     fn pools(&self) -> Vec<PoolStats> {

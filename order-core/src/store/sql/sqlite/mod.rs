@@ -12,6 +12,7 @@
 mod database;
 mod error;
 mod file;
+mod keys;
 mod meter;
 mod orders;
 mod products;

@@ -27,6 +27,7 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     // on it, makes one of each order's.
     along_product: " FROM order_lines CROSS JOIN orders ON id = order_id \
          WHERE product_id = $1 AND order_id < $2",
+    along_product_orders: "",
     along_product_end: " GROUP BY order_id",
     has_product: " AND EXISTS (SELECT 1 FROM order_lines \
          WHERE product_id = $2 AND order_id = orders.id)",
@@ -34,9 +35,9 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
 
 pub(super) const INSERT_ORDERS: &str =
     "INSERT INTO orders (id, status, total_price, reference, created_at, decided_at,
-                         trace_parent, stored_at, task_batch)
+                         trace_parent, client_id, stored_at, task_batch)
      SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-            value ->> 6, $2, $3
+            value ->> 6, unhex(value ->> 7), $2, $3
      FROM json_each($1)";
 
 pub(super) const INSERT_LINES: &str =

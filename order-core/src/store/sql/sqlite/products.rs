@@ -17,6 +17,13 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         " FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
     ),
+    by_ids: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products
+         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL
+         ORDER BY id DESC"
+    ),
     prices: "SELECT id, price FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL",
     unfolded: "SELECT id, name FROM products

@@ -39,7 +39,8 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
     redrive: "UPDATE queue_entries
          SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = $3
          WHERE topic = $1 AND dead_at IS NOT NULL
-           AND order_id IN (SELECT unhex(value) FROM json_each($2))",
+           AND order_id IN (SELECT unhex(value) FROM json_each($2))
+         RETURNING order_id",
     stats: "SELECT min(due.count + batches.due, $2),
                 min(later.in_flight + batches.in_flight, $2),
                 later.count - later.in_flight, dead.count,

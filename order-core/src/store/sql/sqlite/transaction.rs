@@ -8,6 +8,7 @@ use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
+    keys,
     orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats, task_batches,
@@ -32,6 +33,10 @@ use crate::{
     },
 };
 
+const INSERT_AUDIT: &str =
+    "INSERT INTO audit_log (id, client, key_id, action, subject, before, after, at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
 fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
     for value in values {
@@ -39,6 +44,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
             Value::Bool(flag) => arguments.add(flag),
             Value::Bytes(bytes) => arguments.add(*bytes),
             Value::Id(id) => arguments.add(id),
+            Value::OptionalId(id) => arguments.add(id),
             // `unhex(value)` in `json_each` gives the bytes.
             Value::Ids(ids) => {
                 arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>()))
@@ -50,6 +56,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
             }
             Value::Text(text) => arguments.add(text.as_deref()),
             Value::Time(time) => arguments.add(time.timestamp_micros()),
+            Value::MaybeTime(time) => arguments.add(time.map(|time| time.timestamp_micros())),
             Value::Now => arguments.add(SystemClock.now().timestamp_micros()),
             Value::Ago(span) => arguments.add(before(SystemClock.now(), *span).timestamp_micros()),
             Value::FromNow(span) => {
@@ -64,6 +71,8 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for SqliteConnection {
     const SQL: Statements = Statements {
+        keys: keys::STATEMENTS,
+        insert_audit: INSERT_AUDIT,
         orders: orders::STATEMENTS,
         products: products::STATEMENTS,
         queue: queue::STATEMENTS,
@@ -220,6 +229,7 @@ fn order_row(order: &Order) -> serde_json::Value {
         created_at,
         (order.status == OrderStatus::Success).then_some(created_at),
         order.trace_parent.map(|parent| parent.to_string()),
+        order.client.map(|client| hex(client.0)),
     ])
 }
 

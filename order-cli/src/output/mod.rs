@@ -1,4 +1,10 @@
 //! Results as a table for people, or as JSON or CSV for programs.
+//!
+//! Names and references come from clients. What a terminal would obey in them is written out in
+//! tables, in CSV on a terminal, in messages and questions ([`mod@visible`]), and in JSON in the way of
+//! JSON. CSV in a file or a pipe has every character as it is.
+
+mod visible;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,6 +12,8 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
 use serde_json::Value;
+
+pub(crate) use visible::visible;
 
 /// The format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,6 +31,7 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     format: Format,
     asked: Option<Format>,
+    terminal: bool,
 }
 
 /// The name of a column, and the pointer to its value in the JSON of a row (RFC 6901).
@@ -39,6 +48,16 @@ impl Output {
         Self {
             format: format.unwrap_or(default),
             asked: format,
+            terminal,
+        }
+    }
+
+    /// The cells of a row of CSV on standard output.
+    pub(crate) fn csv_cells(&self, columns: &[Column], row: &Value) -> Vec<String> {
+        if self.terminal {
+            visible_cells(columns, row)
+        } else {
+            cells(columns, row)
         }
     }
 
@@ -56,15 +75,15 @@ impl Output {
         let mut out = io::stdout().lock();
         match self.format {
             Format::Json => {
-                for row in rows {
-                    writeln!(out, "{row}")?;
+                for row in &rows {
+                    json_line(&mut out, row)?;
                 }
             }
             Format::Csv => {
                 let mut csv = csv::Writer::from_writer(out);
                 csv.write_record(names)?;
                 for row in &rows {
-                    csv.write_record(cells(columns, row))?;
+                    csv.write_record(self.csv_cells(columns, row))?;
                 }
                 csv.flush()?;
             }
@@ -75,7 +94,7 @@ impl Output {
                     .set_content_arrangement(ContentArrangement::Dynamic)
                     .set_header(names);
                 for row in &rows {
-                    table.add_row(cells(columns, row));
+                    table.add_row(visible_cells(columns, row));
                 }
                 writeln!(out, "{table}")?;
             }
@@ -91,7 +110,7 @@ impl Output {
     /// Prints rows one by one, each at once. A table has no borders then.
     pub(crate) fn live(&self, columns: &'static [Column]) -> Live {
         Live {
-            format: self.format,
+            output: *self,
             columns,
             is_begun: false,
         }
@@ -105,7 +124,7 @@ impl Output {
 
 /// Prints rows one by one.
 pub(crate) struct Live {
-    format: Format,
+    output: Output,
     columns: &'static [Column],
     is_begun: bool,
 }
@@ -118,23 +137,33 @@ impl Live {
 
     fn print<T: Serialize>(&mut self, row: &T) -> anyhow::Result<()> {
         let row = serde_json::to_value(row)?;
-        let cells = cells(self.columns, &row);
         let mut out = io::stdout().lock();
-        match self.format {
-            Format::Json => writeln!(out, "{row}")?,
-            Format::Table => writeln!(out, "{}", cells.join("  "))?,
+        match self.output.format {
+            Format::Json => json_line(&mut out, &row)?,
+            Format::Table => writeln!(out, "{}", visible_cells(self.columns, &row).join("  "))?,
             Format::Csv => {
                 let mut csv = csv::Writer::from_writer(&mut out);
                 if !self.is_begun {
                     csv.write_record(self.columns.iter().map(|(name, _)| *name))?;
                 }
-                csv.write_record(cells)?;
+                csv.write_record(self.output.csv_cells(self.columns, &row))?;
                 csv.flush()?;
             }
         }
         self.is_begun = true;
         Ok(out.flush()?)
     }
+}
+
+/// One JSON value as a line.
+pub(crate) fn json_line(out: &mut impl Write, row: &Value) -> io::Result<()> {
+    writeln!(out, "{}", visible::json(row))
+}
+
+/// A row's values as a terminal may show them.
+fn visible_cells(columns: &[Column], row: &Value) -> Vec<String> {
+    let cells = cells(columns, row).into_iter();
+    cells.map(|cell| visible(&cell).into_owned()).collect()
 }
 
 /// A row's values in the order of its columns, as CSV has them.

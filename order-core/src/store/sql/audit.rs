@@ -1,0 +1,134 @@
+//! The audit log.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
+
+use super::{
+    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    retry::{reading, with_retry},
+    value::{StoredTime, Value},
+};
+use crate::{
+    audit::{AuditChange, AuditEntry, AuditQuery, AuditStore, author},
+    clock::{Clock, SystemClock},
+    domain::{AuditId, IdGenerator, KeyId, Page},
+    error::Error,
+};
+
+/// One for the process, so that the ids of entries grow whatever service makes them.
+static IDS: LazyLock<IdGenerator> = LazyLock::new(IdGenerator::default);
+
+/// Enters a change into the log, in its own transaction, in the name of whoever makes it.
+pub(super) async fn record<C: SqlConnection>(
+    connection: &mut C,
+    change: &AuditChange,
+) -> Result<(), Error> {
+    let author = author();
+    let json = |value: &Option<serde_json::Value>| {
+        Value::Text(value.as_ref().map(|value| value.to_string().into()))
+    };
+    let values = [
+        Value::Id(IDS.next(SystemClock.now())),
+        Value::Text(author.client.as_deref().map(Into::into)),
+        Value::OptionalId(author.key.map(|key| key.0)),
+        Value::text(change.action.as_str()),
+        Value::text(&change.subject),
+        json(&change.before),
+        json(&change.after),
+        Value::Now,
+    ];
+    let inserted = connection.execute(C::SQL.insert_audit, &values);
+    inserted.await.map(drop)
+}
+
+#[async_trait]
+impl<B: SqlBackend> AuditStore for B {
+    async fn record(&self, change: &AuditChange) -> Result<(), Error> {
+        with_retry(self, |_| async {
+            let mut tx = self.begin(Priority::Request, None).await?;
+            record(&mut *tx, change).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    async fn audit_entries(&self, query: &AuditQuery) -> Result<Page<AuditEntry, AuditId>, Error> {
+        reading(self, || list(self, query)).await
+    }
+}
+
+const ENTRIES: &str = "SELECT id, at, client, key_id, action, subject,
+     CAST(before AS text) AS before, CAST(after AS text) AS after
+     FROM audit_log WHERE id < $1";
+
+async fn list<B: SqlBackend>(
+    backend: &B,
+    query: &AuditQuery,
+) -> Result<Page<AuditEntry, AuditId>, Error> {
+    let (after, offset) = query.page.bounds();
+    let mut values = vec![Value::Id(after.map_or(Uuid::max(), |id| id.0))];
+    let mut statement = ENTRIES.to_owned();
+    let mut add = |text: &str, value| {
+        values.push(value);
+        statement.push_str(&format!("{text}${}", values.len()));
+    };
+    if let Some(action) = &query.action {
+        add(" AND action = ", Value::text(action));
+    }
+    if let Some(subject) = &query.subject {
+        add(" AND subject = ", Value::text(subject));
+    }
+    if let Some(since) = query.since {
+        add(" AND at >= ", Value::Time(since));
+    }
+    if let Some(until) = query.until {
+        add(" AND at < ", Value::Time(until));
+    }
+    add(" ORDER BY id DESC LIMIT ", Value::Int(query.page.limit()));
+    add(" OFFSET ", Value::Int(offset));
+    let mut connection = backend.read().await?;
+    // It consists of constants, and numbers of parameters.
+    let rows: Vec<EntryRow> = connection
+        .fetch_all(AssertSqlSafe(statement), &values)
+        .await?;
+    let entries = rows.into_iter().map(AuditEntry::try_from);
+    let entries = entries.collect::<Result<_, _>>()?;
+    let id = |entry: &AuditEntry| entry.id;
+    Ok(Page::from_rows(entries, query.page.size, id, None))
+}
+
+#[derive(FromRow)]
+struct EntryRow {
+    id: Uuid,
+    at: StoredTime,
+    client: Option<String>,
+    key_id: Option<Uuid>,
+    action: String,
+    subject: String,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl TryFrom<EntryRow> for AuditEntry {
+    type Error = Error;
+
+    fn try_from(row: EntryRow) -> Result<Self, Error> {
+        let json = |text: Option<String>| {
+            let value = text.map(|text| serde_json::from_str(&text)).transpose();
+            value.map_err(Error::corrupt)
+        };
+        Ok(Self {
+            id: AuditId(row.id),
+            at: row.at.0,
+            client: row.client,
+            key: row.key_id.map(KeyId),
+            action: row.action,
+            subject: row.subject,
+            before: json(row.before)?,
+            after: json(row.after)?,
+        })
+    }
+}
