@@ -151,13 +151,17 @@ async fn for_a_connection_too_many_of_an_address_the_longest_idle_one_gives_way(
         ..HttpLimits::default()
     })
     .await;
+    // The server notes the end of a request a moment after the answer is here.
+    let noted = || tokio::time::sleep(Duration::from_millis(300));
     let mut streams = Vec::new();
     for _ in 0..3 {
         let mut stream = connect(&shop).await;
         ask(&mut stream).await;
+        noted().await;
         streams.push(stream);
     }
     ask(&mut streams[0]).await;
+    noted().await;
     let mut further = connect(&shop).await;
     ask(&mut further).await;
     let (told, took) = rest(streams.remove(1)).await;
