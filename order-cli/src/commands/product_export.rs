@@ -88,10 +88,8 @@ async fn to_file(
 
 async fn write<W: Write>(service: &OrderService, mut sink: Sink<'_, W>) -> anyhow::Result<()> {
     let page = async |page| {
-        let search = None;
         service
             .products(&ProductQuery {
-                search,
                 page,
                 ..ProductQuery::default()
             })

@@ -49,5 +49,7 @@ pub use rule_violation::RuleViolation;
 pub(crate) use rule_violation::too_large;
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use time_range::id_at;
 pub use trace_parent::TraceParent;
 pub use validation_error::ValidationError;

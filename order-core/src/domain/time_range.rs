@@ -37,8 +37,8 @@ impl TimeRange {
     }
 }
 
-/// The id of a time whose other bits are all `filled` with one byte.
-fn id_at(at: DateTime<Utc>, filled: u8) -> Uuid {
+/// The id of a time whose other bits are all `filled` with one byte (RFC 9562, version 7).
+pub(crate) fn id_at(at: DateTime<Utc>, filled: u8) -> Uuid {
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
     Builder::from_unix_timestamp_millis(millis, &[filled; 10]).into_uuid()
 }

@@ -43,9 +43,10 @@ impl<B: ProductSteps> ProductStore for B {
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let is_plain = query.is_plain();
         let searches = query.sku.is_none() && (!is_plain || query.folded_part().is_some());
-        let _turn = match searches {
-            true => Some(self.gates().searches.enter().await?),
-            false => None,
+        let _turn = if searches {
+            Some(self.gates().searches.enter().await?)
+        } else {
+            None
         };
         if is_plain {
             return reading(self, || products::list(self, query)).await;

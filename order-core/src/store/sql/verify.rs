@@ -13,7 +13,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -24,6 +23,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
+    domain::id_at,
     error::Error,
     verify::{Check, Discrepancy, Verification, VerifyOptions},
 };
@@ -141,7 +141,7 @@ pub(super) async fn verify<B: VerifySteps>(
     }
     let adjustments: Vec<Pieces> = connection.fetch_all(ADJUSTMENTS, &[]).await?;
     for adjusted in adjustments {
-        books.found.verified.adjustments += count(adjusted.rows);
+        books.found.verified.adjustments += adjusted.rows.unsigned_abs();
         books.products.entry(adjusted.id).or_default().adjusted = adjusted.pieces;
     }
     read_products(connection, &mut books, options).await?;
@@ -155,7 +155,7 @@ async fn read_orders<C: SqlConnection>(
     options: &VerifyOptions,
     accepted: i64,
 ) -> Result<(), Error> {
-    let mut after = options.since.map_or(Uuid::nil(), least_id_of);
+    let mut after = options.since.map_or(Uuid::nil(), |since| id_at(since, 0));
     let percent = u32::from(options.sample.unwrap_or(100).clamp(1, 100));
     let slice = if percent < 100 { SAMPLED_SLICE } else { SLICE };
     // Any of the slices may be the first.
@@ -169,9 +169,9 @@ async fn read_orders<C: SqlConnection>(
             share -= 100;
             read_slice(connection, books, after, until).await?;
         }
-        done += count(slice);
+        done += slice.unsigned_abs();
         if let Some(progress) = &options.progress {
-            progress(done.min(count(accepted)), count(accepted));
+            progress(done.min(accepted.unsigned_abs()), accepted.unsigned_abs());
         }
         if end.is_none() {
             return Ok(());
@@ -191,7 +191,7 @@ async fn read_slice<C: SqlConnection>(
     books.count_orders(&counts);
     let lines: Vec<Pieces> = connection.fetch_all(LINES, &slice).await?;
     for held in lines {
-        books.found.verified.lines += count(held.rows);
+        books.found.verified.lines += held.rows.unsigned_abs();
         let product = books.products.entry(held.id).or_default();
         product.held = product.held.saturating_add(held.pieces);
     }
@@ -220,7 +220,7 @@ async fn read_references<C: SqlConnection>(
     books: &mut Books,
 ) -> Result<(), Error> {
     let (tasks,): Count = connection.fetch_one(COUNT_TASKS, &[]).await?;
-    books.found.verified.tasks += count(tasks);
+    books.found.verified.tasks += tasks.unsigned_abs();
     let entries: Vec<(Uuid, Option<String>, i32)> =
         connection.fetch_all(WRONG_ENTRIES, &[]).await?;
     for (id, status, compensates) in entries {
@@ -237,7 +237,7 @@ async fn read_references<C: SqlConnection>(
         books.missing_order(id, "an attempt");
     }
     let (keys,): Count = connection.fetch_one(COUNT_KEYS, &[]).await?;
-    books.found.verified.idempotency_keys = count(keys);
+    books.found.verified.idempotency_keys = keys.unsigned_abs();
     let keys: Vec<(String, Uuid)> = connection.fetch_all(KEYS_WITHOUT_TARGET, &[]).await?;
     for (key, id) in keys {
         books.missing_order(id, &format!("the idempotency key {key:?}"));
@@ -307,7 +307,7 @@ impl Books {
     }
 
     fn count_orders(&mut self, counts: &Counts) {
-        self.found.verified.orders += count(counts.accepted);
+        self.found.verified.orders += counts.accepted.unsigned_abs();
         for (sum, more) in self.counts.each_mut().into_iter().zip(counts.each()) {
             *sum = sum.saturating_add(more);
         }
@@ -434,14 +434,4 @@ impl TotalRow {
             }
         }
     }
-}
-
-/// Less than the id of any order of that millisecond: ids begin with the time (RFC 9562, version 7).
-fn least_id_of(time: DateTime<Utc>) -> Uuid {
-    let millis = u128::try_from(time.timestamp_millis()).unwrap_or_default();
-    Uuid::from_u128(millis << 80)
-}
-
-fn count(rows: i64) -> u64 {
-    rows.unsigned_abs()
 }
