@@ -16,7 +16,7 @@ use order_core::{
     Error,
     cache::{CacheStatus, CachedStore, ProductCache, RedisCache},
     clock::{Clock, SystemClock},
-    domain::{AdjustmentId, Product, ProductChange},
+    domain::{AdjustmentId, IdempotencyKey, Product, ProductChange},
     store::{ConnectOptions, OrderStore, PostgresStore, ProductStore, Selection, Store, Strategy},
     testing::{PostgresServer, RedisServer},
 };
@@ -26,6 +26,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
+use uuid::Uuid;
 
 use shop::{Shop, shop};
 
@@ -277,4 +278,32 @@ async fn what_changes_between_seeing_and_selling_counts() {
             "{change}: {result:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_is_stored_in_its_order() {
+    let shop = shop(10_000).await;
+    let key = IdempotencyKey::new(Uuid::nil(), "taken").unwrap();
+    let mut orders = vec![shop.order(); 3_000];
+    orders[1_500] = shop.order().with_key(key);
+    let mut holder = PgConnection::connect(&shop.url).await.unwrap();
+    let hold = "BEGIN; INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)
+                VALUES ('00000000-0000-0000-0000-000000000000', 'taken', sha256(''), gen_random_uuid(), now())";
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let service = shop.service.clone();
+    let bulk = tokio::spawn(async move { service.accept_all(orders).await });
+    shop.somebody_waits().await;
+    // The second group waits; the third must not be committed, and decided, before it.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let stored = "SELECT count(*) FROM orders";
+    let stored: i64 = sqlx::query_scalar(stored)
+        .fetch_one(shop.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(stored, 1_000);
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    assert!(bulk.await.unwrap().iter().all(Result::is_ok));
 }

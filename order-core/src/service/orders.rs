@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
-
 use super::{
     OrderService,
     detached::spawn_detached,
@@ -11,19 +9,11 @@ use super::{
     storable::storable,
 };
 use crate::{
-    domain::{
-        IdempotencyKey, NewOrder, Order, OrderId, OrderMode, OrderRequest, Page, Replayable,
-        composed,
-    },
+    domain::{IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page, Replayable, composed},
     error::Error,
     store::{OrderQuery, Strategy},
     trace,
 };
-
-/// The most groups of one bulk that may be under way at once: one is written while another is
-/// prepared or waits for the disk. Groups of single requests gain nothing by it: they would
-/// only be smaller.
-const BULK_GROUPS: usize = 2;
 
 impl OrderService {
     /// Accepts an order: it is stored, pending, when this returns; once, when the request has
@@ -76,17 +66,14 @@ impl OrderService {
         let requests = requests.collect();
         let accepted = spawn_detached(async move {
             let orders = inner.new_orders(requests);
-            let groups = orders.chunks(GROUP_ORDERS).map(<[NewOrder]>::to_vec);
-            let results = stream::iter(groups)
-                .map(|group| {
-                    let inner = Arc::clone(&inner);
-                    async move {
-                        let results = run_group(&inner, OrderMode::Accept, &group).await;
-                        responses(&group, results).collect::<Vec<_>>()
-                    }
-                })
-                .buffered(BULK_GROUPS);
-            Ok(results.concat().await)
+            let mut accepted = Vec::with_capacity(orders.len());
+            // One after the other: were a later group committed first, its orders would have
+            // their turns first, too.
+            for group in orders.chunks(GROUP_ORDERS) {
+                let results = run_group(&inner, OrderMode::Accept, group).await;
+                accepted.extend(responses(group, results));
+            }
+            Ok(accepted)
         });
         accepted
             .await
