@@ -2,8 +2,6 @@
 //! happens to the server in between.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
@@ -24,7 +22,7 @@ use order_core::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use shop::{Answer, Shop, on_each_store};
+use crate::shop::{self, Answer, Shop, on_each_store};
 
 async fn once(shop: &Shop, path: &str, key: &str, body: &Value) -> Answer {
     let headers = [("idempotency-key", key)];

@@ -1,14 +1,12 @@
 //! The API over real connections, on both stores.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::time::Duration;
 
 use order_core::testing::PostgresServer;
 use serde_json::{Value, json};
 
-use shop::{Answer, Shop, on_each_store};
+use crate::shop::{Answer, Shop, on_each_store};
 
 fn codes(answers: &[Answer]) -> (usize, usize) {
     let count = |status| answers.iter().filter(|a| a.status == status).count();

@@ -1,11 +1,9 @@
 //! Every field at and past its bounds. What is refused names the field, and leaves no trace.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use serde_json::{Value, json};
 
-use shop::on_each_store;
+use crate::shop::{self, on_each_store};
 
 /// Refused orders: status, the field that is named, and the body. `ID` is a product, `LINE`
 /// a good line, `LONG` 256 characters.

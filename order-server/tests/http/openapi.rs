@@ -1,10 +1,8 @@
 //! The committed description of the API is the one that the server gives.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
+use crate::shop::{self, Shop, on_each_store};
 use serde_json::{Value, json};
-use shop::{Shop, on_each_store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_committed_document_is_the_one_that_is_served() {

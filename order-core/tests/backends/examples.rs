@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 #![allow(dead_code)] // Each example has a `main` of its own.
 
-#[path = "../examples/custom_processor.rs"]
+#[path = "../../examples/custom_processor.rs"]
 mod custom_processor;
-#[path = "../examples/embed.rs"]
+#[path = "../../examples/embed.rs"]
 mod embed;
-#[path = "../examples/flash_sale.rs"]
+#[path = "../../examples/flash_sale.rs"]
 mod flash_sale;
-#[path = "../examples/with_axum.rs"]
+#[path = "../../examples/with_axum.rs"]
 mod with_axum;
 
 use tempfile::TempDir;

@@ -1,8 +1,6 @@
 //! Keys: what each scope allows, and when that begins and ends.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -20,7 +18,7 @@ use order_core::{
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 
-use shop::{Answer, Shop, on_each_store};
+use crate::shop::{self, Answer, Shop, on_each_store};
 
 /// How soon a change of the keys has to be in force.
 const SOON: Duration = Duration::from_secs(5);

@@ -1,12 +1,10 @@
 //! What browsers and other clients are told in headers.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
 
-use shop::{Answer, Shop};
+use crate::shop::{self, Answer, Shop};
 
 /// Sends a request to any path, and follows no redirect.
 async fn send(shop: &Shop, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -2,8 +2,6 @@
 //! stock that change between looking at a product and selling it.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::{
     sync::{
         Arc,
@@ -28,7 +26,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use shop::{Shop, shop};
+use crate::shop::{Shop, shop};
 
 impl Shop {
     async fn set_stock(&self, stock: i64) {

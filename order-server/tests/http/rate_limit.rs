@@ -1,8 +1,6 @@
 //! Too many requests are refused, each caller for itself.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::{
     num::NonZeroU32,
     time::{Duration, Instant},
@@ -12,7 +10,7 @@ use order_core::{OrderService, keys::KeyRequest, store};
 use order_server::config::HttpLimits;
 use serde_json::Value;
 
-use shop::{Answer, Shop};
+use crate::shop::{self, Answer, Shop};
 
 const BURST: u32 = 4;
 

@@ -1,12 +1,10 @@
 //! Figures for operators, and what a key allows.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::time::{Duration, Instant};
 
+use crate::shop::{Shop, on_each_store};
 use serde_json::{Value, json};
-use shop::{Shop, on_each_store};
 
 /// The figures, once they tell of so many accepted orders, none of them pending.
 async fn stats(shop: &Shop, accepted: u64) -> Value {

@@ -16,7 +16,7 @@ use order_core::{
 };
 
 #[allow(dead_code)] // Its `main` is run by people.
-#[path = "../examples/custom_store.rs"]
+#[path = "../../examples/custom_store.rs"]
 mod custom_store;
 
 use custom_store::MemoryStore;

@@ -16,7 +16,7 @@ use order_core::{
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::Mutex;
 
-const ROLES: &str = include_str!("../../scripts/roles.sql");
+const ROLES: &str = include_str!("../../../scripts/roles.sql");
 
 #[tokio::test]
 async fn every_table_and_column_says_what_it_is() {

@@ -1,13 +1,11 @@
 //! The dashboard as it is served: every file is in the binary, and none is sent twice.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::{collections::BTreeSet, io::Read};
 
+use crate::shop::Shop;
 use order_server::config::HttpLimits;
 use reqwest::{Response, redirect::Policy};
-use shop::Shop;
 
 const FILES: [&str; 8] = [
     "dashboard.css",

@@ -2,8 +2,6 @@
 //! the order, and references that are checked once per statement.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::time::Duration;
 
 use order_core::{
@@ -24,7 +22,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use shop::{Shop, shop};
+use crate::shop::{Shop, shop};
 
 const BATCH: usize = 1_000;
 

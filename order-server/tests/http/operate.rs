@@ -1,8 +1,6 @@
 //! What operators see and do: the queue, dead letters, workers, tasks.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::{
     sync::{
         Arc,
@@ -11,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::shop::{Answer, Shop, Staff, on_each_store};
 use async_trait::async_trait;
 use order_core::{
     OrderService,
@@ -19,7 +18,6 @@ use order_core::{
 };
 use order_server::config::HttpLimits;
 use serde_json::{Value, json};
-use shop::{Answer, Shop, Staff, on_each_store};
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// How soon a pause has to be in force.

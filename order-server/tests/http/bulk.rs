@@ -1,8 +1,6 @@
 //! Many orders in one request, each judged by itself, and the room that bodies have.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-mod shop;
-
 use std::{
     net::Ipv4Addr,
     time::{Duration, Instant},
@@ -22,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use shop::{Answer, Shop, on_each_store, sqlite_url};
+use crate::shop::{Answer, Shop, on_each_store, sqlite_url};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn good_orders_stand_beside_bad_ones() {
