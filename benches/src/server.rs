@@ -67,6 +67,21 @@ impl ServerProcess {
         Self::launch(database_url, MAX_STOCK, configure).await
     }
 
+    /// The same, which leaves out the tasks of what is sold.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_without_tasks(database_url: &str) -> anyhow::Result<Self> {
+        let configure = |command: &mut Command| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            command
+                .env_clear()
+                .env("PATH", path)
+                .env("PROCESSOR", "off");
+        };
+        Self::launch(database_url, MAX_STOCK, configure).await
+    }
+
     async fn launch(
         database_url: &str,
         stock: i64,

@@ -10,6 +10,7 @@ pub mod overload;
 pub mod pages;
 mod pgbench;
 pub mod plot;
+pub mod sustained;
 
 use measured::take_turns;
 pub use measured::{Bar, Measured};
