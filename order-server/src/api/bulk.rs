@@ -33,7 +33,8 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 #[oai(deny_unknown_fields)]
 struct BulkOrder {
     product_id: Option<Uuid>,
-    /// Number of pieces.
+    /// Number of pieces; `amount` is taken for it.
+    #[serde(alias = "amount")]
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     quantity: Option<Whole>,
     /// Sold all or none. The same product may be in several lines.

@@ -20,7 +20,8 @@ use crate::http::object::read_from_objects;
 #[oai(deny_unknown_fields)]
 pub(super) struct BuyLine {
     product_id: Uuid,
-    /// Number of pieces.
+    /// Number of pieces; `amount` is taken for it.
+    #[serde(alias = "amount")]
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     quantity: Whole,
 }
@@ -31,7 +32,8 @@ pub(super) struct BuyLine {
 #[oai(deny_unknown_fields)]
 pub(super) struct Buy {
     pub(super) product_id: Option<Uuid>,
-    /// Number of pieces.
+    /// Number of pieces; `amount` is taken for it.
+    #[serde(alias = "amount")]
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     pub(super) quantity: Option<Whole>,
     /// Sold all or none. The same product may be in several lines.

@@ -46,6 +46,37 @@ async fn ten_buyers_of_five_pieces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_amount_is_taken_for_a_quantity() {
+    on_each_store(async |shop| {
+        let id = shop.product("Lamp", 9).await;
+        let one = json!({"product_id": id, "amount": 1});
+        let bought = shop.post("/orders/purchase", &one).await;
+        assert_eq!(
+            (bought.status, &bought.body["lines"][0]["quantity"]),
+            (201, &json!(1))
+        );
+        let lines = json!({"lines": [{"product_id": id, "amount": 2}]});
+        assert_eq!(shop.post("/orders/purchase", &lines).await.status, 201);
+        let bulk = shop.post("/orders/bulk", &json!({"orders": [one]})).await;
+        assert_eq!((bulk.status, &bulk.body["accepted"]), (202, &json!(1)));
+        let both = json!({"product_id": id, "quantity": 1, "amount": 1});
+        let refused = shop.post("/orders/purchase", &both).await;
+        assert_eq!(
+            (refused.status, &refused.body["field"]),
+            (422, &json!("quantity"))
+        );
+        let none = shop
+            .post("/orders", &json!({"product_id": id, "amount": 0}))
+            .await;
+        assert_eq!(
+            (none.status, &none.body["field"]),
+            (422, &json!("quantity"))
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_product_lives_and_is_archived() {
     on_each_store(async |shop| {
         let lamp = json!({"name": "Lamp", "price": 999.99, "stock": 3, "sku": "L-1"});
