@@ -6,10 +6,38 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{Failure, FailureCode, OrderId, ProductId, RequestedLine};
+use chrono::{DateTime, Utc};
 
-/// The decision on an order: sold, or the reason why not.
-pub type Decision = Result<(), Failure>;
+use crate::domain::{Failure, FailureCode, HoldTime, OrderId, ProductId, RequestedLine};
+
+/// What an order is granted that gets its stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// The stock, for good.
+    Sold,
+    /// The stock, unless it is not confirmed by then.
+    Held {
+        /// The end of the hold, by the clock of the store.
+        until: DateTime<Utc>,
+    },
+}
+
+impl Granted {
+    /// What an order is granted that asks to be held for `hold_time`, or to be sold, when it is `now`
+    /// by the clock of the store.
+    #[must_use]
+    pub fn at(now: DateTime<Utc>, hold_time: Option<HoldTime>) -> Self {
+        match hold_time {
+            Some(hold_time) => Self::Held {
+                until: hold_time.after(now),
+            },
+            None => Self::Sold,
+        }
+    }
+}
+
+/// The decision on an order: what it is granted, or the reason why not.
+pub type Decision = Result<Granted, Failure>;
 
 /// An order, and the decision on it.
 pub type Decided = (OrderId, Decision);
@@ -54,7 +82,7 @@ impl BatchStock {
     ///
     /// # Errors
     /// The first line, in their order, whose product cannot give that sum.
-    pub fn decide(&mut self, lines: &[RequestedLine]) -> Decision {
+    pub fn decide(&mut self, lines: &[RequestedLine]) -> Result<(), Failure> {
         for line in lines {
             let requested = requested_of(line.product_id, lines);
             let fail = |code, available| {

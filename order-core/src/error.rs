@@ -2,9 +2,11 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::{
-    Failure, FailureCode, OrderId, OrderStatus, ProductId, RuleViolation, ValidationError,
-    too_large,
+    Failure, FailureCode, OrderId, OrderStatus, ProductId, RuleViolation, ValidationError, rfc3339,
+    too_large, too_long,
 };
 
 /// The cause below an error, shared because one failed transaction answers a whole group.
@@ -60,6 +62,12 @@ pub enum Error {
     OrderState {
         /// The state that it is in.
         status: OrderStatus,
+    },
+    /// The time of the order's hold is over.
+    #[error("the hold of the order expired at {}", rfc3339(*held_until))]
+    HoldExpired {
+        /// The time at which it ended, by the clock of the store.
+        held_until: DateTime<Utc>,
     },
     /// An earlier request with the same idempotency key asked for something else.
     #[error("the idempotency key was used for another request")]
@@ -201,6 +209,8 @@ impl From<RuleViolation> for Error {
             },
             RuleViolation::StockLimit { product_id } => Self::StockLimit { product_id },
             RuleViolation::OrderState { status } => Self::OrderState { status },
+            RuleViolation::HoldExpired { held_until } => Self::HoldExpired { held_until },
+            RuleViolation::HoldLimit => Self::invalid("hold_seconds", too_long()),
             RuleViolation::TotalLimit => Self::invalid("total_price", too_large()),
         }
     }

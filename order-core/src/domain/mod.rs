@@ -8,6 +8,7 @@ mod currency;
 mod failure;
 mod fingerprint;
 mod fold;
+mod hold;
 mod id;
 mod idempotency;
 mod money;
@@ -31,6 +32,7 @@ pub use failure::{Failure, FailureCode};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
+pub use hold::HoldTime;
 pub use id::{AdjustmentId, AuditId, ClientId, IdGenerator, KeyId, OrderId, ProductId};
 pub use idempotency::{IdempotencyKey, Replayable};
 pub use money::Money;
@@ -46,7 +48,7 @@ pub use product::{
 pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
-pub(crate) use rule_violation::too_large;
+pub(crate) use rule_violation::{rfc3339, too_large, too_long};
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use order_core::{Error, domain::ValidationError};
 use poem::{
     IntoResponse, Response,
@@ -47,6 +48,10 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     available: Option<i64>,
+    /// The time at which the hold ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    held_until: Option<DateTime<Utc>>,
 }
 
 /// The longest part of a request that an answer repeats.
@@ -86,6 +91,7 @@ impl Problem {
                 product_id: None,
                 requested: None,
                 available: None,
+                held_until: None,
             }),
         }
     }
@@ -308,6 +314,11 @@ impl From<Error> for Problem {
                 problem
             }
             Error::OrderState { .. } => conflict("order_state"),
+            Error::HoldExpired { held_until } => {
+                let mut problem = conflict("hold_expired");
+                problem.body.held_until = Some(*held_until);
+                problem
+            }
             Error::IdempotencyKeyReused => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "idempotency_key_reused", error.to_string())

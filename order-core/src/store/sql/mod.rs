@@ -14,6 +14,7 @@ mod error;
 mod error_class;
 mod filtered_products;
 mod gate;
+mod holds;
 mod idempotency;
 mod idempotency_record;
 mod keys;

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ClientId, Failure, Money, Order, OrderId, OrderLine, Product, ProductId, Quantity,
-        RequestedLine, folded,
+        ClientId, Failure, HoldTime, Money, Order, OrderId, OrderLine, Product, ProductId,
+        Quantity, RequestedLine, folded,
     },
     error::Error,
 };
@@ -47,7 +47,8 @@ macro_rules! order_columns {
     () => {
         "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
          failure_product_id, failure_requested, failure_available, created_at, decided_at, \
-         completed_at, cancelled_at, trace_parent, client_id"
+         completed_at, cancelled_at, trace_parent, client_id, customer, hold_seconds, held_at, \
+         held_until, confirmed_at"
     };
 }
 pub(super) use order_columns;
@@ -97,6 +98,11 @@ pub(super) struct OrderRow {
     cancelled_at: Option<StoredTime>,
     trace_parent: Option<String>,
     client_id: Option<Uuid>,
+    customer: Option<String>,
+    hold_seconds: Option<i32>,
+    held_at: Option<StoredTime>,
+    held_until: Option<StoredTime>,
+    confirmed_at: Option<StoredTime>,
 }
 
 impl OrderRow {
@@ -125,6 +131,11 @@ impl OrderRow {
             total_price: money(self.total_price)?,
             failure: self.failure()?,
             reference: self.reference,
+            customer: self.customer,
+            hold_time: hold_time(self.hold_seconds)?,
+            held_at: self.held_at.map(|at| at.0),
+            held_until: self.held_until.map(|at| at.0),
+            confirmed_at: self.confirmed_at.map(|at| at.0),
             client: self.client_id.map(ClientId),
             // Of a version that is not known here, no trace goes on.
             trace_parent: self.trace_parent.and_then(|text| text.parse().ok()),
@@ -162,13 +173,14 @@ pub(super) fn assemble(rows: Vec<OrderRow>, lines: Vec<LineRow>) -> Result<Vec<O
         .collect()
 }
 
-/// A line of a pending order: order, product, quantity.
-pub(super) type PendingRow = (Uuid, Uuid, i32);
+/// A line of a pending order: order, product, quantity, and the time for which the order asks to be
+/// held.
+pub(super) type PendingRow = (Uuid, Uuid, i32, Option<i32>);
 
 /// Gathers rows, sorted by order, into orders.
 pub(super) fn gather(rows: Vec<PendingRow>) -> Result<Vec<PendingOrder>, Error> {
     let mut orders: Vec<PendingOrder> = Vec::new();
-    for (order_id, product_id, count) in rows {
+    for (order_id, product_id, count, hold_seconds) in rows {
         let id = OrderId(order_id);
         let line = RequestedLine {
             product_id: ProductId(product_id),
@@ -178,6 +190,7 @@ pub(super) fn gather(rows: Vec<PendingRow>) -> Result<Vec<PendingOrder>, Error> 
             Some(order) if order.id == id => order.lines.push(line),
             _ => orders.push(PendingOrder {
                 id,
+                hold_time: hold_time(hold_seconds)?,
                 lines: vec![line],
             }),
         }
@@ -191,6 +204,8 @@ pub(super) struct LockedRow {
     price: i64,
     stock: i64,
     archived: bool,
+    lapses_at: Option<StoredTime>,
+    pub(super) read_at: StoredTime,
 }
 
 impl TryFrom<LockedRow> for LockedProduct {
@@ -202,6 +217,7 @@ impl TryFrom<LockedRow> for LockedProduct {
             price: money(row.price)?,
             stock: row.stock,
             archived: row.archived,
+            lapses_at: row.lapses_at.map(|at| at.0),
         })
     }
 }
@@ -226,6 +242,11 @@ pub(super) fn prices(rows: Vec<(Uuid, i64)>) -> Result<HashMap<ProductId, Money>
 
 fn money(minor_units: i64) -> Result<Money, Error> {
     Money::from_minor_units(minor_units).ok_or_else(|| Error::corrupt("negative amount of money"))
+}
+
+fn hold_time(seconds: Option<i32>) -> Result<Option<HoldTime>, Error> {
+    let hold_time = seconds.map(|seconds| HoldTime::new(i64::from(seconds)));
+    hold_time.transpose().map_err(Error::corrupt)
 }
 
 fn quantity(count: i32) -> Result<Quantity, Error> {

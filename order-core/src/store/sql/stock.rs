@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     backend::SqlConnection,
-    plan::{self, LockedProduct},
+    plan::{self, LockedProducts},
     rows::{self, LockedRow, ProductRow, product_columns},
     value::Value,
 };
@@ -31,12 +31,12 @@ pub(super) async fn prices<C: SqlConnection>(
 pub(super) async fn lock_products<C: SqlConnection>(
     connection: &mut C,
     ids: &[ProductId],
-) -> Result<Vec<LockedProduct>, Error> {
+) -> Result<LockedProducts, Error> {
     let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
     let rows: Vec<LockedRow> = connection
-        .fetch_all(C::SQL.products.lock_stock, &[ids])
+        .fetch_all(C::SQL.products.lock_stock, &[ids, Value::Now])
         .await?;
-    rows.into_iter().map(LockedProduct::try_from).collect()
+    LockedProducts::of(rows)
 }
 
 const TAKE_IF_ENOUGH: &str = concat!(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use order_core::{
     Error,
     domain::{OrderStatus, ProductId},
@@ -149,8 +150,15 @@ fn state() -> Table {
             Error::StockLimit { product_id }.into(),
         ),
         (
-            AppliesTo::Named(&["cancelOrder", "processOrder"]),
+            AppliesTo::Named(&["cancelOrder", "confirmOrder", "extendHold", "processOrder"]),
             is_final.into(),
+        ),
+        (
+            AppliesTo::Named(&["confirmOrder", "extendHold"]),
+            Error::HoldExpired {
+                held_until: DateTime::UNIX_EPOCH,
+            }
+            .into(),
         ),
         (AppliesTo::Preconditioned, changed.into()),
         (

@@ -26,9 +26,12 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
          ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED",
 };
 
-/// The lock is taken above the sort, so that rows are locked in the order they come in.
-pub(crate) const LOCK: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived
-     FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+/// The lock is taken above the sort, so that rows are locked in the order they come in. The clock is
+/// asked above the lock: with the last row, all are locked.
+pub(crate) const LOCK: &str = "WITH locked AS MATERIALIZED (
+         SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at
+         FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE)
+     SELECT *, clock_timestamp() AS read_at FROM locked";
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none, and a page far back
 /// would walk past all that is newer.
