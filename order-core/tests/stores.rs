@@ -37,9 +37,6 @@ async fn sqlite() -> Arc<dyn Store> {
     sqlite_with_time().await.0
 }
 
-async fn postgres() -> Arc<dyn Store> {
-    postgres_with_time().await.0
-}
 
 #[tokio::test]
 async fn the_reference_store_conforms() {
@@ -65,13 +62,13 @@ async fn postgres_conforms() {
 #[test]
 fn sqlite_plays_like_its_twin() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    model::behaves_like_the_reference_store(&runtime, 64, sqlite);
+    model::behaves_like_the_reference_store(&runtime, 64, sqlite_with_time);
 }
 
 #[test]
 fn postgres_plays_like_its_twin() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    model::behaves_like_the_reference_store(&runtime, 64, postgres);
+    model::behaves_like_the_reference_store(&runtime, 64, postgres_with_time);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,23 @@ macro_rules! age {
                 ", last_used_at = last_used_at - ",
                 $span
             ),
-            concat!("UPDATE orders SET stored_at = stored_at - ", $span),
+            concat!(
+                "UPDATE orders SET stored_at = stored_at - ",
+                $span,
+                ", held_at = held_at - ",
+                $span,
+                ", held_until = held_until - ",
+                $span
+            ),
+            concat!("UPDATE holds SET held_until = held_until - ", $span),
+            concat!(
+                "UPDATE products SET lapses_at = lapses_at - ",
+                $span,
+                ", on_sale_from = on_sale_from - ",
+                $span,
+                ", on_sale_until = on_sale_until - ",
+                $span
+            ),
             concat!("UPDATE order_counters SET at = at - ", $secs),
         ]
     };

@@ -11,6 +11,7 @@
 mod audit;
 mod filters;
 mod fixture;
+mod holds;
 mod idempotency;
 mod keys;
 mod names;
@@ -28,5 +29,5 @@ mod waiting_tasks;
 mod workers;
 
 pub use fixture::start;
-pub use suite::{audit, keys, products_and_orders, queue, stats, store, tasks, workers};
+pub use suite::{audit, holds, keys, products_and_orders, queue, stats, store, tasks, workers};
 pub use time::Time;
