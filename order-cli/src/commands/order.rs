@@ -25,6 +25,7 @@ const COLUMNS: &[Column] = &[
     ("total_price", "/total_price"),
     ("currency", "/currency"),
     ("reference", "/reference"),
+    ("customer", "/customer"),
     ("client", "/client"),
     ("failure", "/failure/code"),
     ("held_until", "/held_until"),
@@ -55,6 +56,9 @@ pub(crate) enum Order {
         /// Only orders with exactly this reference
         #[arg(long)]
         reference: Option<String>,
+        /// Only orders for exactly this customer
+        #[arg(long)]
+        customer: Option<String>,
         /// Only orders that the client with this id placed
         #[arg(long)]
         client: Option<ClientId>,
@@ -131,6 +135,7 @@ pub(crate) async fn run(
             status,
             product,
             reference,
+            customer,
             client,
             limit,
         } => {
@@ -139,6 +144,7 @@ pub(crate) async fn run(
                     status,
                     product_id: product,
                     reference: reference.clone(),
+                    customer: customer.clone(),
                     client,
                     page,
                     ..OrderQuery::default()

@@ -22,13 +22,14 @@ mod product;
 mod progress;
 mod quantity;
 mod rule_violation;
+mod sale_terms;
 mod text;
 mod time_range;
 mod trace_parent;
 mod validation_error;
 
 pub use currency::{Currency, InCurrency};
-pub use failure::{Failure, FailureCode};
+pub use failure::{Failure, FailureCode, FailureDetail};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
@@ -49,6 +50,8 @@ pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
 pub(crate) use rule_violation::{rfc3339, too_large, too_long};
+pub use sale_terms::SaleTerms;
+pub(crate) use sale_terms::ends_too_early;
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{HoldTime, Money, OrderStatus, ProductId};
+use super::{HoldTime, Money, OrderStatus, ProductId, ends_too_early};
 
 /// A change of a product or an order breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +50,9 @@ pub enum RuleViolation {
     /// The order would be held for longer than a day in all.
     #[error("hold_seconds {}", too_long())]
     HoldLimit,
+    /// The sale of the product would end before it begins.
+    #[error("on_sale_until {}", ends_too_early())]
+    SaleWindow,
     /// The order's total would be more than 64 bits hold.
     #[error("total_price {}", too_large())]
     TotalLimit,

@@ -40,11 +40,13 @@ pub(super) const BACKGROUND: &str = "background";
 pub(super) const PURCHASE: &str = "purchase";
 
 /// The outcomes of a decision.
-pub(super) const OUTCOMES: [&str; 4] = [
+pub(super) const OUTCOMES: [&str; 6] = [
     SUCCESS,
     HELD,
     FailureCode::InsufficientStock.as_str(),
     FailureCode::ProductUnavailable.as_str(),
+    FailureCode::NotOnSale.as_str(),
+    FailureCode::CustomerLimit.as_str(),
 ];
 pub(super) const SUCCESS: &str = "success";
 pub(super) const HELD: &str = "held";

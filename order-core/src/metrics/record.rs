@@ -49,6 +49,8 @@ pub(crate) fn purchased(orders: &[NewOrder], took: Duration, results: &Batch<'_>
             Ok(_) => counts.success += 1,
             Err(Error::InsufficientStock { .. }) => counts.insufficient_stock += 1,
             Err(Error::ProductNotFound(_)) => counts.product_unavailable += 1,
+            Err(Error::NotOnSale { .. }) => counts.not_on_sale += 1,
+            Err(Error::CustomerLimit { .. }) => counts.customer_limit += 1,
             Err(_) => {}
         }
     }
@@ -80,6 +82,8 @@ pub(crate) fn decided(took: Duration, results: &Result<&[Decided], &Error>) {
             Ok(Granted::Held { .. }) => counts.held += 1,
             Err(FailureCode::InsufficientStock) => counts.insufficient_stock += 1,
             Err(FailureCode::ProductUnavailable) => counts.product_unavailable += 1,
+            Err(FailureCode::NotOnSale) => counts.not_on_sale += 1,
+            Err(FailureCode::CustomerLimit) => counts.customer_limit += 1,
         }
     }
     counts.count(BACKGROUND);
@@ -119,6 +123,8 @@ struct OutcomeCounts {
     held: u64,
     insufficient_stock: u64,
     product_unavailable: u64,
+    not_on_sale: u64,
+    customer_limit: u64,
 }
 
 impl OutcomeCounts {
@@ -128,6 +134,8 @@ impl OutcomeCounts {
             self.held,
             self.insufficient_stock,
             self.product_unavailable,
+            self.not_on_sale,
+            self.customer_limit,
         ];
         for (outcome, count) in OUTCOMES.into_iter().zip(counts) {
             if count > 0 {

@@ -140,7 +140,9 @@ impl OrderService {
     pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
         storable("reference", query.reference.as_deref())?;
         let mut query = query.clone();
+        storable("customer", query.customer.as_deref())?;
         query.reference = query.reference.map(composed);
+        query.customer = query.customer.map(composed);
         self.inner.orders.orders(&query).await
     }
 

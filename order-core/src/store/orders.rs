@@ -124,6 +124,8 @@ pub struct OrderQuery {
     pub product_id: Option<ProductId>,
     /// With exactly this reference.
     pub reference: Option<String>,
+    /// For exactly this customer.
+    pub customer: Option<String>,
     /// Created in this range of times.
     pub created: TimeRange,
     /// Placed by this client.
@@ -144,7 +146,9 @@ impl OrderQuery {
                 | OrderStatus::Expired
                 | OrderStatus::Cancelled,
             ) => true,
-            Some(OrderStatus::Success | OrderStatus::Completed) | None => self.reference.is_some(),
+            Some(OrderStatus::Success | OrderStatus::Completed) | None => {
+                self.reference.is_some() || self.customer.is_some()
+            }
         };
         self.product_id.filter(|_| !is_indexed)
     }

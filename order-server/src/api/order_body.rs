@@ -3,8 +3,8 @@
 use order_core::{
     Error,
     domain::{
-        ClientId, HoldTime, Order, OrderLine, OrderRequest, OrderStatus, ProductId, Progress,
-        Quantity, RequestedLine, Stage, ValidationError,
+        ClientId, Failure, FailureDetail, HoldTime, Order, OrderLine, OrderRequest, OrderStatus,
+        ProductId, Progress, Quantity, RequestedLine, Stage, ValidationError,
     },
 };
 use poem_openapi::{Enum, Object};
@@ -176,13 +176,65 @@ impl From<OrderLine> for LineBody {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Failure")]
 pub(super) struct FailureBody {
-    /// `insufficient_stock` or `product_unavailable`.
+    /// `insufficient_stock`, `product_unavailable`, `not_on_sale` or `customer_limit`.
     code: String,
     product_id: Uuid,
     /// Pieces of this product in the whole order.
     requested: i64,
     /// Pieces that were left when the order was decided.
     available: i64,
+    /// The time at which the sale of the product begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_from: Option<Time>,
+    /// The time at which it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_until: Option<Time>,
+    /// The most pieces that one customer may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    limit: Option<i64>,
+    /// Pieces that this customer had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    has: Option<i64>,
+    /// An order of this customer that held some of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    held_order: Option<Uuid>,
+}
+
+impl From<Failure> for FailureBody {
+    fn from(failure: Failure) -> Self {
+        let mut body = Self {
+            code: failure.code.as_str().to_owned(),
+            product_id: failure.product_id.0,
+            requested: failure.requested,
+            available: failure.available,
+            on_sale_from: None,
+            on_sale_until: None,
+            limit: None,
+            has: None,
+            held_order: None,
+        };
+        match failure.detail {
+            Some(FailureDetail::Window {
+                on_sale_from,
+                on_sale_until,
+            }) => (body.on_sale_from, body.on_sale_until) = (on_sale_from, on_sale_until),
+            Some(FailureDetail::Limit {
+                limit,
+                has,
+                held_order,
+            }) => {
+                (body.limit, body.has) = (Some(limit), Some(has));
+                body.held_order = held_order.map(|order| order.0);
+            }
+            None => {}
+        }
+        body
+    }
 }
 
 /// An order.
@@ -223,12 +275,7 @@ impl From<Order> for OrderBody {
             reference: order.reference,
             customer: order.customer,
             client: order.client.map(|client| client.0),
-            failure: order.failure.map(|failure| FailureBody {
-                code: failure.code.as_str().to_owned(),
-                product_id: failure.product_id.0,
-                requested: failure.requested,
-                available: failure.available,
-            }),
+            failure: order.failure.map(Into::into),
             created_at: order.created_at,
             decided_at: order.decided_at,
             held_until: order.held_until,

@@ -52,6 +52,26 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     held_until: Option<DateTime<Utc>>,
+    /// The time at which the sale of the product begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_from: Option<DateTime<Utc>>,
+    /// The time at which it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_until: Option<DateTime<Utc>>,
+    /// The most pieces that one customer may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    limit: Option<i64>,
+    /// Pieces that this customer has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    has: Option<i64>,
+    /// An order of this customer that holds some of them: confirm it, or cancel it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    held_order: Option<Uuid>,
 }
 
 /// The longest part of a request that an answer repeats.
@@ -92,6 +112,11 @@ impl Problem {
                 requested: None,
                 available: None,
                 held_until: None,
+                on_sale_from: None,
+                on_sale_until: None,
+                limit: None,
+                has: None,
+                held_order: None,
             }),
         }
     }
@@ -306,6 +331,32 @@ impl From<Error> for Problem {
                 problem.body.product_id = Some(product_id.0);
                 problem.body.requested = Some(*requested);
                 problem.body.available = Some(*available);
+                problem
+            }
+            Error::NotOnSale {
+                product_id,
+                on_sale_from,
+                on_sale_until,
+            } => {
+                let mut problem = conflict("not_on_sale");
+                problem.body.product_id = Some(product_id.0);
+                problem.body.on_sale_from = *on_sale_from;
+                problem.body.on_sale_until = *on_sale_until;
+                problem
+            }
+            Error::CustomerLimit {
+                product_id,
+                requested,
+                limit,
+                has,
+                held_order,
+            } => {
+                let mut problem = conflict("customer_limit");
+                problem.body.product_id = Some(product_id.0);
+                problem.body.requested = Some(*requested);
+                problem.body.limit = Some(*limit);
+                problem.body.has = Some(*has);
+                problem.body.held_order = held_order.map(|order| order.0);
                 problem
             }
             Error::StockLimit { product_id } => {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    customers::add_customers,
     holds::reclaim,
     lockable::{ContentionSteps, Waiting},
     plan::{self, LockedProducts, PendingOrder},
@@ -232,7 +233,9 @@ where
 {
     let lines = pending.iter().flat_map(|order| &order.lines);
     let reclaimed = reclaim(tx, &mut locked, lines, at).await?;
-    let mut batch_stock = plan::batch_stock(&locked.products);
+    let mut batch_stock = plan::batch_stock(&locked);
+    let asking = pending.iter().map(|o| (o.customer.as_deref(), &*o.lines));
+    add_customers(&mut **tx, &locked, asking, &mut batch_stock).await?;
     let decisions = plan::decide(pending, &mut batch_stock, locked.now);
     let taken = batch_stock.deductions().collect();
     let changed = tx

@@ -9,6 +9,7 @@ mod audit;
 mod backend;
 mod cancel;
 mod currency;
+mod customers;
 mod decide;
 mod error;
 mod error_class;

@@ -223,6 +223,11 @@ impl<'a> Filtered<'a> {
             rows.matching
                 .push_str(&format!(" AND reference = {reference}"));
         }
+        if let Some(customer) = &query.customer {
+            let customer = rows.bind(Value::text(customer));
+            rows.matching
+                .push_str(&format!(" AND customer = {customer}"));
+        }
         if let Some(client) = query.client {
             let client = rows.bind(Value::Id(client.0));
             rows.matching

@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::{backend::Pieces, rows::LockedRow};
 use crate::{
-    decision::{BatchStock, Decided, Granted, requested_of},
+    decision::{Asking, BatchStock, Decided, Granted, requested_of},
     domain::{
         HoldTime, MAX_STOCK, Money, NewOrder, Order, OrderId, Product, ProductId, RequestedLine,
+        SaleTerms,
     },
     error::Error,
 };
@@ -31,6 +32,7 @@ pub(super) struct LockedProduct {
     pub(super) price: Money,
     pub(super) stock: i64,
     pub(super) archived: bool,
+    pub(super) terms: SaleTerms,
     /// No hold of it lapses before that time; none has one that is open.
     pub(super) lapses_at: Option<DateTime<Utc>>,
 }
@@ -57,6 +59,13 @@ impl LockedProducts {
             self.products.push(row.try_into()?);
         }
         Ok(())
+    }
+
+    /// Tells whether any has a limit per customer.
+    #[cfg(feature = "postgres")]
+    pub(super) fn has_limits(&self) -> bool {
+        let mut products = self.products.iter();
+        products.any(|product| product.terms.limit_per_customer.is_some())
     }
 
     /// Puts pieces back that came from elsewhere.
@@ -124,33 +133,59 @@ pub(super) fn expire(lapsed: &[Order], locked: &[LockedProduct]) -> (Vec<Order>,
 }
 
 /// The stock of locked products, for orders to take from.
-pub(super) fn batch_stock(products: &[LockedProduct]) -> BatchStock {
-    let mut batch_stock = BatchStock::with_capacity(products.len());
-    for product in products {
-        batch_stock.insert(product.id, product.stock, !product.archived);
+pub(super) fn batch_stock(locked: &LockedProducts) -> BatchStock {
+    let mut batch_stock = BatchStock::with_capacity(locked.products.len()).at(locked.now);
+    for product in &locked.products {
+        let on_sale = !product.archived;
+        batch_stock.insert_on_terms(product.id, product.stock, on_sale, product.terms);
     }
     batch_stock
 }
 
 /// The prices of the products that are still on sale.
-pub(super) fn prices(products: &[LockedProduct]) -> HashMap<ProductId, Money> {
-    products
-        .iter()
-        .filter(|product| !product.archived)
-        .map(|product| (product.id, product.price))
-        .collect()
+pub(super) fn prices(products: &[LockedProduct]) -> Prices {
+    let living = products.iter().filter(|product| !product.archived);
+    let prices = living.map(|product| {
+        let is_limited = product.terms.limit_per_customer.is_some();
+        (product.id, (product.price, is_limited))
+    });
+    Prices(prices.collect())
+}
+
+/// The prices of products, and whether they have a limit per customer.
+pub(super) struct Prices(pub(super) HashMap<ProductId, (Money, bool)>);
+
+impl Prices {
+    /// The pending order, at these prices.
+    ///
+    /// # Errors
+    /// As [`NewOrder::priced`]; [`Error::Invalid`] that names `customer` when there is none, and a
+    /// product has a limit for each.
+    pub(super) fn order(&self, order: &NewOrder) -> Result<Order, Error> {
+        let of = |id| self.0.get(&id);
+        let priced = order.priced(|id| of(id).map(|(price, _)| *price))?;
+        let is_limited = |line: &RequestedLine| of(line.product_id).is_some_and(|it| it.1);
+        if order.customer.is_none() && order.lines.iter().any(is_limited) {
+            let reason = "is missing: a product has a limit per customer";
+            return Err(Error::invalid("customer", reason));
+        }
+        Ok(priced)
+    }
 }
 
 /// Decides an order: one that gets its stock comes back as it is then, decided when it came, and
 /// held from `now` on if it asks for that.
 pub(super) fn sell(
     order: &NewOrder,
-    prices: &HashMap<ProductId, Money>,
+    prices: &Prices,
     batch_stock: &mut BatchStock,
     now: DateTime<Utc>,
 ) -> Result<Order, Error> {
-    let priced = order.priced(|id| prices.get(&id).copied())?;
-    batch_stock.decide(&order.lines)?;
+    let priced = prices.order(order)?;
+    batch_stock.decide_for(
+        &order.lines,
+        asking(order.id, order.customer.as_deref(), order.hold_time),
+    )?;
     Ok(priced.granted(order.created_at, now))
 }
 
@@ -159,7 +194,15 @@ pub(super) fn sell(
 pub(crate) struct PendingOrder {
     pub(super) id: OrderId,
     pub(super) hold_time: Option<HoldTime>,
+    pub(super) customer: Option<String>,
     pub(super) lines: Vec<RequestedLine>,
+}
+
+fn asking(id: OrderId, customer: Option<&str>, hold_time: Option<HoldTime>) -> Asking<'_> {
+    Asking {
+        customer,
+        held_order: hold_time.map(|_| id),
+    }
 }
 
 /// Decides pending orders, in the order given.
@@ -169,7 +212,8 @@ pub(super) fn decide(
     now: DateTime<Utc>,
 ) -> Vec<Decided> {
     let decide = |order: &PendingOrder| {
-        let taken = batch_stock.decide(&order.lines);
+        let asking = asking(order.id, order.customer.as_deref(), order.hold_time);
+        let taken = batch_stock.decide_for(&order.lines, asking);
         let decision = taken.map(|()| Granted::at(now, order.hold_time));
         (order.id, decision)
     };

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::{
     backend::{LockFailure, Pieces, Priority, SqlBackend, SqlConnection, SqlTransaction},
+    customers::add_customers,
     holds::reclaim,
     idempotency::{BatchResult, look_up},
     lockable::{ContentionSteps, Split, Waiting},
@@ -146,8 +147,9 @@ pub(super) async fn settle<C: SqlConnection>(
 ) -> Result<(BatchResult, Pieces), Error> {
     let (batch, stored) =
         look_up(connection, orders, OrderMode::Purchase, attempt.resolving).await?;
-    let products = &locked.products;
-    let (prices, mut batch_stock) = (plan::prices(products), plan::batch_stock(products));
+    let (prices, mut batch_stock) = (plan::prices(&locked.products), plan::batch_stock(locked));
+    let asking = orders.iter().map(|o| (o.customer.as_deref(), &*o.lines));
+    add_customers(connection, locked, asking, &mut batch_stock).await?;
     let settled = batch.settle(&stored, |order| {
         plan::sell(order, &prices, &mut batch_stock, locked.now)
     });
@@ -184,7 +186,7 @@ async fn purchase_conditional<B: SqlBackend>(
     let at = order.created_at;
     let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
     let prices = prices(&mut *tx, &plan::products_of(&order.lines)).await?;
-    let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
+    let Ok(priced) = prices.order(order) else {
         return Ok(None);
     };
     let Some(changed) = take_if_enough(&mut *tx, &order.lines, at).await? else {

@@ -72,6 +72,9 @@ pub(crate) struct OrderStatements {
     pub(super) along_product_orders: &'static str,
     /// The end of that, before it is sorted.
     pub(super) along_product_end: &'static str,
+    /// The pieces that customers, a JSON array, have of products, by ids, in orders that hold stock at
+    /// the time that follows: customer, product, pieces, and the order, if it is held.
+    pub(super) had_by_customers: &'static str,
     /// The condition that an order has a line of the product `$2`.
     pub(super) has_product: &'static str,
 }
@@ -87,7 +90,7 @@ pub(crate) struct ProductStatements {
     pub(super) living: &'static str,
     /// The same as they are now, the newest first.
     pub(super) by_ids: &'static str,
-    /// The prices of living products, by ids.
+    /// The prices of living products, by ids, and whether they have a limit per customer.
     pub(super) prices: &'static str,
     /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
     /// order. Those that are locked are skipped.

@@ -90,6 +90,7 @@ impl OrderStore for ReferenceStore {
             .filter(|order| query.created.contains(order.created_at))
             .filter(|order| query.client.is_none() || order.client == query.client)
             .filter(|order| query.reference.is_none() || order.reference == query.reference)
+            .filter(|order| query.customer.is_none() || order.customer == query.customer)
             .filter(|order| {
                 query
                     .product_id

@@ -14,8 +14,9 @@ use crate::{
     clock::{Clock, SystemClock},
     decision::{Decision, Granted},
     domain::{
-        Failure, FailureCode, IdGenerator, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order,
-        OrderId, OrderLine, OrderStatus, Product, ProductId, RuleViolation,
+        Failure, FailureCode, FailureDetail, IdGenerator, IdempotencyKey, MAX_STOCK, Money,
+        NewOrder, Order, OrderId, OrderLine, OrderStatus, Product, ProductId, RequestedLine,
+        RuleViolation,
     },
     error::Error,
     heartbeat::KnownWorker,
@@ -103,7 +104,15 @@ impl State {
                 unit_price: product.price,
             });
         }
+        let is_limited = |line: &RequestedLine| {
+            let product = &self.products[&line.product_id];
+            product.terms.limit_per_customer.is_some()
+        };
         let total = i64::try_from(total).map_err(|_| RuleViolation::TotalLimit)?;
+        if order.customer.is_none() && order.lines.iter().any(is_limited) {
+            let reason = "is missing: a product has a limit per customer";
+            return Err(Error::invalid("customer", reason));
+        }
         Ok(Order {
             id: order.id,
             status: OrderStatus::Pending,
@@ -140,10 +149,21 @@ impl State {
                 product_id: *product_id,
                 requested: *requested,
                 available,
+                detail: None,
             };
             let Some(product) = self.products.get(product_id) else {
                 return Err(failure(FailureCode::ProductUnavailable, 0));
             };
+            if let Some(detail) = self.refused_to(order, *product_id, *requested) {
+                let code = match detail {
+                    FailureDetail::Window { .. } => FailureCode::NotOnSale,
+                    FailureDetail::Limit { .. } => FailureCode::CustomerLimit,
+                };
+                return Err(Failure {
+                    detail: Some(detail),
+                    ..failure(code, product.stock)
+                });
+            }
             if product.stock < *requested {
                 return Err(failure(FailureCode::InsufficientStock, product.stock));
             }
@@ -154,6 +174,44 @@ impl State {
             product.updated_at = at;
         }
         Ok(())
+    }
+
+    /// Why a product is not sold to the customer of an order, whatever there is of it.
+    fn refused_to(&self, order: &Order, id: ProductId, requested: i64) -> Option<FailureDetail> {
+        let (now, terms) = (self.now(), self.products[&id].terms);
+        let (on_sale_from, on_sale_until) = (terms.on_sale_from, terms.on_sale_until);
+        if on_sale_from.is_some_and(|from| now < from)
+            || on_sale_until.is_some_and(|until| until <= now)
+        {
+            return Some(FailureDetail::Window {
+                on_sale_from,
+                on_sale_until,
+            });
+        }
+        let limit = terms.limit_per_customer?;
+        let is_lapsed =
+            |order: &Order| order.status == OrderStatus::Held && order.held_until.unwrap() <= now;
+        let (mut has, mut held_order) = (0, None);
+        let own = self.orders.values().filter(|other| {
+            order.customer.is_some()
+                && other.customer == order.customer
+                && other.status.holds_stock()
+                && !is_lapsed(other)
+        });
+        for other in own {
+            let lines = other.lines.iter().filter(|line| line.product_id == id);
+            let pieces: i64 = lines.map(|line| line.quantity.get()).sum();
+            has += pieces;
+            if pieces > 0 && other.status == OrderStatus::Held {
+                held_order = Some(other.id);
+            }
+        }
+        let is_over = order.customer.is_none() || has + requested > limit;
+        is_over.then_some(FailureDetail::Limit {
+            limit,
+            has,
+            held_order,
+        })
     }
 
     /// A batch counts as one change of each product whose stock it changed.

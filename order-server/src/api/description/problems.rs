@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use order_core::{
     Error,
-    domain::{OrderStatus, ProductId},
+    domain::{OrderId, OrderStatus, ProductId},
 };
 use poem::http::StatusCode;
 use serde_json::{Value, json};
@@ -115,6 +115,18 @@ fn state() -> Table {
         requested: 2,
         available: 1,
     };
+    let not_on_sale = Error::NotOnSale {
+        product_id,
+        on_sale_from: Some(DateTime::UNIX_EPOCH),
+        on_sale_until: None,
+    };
+    let over_limit = Error::CustomerLimit {
+        product_id,
+        requested: 2,
+        limit: 2,
+        has: 1,
+        held_order: Some(OrderId(ORDER)),
+    };
     let is_final = Error::OrderState {
         status: OrderStatus::Failed,
     };
@@ -141,6 +153,8 @@ fn state() -> Table {
             AppliesTo::Named(&["purchase", "adjustStock"]),
             too_little.into(),
         ),
+        (AppliesTo::Named(&["purchase"]), not_on_sale.into()),
+        (AppliesTo::Named(&["purchase"]), over_limit.into()),
         (
             AppliesTo::Named(&["createProduct", "patchProduct"]),
             Error::SkuTaken.into(),

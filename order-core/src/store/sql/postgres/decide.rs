@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::{
     decision::{Decided, Granted},
     domain::ProductId,
-    store::sql::rows::{ProductRow, product_columns},
+    error::Error,
+    store::sql::rows::{ProductRow, product_columns, stored_detail},
 };
 
 /// The lines of the orders that `$claimed` locks, in their order. `OFFSET 0` keeps the
@@ -20,7 +21,8 @@ macro_rules! with_lines_of {
             "WITH claimed AS MATERIALIZED (",
             $claimed,
             ")
-             SELECT claimed.id, line.product_id, line.quantity, claimed.hold_seconds
+             SELECT claimed.id, line.product_id, line.quantity, claimed.hold_seconds,
+                    claimed.customer
              FROM claimed, LATERAL (SELECT line_no, product_id, quantity FROM order_lines
                                     WHERE order_id = claimed.id OFFSET 0) line
              ORDER BY claimed.id, line.line_no"
@@ -31,18 +33,18 @@ macro_rules! with_lines_of {
 /// The order of the rows is one that only the index of pending orders has: no plan can look
 /// for them along the primary key, past all that was ever decided.
 pub(crate) const CLAIM_OLDEST: &str = with_lines_of!(
-    "SELECT id, hold_seconds FROM orders
+    "SELECT id, hold_seconds, customer FROM orders
      WHERE status <= 'pending' AND (status, id) > ('pending', $1)
      ORDER BY status, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
 );
 
 pub(super) const CLAIM_WAITING: &str = with_lines_of!(
-    "SELECT id, hold_seconds FROM orders WHERE id = ANY($1) AND status::text = 'pending'
+    "SELECT id, hold_seconds, customer FROM orders WHERE id = ANY($1) AND status::text = 'pending'
      ORDER BY id FOR NO KEY UPDATE"
 );
 
 pub(super) const CLAIM_SKIPPING: &str = with_lines_of!(
-    "SELECT id, hold_seconds FROM orders WHERE id = ANY($1) AND status::text = 'pending'
+    "SELECT id, hold_seconds, customer FROM orders WHERE id = ANY($1) AND status::text = 'pending'
      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 );
 
@@ -83,7 +85,8 @@ pub(crate) const WRITE_DECISIONS: &str = concat!(
              failure_code = $6::jsonb -> id::text ->> 0,
              failure_product_id = ($6::jsonb -> id::text ->> 1)::uuid,
              failure_requested = ($6::jsonb -> id::text -> 2)::bigint,
-             failure_available = ($6::jsonb -> id::text -> 3)::bigint
+             failure_available = ($6::jsonb -> id::text -> 3)::bigint,
+             failure_detail = $6::jsonb -> id::text ->> 4
          WHERE id = ANY($5) AND status::text = 'pending' RETURNING created_at),
      tasks AS (
          INSERT INTO task_batches (sold_at, order_ids)
@@ -122,8 +125,8 @@ impl FromRow<'_, PgRow> for WrittenRow {
     }
 }
 
-/// The failure code, the product, and the pieces that were requested and available.
-pub(super) type FailureColumns = (&'static str, ProductId, i64, i64);
+/// The failure code, the product, the pieces that were requested and available, and the detail.
+pub(super) type FailureColumns = (&'static str, ProductId, i64, i64, Option<String>);
 
 /// The orders of a batch, by what was decided.
 #[derive(Default)]
@@ -137,7 +140,7 @@ pub(super) struct Outcomes {
 }
 
 /// The orders that are sold, those that are held, those that failed, and why.
-pub(super) fn outcomes(decisions: &[Decided]) -> Outcomes {
+pub(super) fn outcomes(decisions: &[Decided]) -> Result<Outcomes, Error> {
     let mut outcomes = Outcomes::default();
     for (id, decision) in decisions {
         match decision {
@@ -154,10 +157,11 @@ pub(super) fn outcomes(decisions: &[Decided]) -> Outcomes {
                     failure.product_id,
                     failure.requested,
                     failure.available,
+                    stored_detail(failure)?,
                 );
                 outcomes.failures.insert(id.0, columns);
             }
         }
     }
-    outcomes
+    Ok(outcomes)
 }

@@ -19,7 +19,8 @@ pub(super) const STATEMENTS: HoldStatements = HoldStatements {
          ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
     ),
     lock_free_products: "WITH locked AS MATERIALIZED (
-             SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at
+             SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
+                    limit_per_customer, on_sale_from, on_sale_until
              FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
          SELECT *, clock_timestamp() AS read_at FROM locked",
     expire: "WITH expired AS (

@@ -52,6 +52,15 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     along_product_orders: " ORDER BY order_id DESC) line
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = order_id OFFSET 0) orders WHERE true",
     along_product_end: "",
+    had_by_customers: "SELECT o.customer, line.product_id, line.quantity,
+                CASE WHEN o.status = 'held' THEN o.id END
+         FROM jsonb_array_elements_text($1::jsonb) AS asked (customer),
+              LATERAL (SELECT id, customer, status::text AS status, held_until FROM orders
+                       WHERE customer = asked.customer
+                         AND status::text IN ('held', 'success', 'completed') OFFSET 0) o,
+              LATERAL (SELECT product_id, quantity FROM order_lines
+                       WHERE order_id = o.id AND product_id = ANY($2) OFFSET 0) line
+         WHERE o.status <> 'held' OR o.held_until > clock_timestamp()",
     has_product: " AND id IN (SELECT order_id FROM order_lines WHERE product_id = $2)",
 };
 

@@ -34,6 +34,7 @@ use crate::{
 /// With the time, by the clock of the database.
 const READ_UNLOCKED: &str =
     "SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
+            limit_per_customer, on_sale_from, on_sale_until,
             clock_timestamp() AS read_at
      FROM products WHERE id = ANY($1)";
 
@@ -44,12 +45,16 @@ const SNAPSHOT_TTL: Duration = Duration::from_millis(500);
 macro_rules! locked_and_checked {
     () => {
         "locked AS MATERIALIZED (
-             SELECT id, price, stock, archived_at FROM products
+             SELECT id, price, stock, archived_at, limit_per_customer, on_sale_from, on_sale_until
+             FROM products
              WHERE id = ANY($25) ORDER BY id FOR NO KEY UPDATE),
          checked AS MATERIALIZED (
              SELECT count(*) FILTER (
                         WHERE archived_at IS NULL AND price = ($29::jsonb -> id::text)::bigint
-                          AND stock >= ($26::jsonb -> id::text)::bigint)
+                          AND stock >= ($26::jsonb -> id::text)::bigint
+                          AND limit_per_customer IS NULL
+                          AND (on_sale_from IS NULL OR on_sale_from <= clock_timestamp())
+                          AND (on_sale_until IS NULL OR on_sale_until > clock_timestamp()))
                     = cardinality($25) AND clock_timestamp() < $30 AS is_well
              FROM locked), "
     };
@@ -111,8 +116,9 @@ impl PurchaseSteps for PostgresStore {
         let mut connection = self.connections.acquire().await?;
         let snapshot = read_unlocked(&mut connection, orders).await?;
         let lines = orders.iter().flat_map(|order| &order.lines);
-        if !plan::short(&snapshot, lines).is_empty() {
-            // There is more to be had from holds that lapsed, under locks.
+        if !plan::short(&snapshot, lines).is_empty() || snapshot.has_limits() {
+            // There is more to be had from holds that lapsed, and what customers have is read, under
+            // locks.
             return Ok(None);
         }
         let (settled, taken) = settle(&mut *connection, orders, &snapshot, attempt).await?;

@@ -63,6 +63,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
             Value::OptionalId(id) => arguments.add(id),
             Value::Ids(ids) => arguments.add(ids),
             Value::Int(number) => arguments.add(number),
+            Value::MaybeInt(number) => arguments.add(number),
             Value::Leases(leases) => {
                 let pairs = leases.iter().map(|l| (l.order_id.0, l.claim_id));
                 let (orders, claims): (Vec<Uuid>, Vec<Uuid>) = pairs.unzip();
@@ -150,7 +151,7 @@ impl SqlTransaction for PooledConnection {
         at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Changed {
-        let outcomes = outcomes(decisions);
+        let outcomes = outcomes(decisions)?;
         let (ids, pieces) = by_id(taken);
         let rows: Vec<WrittenRow> = sqlx::query_as(WRITE_DECISIONS)
             .bind(at)

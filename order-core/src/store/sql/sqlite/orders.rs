@@ -30,6 +30,14 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
          WHERE product_id = $1 AND order_id < $2",
     along_product_orders: "",
     along_product_end: " GROUP BY order_id",
+    had_by_customers: "SELECT o.customer, line.product_id, line.quantity,
+                CASE WHEN o.status = 'held' THEN o.id END
+         FROM json_each($1) asked
+         CROSS JOIN orders o ON o.customer = asked.value
+         CROSS JOIN order_lines line ON line.order_id = o.id
+         WHERE o.status IN ('held', 'success', 'completed')
+           AND (o.status <> 'held' OR o.held_until > $3)
+           AND line.product_id IN (SELECT unhex(value) FROM json_each($2))",
     has_product: " AND EXISTS (SELECT 1 FROM order_lines \
          WHERE product_id = $2 AND order_id = orders.id)",
 };
@@ -69,15 +77,15 @@ pub(super) const USED_KEYS: &str = "SELECT used.scope, used.key, used.fingerprin
 
 /// `CROSS JOIN` keeps the order of the loops: from the few orders to their lines.
 pub(super) const CLAIM_OLDEST: &str = "WITH claimed AS MATERIALIZED (
-         SELECT id, hold_seconds FROM orders WHERE status = 'pending' ORDER BY id LIMIT $1)
-     SELECT claimed.id, line.product_id, line.quantity, claimed.hold_seconds
+         SELECT id, hold_seconds, customer FROM orders WHERE status = 'pending' ORDER BY id LIMIT $1)
+     SELECT claimed.id, line.product_id, line.quantity, claimed.hold_seconds, claimed.customer
      FROM claimed CROSS JOIN order_lines line ON line.order_id = claimed.id
      ORDER BY claimed.id, line.line_no";
 
 pub(super) const CLAIM_BY_IDS: &str = "WITH claimed AS MATERIALIZED (
-         SELECT id, hold_seconds FROM orders WHERE status = 'pending'
+         SELECT id, hold_seconds, customer FROM orders WHERE status = 'pending'
            AND id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id)
-     SELECT claimed.id, line.product_id, line.quantity, claimed.hold_seconds
+     SELECT claimed.id, line.product_id, line.quantity, claimed.hold_seconds, claimed.customer
      FROM claimed CROSS JOIN order_lines line ON line.order_id = claimed.id
      ORDER BY claimed.id, line.line_no";
 
@@ -87,10 +95,11 @@ pub(super) const WRITE_DECISIONS: &str = "UPDATE orders
          held_at = d.held_at, held_until = d.held_until,
          failure_code = d.code, failure_product_id = unhex(d.product_id),
          failure_requested = d.requested, failure_available = d.available,
+         failure_detail = d.detail,
          decided_at = $2,
          task_batch = CASE WHEN d.code IS NULL AND d.held_at IS NULL THEN $3 END
      FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS code, value ->> 2 AS product_id,
                   value ->> 3 AS requested, value ->> 4 AS available, value ->> 5 AS held_at,
-                  value ->> 6 AS held_until
+                  value ->> 6 AS held_until, value ->> 7 AS detail
            FROM json_each($1)) AS d
      WHERE orders.id = d.id AND orders.status = 'pending'";

@@ -10,7 +10,7 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         " FROM products WHERE id = $1 AND archived_at IS NULL"
     ),
     lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
-                $2 AS read_at FROM products
+                limit_per_customer, on_sale_from, on_sale_until, $2 AS read_at FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
     living: concat!(
         "SELECT ",
@@ -25,7 +25,7 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL
          ORDER BY id DESC"
     ),
-    prices: "SELECT id, price FROM products
+    prices: "SELECT id, price, limit_per_customer IS NOT NULL FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL",
     unfolded: "SELECT id, name FROM products
          WHERE archived_at IS NULL AND length(CAST(name AS BLOB)) <> length(name)

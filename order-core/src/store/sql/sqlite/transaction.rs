@@ -54,6 +54,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
                 arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>()))
             }
             Value::Int(number) => arguments.add(number),
+            Value::MaybeInt(number) => arguments.add(number),
             Value::Leases(leases) => {
                 let pair = |lease: &Lease| [hex(lease.order_id.0), hex(lease.claim_id)];
                 arguments.add(Json(leases.iter().map(pair).collect::<Vec<_>>()))
@@ -167,7 +168,8 @@ impl SqlTransaction for WriteTransaction {
     ) -> Changed {
         let sold = decisions.iter().filter(|(_, it)| *it == Ok(Granted::Sold));
         let batch = task_batches::pack(self, sold.map(|(id, _)| id.0)).await?;
-        let rows = decisions.iter().map(|it| decision_row(it, now)).collect();
+        let rows = decisions.iter().map(|it| decision_row(it, now));
+        let rows = rows.collect::<Result<_, _>>()?;
         let written = write_packed(self, WRITE_DECISIONS, rows, at, batch).await?;
         plan::expect_all_written(decisions.len(), written)?;
         let held = decisions.iter().filter_map(|(id, it)| match it {
@@ -306,8 +308,8 @@ fn key_row(record: &IdempotencyRecord) -> serde_json::Value {
     ])
 }
 
-fn decision_row((id, decision): &Decided, now: DateTime<Utc>) -> serde_json::Value {
-    match decision {
+fn decision_row((id, decision): &Decided, now: DateTime<Utc>) -> Result<serde_json::Value, Error> {
+    Ok(match decision {
         Ok(Granted::Sold) => json!([hex(id.0)]),
         Ok(Granted::Held { until }) => {
             let (held_at, until) = (now.timestamp_micros(), until.timestamp_micros());
@@ -319,8 +321,11 @@ fn decision_row((id, decision): &Decided, now: DateTime<Utc>) -> serde_json::Val
             hex(failure.product_id.0),
             failure.requested,
             failure.available,
+            null,
+            null,
+            rows::stored_detail(failure)?,
         ]),
-    }
+    })
 }
 
 /// Takes pieces off products, and gives the products after that.
