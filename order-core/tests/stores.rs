@@ -8,6 +8,7 @@ use order_core::{
     Error, OrderService, WorkerOptions,
     domain::{
         HoldTime, Order, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
+        SaleTerms,
     },
     store::{OrderQuery, SqliteStore, Store, Strategy},
     testing::{
@@ -210,6 +211,69 @@ fn never_more_than(pieces: i64, orders: &[Order]) {
     }
     assert_eq!(taken, pieces);
     assert!(longest < TimeDelta::seconds(1), "free for {longest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_holds_for_each_customer_on_sqlite() {
+    keep_to_a_limit(&[sqlite().await]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_holds_for_each_customer_on_postgres() {
+    let url = PostgresServer::shared().database().await;
+    let stores = [
+        order_core::store::connect(&url).await.unwrap(),
+        order_core::store::connect(&url).await.unwrap(),
+    ];
+    keep_to_a_limit(&stores).await;
+}
+
+/// Each customer tries at once, and gets what one may have; what one cancels, one may have again.
+async fn keep_to_a_limit(stores: &[Arc<dyn Store>]) {
+    let (limit, customers, tries) = (2, 60, 10);
+    let services: Vec<OrderService> = stores
+        .iter()
+        .map(|store| {
+            let service = OrderService::builder(Arc::clone(store));
+            service.max_wait(Duration::MAX).build()
+        })
+        .collect();
+    let terms = SaleTerms {
+        limit_per_customer: Some(limit),
+        ..SaleTerms::default()
+    };
+    let request = ProductRequest::new("p", "1.00".parse().unwrap(), 100_000, None);
+    let request = request.unwrap().on_terms(terms).unwrap();
+    let product = services[0].create_product(request).await.unwrap().id;
+    let one = |customer: usize| {
+        let request = OrderRequest::one(product, Quantity::new(1).unwrap());
+        request.for_customer(Some(customer.to_string())).unwrap()
+    };
+    let mut all = JoinSet::new();
+    for customer in 0..customers {
+        for number in 0..tries {
+            let service = services[number % services.len()].clone();
+            let request = one(customer);
+            all.spawn(async move {
+                match service.purchase(request).await {
+                    Ok(order) => Some((customer, order.id)),
+                    Err(Error::CustomerLimit { .. }) => None,
+                    Err(error) => panic!("{error:?}"),
+                }
+            });
+        }
+    }
+    let sold: Vec<(usize, OrderId)> = all.join_all().await.into_iter().flatten().collect();
+    for customer in 0..customers {
+        let has = sold.iter().filter(|(of, _)| *of == customer).count();
+        assert_eq!(has, 2, "customer {customer}");
+    }
+    let (customer, returned) = sold[0];
+    services[0].cancel(returned).await.unwrap();
+    assert!(services[0].purchase(one(customer)).await.is_ok());
+    let again = services[0].purchase(one(customer)).await;
+    assert!(matches!(again, Err(Error::CustomerLimit { has: 2, .. })));
+    assert_eq!(stores[0].verify().await.unwrap(), [], "the books balance");
 }
 
 async fn serve_a_load(stores: &[Arc<dyn Store>], strategy: Strategy) {

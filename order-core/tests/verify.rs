@@ -312,7 +312,7 @@ fn damaged_states_and_references(damaged: &Damaged, shop: &Shop) -> Damages {
                  failure_requested = NULL, failure_available = NULL WHERE id = {}",
                 id(shop.flipped)
             ),
-            &[Stock, Task, Counters],
+            &[Stock, Task, Counters, Counters],
         ),
         (
             format!(

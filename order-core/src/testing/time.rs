@@ -100,7 +100,13 @@ macro_rules! age {
                 ", on_sale_until = on_sale_until - ",
                 $span
             ),
-            concat!("UPDATE order_counters SET at = at - ", $secs),
+            // By way of what is below zero: no second is there twice on the way.
+            concat!("UPDATE order_counters SET at = ", $secs, " - at"),
+            concat!(
+                "UPDATE order_counters SET at = -at WHERE at <= 0 AND ",
+                $secs,
+                " IS NOT NULL"
+            ),
         ]
     };
 }

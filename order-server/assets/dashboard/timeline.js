@@ -104,7 +104,11 @@ function next({ kind, state: where, attempts, at, reason }) {
 function decision({ decided_at: at, failure, held_until: until }) {
   if (until) return { at, kind: "good", what: "Decided: held", detail: "every line got its stock until it is confirmed" };
   if (!failure) return { at, kind: "good", what: "Decided: sold", detail: "every line got its stock" };
-  const why = failure.code === "insufficient_stock"
+  const why = failure.code === "customer_limit"
+    ? `one customer may have ${count(failure.limit)} of product ${failure.product_id}, this one had ${count(failure.has)}`
+    : failure.code === "not_on_sale"
+    ? `product ${failure.product_id} was not on sale at that moment`
+    : failure.code === "insufficient_stock"
     ? `asks for ${count(failure.requested)} of product ${failure.product_id}, which had ${count(failure.available)} left`
     : `product ${failure.product_id} is not on sale any more`;
   return { at, kind: "bad", what: "Decided: failed", detail: why };

@@ -24,6 +24,7 @@ mod races;
 mod stats;
 mod suite;
 mod tasks;
+mod terms;
 mod time;
 mod waiting_tasks;
 mod workers;

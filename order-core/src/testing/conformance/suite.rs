@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use super::{
     audit as audit_checks, filters, fixture::fixture, holds as hold_checks, idempotency,
     keys as key_checks, names, orders, packed_tasks as packed_checks, products, progress,
-    queue as queue_checks, races, stats as stats_checks, tasks as task_checks, time::Time,
+    queue as queue_checks, races, stats as stats_checks, tasks as task_checks, terms, time::Time,
     waiting_tasks, workers as worker_checks,
 };
 use crate::{queue::OrderQueue, store::Store};
@@ -153,7 +153,7 @@ where
     races::what_was_done_for_a_cancelled_order_is_undone(&fixture(fresh).await).await;
 }
 
-/// Checks the holds of a store, which needs tasks and figures, too.
+/// Checks the holds of a store, and its terms of sale, which need tasks and figures, too.
 ///
 /// # Panics
 /// At the first check that fails.
@@ -172,6 +172,8 @@ where
     hold_checks::what_has_no_room_stays_held(&fixture(fresh).await).await;
     hold_checks::a_repeated_hold_is_the_same(&fixture(fresh).await).await;
     hold_checks::a_hold_has_one_end(&fixture(fresh).await).await;
+    terms::a_product_is_sold_within_its_window(&fixture(fresh).await).await;
+    terms::a_customer_has_no_more_than_the_limit(&fixture(fresh).await).await;
 }
 
 /// Checks the heartbeats that a store keeps.

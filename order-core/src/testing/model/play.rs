@@ -12,7 +12,7 @@ use crate::{
     domain::{
         AdjustmentId, HoldTime, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order,
         OrderId, OrderRequest, Page, PageRequest, PageSize, PageStart, Product, ProductChange,
-        ProductId, ProductRequest, Quantity, RequestedLine, StockRequest,
+        ProductId, ProductRequest, Quantity, RequestedLine, SaleTerms, StockRequest,
     },
     error::Error,
     stats::StatsStore,
@@ -61,8 +61,13 @@ impl Play {
     async fn one(&mut self, step: &Step) -> Result<(), String> {
         let at = self.clock.now();
         match step {
-            Step::Create { stock, price, sku } => {
-                let product = self.new_product(*stock, *price, *sku, at);
+            Step::Create {
+                stock,
+                price,
+                sku,
+                limit,
+            } => {
+                let product = self.new_product((*stock, *price), *sku, *limit, at);
                 same(
                     self.store.create_product(&product).await,
                     self.reference.create_product(&product).await,
@@ -149,9 +154,9 @@ impl Play {
 
     fn new_product(
         &mut self,
-        stock: i64,
-        price: i64,
+        (stock, price): (i64, i64),
         sku: Option<u8>,
+        limit: Option<i64>,
         at: DateTime<Utc>,
     ) -> NewProduct {
         let request = ProductRequest::new(
@@ -162,9 +167,15 @@ impl Play {
         );
         let id = ProductId(self.ids.next(at));
         self.products.push(id);
-        request
-            .unwrap()
-            .into_new_product(id, AdjustmentId(self.ids.next(at)), at)
+        let terms = SaleTerms {
+            limit_per_customer: limit,
+            ..SaleTerms::default()
+        };
+        request.unwrap().on_terms(terms).unwrap().into_new_product(
+            id,
+            AdjustmentId(self.ids.next(at)),
+            at,
+        )
     }
 
     async fn adjust(
@@ -275,7 +286,7 @@ impl Play {
     fn new_orders(&mut self, orders: &[Placed], at: DateTime<Utc>) -> Vec<NewOrder> {
         orders
             .iter()
-            .map(|(lines, key, hold)| {
+            .map(|(lines, key, hold, customer)| {
                 let lines = lines
                     .iter()
                     .map(|(product, quantity)| RequestedLine {
@@ -286,7 +297,9 @@ impl Play {
                 let id = OrderId(self.ids.next(at));
                 self.orders.push(id);
                 let hold_time = hold.map(|seconds| HoldTime::new(seconds).unwrap());
-                let mut request = OrderRequest::new(lines, None).unwrap().held_for(hold_time);
+                let customer = customer.map(|n| format!("customer {n}"));
+                let request = OrderRequest::new(lines, None).unwrap().held_for(hold_time);
+                let mut request = request.for_customer(customer).unwrap();
                 if let Some(key) = key {
                     request = request.with_key(key_named(*key));
                 }

@@ -18,6 +18,7 @@ pub(super) enum Step {
         stock: i64,
         price: i64,
         sku: Option<u8>,
+        limit: Option<i64>,
     },
     Update(Update),
     Adjust {
@@ -70,8 +71,8 @@ pub(super) struct Update {
     pub(super) expected_version: Option<i64>,
 }
 
-/// `(product, quantity)` of each line, a key, and the seconds for which it is held.
-pub(super) type Placed = (Vec<(usize, i64)>, Option<u8>, Option<i64>);
+/// `(product, quantity)` of each line, a key, the seconds for which it is held, and a customer.
+pub(super) type Placed = (Vec<(usize, i64)>, Option<u8>, Option<i64>, Option<u8>);
 
 /// Random histories.
 pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
@@ -87,13 +88,15 @@ pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
         2 => key().prop_map(|key| (vec![(usize::from(key), 1)], Some(key))),
         1 => (lines(), key()).prop_map(|(lines, key)| (lines, Some(key))),
     ];
-    let placed = (asked, hold()).prop_map(|((lines, key), hold)| (lines, key, hold));
+    let customer = || option::weighted(0.7, 0_u8..3);
+    let placed = (asked, hold(), customer())
+        .prop_map(|((lines, key), hold, customer)| (lines, key, hold, customer));
     let orders = || vec(placed.clone(), 1..8);
     let stock = || prop_oneof![9 => 0_i64..25, 1 => Just(MAX_STOCK)];
     let sku = || option::weighted(0.4, 0_u8..3);
     let step = prop_oneof![
-        2 => (stock(), 0_i64..1_000, sku())
-            .prop_map(|(stock, price, sku)| Step::Create { stock, price, sku }),
+        2 => (stock(), 0_i64..1_000, sku(), option::weighted(0.3, 1_i64..9))
+            .prop_map(|(stock, price, sku, limit)| Step::Create { stock, price, sku, limit }),
         2 => (product(), option::of(stock()), option::of(0_i64..1_000), option::of(sku()),
               option::weighted(0.3, 1_i64..4))
             .prop_map(|(product, stock, price, sku, expected_version)| Step::Update(Update {

@@ -150,7 +150,7 @@ async fn read_unlocked(
     LockedProducts::of(rows)
 }
 
-/// Executes [`INSERT_CHECKED`], which commits by itself.
+/// Executes [`INSERT_CHECKED`], which commits by itself. It gives no product when it wrote nothing.
 async fn insert_checked(
     connection: &mut PgConnection,
     settled: &BatchResult,
@@ -180,5 +180,19 @@ async fn insert_checked(
         .bind(snapshot.now + SNAPSHOT_TTL)
         .fetch_all(connection)
         .await;
-    rows::products(inserted.map_err(|error| on_commit(error.into()))?)
+    match inserted {
+        Ok(rows) => rows::products(rows),
+        Err(error) if is_short(&error) => Ok(Vec::new()),
+        Err(error) => Err(on_commit(error.into())),
+    }
+}
+
+/// Tells whether a product had less than was taken. Under its lock it had enough; but an update first
+/// makes a row of what its snapshot shows, and checks that: when stock was gone by then, and came back
+/// while the statement waited for the lock, the row that is refused is not the one to be written.
+fn is_short(error: &sqlx::Error) -> bool {
+    let constraint = error
+        .as_database_error()
+        .and_then(|error| error.constraint());
+    constraint == Some("products_stock_range")
 }
