@@ -176,38 +176,7 @@ pub(super) async fn a_customer_has_no_more_than_the_limit(fixture: &Fixture) {
         };
         let told = (failure.code, failure.detail);
         assert_eq!(told, (FailureCode::CustomerLimit, Some(detail)));
-        // What is cancelled is had no longer.
-        let first = batch[0].id();
-        fixture.store.cancel(first, fixture.at, None).await.unwrap();
-        let held = order(fixture, id, 2, "a", true);
-        let held_id = held.id();
-        assert_eq!(
-            buy(fixture, held, strategy).await.unwrap().status,
-            OrderStatus::Held
-        );
-        let refused = buy(fixture, of("a", 1), strategy).await;
-        assert_eq!(limit_of(refused), (3, 3, Some(held_id)));
-        // Nor is what lapsed, whether somebody has expired it or not.
-        fixture.wait(61).await;
-        assert_eq!(decide(fixture, of("a", 1), strategy).await, None);
-        fixture.store.expire(None, 10, fixture.at).await.unwrap();
-        assert!(buy(fixture, of("a", 1), strategy).await.is_ok());
-        assert_eq!(
-            limit_of(buy(fixture, of("a", 1), strategy).await),
-            (3, 3, None)
-        );
-        let more = ProductChange::default()
-            .limit_per_customer(Some(4))
-            .unwrap();
-        assert_eq!(
-            change(fixture, id, more).await.unwrap().limit_per_customer,
-            Some(4)
-        );
-        assert!(buy(fixture, of("a", 1), strategy).await.is_ok());
-        let none = ProductChange::default().limit_per_customer(None).unwrap();
-        change(fixture, id, none).await.unwrap();
-        assert!(buy(fixture, of("a", 90), strategy).await.is_ok());
-        assert_eq!(fixture.stock(id).await, 3);
+        what_comes_back_may_be_had_again(fixture, (id, batch[0].id()), strategy).await;
     }
     let of_b = OrderQuery {
         customer: Some("b".to_owned()),
@@ -222,4 +191,44 @@ pub(super) async fn a_customer_has_no_more_than_the_limit(fixture: &Fixture) {
     );
     counters_are_exact(&fixture.store).await;
     fixture.books_balance().await;
+}
+
+/// Of a customer who has all that one may have of `id`, some of it in the order `first`.
+async fn what_comes_back_may_be_had_again(
+    fixture: &Fixture,
+    (id, first): (ProductId, OrderId),
+    strategy: Strategy,
+) {
+    let of = |customer, pieces| order(fixture, id, pieces, customer, false);
+    // What is cancelled is had no longer.
+    fixture.store.cancel(first, fixture.at, None).await.unwrap();
+    let held = order(fixture, id, 2, "a", true);
+    let held_id = held.id();
+    assert_eq!(
+        buy(fixture, held, strategy).await.unwrap().status,
+        OrderStatus::Held
+    );
+    let refused = buy(fixture, of("a", 1), strategy).await;
+    assert_eq!(limit_of(refused), (3, 3, Some(held_id)));
+    // Nor is what lapsed, whether somebody has expired it or not.
+    fixture.wait(61).await;
+    assert_eq!(decide(fixture, of("a", 1), strategy).await, None);
+    fixture.store.expire(None, 10, fixture.at).await.unwrap();
+    assert!(buy(fixture, of("a", 1), strategy).await.is_ok());
+    assert_eq!(
+        limit_of(buy(fixture, of("a", 1), strategy).await),
+        (3, 3, None)
+    );
+    let more = ProductChange::default()
+        .limit_per_customer(Some(4))
+        .unwrap();
+    assert_eq!(
+        change(fixture, id, more).await.unwrap().limit_per_customer,
+        Some(4)
+    );
+    assert!(buy(fixture, of("a", 1), strategy).await.is_ok());
+    let none = ProductChange::default().limit_per_customer(None).unwrap();
+    change(fixture, id, none).await.unwrap();
+    assert!(buy(fixture, of("a", 90), strategy).await.is_ok());
+    assert_eq!(fixture.stock(id).await, 3);
 }

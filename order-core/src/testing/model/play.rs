@@ -112,6 +112,21 @@ impl Play {
                 ids.dedup();
                 self.decide(Selection::ByIds(&ids), *strategy, at).await
             }
+            Step::Cancel { order, key } => {
+                let (id, key) = (self.order(*order), key.map(key_named));
+                let key = key.as_ref();
+                same(
+                    self.store.cancel(id, at, key).await.map(restocked),
+                    self.reference.cancel(id, at, key).await.map(restocked),
+                )
+            }
+            _ => self.hold(step, at).await,
+        }
+    }
+
+    /// The steps of holds, and of time.
+    async fn hold(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
+        match step {
             Step::Confirm { orders } => {
                 let mut ids: Vec<OrderId> = orders.iter().map(|n| self.order(*n)).collect();
                 ids.sort_unstable();
@@ -141,14 +156,7 @@ impl Play {
                 self.reference.advance(by).await;
                 Ok(())
             }
-            Step::Cancel { order, key } => {
-                let (id, key) = (self.order(*order), key.map(key_named));
-                let key = key.as_ref();
-                same(
-                    self.store.cancel(id, at, key).await.map(restocked),
-                    self.reference.cancel(id, at, key).await.map(restocked),
-                )
-            }
+            other => Err(format!("{other:?} is not a step of holds")),
         }
     }
 
