@@ -322,54 +322,16 @@ impl From<Error> for Problem {
                 problem
             }
             Error::VersionMismatch { .. } => Self::precondition_failed(&error.to_string()),
-            Error::InsufficientStock {
-                product_id,
-                requested,
-                available,
-            } => {
-                let mut problem = conflict("insufficient_stock");
-                problem.body.product_id = Some(product_id.0);
-                problem.body.requested = Some(*requested);
-                problem.body.available = Some(*available);
-                problem
-            }
-            Error::NotOnSale {
-                product_id,
-                on_sale_from,
-                on_sale_until,
-            } => {
-                let mut problem = conflict("not_on_sale");
-                problem.body.product_id = Some(product_id.0);
-                problem.body.on_sale_from = *on_sale_from;
-                problem.body.on_sale_until = *on_sale_until;
-                problem
-            }
-            Error::CustomerLimit {
-                product_id,
-                requested,
-                limit,
-                has,
-                held_order,
-            } => {
-                let mut problem = conflict("customer_limit");
-                problem.body.product_id = Some(product_id.0);
-                problem.body.requested = Some(*requested);
-                problem.body.limit = Some(*limit);
-                problem.body.has = Some(*has);
-                problem.body.held_order = held_order.map(|order| order.0);
-                problem
-            }
+            Error::InsufficientStock { .. }
+            | Error::NotOnSale { .. }
+            | Error::CustomerLimit { .. }
+            | Error::HoldExpired { .. } => refusal(&error),
             Error::StockLimit { product_id } => {
                 let mut problem = conflict("stock_limit");
                 problem.body.product_id = Some(product_id.0);
                 problem
             }
             Error::OrderState { .. } => conflict("order_state"),
-            Error::HoldExpired { held_until } => {
-                let mut problem = conflict("hold_expired");
-                problem.body.held_until = Some(*held_until);
-                problem
-            }
             Error::IdempotencyKeyReused => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "idempotency_key_reused", error.to_string())
@@ -407,6 +369,56 @@ impl From<Error> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+/// 409: an order does not get, or keeps no longer, what it asks for, with the figures.
+fn refusal(error: &Error) -> Problem {
+    let conflict = |code: &str| Problem::new(StatusCode::CONFLICT, code, error.to_string());
+    match error {
+        Error::InsufficientStock {
+            product_id,
+            requested,
+            available,
+        } => {
+            let mut problem = conflict("insufficient_stock");
+            problem.body.product_id = Some(product_id.0);
+            problem.body.requested = Some(*requested);
+            problem.body.available = Some(*available);
+            problem
+        }
+        Error::NotOnSale {
+            product_id,
+            on_sale_from,
+            on_sale_until,
+        } => {
+            let mut problem = conflict("not_on_sale");
+            problem.body.product_id = Some(product_id.0);
+            problem.body.on_sale_from = *on_sale_from;
+            problem.body.on_sale_until = *on_sale_until;
+            problem
+        }
+        Error::CustomerLimit {
+            product_id,
+            requested,
+            limit,
+            has,
+            held_order,
+        } => {
+            let mut problem = conflict("customer_limit");
+            problem.body.product_id = Some(product_id.0);
+            problem.body.requested = Some(*requested);
+            problem.body.limit = Some(*limit);
+            problem.body.has = Some(*has);
+            problem.body.held_order = held_order.map(|order| order.0);
+            problem
+        }
+        Error::HoldExpired { held_until } => {
+            let mut problem = conflict("hold_expired");
+            problem.body.held_until = Some(*held_until);
+            problem
+        }
+        _ => Problem::internal(),
     }
 }
 

@@ -88,7 +88,7 @@ fn is_one(id: &str, ids: &[&str]) -> bool {
 
 /// Every problem that an operation may answer.
 fn table() -> impl Iterator<Item = (AppliesTo, Problem)> {
-    let all = [authorization(), state(), input(), everywhere()];
+    let all = [authorization(), state(), terms(), input(), everywhere()];
     all.into_iter().flatten()
 }
 
@@ -114,18 +114,6 @@ fn state() -> Table {
         product_id,
         requested: 2,
         available: 1,
-    };
-    let not_on_sale = Error::NotOnSale {
-        product_id,
-        on_sale_from: Some(DateTime::UNIX_EPOCH),
-        on_sale_until: None,
-    };
-    let over_limit = Error::CustomerLimit {
-        product_id,
-        requested: 2,
-        limit: 2,
-        has: 1,
-        held_order: Some(OrderId(ORDER)),
     };
     let is_final = Error::OrderState {
         status: OrderStatus::Failed,
@@ -153,8 +141,6 @@ fn state() -> Table {
             AppliesTo::Named(&["purchase", "adjustStock"]),
             too_little.into(),
         ),
-        (AppliesTo::Named(&["purchase"]), not_on_sale.into()),
-        (AppliesTo::Named(&["purchase"]), over_limit.into()),
         (
             AppliesTo::Named(&["createProduct", "patchProduct"]),
             Error::SkuTaken.into(),
@@ -167,6 +153,33 @@ fn state() -> Table {
             AppliesTo::Named(&["cancelOrder", "confirmOrder", "extendHold", "processOrder"]),
             is_final.into(),
         ),
+        (AppliesTo::Preconditioned, changed.into()),
+        (
+            AppliesTo::Named(LOCKING),
+            Error::ProductContended { product_id }.into(),
+        ),
+        (AppliesTo::Named(BUYING), Error::Locked.into()),
+    ]
+}
+
+/// Problems with terms of sale and with holds.
+fn terms() -> Table {
+    let product_id = ProductId(PRODUCT);
+    let not_on_sale = Error::NotOnSale {
+        product_id,
+        on_sale_from: Some(DateTime::UNIX_EPOCH),
+        on_sale_until: None,
+    };
+    let over_limit = Error::CustomerLimit {
+        product_id,
+        requested: 2,
+        limit: 2,
+        has: 1,
+        held_order: Some(OrderId(ORDER)),
+    };
+    vec![
+        (AppliesTo::Named(&["purchase"]), not_on_sale.into()),
+        (AppliesTo::Named(&["purchase"]), over_limit.into()),
         (
             AppliesTo::Named(&["confirmOrder", "extendHold"]),
             Error::HoldExpired {
@@ -174,12 +187,6 @@ fn state() -> Table {
             }
             .into(),
         ),
-        (AppliesTo::Preconditioned, changed.into()),
-        (
-            AppliesTo::Named(LOCKING),
-            Error::ProductContended { product_id }.into(),
-        ),
-        (AppliesTo::Named(BUYING), Error::Locked.into()),
     ]
 }
 
