@@ -39,7 +39,7 @@ BEGIN
             -- History: only added to.
             WHEN relation.name IN ('order_lines', 'stock_adjustments', 'audit_log') THEN 'SELECT, INSERT'
             -- What ends with its work.
-            WHEN relation.name IN ('idempotency_keys', 'order_counters', 'queue_entries',
+            WHEN relation.name IN ('holds', 'idempotency_keys', 'order_counters', 'queue_entries',
                                    'queue_pauses', 'task_batches', 'process_attempts', 'workers')
                 THEN 'SELECT, INSERT, UPDATE, DELETE'
             ELSE 'SELECT, INSERT, UPDATE'

@@ -10,13 +10,13 @@ use super::CachedStore;
 use crate::{
     decision::Decided,
     domain::{
-        AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, Page, Product,
-        ProductChange, ProductId, Progress, Replayable, StockAdjustment,
+        AdjustmentId, HoldTime, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, Page,
+        Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
     },
     error::Error,
     store::{
-        Backlog, Cancelled, Contention, OrderQuery, OrderStore, Outcome, ProductQuery,
-        ProductStore, Purchase, Selection, Strategy,
+        Backlog, Cancelled, Contention, Expired, LapsedAt, OrderQuery, OrderStore, Outcome,
+        ProductQuery, ProductStore, Purchase, Selection, Strategy,
     },
 };
 
@@ -160,6 +160,35 @@ impl OrderStore for CachedStore {
             self.invalidate_missing(lines, &cancelled.changed);
         }
         Ok(cancelled)
+    }
+
+    fn keeps_holds(&self) -> bool {
+        self.inner.keeps_holds()
+    }
+
+    async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        self.inner.confirm(ids, at).await
+    }
+
+    async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        self.inner.extend(id, hold_time).await
+    }
+
+    async fn expire(
+        &self,
+        after: Option<LapsedAt>,
+        limit: usize,
+        at: DateTime<Utc>,
+    ) -> Result<Expired, Error> {
+        let mark = self.mark();
+        let expired = self.inner.expire(after, limit, at).await;
+        let expired = self.invalidate_all_if_unknown(expired)?;
+        self.changed_products(&expired.changed, mark).await;
+        Ok(expired)
     }
 
     async fn pending_for(

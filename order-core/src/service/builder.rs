@@ -133,7 +133,10 @@ impl Builder {
     pub fn build(self) -> OrderService {
         let inner = Arc::new(self.inner);
         let compacts = self.compacts;
-        let compaction = compacts.then(|| Compaction::start(Arc::clone(&inner.store)));
+        let compaction = compacts.then(|| {
+            let (orders, clock) = (Arc::clone(&inner.orders), Arc::clone(&inner.clock));
+            Compaction::start(Arc::clone(&inner.store), orders, clock)
+        });
         OrderService {
             accepts: GroupCommit::start(Arc::clone(&inner), OrderMode::Accept, self.limits),
             purchases: GroupCommit::start(Arc::clone(&inner), OrderMode::Purchase, self.limits),

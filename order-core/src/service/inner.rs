@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +14,7 @@ use crate::{
     domain::{IdGenerator, NewOrder, Order, OrderId, OrderRequest},
     error::Error,
     keys::KeyStore,
-    metrics::part,
+    metrics::{self, part},
     process::TaskStore,
     queue::{OrderQueue, Topic},
     stats::StatsStore,
@@ -64,6 +65,20 @@ impl ServiceInner {
             }
             None => bought,
         }
+    }
+
+    /// Confirms held orders, and lets the task loops know.
+    pub(super) async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        let results = self.orders.confirm(ids, at).await?;
+        let is_new = |order: &Order| order.confirmed_at == Some(at);
+        let new = results.iter().flatten().flatten();
+        metrics::confirmed(new.filter(|order| is_new(order)).count());
+        self.sold.notify_one();
+        Ok(results)
     }
 
     /// Stores orders as pending, and lets the workers know. After a panic the orders that it had

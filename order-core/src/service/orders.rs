@@ -5,11 +5,15 @@ use std::sync::Arc;
 use super::{
     OrderService,
     detached::spawn_detached,
+    inner::ServiceInner,
     run_group::{GROUP_ORDERS, only, responses, run_group},
     storable::storable,
 };
 use crate::{
-    domain::{IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page, Replayable, composed},
+    domain::{
+        HoldTime, IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page,
+        Replayable, composed,
+    },
     error::Error,
     store::{OrderQuery, Strategy},
     trace,
@@ -35,6 +39,7 @@ impl OrderService {
         &self,
         request: OrderRequest,
     ) -> Result<Replayable<Order>, Error> {
+        self.check_kept(&request)?;
         if self.inner.strategy == Strategy::Batch {
             return self.accepts.submit(request).await;
         }
@@ -61,6 +66,9 @@ impl OrderService {
         requests: Vec<OrderRequest>,
     ) -> Vec<Result<Replayable<Order>, Error>> {
         let (inner, count) = (Arc::clone(&self.inner), requests.len());
+        if let Some(error) = requests.iter().find_map(|r| self.check_kept(r).err()) {
+            return vec![Err(error); count];
+        }
         let trace = trace::current();
         let requests = requests.into_iter().map(|request| request.in_trace(trace));
         let requests = requests.collect();
@@ -100,6 +108,7 @@ impl OrderService {
         &self,
         request: OrderRequest,
     ) -> Result<Replayable<Order>, Error> {
+        self.check_kept(&request)?;
         if self.inner.strategy == Strategy::Batch {
             return self.purchases.submit(request).await;
         }
@@ -121,7 +130,9 @@ impl OrderService {
     pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
         storable("reference", query.reference.as_deref())?;
         let mut query = query.clone();
+        storable("customer", query.customer.as_deref())?;
         query.reference = query.reference.map(composed);
+        query.customer = query.customer.map(composed);
         self.inner.orders.orders(&query).await
     }
 
@@ -155,6 +166,40 @@ impl OrderService {
             value: cancelled.order,
             replayed: cancelled.replayed,
         }))
+    }
+
+    /// Confirms a held order, which makes it sold, at the prices at which it was accepted; one that was
+    /// confirmed before stays so.
+    ///
+    /// # Errors
+    /// [`Error::HoldExpired`] when its time is over, [`Error::OrderState`] when it is not held,
+    /// [`Error::Unsupported`].
+    pub async fn confirm(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        let now = self.now();
+        let confirm = async move |inner: Arc<ServiceInner>| inner.confirm(&[id], now).await;
+        let confirmed = self.run_to_completion(confirm).await?;
+        self.watcher.wake().notify_one();
+        only(confirmed)
+    }
+
+    /// Holds an order for so long from now on, or for as long as it is held already, if that is
+    /// longer.
+    ///
+    /// # Errors
+    /// As [`confirm`](Self::confirm); [`Error::Invalid`] that names `hold_seconds` when it would be
+    /// held for more than a day in all.
+    pub async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        let extend = async move |inner: Arc<ServiceInner>| inner.orders.extend(id, hold_time).await;
+        self.run_to_completion(extend).await
+    }
+
+    /// Refuses what the store does not keep.
+    pub(super) fn check_kept(&self, request: &OrderRequest) -> Result<(), Error> {
+        let asks = request.hold_time().is_some();
+        if asks && !self.inner.orders.keeps_holds() {
+            return Err(Error::Unsupported { what: "holds" });
+        }
+        Ok(())
     }
 
     /// One order in a transaction of its own, as the strategies without groups have it.

@@ -11,15 +11,15 @@ use order_core::{
     CancellationToken, OrderService, WorkerOptions,
     clock::{Clock, SystemClock},
     domain::{
-        IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
-        RequestedLine,
+        HoldTime, IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest,
+        Quantity, RequestedLine,
     },
     process::{LogProcessor, ProcessOptions, Processing},
     store::{PostgresStore, SqliteStore, Store},
     testing::PostgresServer,
     verify::{
         Check::{
-            self, Counters, MissingOrder, MissingProduct, OrderLines, OrderState, OrderTotal,
+            self, Counters, Hold, MissingOrder, MissingProduct, OrderLines, OrderState, OrderTotal,
             Stock, Task,
         },
         Discrepancy, VerifyOptions,
@@ -43,7 +43,8 @@ impl Damaged {
         match self {
             Self::Postgres(connection) => {
                 let guards = "SET session_replication_role = replica;
-                    ALTER TABLE orders DROP CONSTRAINT orders_times_match_status";
+                    ALTER TABLE orders DROP CONSTRAINT orders_times_match_status,
+                                       DROP CONSTRAINT orders_hold_matches_status";
                 sqlx::raw_sql(guards).execute(connection).await.unwrap();
             }
             Self::Sqlite(connection) => {
@@ -158,6 +159,7 @@ struct Shop {
     sold: Vec<OrderId>,
     both: OrderId,
     cancelled: OrderId,
+    held: [OrderId; 3],
     pending: OrderId,
 }
 
@@ -181,6 +183,15 @@ impl Shop {
         let both = shop.purchase(both).await.unwrap().id;
         let cancelled = shop.purchase(one(lamp)).await.unwrap().id;
         shop.cancel(cancelled).await.unwrap().unwrap();
+        let hold = || one(lamp).held_for(HoldTime::new(3_600).ok());
+        let mut held = [cancelled; 3];
+        for id in &mut held {
+            *id = shop.purchase(hold()).await.unwrap().id;
+        }
+        let released = shop.purchase(hold()).await.unwrap().id;
+        shop.cancel(released).await.unwrap().unwrap();
+        let confirmed = shop.purchase(hold()).await.unwrap().id;
+        shop.confirm(confirmed).await.unwrap().unwrap();
         let pending = shop.accept(one(lamp)).await.unwrap().id;
         Self {
             lamp,
@@ -192,6 +203,7 @@ impl Shop {
             sold,
             both,
             cancelled,
+            held,
             pending,
         }
     }
@@ -261,6 +273,34 @@ fn damaged_amounts(damaged: &Damaged, shop: &Shop) -> Damages {
     ]
 }
 
+fn damaged_holds(damaged: &Damaged, shop: &Shop) -> Damages {
+    let [first, second, third] = shop.held.map(|id| damaged.id(id.0));
+    let (sold, nobody) = (damaged.id(shop.done.0), damaged.id(NOBODY));
+    let (lamp, now) = (damaged.id(shop.lamp.0), damaged.now());
+    let hold = |order: &str| {
+        format!(
+            "INSERT INTO holds (order_id, product_id, held_until) \
+                 VALUES ({order}, {lamp}, {now})"
+        )
+    };
+    vec![
+        (
+            format!("DELETE FROM holds WHERE order_id = {first}"),
+            &[Hold],
+        ),
+        (
+            format!("UPDATE orders SET status = 'expired' WHERE id = {second}"),
+            &[Stock, Counters, Hold],
+        ),
+        (
+            format!("UPDATE orders SET held_at = NULL WHERE id = {third}"),
+            &[OrderState, Counters],
+        ),
+        (hold(&sold), &[Hold]),
+        (hold(&nobody), &[MissingOrder]),
+    ]
+}
+
 fn damaged_states_and_references(damaged: &Damaged, shop: &Shop) -> Damages {
     let id = |of: OrderId| damaged.id(of.0);
     let (book_id, nobody) = (damaged.id(shop.book.0), damaged.id(NOBODY));
@@ -272,7 +312,7 @@ fn damaged_states_and_references(damaged: &Damaged, shop: &Shop) -> Damages {
                  failure_requested = NULL, failure_available = NULL WHERE id = {}",
                 id(shop.flipped)
             ),
-            &[Stock, Task, Counters],
+            &[Stock, Task, Counters, Counters],
         ),
         (
             format!(
@@ -339,6 +379,7 @@ async fn finds_what_is_damaged(store: Arc<dyn Store>, mut damaged: Damaged) {
     assert_eq!(store.verify().await.unwrap(), []);
     damaged.disarm().await;
     let mut damages = damaged_amounts(&damaged, &shop);
+    damages.extend(damaged_holds(&damaged, &shop));
     damages.extend(damaged_states_and_references(&damaged, &shop));
     let mut before = Vec::new();
     for (damage, expected) in damages {
@@ -380,7 +421,7 @@ async fn finds_in_a_part(store: &Arc<dyn Store>) {
     };
     assert_eq!(
         (found(OrderTotal), found(OrderLines), found(OrderState)),
-        (3, 2, 3)
+        (3, 2, 4)
     );
     assert_eq!((found(Stock), found(Counters)), (0, 0));
     let options = VerifyOptions {
@@ -417,6 +458,7 @@ async fn sqlite_finds_what_is_damaged() {
 /// Buys, accepts, cancels and processes until `stop`.
 async fn load(shop: OrderService, products: [ProductId; 2], stop: CancellationToken) {
     let mut bought = Vec::new();
+    let hold = |product| one(product).held_for(HoldTime::new(60).ok());
     while !stop.is_cancelled() {
         for product in products {
             let _ = shop
@@ -424,6 +466,13 @@ async fn load(shop: OrderService, products: [ProductId; 2], stop: CancellationTo
                 .await
                 .map(|order| bought.push(order.id));
             shop.accept(one(product)).await.unwrap();
+            if let Ok(held) = shop.purchase(hold(product)).await {
+                let _ = match bought.len() % 3 {
+                    0 => shop.confirm(held.id).await,
+                    1 => shop.cancel(held.id).await,
+                    _ => shop.order(held.id).await,
+                };
+            }
         }
         // Its task waits, is under way, or is done: then it is not cancelled any more.
         if bought.len().is_multiple_of(3) {

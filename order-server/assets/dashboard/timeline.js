@@ -76,12 +76,15 @@ function events(order, { task, items }) {
   const list = [{ at: order.created_at, kind: "plain", what: "Accepted", detail: "at the prices of that moment" }];
   if (order.decided_at) list.push(decision(order));
   for (const attempt of items) list.push(tried(attempt));
+  if (order.confirmed_at) list.push({ at: order.confirmed_at, kind: "good", what: "Confirmed: sold", detail: "before its hold ended" });
+  if (order.status === "expired") list.push({ at: order.held_until, kind: "bad", what: "Expired", detail: "not confirmed in time: its stock went back" });
   if (order.completed_at) list.push({ at: order.completed_at, kind: "good", what: "Completed", detail: "what follows the sale is done" });
   if (order.cancelled_at) {
     const detail = order.decided_at ? "its stock went back" : "before it was decided";
     list.push({ at: order.cancelled_at, kind: "bad", what: "Cancelled", detail });
   }
   list.sort((one, other) => new Date(one.at) - new Date(other.at));
+  if (order.status === "held") list.push({ at: order.held_until, kind: "open", what: "Waits to be confirmed", detail: "its hold ends" });
   if (order.status === "pending") list.push({ kind: "open", what: "Waits for its decision" });
   if (task) list.push(next(task));
   return list;
@@ -98,9 +101,14 @@ function next({ kind, state: where, attempts, at, reason }) {
   }
 }
 
-function decision({ decided_at: at, failure }) {
+function decision({ decided_at: at, failure, held_until: until }) {
+  if (until) return { at, kind: "good", what: "Decided: held", detail: "every line got its stock until it is confirmed" };
   if (!failure) return { at, kind: "good", what: "Decided: sold", detail: "every line got its stock" };
-  const why = failure.code === "insufficient_stock"
+  const why = failure.code === "customer_limit"
+    ? `one customer may have ${count(failure.limit)} of product ${failure.product_id}, this one had ${count(failure.has)}`
+    : failure.code === "not_on_sale"
+    ? `product ${failure.product_id} was not on sale at that moment`
+    : failure.code === "insufficient_stock"
     ? `asks for ${count(failure.requested)} of product ${failure.product_id}, which had ${count(failure.available)} left`
     : `product ${failure.product_id} is not on sale any more`;
   return { at, kind: "bad", what: "Decided: failed", detail: why };

@@ -43,6 +43,12 @@ struct BulkOrder {
     /// Your own note, up to 255 characters.
     #[oai(validator(max_length = 255))]
     reference: Option<String>,
+    /// Your own id of who buys, up to 64 characters.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    customer: Option<String>,
+    /// Seconds for which the order is held until it is confirmed; without them, it is sold at once.
+    #[oai(validator(minimum(value = "1"), maximum(value = "86400")))]
+    hold_seconds: Option<Whole>,
     /// Makes the order safe to repeat: one order is stored for a key, as with `Idempotency-Key`.
     #[oai(validator(min_length = 1, max_length = 255, pattern = "^[!-~]+$"))]
     idempotency_key: Option<String>,
@@ -55,6 +61,8 @@ impl BulkOrder {
             quantity: self.quantity,
             lines: self.lines,
             reference: self.reference,
+            customer: self.customer,
+            hold_seconds: self.hold_seconds,
         };
         let request = OrderRequest::try_from(buy)?.of_client(caller.client);
         Ok(match self.idempotency_key {

@@ -8,6 +8,7 @@ mod document;
 mod etag;
 mod follow;
 mod health;
+mod holds;
 mod idempotency_header;
 mod open_streams;
 mod operate;

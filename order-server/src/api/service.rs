@@ -4,12 +4,13 @@ use order_core::OrderService;
 use poem_openapi::OpenApiService;
 use tokio_util::sync::CancellationToken;
 
-use super::{audit, bulk, follow, health, operate, orders, products, stats};
+use super::{audit, bulk, follow, health, holds, operate, orders, products, stats};
 
 /// All operations.
 pub type AllOperations = (
     products::Products,
     orders::Orders,
+    holds::Holds,
     follow::Follow,
     bulk::BulkOrders,
     operate::Operations,
@@ -30,6 +31,7 @@ pub(crate) fn service(
     let operations = (
         products::Products::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),
+        holds::Holds::new(service.clone()),
         follow,
         bulk::BulkOrders::new(service.clone()),
         operate::Operations::new(service.clone()),

@@ -115,7 +115,7 @@ impl<'a> Message<'a> {
     fn of(task: &'a Task) -> Self {
         let order = &task.order;
         let (r#type, at) = match task.kind {
-            TaskKind::Process => ("order.success", order.decided_at),
+            TaskKind::Process => ("order.success", order.sold_at()),
             TaskKind::Compensate => ("order.cancelled", order.cancelled_at),
         };
         Self {

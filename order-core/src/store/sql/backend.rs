@@ -104,8 +104,8 @@ pub(crate) trait SqlConnection: Send {
 /// A transaction, which is rolled back when it is dropped.
 #[async_trait]
 pub(crate) trait SqlTransaction: Send + Sized {
-    /// Inserts orders, which are all pending or all sold, their lines, tasks and keys, and takes
-    /// stock; gives the products that changed. On Postgres, this is one statement.
+    /// Inserts orders, which are all pending, or all sold or held, their lines, tasks, holds and
+    /// keys, and takes stock; gives the products that changed. On Postgres, this is one statement.
     async fn insert_orders(
         &mut self,
         orders: &[&Order],
@@ -114,8 +114,8 @@ pub(crate) trait SqlTransaction: Send + Sized {
         at: DateTime<Utc>,
     ) -> Changed;
 
-    /// Stores decisions on pending orders, gives tasks to those that are sold, and takes stock;
-    /// gives the products that changed. On Postgres, this is one statement.
+    /// Stores decisions on pending orders, gives tasks to those that are sold, holds others from
+    /// `now` on, and takes stock; gives the products that changed. On Postgres, this is one statement.
     ///
     /// # Errors
     /// When an order is not pending any more: it would be decided a second time.
@@ -124,7 +124,16 @@ pub(crate) trait SqlTransaction: Send + Sized {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Changed;
+
+    /// Confirms those of the orders that are held and whose time is not over, gives them tasks, and
+    /// gives their ids. On Postgres, this is one statement.
+    async fn confirm_orders(
+        &mut self,
+        ids: Vec<Uuid>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Uuid>, Error>;
 
     /// Adds pieces to products, and gives these.
     async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed;

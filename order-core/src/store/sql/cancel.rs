@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     audit,
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    holds::release,
     idempotency::{insert_key, is_replay},
     idempotency_record::IdempotencyRecord,
     lockable::{ContentionSteps, when_lockable},
@@ -75,11 +76,17 @@ async fn cancel_once<B: SqlBackend>(
         tx.confirm().await?;
         return Ok(Some(Cancelled::before(order, false)));
     }
-    let was_sold = order.gives_back_when_cancelled();
+    let was_sold = order.status == OrderStatus::Success;
+    let was_held = order.status == OrderStatus::Held;
     let mut changed = Vec::new();
     if was_sold {
         tx.remove_batched_task(&order).await?;
         cancel_task(&mut *tx, id).await?;
+    }
+    if was_held {
+        release(&mut *tx, id).await?;
+    }
+    if order.gives_back_when_cancelled() {
         changed = give_back::<B>(&mut tx, &order, at).await?;
     }
     let before = order.status;
@@ -88,6 +95,7 @@ async fn cancel_once<B: SqlBackend>(
         Value::Id(id.0),
         Value::Time(at),
         Value::Int(i64::from(was_sold)),
+        Value::Int(i64::from(was_held)),
     ];
     tx.execute(statements.cancel, &values).await?;
     if let Some(record) = record {
@@ -111,6 +119,7 @@ async fn give_back<B: SqlBackend>(
 ) -> Result<Vec<Product>, Error> {
     let lines = order.requested_lines();
     let products = lock_products(&mut **tx, &plan::products_of(&lines)).await?;
+    let products = products.products;
     let returned = plan::restock(&products, &lines)?;
     let changed = tx.return_stock(&returned, at).await?;
     Ok(plan::living(&products, changed))

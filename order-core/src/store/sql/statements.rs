@@ -3,6 +3,7 @@
 
 /// The statements that differ between databases.
 pub(crate) struct Statements {
+    pub(super) holds: HoldStatements,
     pub(super) keys: KeyStatements,
     /// Inserts an entry of the audit log: its id, client, key, action, subject, before and after,
     /// and the time that follows.
@@ -12,6 +13,29 @@ pub(crate) struct Statements {
     pub(super) queue: QueueStatements,
     pub(super) stats: StatsStatements,
     pub(super) tasks: TaskStatements,
+}
+
+/// The statements over holds that differ between databases.
+pub(crate) struct HoldStatements {
+    /// The ends of holds and their orders, after a time and an order, up to a limit, in that order:
+    /// those that are over at the time that follows.
+    pub(super) lapsed: &'static str,
+    /// The orders of holds that are over at the time that follows: of each of some products up to a
+    /// limit.
+    pub(super) lapsed_of: &'static str,
+    /// Orders without lines, by ids, in id order, that are held and whose time is over at the time that
+    /// follows, locked. Those that are locked already are skipped.
+    pub(super) lock_lapsed: &'static str,
+    /// The same as [`lock_stock`](ProductStatements::lock_stock), without those that are locked already.
+    pub(super) lock_free_products: &'static str,
+    /// Makes held orders expired, by ids, and counts them; gives their ids.
+    pub(super) expire: &'static str,
+    /// Removes the holds of orders, by ids.
+    pub(super) remove: &'static str,
+    /// Sets anew when the first hold of products lapses, by ids.
+    pub(super) refresh: &'static str,
+    /// The time that follows.
+    pub(super) now: &'static str,
 }
 
 /// The statements over keys that differ between databases.
@@ -33,7 +57,8 @@ pub(crate) struct OrderStatements {
     pub(super) progress: &'static str,
     /// One order without lines, locked.
     pub(super) lock: &'static str,
-    /// Cancels an order at a time; the third parameter is 1 when it was sold, and 0 otherwise.
+    /// Cancels an order at a time; the third parameter is 1 when it was sold, and 0 otherwise, and the
+    /// fourth likewise when it was held.
     pub(super) cancel: &'static str,
     /// The ids of orders that have been pending for an age, after an id, up to a limit, in id order.
     pub(super) pending_for: &'static str,
@@ -47,6 +72,9 @@ pub(crate) struct OrderStatements {
     pub(super) along_product_orders: &'static str,
     /// The end of that, before it is sorted.
     pub(super) along_product_end: &'static str,
+    /// The pieces that customers, a JSON array, have of products, by ids, in orders that hold stock at
+    /// the time that follows: customer, product, pieces, and the order, if it is held.
+    pub(super) had_by_customers: &'static str,
     /// The condition that an order has a line of the product `$2`.
     pub(super) has_product: &'static str,
 }
@@ -55,13 +83,14 @@ pub(crate) struct OrderStatements {
 pub(crate) struct ProductStatements {
     /// One living product, locked.
     pub(super) lock: &'static str,
-    /// Price and stock of products, by ids, locked in id order.
+    /// Price and stock of products, by ids, locked in id order, and the time, asked when they are
+    /// locked, that follows.
     pub(super) lock_stock: &'static str,
     /// Living products, by ids, after whoever is changing them.
     pub(super) living: &'static str,
     /// The same as they are now, the newest first.
     pub(super) by_ids: &'static str,
-    /// The prices of living products, by ids.
+    /// The prices of living products, by ids, and whether they have a limit per customer.
     pub(super) prices: &'static str,
     /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
     /// order. Those that are locked are skipped.

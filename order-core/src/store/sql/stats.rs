@@ -69,7 +69,9 @@ macro_rules! sums {
          CAST(sum(failed) AS bigint) AS failed, CAST(sum(completed) AS bigint) AS completed, \
          CAST(sum(cancelled) AS bigint) AS cancelled, CAST(sum(returned) AS bigint) AS returned, \
          max(max_wait_us) AS max_wait_us, CAST(sum(waited) AS bigint) AS waited, \
-         CAST(sum(waited_us) AS bigint) AS waited_us"
+         CAST(sum(waited_us) AS bigint) AS waited_us, CAST(sum(held) AS bigint) AS held, \
+         CAST(sum(confirmed) AS bigint) AS confirmed, CAST(sum(expired) AS bigint) AS expired, \
+         CAST(sum(released) AS bigint) AS released"
     };
 }
 pub(super) use sums;
@@ -196,6 +198,10 @@ struct CounterRow {
     max_wait_us: Option<i64>,
     waited: Option<i64>,
     waited_us: Option<i64>,
+    held: Option<i64>,
+    confirmed: Option<i64>,
+    expired: Option<i64>,
+    released: Option<i64>,
 }
 
 impl CounterRow {
@@ -207,6 +213,10 @@ impl CounterRow {
             completed: count(self.completed),
             cancelled: count(self.cancelled),
             returned: count(self.returned),
+            held: count(self.held),
+            confirmed: count(self.confirmed),
+            expired: count(self.expired),
+            released: count(self.released),
         }
     }
 

@@ -124,7 +124,10 @@ async fn put_task<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<Task
         }
         // What is there is a compensation; without one, there is nothing to do.
         OrderStatus::Cancelled => {}
-        status @ (OrderStatus::Pending | OrderStatus::Failed) => {
+        status @ (OrderStatus::Pending
+        | OrderStatus::Held
+        | OrderStatus::Failed
+        | OrderStatus::Expired) => {
             return Err(Error::OrderState { status });
         }
     }

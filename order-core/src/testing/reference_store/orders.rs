@@ -9,9 +9,12 @@ use super::{page::page, store::ReferenceStore};
 use crate::{
     audit::AuditChange,
     decision::Decided,
-    domain::{IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, Progress},
+    domain::{HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, Progress},
     error::Error,
-    store::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection, Strategy},
+    store::{
+        Backlog, Cancelled, Expired, LapsedAt, OrderQuery, OrderStore, Outcome, Purchase,
+        Selection, Strategy,
+    },
 };
 
 #[async_trait]
@@ -31,7 +34,7 @@ impl OrderStore for ReferenceStore {
         strategy: Strategy,
     ) -> Result<Outcome<Purchase>, Error> {
         let mut state = self.state.lock().unwrap();
-        let before = state.stocks();
+        let before = state.versions();
         let size = group_size(orders.len(), strategy);
         let mut results = Vec::new();
         for group in orders.chunks(size) {
@@ -52,7 +55,7 @@ impl OrderStore for ReferenceStore {
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
         let mut state = self.state.lock().unwrap();
-        let before = state.stocks();
+        let before = state.versions();
         let ids = state.pending(pick);
         let size = group_size(ids.len(), strategy);
         let mut results = Vec::new();
@@ -87,6 +90,7 @@ impl OrderStore for ReferenceStore {
             .filter(|order| query.created.contains(order.created_at))
             .filter(|order| query.client.is_none() || order.client == query.client)
             .filter(|order| query.reference.is_none() || order.reference == query.reference)
+            .filter(|order| query.customer.is_none() || order.customer == query.customer)
             .filter(|order| {
                 query
                     .product_id
@@ -111,7 +115,7 @@ impl OrderStore for ReferenceStore {
         let replayed = state.replay(key, &asked)?.is_some();
         let status = order.status;
         let is_cancelled = status == OrderStatus::Cancelled;
-        let before = state.stocks();
+        let before = state.versions();
         let cancelled = state.cancel(id, at)?;
         let changed = state.changed_since(&before);
         if !is_cancelled {
@@ -125,6 +129,32 @@ impl OrderStore for ReferenceStore {
             changed,
             replayed,
         }))
+    }
+
+    fn keeps_holds(&self) -> bool {
+        true
+    }
+
+    async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        let mut state = self.state.lock().unwrap();
+        Ok(ids.iter().map(|id| state.confirm(*id, at)).collect())
+    }
+
+    async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        self.state.lock().unwrap().extend(id, hold_time)
+    }
+
+    async fn expire(
+        &self,
+        after: Option<LapsedAt>,
+        limit: usize,
+        at: DateTime<Utc>,
+    ) -> Result<Expired, Error> {
+        Ok(self.state.lock().unwrap().expire(after, limit, at))
     }
 
     async fn pending_for(

@@ -17,6 +17,7 @@ mod database;
 mod decide;
 mod due_cursor;
 mod error;
+mod holds;
 mod keys;
 mod migrate;
 mod orders;

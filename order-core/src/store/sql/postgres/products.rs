@@ -19,16 +19,21 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id DESC"
     ),
-    prices: "SELECT id, price FROM products WHERE id = ANY($1) AND archived_at IS NULL",
+    prices: "SELECT id, price, limit_per_customer IS NOT NULL FROM products
+         WHERE id = ANY($1) AND archived_at IS NULL",
     unfolded: "SELECT id, name FROM products
          WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)
            AND name_folded_of IS DISTINCT FROM name AND id > $1
          ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED",
 };
 
-/// The lock is taken above the sort, so that rows are locked in the order they come in.
-pub(crate) const LOCK: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived
-     FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+/// The lock is taken above the sort, so that rows are locked in the order they come in. The clock is
+/// asked above the lock: with the last row, all are locked.
+pub(crate) const LOCK: &str = "WITH locked AS MATERIALIZED (
+         SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
+                limit_per_customer, on_sale_from, on_sale_until
+         FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE)
+     SELECT *, clock_timestamp() AS read_at FROM locked";
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none, and a page far back
 /// would walk past all that is newer.

@@ -36,7 +36,8 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
            coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0)
     WHERE NOT EXISTS (SELECT FROM orders,
                           LATERAL (SELECT order_ids FROM task_batches
-                                   WHERE sold_at = orders.decided_at OFFSET 0) batch
+                                   WHERE sold_at = coalesce(orders.confirmed_at,
+                                                            orders.decided_at) OFFSET 0) batch
                       WHERE orders.id = $1 AND $1 = ANY(order_ids))
     ON CONFLICT (topic, order_id) DO NOTHING",
     make_due: "
@@ -58,7 +59,8 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
          SELECT orders.id, (claim_id IS NOT NULL)::integer, false, due_at, claim_id, NULL, NULL,
                 clock_timestamp()
          FROM orders, LATERAL (SELECT due_at, claim_id, order_ids FROM task_batches
-                               WHERE sold_at = orders.decided_at OFFSET 0) batch
+                               WHERE sold_at = coalesce(orders.confirmed_at,
+                                                        orders.decided_at) OFFSET 0) batch
          WHERE orders.id = $1 AND $1 = ANY(order_ids) LIMIT 1",
     workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
             sold, failed, processed, in_flight, clock_timestamp() AS now

@@ -15,8 +15,12 @@ use super::{
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
+    holds::{self, CONFIRM},
     keys,
-    orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, insert_arguments},
+    orders::{
+        self, INSERT_HELD, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, first_lapse,
+        insert_arguments,
+    },
     products::{self, WRITE_FOLDS},
     queue, session, stats,
     task_leases::{self, DELETE_BATCH, REMOVE_FROM_BATCH},
@@ -59,6 +63,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
             Value::OptionalId(id) => arguments.add(id),
             Value::Ids(ids) => arguments.add(ids),
             Value::Int(number) => arguments.add(number),
+            Value::MaybeInt(number) => arguments.add(number),
             Value::Leases(leases) => {
                 let pairs = leases.iter().map(|l| (l.order_id.0, l.claim_id));
                 let (orders, claims): (Vec<Uuid>, Vec<Uuid>) = pairs.unzip();
@@ -78,6 +83,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for PgConnection {
     const SQL: Statements = Statements {
+        holds: holds::STATEMENTS,
         keys: keys::STATEMENTS,
         insert_audit: INSERT_AUDIT,
         orders: orders::STATEMENTS,
@@ -115,13 +121,18 @@ impl SqlTransaction for PooledConnection {
         at: DateTime<Utc>,
     ) -> Changed {
         let arguments = insert_arguments(orders, keys)?;
-        let is_sold = orders.iter().any(|o| o.status == OrderStatus::Success);
+        let is_sold = orders.iter().any(|o| o.status != OrderStatus::Pending);
+        let lapses_at = first_lapse(orders);
         let is_single = !self.is_in_transaction;
         let connection = &mut **self;
         let rows: Result<Vec<ProductRow>, sqlx::Error> = if is_sold {
             let (ids, pieces) = by_id(taken);
-            let query = sqlx::query_as_with(INSERT_SOLD, arguments);
-            let query = query.bind(ids).bind(pieces).bind(at);
+            let insert = match lapses_at {
+                None => INSERT_SOLD,
+                Some(_) => INSERT_HELD,
+            };
+            let query = sqlx::query_as_with(insert, arguments);
+            let query = query.bind(ids).bind(pieces).bind(at).bind(lapses_at);
             query.fetch_all(connection).await
         } else {
             let query = sqlx::query_with(INSERT_PENDING, arguments);
@@ -138,21 +149,34 @@ impl SqlTransaction for PooledConnection {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Changed {
-        let (sold, failed, failures) = outcomes(decisions);
+        let outcomes = outcomes(decisions)?;
         let (ids, pieces) = by_id(taken);
         let rows: Vec<WrittenRow> = sqlx::query_as(WRITE_DECISIONS)
             .bind(at)
             .bind(ids)
             .bind(pieces)
-            .bind(sold)
-            .bind(failed)
-            .bind(failures)
+            .bind(outcomes.sold)
+            .bind(outcomes.failed)
+            .bind(outcomes.failures)
+            .bind(outcomes.held)
+            .bind(outcomes.lapses_at)
+            .bind(now)
             .fetch_all(&mut **self)
             .await?;
         let written = rows.first().map_or(0, |row| row.written.unsigned_abs());
         plan::expect_all_written(decisions.len(), written)?;
         rows::products(rows.into_iter().filter_map(|row| row.product).collect())
+    }
+
+    async fn confirm_orders(
+        &mut self,
+        ids: Vec<Uuid>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Uuid>, Error> {
+        let values = [Value::Ids(ids), Value::Time(at)];
+        self.fetch_ids(CONFIRM, &values).await
     }
 
     async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
@@ -166,7 +190,7 @@ impl SqlTransaction for PooledConnection {
     async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
         let batch: Option<(i64, i32)> = sqlx::query_as(REMOVE_FROM_BATCH)
             .bind(order.id.0)
-            .bind(order.decided_at)
+            .bind(order.sold_at())
             .fetch_optional(&mut **self)
             .await?;
         if let Some((batch, 0)) = batch {

@@ -9,7 +9,8 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = $1 AND archived_at IS NULL"
     ),
-    lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived FROM products
+    lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
+                limit_per_customer, on_sale_from, on_sale_until, $2 AS read_at FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
     living: concat!(
         "SELECT ",
@@ -24,7 +25,7 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL
          ORDER BY id DESC"
     ),
-    prices: "SELECT id, price FROM products
+    prices: "SELECT id, price, limit_per_customer IS NOT NULL FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL",
     unfolded: "SELECT id, name FROM products
          WHERE archived_at IS NULL AND length(CAST(name AS BLOB)) <> length(name)
@@ -60,7 +61,8 @@ pub(super) const WRITE_FOLDS: &str =
      WHERE products.id = fold.id";
 
 pub(super) const TAKE_STOCK: &str = concat!(
-    "UPDATE products SET stock = stock - t.pieces, version = version + 1, updated_at = $2
+    "UPDATE products SET stock = stock - t.pieces, version = version + 1, updated_at = $2,
+            lapses_at = CASE WHEN lapses_at < $3 OR $3 IS NULL THEN lapses_at ELSE $3 END
      FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS pieces FROM json_each($1)) AS t
      WHERE products.id = t.id RETURNING ",
     product_columns!("")

@@ -51,7 +51,9 @@ const ADD: &str = concat!(
          failed = failed + excluded.failed, completed = completed + excluded.completed,
          cancelled = cancelled + excluded.cancelled, returned = returned + excluded.returned,
          max_wait_us = max(max_wait_us, excluded.max_wait_us), waited = waited + excluded.waited,
-         waited_us = waited_us + excluded.waited_us"
+         waited_us = waited_us + excluded.waited_us, held = held + excluded.held,
+         confirmed = confirmed + excluded.confirmed, expired = expired + excluded.expired,
+         released = released + excluded.released"
 );
 
 const REMOVE: &str = concat!(

@@ -8,8 +8,12 @@ use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
+    holds::{self, CONFIRM, CONFIRMABLE},
     keys,
-    orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
+    orders::{
+        self, INSERT_HOLDS, INSERT_HOLDS_OF, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS,
+        WRITE_DECISIONS,
+    },
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats, task_batches,
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, ending, failure},
@@ -17,8 +21,8 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    decision::Decided,
-    domain::{IdempotencyKey, Order, OrderStatus, Product, ProductId},
+    decision::{Decided, Granted},
+    domain::{HoldTime, IdempotencyKey, Order, OrderStatus, Product, ProductId},
     error::Error,
     process::AttemptResult,
     queue::Lease,
@@ -50,6 +54,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
                 arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>()))
             }
             Value::Int(number) => arguments.add(number),
+            Value::MaybeInt(number) => arguments.add(number),
             Value::Leases(leases) => {
                 let pair = |lease: &Lease| [hex(lease.order_id.0), hex(lease.claim_id)];
                 arguments.add(Json(leases.iter().map(pair).collect::<Vec<_>>()))
@@ -71,6 +76,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for SqliteConnection {
     const SQL: Statements = Statements {
+        holds: holds::STATEMENTS,
         keys: keys::STATEMENTS,
         insert_audit: INSERT_AUDIT,
         orders: orders::STATEMENTS,
@@ -145,7 +151,12 @@ impl SqlTransaction for WriteTransaction {
             let keys = keys.iter().map(key_row).collect();
             write_rows(self, INSERT_KEYS, keys, now).await?;
         }
-        take_stock(self, taken.iter().copied(), at).await
+        let holds: Vec<_> = orders.iter().flat_map(|order| hold_rows(order)).collect();
+        if !holds.is_empty() {
+            write_rows(self, INSERT_HOLDS, holds, now).await?;
+        }
+        let lapses_at = orders.iter().filter_map(|order| order.held_until).min();
+        take_stock(self, taken.iter().copied(), at, lapses_at).await
     }
 
     async fn write_decisions(
@@ -153,18 +164,46 @@ impl SqlTransaction for WriteTransaction {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Changed {
-        let sold = decisions.iter().filter(|(_, decision)| decision.is_ok());
+        let sold = decisions.iter().filter(|(_, it)| *it == Ok(Granted::Sold));
         let batch = task_batches::pack(self, sold.map(|(id, _)| id.0)).await?;
-        let rows = decisions.iter().map(decision_row).collect();
+        let rows = decisions.iter().map(|it| decision_row(it, now));
+        let rows = rows.collect::<Result<_, _>>()?;
         let written = write_packed(self, WRITE_DECISIONS, rows, at, batch).await?;
         plan::expect_all_written(decisions.len(), written)?;
-        take_stock(self, taken.iter().copied(), at).await
+        let held = decisions.iter().filter_map(|(id, it)| match it {
+            Ok(Granted::Held { until }) => Some((id.0, *until)),
+            _ => None,
+        });
+        let (held, untils): (Vec<Uuid>, Vec<DateTime<Utc>>) = held.unzip();
+        if !held.is_empty() {
+            self.execute(INSERT_HOLDS_OF, &[Value::Ids(held)]).await?;
+        }
+        let lapses_at = untils.into_iter().min();
+        take_stock(self, taken.iter().copied(), at, lapses_at).await
+    }
+
+    async fn confirm_orders(
+        &mut self,
+        ids: Vec<Uuid>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Uuid>, Error> {
+        let values = [Value::Ids(ids), Value::Now];
+        let ids = self.fetch_ids(CONFIRMABLE, &values).await?;
+        let batch = task_batches::pack(self, ids.iter().copied()).await?;
+        if let Some(batch) = batch {
+            let confirmed = [Value::Ids(ids.clone()), Value::Time(at), Value::Int(batch)];
+            self.execute(CONFIRM, &confirmed).await?;
+            self.execute(holds::STATEMENTS.remove, &confirmed[..1])
+                .await?;
+        }
+        Ok(ids)
     }
 
     /// Taking less than nothing gives back.
     async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
-        take_stock(self, returned.iter().map(|(id, n)| (*id, -n)), at).await
+        take_stock(self, returned.iter().map(|(id, n)| (*id, -n)), at, None).await
     }
 
     async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
@@ -227,10 +266,24 @@ fn order_row(order: &Order) -> serde_json::Value {
         order.total_price.minor_units(),
         order.reference,
         created_at,
-        (order.status == OrderStatus::Success).then_some(created_at),
+        (order.status != OrderStatus::Pending).then_some(created_at),
         order.trace_parent.map(|parent| parent.to_string()),
         order.client.map(|client| hex(client.0)),
+        order.customer,
+        order.hold_time.map(HoldTime::seconds),
+        order.held_at.map(|at| at.timestamp_micros()),
+        order.held_until.map(|at| at.timestamp_micros()),
     ])
+}
+
+fn hold_rows(order: &Order) -> impl Iterator<Item = serde_json::Value> {
+    let (id, until) = (hex(order.id.0), order.held_until);
+    let held = until.map(|_| plan::products_of(&order.requested_lines()));
+    let products = held.unwrap_or_default().into_iter();
+    products.map(move |product| {
+        let until = until.map(|until| until.timestamp_micros());
+        json!([id, hex(product.0), until])
+    })
 }
 
 fn line_rows(order: &Order) -> impl Iterator<Item = serde_json::Value> {
@@ -255,17 +308,24 @@ fn key_row(record: &IdempotencyRecord) -> serde_json::Value {
     ])
 }
 
-fn decision_row((id, decision): &Decided) -> serde_json::Value {
-    match decision {
-        Ok(()) => json!([hex(id.0)]),
+fn decision_row((id, decision): &Decided, now: DateTime<Utc>) -> Result<serde_json::Value, Error> {
+    Ok(match decision {
+        Ok(Granted::Sold) => json!([hex(id.0)]),
+        Ok(Granted::Held { until }) => {
+            let (held_at, until) = (now.timestamp_micros(), until.timestamp_micros());
+            json!([hex(id.0), null, null, null, null, held_at, until])
+        }
         Err(failure) => json!([
             hex(id.0),
             failure.code.as_str(),
             hex(failure.product_id.0),
             failure.requested,
             failure.available,
+            null,
+            null,
+            rows::stored_detail(failure)?,
         ]),
-    }
+    })
 }
 
 /// Takes pieces off products, and gives the products after that.
@@ -273,6 +333,7 @@ async fn take_stock(
     connection: &mut SqliteConnection,
     taken: impl Iterator<Item = (ProductId, i64)>,
     at: DateTime<Utc>,
+    lapses_at: Option<DateTime<Utc>>,
 ) -> Result<Vec<Product>, Error> {
     let taken: Vec<_> = taken.map(|(id, n)| json!([hex(id.0), n])).collect();
     if taken.is_empty() {
@@ -280,6 +341,7 @@ async fn take_stock(
     }
     let query = sqlx::query_as(TAKE_STOCK)
         .bind(Json(taken))
-        .bind(at.timestamp_micros());
+        .bind(at.timestamp_micros())
+        .bind(lapses_at.map(|at| at.timestamp_micros()));
     rows::products(query.fetch_all(connection).await?)
 }
