@@ -17,6 +17,7 @@ pub(crate) mod product;
 mod product_export;
 mod product_import;
 pub(crate) mod queue;
+mod rejects;
 mod spreadsheet;
 pub(crate) mod verify;
 pub(crate) mod worker;

@@ -21,6 +21,7 @@ mod keys;
 mod migrate;
 mod orders;
 mod probe;
+mod product_batches;
 mod products;
 mod purchase;
 mod queue;

@@ -9,14 +9,17 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = $1 AND archived_at IS NULL"
     ),
-    lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived FROM products
-         WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
-    living: concat!(
+    lock_free: LIVING,
+    lock_all: LIVING,
+    by_skus: concat!(
         "SELECT ",
         product_columns!(""),
         " FROM products
-         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
+         WHERE sku IN (SELECT value FROM json_each($1)) AND archived_at IS NULL"
     ),
+    lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived FROM products
+         WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
+    living: LIVING,
     by_ids: concat!(
         "SELECT ",
         product_columns!(""),
@@ -31,6 +34,13 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
            AND name_folded_of IS NOT name AND id > $1
          ORDER BY id LIMIT $2",
 };
+
+const LIVING: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products
+     WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
+);
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none.
 pub(super) const PAGE: &str = concat!(
