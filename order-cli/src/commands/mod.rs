@@ -8,6 +8,7 @@ mod confirm;
 mod csv_rows;
 pub(crate) mod health;
 pub(crate) mod key;
+pub(crate) mod man;
 pub(crate) mod order;
 mod order_args;
 mod order_bulk;

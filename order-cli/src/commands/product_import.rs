@@ -236,17 +236,17 @@ impl Summary {
     /// Says what somebody may not expect.
     fn explain(&self, import: &Import) {
         if import.dry_run {
-            eprintln!("dry run: nothing was changed");
+            tell!("dry run: nothing was changed");
         }
         if self.stock_left > 0 {
-            eprintln!(
+            tell!(
                 "the stock of {} products is another one than in the file and was left as it is; \
                  --set-stock sets it, and a column stock_delta adds to it",
                 self.stock_left
             );
         }
         if self.added_before > 0 {
-            eprintln!(
+            tell!(
                 "the stock of {} rows was added before; to add it once more, give the import \
                  another name with --key",
                 self.added_before

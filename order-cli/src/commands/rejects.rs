@@ -65,7 +65,7 @@ impl Rejects {
         self.count += 1;
         if self.count <= MOST_PRINTED {
             let shown = visible(reason);
-            self.progress.suspend(|| eprintln!("line {line}: {shown}"));
+            self.progress.suspend(|| tell!("line {line}: {shown}"));
         }
         if let Some(file) = &mut self.file {
             file.write_record(cells.iter().chain([reason]))?;
@@ -88,7 +88,7 @@ impl Rejects {
                 Some(_) => "",
                 None => "; --rejects FILE writes all of them to a file",
             };
-            eprintln!("{more} more rows were rejected{hint}");
+            tell!("{more} more rows were rejected{hint}");
         }
         Ok(if self.count == 0 {
             ExitCode::SUCCESS
