@@ -27,6 +27,34 @@ impl ProductStore for CachedStore {
         self.inner.create_product(product).await
     }
 
+    async fn create_products(
+        &self,
+        products: &[NewProduct],
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        self.inner.create_products(products).await
+    }
+
+    async fn products_named(
+        &self,
+        skus: &[String],
+        ids: &[ProductId],
+    ) -> Result<Vec<Product>, Error> {
+        self.inner.products_named(skus, ids).await
+    }
+
+    async fn update_products(
+        &self,
+        changes: &[(ProductId, ProductChange, AdjustmentId)],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        let mark = self.mark();
+        let changed = self.inner.update_products(changes, at).await;
+        let changed = self.invalidate_if_unknown(changed, changes.iter().map(|(id, ..)| *id))?;
+        let products: Vec<Product> = changed.iter().flatten().cloned().collect();
+        self.changed_products(&products, mark).await;
+        Ok(changed)
+    }
+
     async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
         Ok(self.read(id).await?.0)
     }

@@ -8,6 +8,7 @@ mod builder;
 mod detached;
 mod follow;
 mod group_commit;
+mod import;
 mod inner;
 mod keys;
 mod observe;
@@ -24,6 +25,7 @@ mod storable;
 
 pub use self::{
     builder::Builder,
+    import::{ImportOptions, ImportOutcome, ImportRow, Imported},
     operate::{DeadEntry, TopicStats},
     order_service::OrderService,
     shop_stats::{Stats, WINDOW, WaitFigures},

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        HoldTime, IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page,
-        Replayable, composed,
+        HoldTime, IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page, Replayable,
+        composed,
     },
     error::Error,
     store::{OrderQuery, Strategy},

@@ -15,15 +15,18 @@ use sqlx::SqlSafeStr;
 use uuid::Uuid;
 
 use super::{
+    audit::{self, AuditRow},
     gate::Gates,
     idempotency_record::{IdempotencyRecord, UsedKey},
+    product_batches,
     row::Row,
     statements::Statements,
     value::Value,
 };
 use crate::{
+    audit::Author,
     decision::Decided,
-    domain::{IdempotencyKey, Order, Product, ProductId},
+    domain::{IdempotencyKey, Order, Product, ProductId, StockAdjustment},
     error::Error,
     process::AttemptResult,
 };
@@ -69,7 +72,7 @@ pub(crate) type Values<'a> = &'a [Value<'a>];
 
 /// A connection, in a transaction or not.
 #[async_trait]
-pub(crate) trait SqlConnection: Send {
+pub(crate) trait SqlConnection: Send + Sized {
     const SQL: Statements;
 
     /// Executes a statement; gives the number of rows that it changed.
@@ -99,6 +102,27 @@ pub(crate) trait SqlConnection: Send {
 
     /// Looks up the `keys` that were used before; there is at least one.
     async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error>;
+
+    /// Inserts new products, unless their skus or ids are there; gives the ids of those that it
+    /// inserted. On Postgres, this and each of the next three is one statement.
+    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error> {
+        product_batches::insert_each(self, products).await
+    }
+
+    /// Writes the fields of products, which are locked.
+    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
+        product_batches::write_each(self, products).await
+    }
+
+    /// Enters changes in the ledger of stock.
+    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error> {
+        product_batches::adjust_each(self, all).await
+    }
+
+    /// Enters changes in the audit log, in the name of `author`.
+    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error> {
+        audit::insert_each(self, rows, author).await
+    }
 }
 
 /// A transaction, which is rolled back when it is dropped.

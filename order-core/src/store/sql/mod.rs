@@ -26,6 +26,7 @@ mod orders;
 mod plan;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod product_batches;
 mod product_store;
 mod products;
 mod purchase;

@@ -57,7 +57,7 @@ const INSERT_PRODUCT: &str =
      VALUES ($1, $2, $3, $4, $5, $6, $12, $7, $8, CASE WHEN $8 IS NOT NULL THEN $3 END,
              $9, $10, $11)";
 
-const WRITE_PRODUCT: &str =
+pub(super) const WRITE_PRODUCT: &str =
     "UPDATE products SET sku = $2, name = $3, price = $4, stock = $5, version = $6, updated_at = $7,
             name_folded = $8, name_folded_of = CASE WHEN $8 IS NOT NULL THEN $3 END,
             limit_per_customer = $9, on_sale_from = $10, on_sale_until = $11
@@ -228,7 +228,7 @@ async fn lock<C: SqlConnection>(
 
 /// The parameters of [`INSERT_PRODUCT`], and of [`WRITE_PRODUCT`], which takes all but the last, the
 /// time of creation. A new column goes before that one, so that both statements number it alike.
-fn columns(product: &Product) -> [Value<'_>; 12] {
+pub(super) fn columns(product: &Product) -> [Value<'_>; 12] {
     [
         Value::Id(product.id.0),
         Value::Text(product.sku.as_deref().map(Into::into)),
@@ -246,7 +246,7 @@ fn columns(product: &Product) -> [Value<'_>; 12] {
 }
 
 /// Enters a change in the ledger, also one of 0 pieces: its id tells later that it was made.
-async fn insert_adjustment<C: SqlConnection>(
+pub(super) async fn insert_adjustment<C: SqlConnection>(
     connection: &mut C,
     adjustment: &StockAdjustment,
 ) -> Result<(), Error> {
@@ -261,7 +261,7 @@ async fn insert_adjustment<C: SqlConnection>(
     inserted.await.map(drop)
 }
 
-async fn is_adjusted<C: SqlConnection>(
+pub(super) async fn is_adjusted<C: SqlConnection>(
     connection: &mut C,
     id: AdjustmentId,
 ) -> Result<bool, Error> {

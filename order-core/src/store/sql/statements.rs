@@ -83,6 +83,12 @@ pub(crate) struct OrderStatements {
 pub(crate) struct ProductStatements {
     /// One living product, locked.
     pub(super) lock: &'static str,
+    /// Living products, by ids, locked in id order. Those that are locked are skipped.
+    pub(super) lock_free: &'static str,
+    /// The same, locked in any case.
+    pub(super) lock_all: &'static str,
+    /// Living products, by a list of skus.
+    pub(super) by_skus: &'static str,
     /// Price and stock of products, by ids, locked in id order, and the time, asked when they are
     /// locked, that follows.
     pub(super) lock_stock: &'static str,

@@ -42,6 +42,7 @@ where
     products::skus_are_unique_among_active_products(&fixture(fresh).await).await;
     products::changes_grow_the_version_and_enter_the_ledger(&fixture(fresh).await).await;
     products::stock_stays_within_its_bounds(&fixture(fresh).await).await;
+    products::many_are_written_as_each_alone(&fixture(fresh).await).await;
     products::pages_and_search_find_each_product_once(&fixture(fresh).await).await;
     products::any_part_of_a_name_finds_it(&fixture(fresh).await).await;
     filters::filters_leave_what_they_say(&fixture(fresh).await).await;

@@ -22,6 +22,7 @@ mod keys;
 mod migrate;
 mod orders;
 mod probe;
+mod product_batches;
 mod products;
 mod purchase;
 mod queue;

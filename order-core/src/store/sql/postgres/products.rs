@@ -8,6 +8,23 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = $1 AND archived_at IS NULL FOR NO KEY UPDATE"
     ),
+    lock_free: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = ANY($1) AND archived_at IS NULL
+         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+    ),
+    lock_all: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = ANY($1) AND archived_at IS NULL
+         ORDER BY id FOR NO KEY UPDATE"
+    ),
+    by_skus: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE sku = ANY($1) AND archived_at IS NULL"
+    ),
     lock_stock: LOCK,
     living: concat!(
         "SELECT ",

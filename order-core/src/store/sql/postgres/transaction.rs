@@ -21,17 +21,20 @@ use super::{
         self, INSERT_HELD, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, first_lapse,
         insert_arguments,
     },
+    product_batches,
     products::{self, WRITE_FOLDS},
     queue, session, stats,
     task_leases::{self, DELETE_BATCH, REMOVE_FROM_BATCH},
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, endings},
 };
 use crate::{
+    audit::Author,
     decision::Decided,
-    domain::{IdempotencyKey, Order, OrderStatus},
+    domain::{IdempotencyKey, Order, OrderStatus, Product, StockAdjustment},
     error::Error,
     process::AttemptResult,
     store::sql::{
+        audit::AuditRow,
         backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
@@ -70,6 +73,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
                 arguments.add(orders).and_then(|()| arguments.add(claims))
             }
             Value::Text(text) => arguments.add(text.as_deref()),
+            Value::Texts(texts) => arguments.add(*texts),
             Value::Time(time) => arguments.add(time),
             Value::MaybeTime(time) => arguments.add(time),
             Value::Now => Ok(()),
@@ -108,6 +112,22 @@ impl SqlConnection for PgConnection {
         let (scopes, keys): (Vec<Uuid>, Vec<&str>) = keys.unzip();
         let query = sqlx::query_as(USED_KEYS).bind(scopes).bind(keys);
         Ok(query.fetch_all(self).await?)
+    }
+
+    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error> {
+        product_batches::insert_products(self, products).await
+    }
+
+    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
+        product_batches::write_products(self, products).await
+    }
+
+    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error> {
+        product_batches::insert_adjustments(self, all).await
+    }
+
+    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error> {
+        product_batches::insert_audit(self, rows, author).await
     }
 }
 

@@ -12,12 +12,15 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
     lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
                 limit_per_customer, on_sale_from, on_sale_until, $2 AS read_at FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
-    living: concat!(
+    lock_free: LIVING,
+    lock_all: LIVING,
+    by_skus: concat!(
         "SELECT ",
         product_columns!(""),
         " FROM products
-         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
+         WHERE sku IN (SELECT value FROM json_each($1)) AND archived_at IS NULL"
     ),
+    living: LIVING,
     by_ids: concat!(
         "SELECT ",
         product_columns!(""),
@@ -32,6 +35,13 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
            AND name_folded_of IS NOT name AND id > $1
          ORDER BY id LIMIT $2",
 };
+
+const LIVING: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products
+     WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
+);
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none.
 pub(super) const PAGE: &str = concat!(

@@ -60,6 +60,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
                 arguments.add(Json(leases.iter().map(pair).collect::<Vec<_>>()))
             }
             Value::Text(text) => arguments.add(text.as_deref()),
+            Value::Texts(texts) => arguments.add(Json(*texts)),
             Value::Time(time) => arguments.add(time.timestamp_micros()),
             Value::MaybeTime(time) => arguments.add(time.map(|time| time.timestamp_micros())),
             Value::Now => arguments.add(SystemClock.now().timestamp_micros()),
