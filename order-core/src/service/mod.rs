@@ -5,6 +5,7 @@ mod admission;
 mod audit;
 mod backend_sampler;
 mod builder;
+mod dead_letters;
 mod detached;
 mod follow;
 mod group_commit;
@@ -24,7 +25,8 @@ mod storable;
 
 pub use self::{
     builder::Builder,
-    operate::{DeadEntry, TopicStats},
+    dead_letters::DeadEntry,
+    operate::TopicStats,
     order_service::OrderService,
     shop_stats::{Stats, WINDOW, WaitFigures},
 };

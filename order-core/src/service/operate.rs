@@ -1,4 +1,4 @@
-//! Operation: queues, workers, tasks and dead letters.
+//! Operation: queues, workers and tasks.
 
 use std::sync::Arc;
 
@@ -6,12 +6,11 @@ use serde::Serialize;
 
 use super::OrderService;
 use crate::{
-    audit::AuditChange,
     domain::OrderId,
     error::Error,
     heartbeat::KnownWorker,
     process::{TaskHistory, TaskStatus},
-    queue::{COUNT_LIMIT, DeadLetter, OrderQueue, QueueStats, Topic},
+    queue::{COUNT_LIMIT, OrderQueue, QueueStats, Topic},
     store::Backlog,
 };
 
@@ -23,16 +22,6 @@ pub struct TopicStats {
     /// Its entries, counted.
     #[serde(flatten)]
     pub stats: QueueStats,
-}
-
-/// An entry that was given up, and its topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DeadEntry {
-    /// The topic.
-    pub topic: Topic,
-    /// The entry.
-    #[serde(flatten)]
-    pub letter: DeadLetter,
 }
 
 impl OrderService {
@@ -84,33 +73,6 @@ impl OrderService {
         };
         stats.paused |= paused;
         Ok(TopicStats { topic, stats })
-    }
-
-    /// Up to `limit` of the entries of a topic that were given up, the latest first.
-    ///
-    /// # Errors
-    /// The backend's.
-    pub async fn dead_letters(&self, topic: Topic, limit: usize) -> Result<Vec<DeadEntry>, Error> {
-        let letters = self.queue_of(topic)?.dead(topic, limit).await;
-        let letters = letters.map_err(|error| self.error_of(topic, error))?;
-        let entry = |letter| DeadEntry { topic, letter };
-        Ok(letters.into_iter().map(entry).collect())
-    }
-
-    /// Offers entries again that were given up, and gives their number.
-    ///
-    /// # Errors
-    /// The backend's.
-    pub async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let redriven = self.queue_of(topic)?.redrive(topic, orders).await;
-        let redriven = redriven.map_err(|error| self.error_of(topic, error))?;
-        if topic == Topic::Validate && self.inner.queue.is_some() && redriven > 0 {
-            // A queue that is no database keeps no log.
-            let change = AuditChange::redriven_elsewhere(topic, orders, redriven);
-            self.record(change).await?;
-        }
-        self.inner.sold.notify_one();
-        Ok(redriven)
     }
 
     /// Stops the work on a topic: within two seconds no worker takes on more.
@@ -183,7 +145,7 @@ impl OrderService {
     }
 
     /// The failure of a topic's queue.
-    fn error_of(&self, topic: Topic, error: Error) -> Error {
+    pub(super) fn error_of(&self, topic: Topic, error: Error) -> Error {
         match (topic, &self.inner.queue) {
             (Topic::Validate, Some(_)) => error.of_the_queue(),
             _ => error,
@@ -191,7 +153,7 @@ impl OrderService {
     }
 
     /// The queue that holds the entries of a topic.
-    fn queue_of(&self, topic: Topic) -> Result<Arc<dyn OrderQueue>, Error> {
+    pub(super) fn queue_of(&self, topic: Topic) -> Result<Arc<dyn OrderQueue>, Error> {
         match (topic, &self.inner.queue) {
             (Topic::Validate, Some(queue)) => Ok(Arc::clone(queue)),
             _ => self.database_queue(),

@@ -1,6 +1,11 @@
 //! Operations for operators: the queue, dead letters, workers.
 
-use order_core::{OrderService, domain::OrderId, queue::Topic, service::TopicStats};
+use order_core::{
+    OrderService,
+    domain::OrderId,
+    queue::{DeadQuery, Topic},
+    service::TopicStats,
+};
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Path, Query},
@@ -64,7 +69,10 @@ impl Operations {
     ) -> Result<Json<DeadList>, Problem> {
         let topic = topic.0.unwrap_or(TopicName::Process).into();
         let limit = usize::from(limit.0.unwrap_or(100));
-        let dead = self.service.dead_letters(topic, limit).await?;
+        let dead = self
+            .service
+            .dead_letters(topic, &DeadQuery::latest(limit))
+            .await?;
         Ok(Json(DeadList {
             items: dead.into_iter().map(Into::into).collect(),
         }))

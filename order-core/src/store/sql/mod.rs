@@ -9,6 +9,7 @@ mod audit;
 mod backend;
 mod cancel;
 mod currency;
+mod dead_letters;
 mod decide;
 mod error;
 mod error_class;

@@ -8,20 +8,21 @@ use uuid::Uuid;
 use super::{
     audit::record,
     backend::{Priority, SqlConnection, SqlTransaction, Values},
+    dead_letters::{dead_letters, dead_summary},
     row::Row,
     tasks::TaskSteps,
-    value::{StoredTime, Value},
+    value::Value,
 };
 use crate::{
     audit::{Action, AuditChange},
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
-    queue::{COUNT_LIMIT, DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    queue::{
+        COUNT_LIMIT, DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats,
+        Topic,
+    },
 };
-
-const DEAD: &str = "SELECT order_id, coalesce(reason, ''), attempts, dead_at FROM queue_entries
-     WHERE topic = $1 AND dead_at IS NOT NULL ORDER BY dead_at DESC, order_id LIMIT $2";
 
 const PAUSE: &str = "INSERT INTO queue_pauses (topic) VALUES ($1) ON CONFLICT DO NOTHING";
 
@@ -179,16 +180,17 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         .await
     }
 
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let values = [Value::text(topic.as_str()), Value::count(limit)];
-        let rows: Vec<(Uuid, String, i32, StoredTime)> = read(&self.backend, DEAD, &values).await?;
-        let letter = |(order_id, reason, attempts, dead_at): (_, _, i32, StoredTime)| DeadLetter {
-            order_id: OrderId(order_id),
-            reason,
-            attempts: attempts.unsigned_abs(),
-            dead_at: dead_at.0,
-        };
-        Ok(rows.into_iter().map(letter).collect())
+    async fn dead(&self, topic: Topic, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
+        dead_letters(&self.backend, topic, query).await
+    }
+
+    async fn dead_summary(
+        &self,
+        topic: Topic,
+        filter: &DeadFilter,
+        groups: usize,
+    ) -> Result<DeadSummary, Error> {
+        dead_summary(&self.backend, topic, filter, groups).await
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {

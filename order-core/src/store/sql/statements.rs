@@ -82,6 +82,8 @@ pub(crate) struct QueueStatements {
     pub(super) dead_letter: &'static str,
     /// Makes dead entries due, by their orders, at the time that follows; gives their orders.
     pub(super) redrive: &'static str,
+    /// The beginning of the condition that the lower-cased reason contains the text that follows.
+    pub(super) reason_contains: &'static str,
     /// Counts entries up to a limit, by the time that follows.
     pub(super) stats: &'static str,
 }

@@ -178,6 +178,7 @@ where
     queue_checks::a_retry_waits_for_its_delay(fresh().await).await;
     queue_checks::dead_letters_are_kept_and_not_claimed(fresh().await).await;
     queue_checks::dead_letters_can_be_read_and_redriven(fresh().await).await;
+    queue_checks::dead_letters_are_found_by_reason_and_time(fresh().await).await;
     queue_checks::a_paused_topic_gives_out_nothing(fresh().await).await;
     queue_checks::concurrent_claims_share_nothing(fresh().await).await;
 }

@@ -48,6 +48,8 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
      SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = clock_timestamp()
      WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL
      RETURNING order_id",
+    // The collation leaves all but ASCII as it is, like SQLite.
+    reason_contains: " AND strpos(lower(reason COLLATE \"C\"), ",
     stats: "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
      SELECT least(due.count + batches.due, $2), least(later.in_flight + batches.in_flight, $2),
             later.count - later.in_flight, dead.count,

@@ -41,6 +41,7 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
          WHERE topic = $1 AND dead_at IS NOT NULL
            AND order_id IN (SELECT unhex(value) FROM json_each($2))
          RETURNING order_id",
+    reason_contains: " AND instr(lower(reason), ",
     stats: "SELECT min(due.count + batches.due, $2),
                 min(later.in_flight + batches.in_flight, $2),
                 later.count - later.in_flight, dead.count,
