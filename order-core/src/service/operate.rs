@@ -9,7 +9,7 @@ use crate::{
     domain::OrderId,
     error::Error,
     heartbeat::KnownWorker,
-    process::{TaskHistory, TaskStatus},
+    process::{TaskHistory, TaskQuery, TaskState, TaskStatus},
     queue::{COUNT_LIMIT, OrderQueue, QueueStats, Topic},
     store::Backlog,
 };
@@ -61,7 +61,7 @@ impl OrderService {
         backlog: Option<Backlog>,
     ) -> Result<TopicStats, Error> {
         if topic == Topic::Process {
-            let stats = self.database_queue()?.stats(topic).await?;
+            let stats = self.task_stats().await?;
             return Ok(TopicStats { topic, stats });
         }
         // The pauses of the database hold for all who give out entries.
@@ -120,6 +120,27 @@ impl OrderService {
         let task = put.await?;
         self.inner.sold.notify_one();
         Ok(task)
+    }
+
+    /// Up to `limit` tasks in one state, those first whose turn is first; dead ones the latest first.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn tasks(&self, state: TaskState, limit: usize) -> Result<Vec<TaskStatus>, Error> {
+        let query = TaskQuery {
+            state,
+            delay: self.inner.process_delay,
+            limit,
+        };
+        self.inner.task_store()?.tasks(&query).await
+    }
+
+    /// The entries of the topic `process`. A store that keeps no tasks may be a queue all the same.
+    async fn task_stats(&self) -> Result<QueueStats, Error> {
+        match self.inner.task_store() {
+            Ok(tasks) => tasks.task_stats(self.inner.process_delay).await,
+            Err(_) => self.database_queue()?.stats(Topic::Process).await,
+        }
     }
 
     /// The history of an order's task; `None` when there is no such order.

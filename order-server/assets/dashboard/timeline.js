@@ -92,7 +92,7 @@ function next({ kind, state: where, attempts, at, reason }) {
   const what = kind === "compensate" ? "compensation" : "task";
   switch (where) {
     case "in_flight": return { kind: "open", what: `Its ${what} is under way`, detail: `attempt ${attempts}` };
-    case "delayed": return { at, kind: "open", what: `Its ${what} is tried again` };
+    case "retrying": return { at, kind: "open", what: `Its ${what} is tried again` };
     case "dead": return { at, kind: "bad", what: `Its ${what} was given up`, detail: `${reason} (attempts: ${attempts})` };
     default: return { kind: "open", what: `Its ${what} waits for a worker` };
   }

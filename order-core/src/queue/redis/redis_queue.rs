@@ -322,6 +322,7 @@ impl OrderQueue for RedisQueue {
             self.script(topic, "stats", stats.arg(GROUP)).await?;
         Ok(QueueStats {
             waiting,
+            scheduled: 0,
             in_flight,
             delayed,
             dead,

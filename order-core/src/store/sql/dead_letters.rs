@@ -4,9 +4,8 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
-    backend::SqlConnection,
+    backend::{SqlBackend, SqlConnection},
     row::Row,
-    tasks::TaskSteps,
     value::{StoredTime, Value},
 };
 use crate::{
@@ -23,16 +22,16 @@ const DEAD: &str = "SELECT order_id, coalesce(reason, ''), attempts, dead_at FRO
 /// The groups of the latest dead letters, with the number of letters and of groups, around a
 /// selection of reasons and times.
 const DEAD_GROUPS: [&str; 2] = [
-    "SELECT reason, count, latest, CAST(sum(count) OVER () AS bigint), count(*) OVER ()
-     FROM (SELECT reason, count(*) AS count, max(dead_at) AS latest
+    "SELECT reason, letters, latest, CAST(sum(letters) OVER () AS bigint), count(*) OVER ()
+     FROM (SELECT reason, count(*) AS letters, max(dead_at) AS latest
            FROM (SELECT coalesce(reason, '') AS reason, dead_at FROM queue_entries
                  WHERE topic = $1 AND dead_at IS NOT NULL",
-    ") letters GROUP BY reason) reasons
-     ORDER BY count DESC, latest DESC, reason LIMIT ",
+    ") dead GROUP BY reason) reasons
+     ORDER BY letters DESC, latest DESC, reason LIMIT ",
 ];
 
 /// Entries that were given up, the latest first.
-pub(super) async fn dead_letters<B: TaskSteps>(
+pub(super) async fn dead_letters<B: SqlBackend>(
     backend: &B,
     topic: Topic,
     query: &DeadQuery,
@@ -56,7 +55,7 @@ pub(super) async fn dead_letters<B: TaskSteps>(
 }
 
 /// Entries that were given up, counted.
-pub(super) async fn dead_summary<B: TaskSteps>(
+pub(super) async fn dead_summary<B: SqlBackend>(
     backend: &B,
     topic: Topic,
     filter: &DeadFilter,
@@ -90,7 +89,7 @@ struct DeadStatement<'a> {
 }
 
 impl<'a> DeadStatement<'a> {
-    fn begin<B: TaskSteps>(text: &str, topic: Topic, filter: &DeadFilter) -> Self {
+    fn begin<B: SqlBackend>(text: &str, topic: Topic, filter: &DeadFilter) -> Self {
         let mut statement = Self {
             text: text.to_owned(),
             values: vec![Value::text(topic.as_str())],
@@ -121,7 +120,7 @@ impl<'a> DeadStatement<'a> {
         self.text.push_str(&format!("{text}${}", self.values.len()));
     }
 
-    async fn read<B: TaskSteps, T: Row>(self, backend: &B) -> Result<Vec<T>, Error> {
+    async fn read<B: SqlBackend, T: Row>(self, backend: &B) -> Result<Vec<T>, Error> {
         let read = async {
             let mut connection = backend.read().await?;
             let statement = AssertSqlSafe(self.text);

@@ -29,6 +29,7 @@ mod product_store;
 mod products;
 mod purchase;
 mod queue;
+mod queue_counts;
 mod retry;
 mod row;
 mod rows;

@@ -9,7 +9,7 @@ use super::{
     audit::record,
     backend::{Priority, SqlConnection, SqlTransaction, Values},
     dead_letters::{dead_letters, dead_summary},
-    row::Row,
+    queue_counts::queue_stats,
     tasks::TaskSteps,
     value::Value,
 };
@@ -18,10 +18,7 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
-    queue::{
-        COUNT_LIMIT, DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats,
-        Topic,
-    },
+    queue::{DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats, Topic},
 };
 
 const PAUSE: &str = "INSERT INTO queue_pauses (topic) VALUES ($1) ON CONFLICT DO NOTHING";
@@ -72,15 +69,6 @@ async fn operate<B: TaskSteps>(
         tx.commit().await
     };
     backend.attempt(operated).await
-}
-
-async fn read<B: TaskSteps, T: Row>(
-    backend: &B,
-    statement: &'static str,
-    values: Values<'_>,
-) -> Result<Vec<T>, Error> {
-    let read = async { backend.read().await?.fetch_all(statement, values).await };
-    backend.attempt(read).await
 }
 
 fn ids(orders: &[OrderId]) -> Value<'static> {
@@ -218,24 +206,6 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
-        let values = [
-            Value::text(topic.as_str()),
-            Value::Int(i64::from(COUNT_LIMIT)),
-            Value::Now,
-        ];
-        let rows = read(&self.backend, B::SQL.queue.stats, &values).await?;
-        let stats: Option<(i64, i64, i64, i64, f64, bool)> = rows.into_iter().next();
-        let (waiting, in_flight, delayed, dead, oldest_age_seconds, paused) =
-            stats.ok_or(sqlx::Error::RowNotFound)?;
-        Ok(QueueStats {
-            waiting: waiting.unsigned_abs(),
-            in_flight: in_flight.unsigned_abs(),
-            delayed: delayed.unsigned_abs(),
-            dead: dead.unsigned_abs(),
-            oldest_age_seconds,
-            paused,
-            capped: false,
-        }
-        .counted_by_a_database())
+        queue_stats(&self.backend, topic, Duration::ZERO).await
     }
 }

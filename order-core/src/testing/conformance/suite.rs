@@ -147,6 +147,7 @@ where
     packed_checks::a_claim_ahead_gives_no_more_than_it_may(&fixture(fresh).await).await;
     waiting_tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_counted_once_wherever_it_waits(&fixture(fresh).await).await;
+    waiting_tasks::tasks_are_told_apart_by_their_state(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_put_on_the_queue_again(&fixture(fresh).await).await;
     waiting_tasks::a_pause_holds_tasks_and_workers_hear_of_it(&fixture(fresh).await).await;
     races::what_was_done_for_a_cancelled_order_is_undone(&fixture(fresh).await).await;

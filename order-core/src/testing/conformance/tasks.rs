@@ -188,7 +188,7 @@ pub(super) async fn a_failed_attempt_is_kept_and_made_again(fixture: &Fixture) {
     let long = "x\0".repeat(9_999);
     let retry = AttemptOutcome::Retry(Duration::from_secs(60), "no answer".to_owned());
     assert_eq!(fixture.end(&claimed, retry).await, 0);
-    assert_eq!(fixture.task(id).await.unwrap().state, TaskState::Delayed);
+    assert_eq!(fixture.task(id).await.unwrap().state, TaskState::Retrying);
     fixture.wait(55).await;
     assert_eq!(fixture.claim(9).await.len(), 0);
     fixture.wait(6).await;

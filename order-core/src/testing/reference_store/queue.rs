@@ -229,6 +229,8 @@ impl OrderQueue for ReferenceQueue {
                 stats.oldest_age_seconds = stats.oldest_age_seconds.max(age);
             } else if entry.claim.is_some() {
                 stats.in_flight += 1;
+            } else if entry.runs == 0 {
+                stats.scheduled += 1;
             } else {
                 stats.delayed += 1;
             }
