@@ -170,7 +170,6 @@ async fn a_shop_is_run_from_one_page() {
     what_was_given_up_is_redriven(&tab, &shop, &mailer, &lamp).await;
     a_topic_is_paused_and_resumed(&tab, &shop, &lamp).await;
     looks_good_everywhere(&tab, "busy").await;
-    a_product_is_run_from_its_page(&tab, &shop).await;
     nothing_came_from_elsewhere(&tab, &shop);
     browser.close().await;
     staff.dismiss().await;
@@ -255,7 +254,8 @@ async fn what_was_given_up_is_redriven(tab: &Tab, shop: &Shop, mailer: &Mailer, 
     counts(tab, "completed", 24).await;
 }
 
-/// A product is created, found, adjusted and repriced; an order of it is cancelled.
+/// A product is created, found, adjusted and repriced; an order of it, which no worker touches, is
+/// cancelled.
 async fn a_product_is_run_from_its_page(tab: &Tab, shop: &Shop) {
     go(tab, "#/products").await;
     tab.click("#product-create").await;
@@ -287,9 +287,6 @@ async fn a_product_is_run_from_its_page(tab: &Tab, shop: &Shop) {
     tab.press("Enter", 13).await;
     tab.shows("#product-facts dd", "9.00 USD").await;
     let id: String = tab.value("location.hash.split('/').pop()").await;
-    shop.post("/queue/process/pause", &serde_json::Value::Null)
-        .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
     let order = buy(shop, &id, 4).await;
     tab.shows("#product-orders td", "36.00 USD").await;
     tab.until("/In stock 1,496/.test(document.querySelector('#product-stocks').textContent)")
@@ -302,8 +299,6 @@ async fn a_product_is_run_from_its_page(tab: &Tab, shop: &Shop) {
     tab.click("#confirm-yes").await;
     tab.shows("#order-events .what", "Cancelled").await;
     tab.until("document.querySelector('#order-cancel').hidden")
-        .await;
-    shop.post("/queue/process/resume", &serde_json::Value::Null)
         .await;
     go(tab, "#/products?search=grand").await;
     tab.until("document.querySelectorAll('#products tbody tr').length === 1")
@@ -324,6 +319,8 @@ async fn a_topic_is_paused_and_resumed(tab: &Tab, shop: &Shop, product: &str) {
     counts(tab, "success", 1).await;
     tab.shows("tr[data-key=process] td.number", "1").await;
     tab.shows(toggle, "Resume").await;
+    a_product_is_run_from_its_page(tab, shop).await;
+    go(tab, "#/").await;
     tab.click(toggle).await;
     tab.shows("tr[data-key=process] .state", "running").await;
     counts(tab, "completed", 25).await;

@@ -129,6 +129,19 @@ impl OrderProcessor for Picky {
     }
 }
 
+/// The reasons of dead letters, with their numbers.
+fn groups(dead: &Value) -> Vec<(Value, Value)> {
+    let groups = dead["groups"].as_array().unwrap().iter();
+    let group = |group: &Value| (group["reason"].clone(), group["count"].clone());
+    groups.map(group).collect()
+}
+
+/// The orders of a page of dead letters.
+fn ids(page: &Value) -> Vec<Value> {
+    let items = page["items"].as_array().unwrap().iter();
+    items.map(|item| item["order_id"].clone()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_given_up_is_found_by_its_reason_and_redriven_at_once() {
     on_each_store(async |shop| {
@@ -141,11 +154,6 @@ async fn what_was_given_up_is_found_by_its_reason_and_redriven_at_once() {
         }
         let all = until(shop, "/queue/dead", |dead| dead["total"] == 4).await;
         assert_eq!(all["reasons"], 2);
-        let groups = |dead: &Value| {
-            let groups = dead["groups"].as_array().unwrap().iter();
-            let group = |group: &Value| (group["reason"].clone(), group["count"].clone());
-            groups.map(group).collect::<Vec<_>>()
-        };
         let (mail, paper) = (json!("Mail: no route"), json!("out of paper"));
         assert_eq!(
             groups(&all),
@@ -160,12 +168,6 @@ async fn what_was_given_up_is_found_by_its_reason_and_redriven_at_once() {
         let next = shop
             .get(&format!("/queue/dead?reason=mail&limit=2&cursor={cursor}"))
             .await;
-        let ids = |page: &Value| {
-            let items = page["items"].as_array().unwrap().iter();
-            items
-                .map(|item| item["order_id"].clone())
-                .collect::<Vec<_>>()
-        };
         assert_eq!(
             (ids(&next.body).len(), &next.body["next_cursor"]),
             (1, &Value::Null)
