@@ -140,6 +140,11 @@ pub trait StatsStore: Send + Sync {
     /// The totals, and the seconds of the last `window`, at most [`FULL_RESOLUTION`].
     async fn counters(&self, window: Duration) -> Result<OrderCounters, Error>;
 
+    /// The totals, and the last `span` in steps, each of which is a second of the answer: its first
+    /// one. What is older than a quarter of an hour is known by minutes, than a day by hours, and
+    /// than thirty days by days: shorter steps than that put it all into one.
+    async fn history(&self, span: Duration, step: Duration) -> Result<OrderCounters, Error>;
+
     /// Compacts many rows of counters into few, as if it were `ahead` later than the clock of the
     /// store says, and gives the number that it replaced. Any number of processes may do so at any
     /// time: sums stay as they are.

@@ -16,6 +16,7 @@ use crate::{
     cache::{CachedStore, ProductCache},
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderMode},
+    process::ProcessOptions,
     queue::OrderQueue,
     store::{OrderStore, ProductStore, Store, Strategy},
     watch::Watcher,
@@ -44,6 +45,7 @@ impl OrderService {
                 clock: Arc::new(SystemClock),
                 ids: IdGenerator::default(),
                 strategy: Strategy::default(),
+                process_delay: ProcessOptions::default().delay,
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
                 sold: Arc::new(Notify::new()),
@@ -90,6 +92,14 @@ impl Builder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.inner.clock = clock;
+        self
+    }
+
+    /// Tells how long after a sale the workers claim its task ([`ProcessOptions::delay`]), so that what
+    /// waits for that is not taken for a backlog; none by default.
+    #[must_use]
+    pub fn process_delay(mut self, delay: Duration) -> Self {
+        self.inner.process_delay = delay;
         self
     }
 

@@ -1,6 +1,6 @@
 //! The parts that the clones of a service share, and the two ways to place orders with them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -34,6 +34,8 @@ pub(super) struct ServiceInner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: IdGenerator,
     pub(super) strategy: Strategy,
+    /// How long after a sale its task is claimed.
+    pub(super) process_delay: Duration,
     /// Work that goes on after the response: offering orders to the queue.
     pub(super) background: TaskTracker,
     /// Notified after each commit of accepted orders: wakes the workers of this process.

@@ -5,6 +5,7 @@ mod admission;
 mod audit;
 mod backend_sampler;
 mod builder;
+mod dead_letters;
 mod detached;
 mod follow;
 mod group_commit;
@@ -25,8 +26,9 @@ mod storable;
 
 pub use self::{
     builder::Builder,
+    dead_letters::DeadEntry,
     import::{ImportOptions, ImportOutcome, ImportRow, Imported},
-    operate::{DeadEntry, TopicStats},
+    operate::TopicStats,
     order_service::OrderService,
     shop_stats::{Stats, WINDOW, WaitFigures},
 };

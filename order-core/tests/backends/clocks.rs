@@ -16,7 +16,7 @@ use order_core::{
     domain::{OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
     heartbeat::WorkerState,
     process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    queue::{DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats, Topic},
     testing::PostgresServer,
 };
 use tokio::task::JoinHandle;
@@ -269,8 +269,12 @@ impl OrderQueue for Forgetful {
         Ok(0)
     }
 
-    async fn dead(&self, _: Topic, _: usize) -> Result<Vec<DeadLetter>, Error> {
+    async fn dead(&self, _: Topic, _: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
         Ok(Vec::new())
+    }
+
+    async fn dead_summary(&self, _: Topic, _: &DeadFilter, _: usize) -> Result<DeadSummary, Error> {
+        Ok(DeadSummary::default())
     }
 
     async fn redrive(&self, _: Topic, _: &[OrderId]) -> Result<usize, Error> {

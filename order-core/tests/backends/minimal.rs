@@ -10,7 +10,7 @@ use order_core::{
     cache::{CacheStatus, LocalCache},
     domain::{OrderRequest, OrderStatus, ProductRequest, Quantity},
     keys::KeyRequest,
-    queue::Topic,
+    queue::{DeadQuery, Topic},
     store::{Store, Strategy},
     testing::conformance::{self, Time},
 };
@@ -98,7 +98,12 @@ async fn the_service_refuses_what_the_store_does_not_keep() {
         (shop.process_order(order).await.err(), "tasks"),
         (shop.task_history(order).await.err(), "tasks"),
         (shop.pause(Topic::Validate).await.err(), "queues"),
-        (shop.dead_letters(Topic::Process, 9).await.err(), "queues"),
+        (
+            shop.dead_letters(Topic::Process, &DeadQuery::latest(9))
+                .await
+                .err(),
+            "queues",
+        ),
     ] {
         let error = refused.unwrap();
         assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");

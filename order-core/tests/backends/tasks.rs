@@ -17,7 +17,7 @@ use order_core::{
         Claim, OrderProcessor, ProcessError, ProcessOptions, Processing, SimulatedProcessor, Task,
         TaskState,
     },
-    queue::Topic,
+    queue::{DeadQuery, Topic},
     store::{SqliteStore, Store, Strategy},
     testing::PostgresServer,
 };
@@ -203,7 +203,11 @@ async fn what_panics_hangs_or_fails_is_tried_as_often_as_it_may() {
         "the processor named a delay: {pause}"
     );
     assert_eq!(shop.order(id).await.status, OrderStatus::Success);
-    let dead = shop.service.dead_letters(Topic::Process, 9).await.unwrap();
+    let dead = shop
+        .service
+        .dead_letters(Topic::Process, &DeadQuery::latest(9))
+        .await
+        .unwrap();
     assert_eq!(
         (dead[0].letter.attempts, dead[0].letter.reason.as_str()),
         (4, "no")
@@ -236,7 +240,11 @@ async fn a_task_whose_workers_died_too_often_is_given_up_unattempted() {
     let options = ProcessOptions::default().with_max_attempts(2);
     let (stop, running) = shop.hire(notes.clone(), options);
     let is_given_up = async || {
-        let dead = shop.service.dead_letters(Topic::Process, 9).await.unwrap();
+        let dead = shop
+            .service
+            .dead_letters(Topic::Process, &DeadQuery::latest(9))
+            .await
+            .unwrap();
         dead.first().is_some_and(|dead| dead.letter.attempts == 2)
     };
     until("given up", is_given_up).await;

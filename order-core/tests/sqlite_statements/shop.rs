@@ -14,7 +14,7 @@ use order_core::{
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{Client, KeyRequest, KeyStore, Secret},
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
-    queue::{OrderQueue, Topic},
+    queue::{DeadQuery, OrderQueue, Topic},
     stats::StatsStore,
     store::{
         OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteQueue, SqliteStore,
@@ -167,7 +167,10 @@ impl Shop {
             let orders: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
             let died = shop.queue.dead_letter(Topic::Validate, leases, "no").await;
             assert_eq!(died.unwrap(), GROUP);
-            let dead = shop.queue.dead(Topic::Validate, GROUP).await;
+            let dead = shop
+                .queue
+                .dead(Topic::Validate, &DeadQuery::latest(GROUP))
+                .await;
             assert_eq!(dead.unwrap().len(), GROUP);
             let redriven = shop.queue.redrive(Topic::Validate, &orders).await;
             assert_eq!(redriven.unwrap(), GROUP);

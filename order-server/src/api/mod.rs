@@ -3,6 +3,7 @@
 mod audit;
 mod bulk;
 mod cursor;
+mod dead_letters;
 mod description;
 mod document;
 mod etag;
@@ -20,6 +21,7 @@ mod products;
 mod service;
 mod shared_look;
 mod stats;
+mod stats_history;
 mod tag;
 mod wire;
 

@@ -1,4 +1,4 @@
-//! Operations for operators: the queue, dead letters, workers.
+//! Operations for operators: the queue, tasks, workers.
 
 use order_core::{OrderService, domain::OrderId, queue::Topic, service::TopicStats};
 use poem_openapi::{
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     operate_body::{
-        AttemptList, DeadList, QueueBody, TaskBody, TopicBody, TopicName, WorkerBody, WorkerList,
+        AttemptList, QueueBody, StateName, TaskBody, TaskList, TopicBody, WorkerBody, WorkerList,
     },
     tag::Tag,
 };
@@ -51,44 +51,22 @@ impl Operations {
         }))
     }
 
-    /// List dead letters, the latest first
-    #[oai(path = "/queue/dead", method = "get", operation_id = "listDeadLetters")]
-    async fn dead(
+    /// List the tasks of sold orders in a state
+    #[oai(path = "/queue/tasks", method = "get", operation_id = "listTasks")]
+    async fn tasks(
         &self,
         _caller: Inspect,
-        /// Topic of the dead letters; `process` unless given
-        topic: Query<Option<TopicName>>,
+        /// State of the tasks
+        state: Query<StateName>,
         /// Maximum number of items to return; 100 unless given
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u16>>,
-    ) -> Result<Json<DeadList>, Problem> {
-        let topic = topic.0.unwrap_or(TopicName::Process).into();
+    ) -> Result<Json<TaskList>, Problem> {
         let limit = usize::from(limit.0.unwrap_or(100));
-        let dead = self.service.dead_letters(topic, limit).await?;
-        Ok(Json(DeadList {
-            items: dead.into_iter().map(Into::into).collect(),
+        let tasks = self.service.tasks(state.0.into(), limit).await?;
+        Ok(Json(TaskList {
+            items: tasks.into_iter().map(Into::into).collect(),
         }))
-    }
-
-    /// Put a dead letter back on the queue, as if it had never been tried
-    #[oai(
-        path = "/queue/dead/:id/redrive",
-        method = "post",
-        operation_id = "redriveDeadLetter"
-    )]
-    async fn redrive(
-        &self,
-        _caller: Operate,
-        /// The order
-        id: Path<Uuid>,
-        /// Topic of the dead letters; `process` unless given
-        topic: Query<Option<TopicName>>,
-    ) -> Result<Json<TopicBody>, Problem> {
-        let topic = topic.0.unwrap_or(TopicName::Process).into();
-        if self.service.redrive(topic, &[OrderId(id.0)]).await? == 0 {
-            return Err(Problem::dead_letter_not_found(id.0));
-        }
-        Ok(Json(self.service.topic_stats(topic).await?.into()))
     }
 
     /// Stop the work on a topic, in all processes, within two seconds

@@ -4,7 +4,10 @@ use order_core::OrderService;
 use poem_openapi::OpenApiService;
 use tokio_util::sync::CancellationToken;
 
-use super::{audit, bulk, follow, health, holds, operate, orders, products, stats};
+use super::{
+    audit, bulk, dead_letters, follow, health, holds, operate, orders, products, stats,
+    stats_history,
+};
 
 /// All operations.
 pub type AllOperations = (
@@ -14,8 +17,10 @@ pub type AllOperations = (
     follow::Follow,
     bulk::BulkOrders,
     operate::Operations,
+    dead_letters::DeadLetters,
     audit::Audit,
     stats::Stats,
+    stats_history::StatsHistory,
     health::Health,
 );
 
@@ -35,8 +40,10 @@ pub(crate) fn service(
         follow,
         bulk::BulkOrders::new(service.clone()),
         operate::Operations::new(service.clone()),
+        dead_letters::DeadLetters::new(service.clone()),
         audit::Audit::new(service.clone()),
-        stats::Stats::new(service),
+        stats::Stats::new(service.clone()),
+        stats_history::StatsHistory::new(service),
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))

@@ -105,6 +105,138 @@ async fn what_was_given_up_is_seen_and_redriven() {
     .await;
 }
 
+/// Refuses one piece for another reason than several, until it is mended.
+#[derive(Default)]
+struct Picky {
+    is_mended: AtomicBool,
+}
+
+#[async_trait]
+impl OrderProcessor for Picky {
+    async fn process(&self, task: &Task) -> Result<(), ProcessError> {
+        if self.is_mended.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let single = task.order.lines[0].quantity.get() == 1;
+        let reason = if single {
+            "Mail: no route"
+        } else {
+            "out of paper"
+        };
+        Err(ProcessError::give_up(reason))
+    }
+}
+
+/// The reasons of dead letters, with their numbers.
+fn groups(dead: &Value) -> Vec<(Value, Value)> {
+    let groups = dead["groups"].as_array().unwrap().iter();
+    let group = |group: &Value| (group["reason"].clone(), group["count"].clone());
+    groups.map(group).collect()
+}
+
+/// The orders of a page of dead letters.
+fn ids(page: &Value) -> Vec<Value> {
+    let items = page["items"].as_array().unwrap().iter();
+    items.map(|item| item["order_id"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_found_by_its_reason_and_redriven_at_once() {
+    on_each_store(async |shop| {
+        let processor = Arc::new(Picky::default());
+        let staff = Staff::hire(shop, processor.clone());
+        let product = shop.product("lamp", 50).await;
+        for quantity in [1, 1, 2, 1] {
+            let body = json!({"product_id": product, "quantity": quantity});
+            assert_eq!(shop.post("/orders/purchase", &body).await.status, 201);
+        }
+        let all = until(shop, "/queue/dead", |dead| dead["total"] == 4).await;
+        assert_eq!(all["reasons"], 2);
+        let (mail, paper) = (json!("Mail: no route"), json!("out of paper"));
+        assert_eq!(
+            groups(&all),
+            [(mail.clone(), json!(3)), (paper.clone(), json!(1))]
+        );
+        let found = shop.get("/queue/dead?reason=mAIL&limit=2").await.body;
+        assert_eq!(
+            (&found["total"], groups(&found)),
+            (&json!(3), vec![(mail, json!(3))])
+        );
+        let cursor = found["next_cursor"].as_str().unwrap();
+        let next = shop
+            .get(&format!("/queue/dead?reason=mail&limit=2&cursor={cursor}"))
+            .await;
+        assert_eq!(
+            (ids(&next.body).len(), &next.body["next_cursor"]),
+            (1, &Value::Null)
+        );
+        assert!(!ids(&found).contains(&ids(&next.body)[0]));
+        let later = shop
+            .get("/queue/dead?since=2100-01-01T00:00:00Z")
+            .await
+            .body;
+        assert_eq!((&later["total"], &later["items"]), (&json!(0), &json!([])));
+        let nonsense = shop.get("/queue/dead?cursor=nonsense").await;
+        assert_eq!(nonsense.status, 400);
+
+        processor.is_mended.store(true, Ordering::SeqCst);
+        let wrong = shop
+            .post("/queue/dead/redrive", &json!({"reasons": "mail"}))
+            .await;
+        assert_eq!(wrong.status, 422, "{}", wrong.body);
+        let named = json!({"order_ids": [ids(&found)[0]], "reason": "mail"});
+        assert_eq!(shop.post("/queue/dead/redrive", &named).await.status, 422);
+        let redriven = shop
+            .post("/queue/dead/redrive", &json!({"reason": "mail"}))
+            .await;
+        assert_eq!(
+            (redriven.status, &redriven.body),
+            (200, &json!({"redriven": 3}))
+        );
+        let left = shop.get("/queue/dead").await.body;
+        assert_eq!(groups(&left), [(paper, json!(1))]);
+        let named = json!({"order_ids": [ids(&left)[0], ids(&found)[0]]});
+        let redriven = shop.post("/queue/dead/redrive", &named).await;
+        assert_eq!(
+            redriven.body,
+            json!({"redriven": 1}),
+            "the other one is not dead"
+        );
+        until(shop, "/orders?status=completed", |done| {
+            done["items"].as_array().unwrap().len() == 4
+        })
+        .await;
+        staff.dismiss().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_listed_by_their_state() {
+    on_each_store(async |shop| {
+        let product = shop.product("lamp", 5).await;
+        let sold = purchase(shop, &product).await;
+        let waiting = shop.get("/queue/tasks?state=waiting").await.body;
+        let task = &waiting["items"][0];
+        assert_eq!(
+            (&task["order_id"], &task["state"], &task["attempts"]),
+            (&json!(sold), &json!("waiting"), &json!(0))
+        );
+        for state in ["scheduled", "in_flight", "retrying", "dead"] {
+            let none = shop.get(&format!("/queue/tasks?state={state}")).await.body;
+            assert_eq!(none["items"], json!([]), "{state}");
+        }
+        let staff = Staff::hire(shop, Arc::new(Broken::default()));
+        let path = "/queue/tasks?state=dead&limit=1";
+        let dead = until(shop, path, |dead| dead["items"] != json!([])).await;
+        assert_eq!(dead["items"][0]["reason"], "it is broken");
+        assert_eq!(shop.get("/queue/tasks").await.status, 422);
+        assert_eq!(shop.get("/queue/tasks?state=nonsense").await.status, 422);
+        staff.dismiss().await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_put_on_the_queue_by_hand() {
     on_each_store(async |shop| {

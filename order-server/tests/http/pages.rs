@@ -7,15 +7,26 @@ use crate::shop::Shop;
 use order_server::config::HttpLimits;
 use reqwest::{Response, redirect::Policy};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 19] = [
     "dashboard.css",
     "icon.svg",
-    "main.js",
+    "access.js",
+    "act.js",
     "client.js",
+    "dead.js",
+    "dialogs.js",
+    "fill.js",
     "format.js",
+    "main.js",
+    "order.js",
+    "orders.js",
+    "overview.js",
     "plot.js",
-    "tables.js",
-    "timeline.js",
+    "plots.js",
+    "product.js",
+    "products.js",
+    "router.js",
+    "tasks.js",
 ];
 
 async fn get(shop: &Shop, path: &str, known: &str) -> Response {

@@ -1,6 +1,8 @@
 //! The statements whose text differs between databases, by what they are about. Those that are the
 //! same on every database stand beside the scripts that execute them.
 
+use crate::process::TaskState;
+
 /// The statements that differ between databases.
 pub(crate) struct Statements {
     pub(super) holds: HoldStatements,
@@ -117,13 +119,16 @@ pub(crate) struct QueueStatements {
     pub(super) dead_letter: &'static str,
     /// Makes dead entries due, by their orders, at the time that follows; gives their orders.
     pub(super) redrive: &'static str,
-    /// Counts entries up to a limit, by the time that follows.
+    /// The beginning of the condition that the lower-cased reason contains the text that follows.
+    pub(super) reason_contains: &'static str,
+    /// Counts entries up to a limit, of which those may be claimed that have been due for an age, by
+    /// the time that follows.
     pub(super) stats: &'static str,
 }
 
 /// The statements over figures that differ between databases.
 pub(crate) struct StatsStatements {
-    /// One row for each second of a window that is given in seconds, and one for all that was before.
+    /// One row for each step of a window, both given in seconds, and one for all that was before.
     pub(super) counters: &'static str,
     /// The first pending order after an id, and the microseconds that it has been pending, by the
     /// time that follows.
@@ -147,6 +152,9 @@ pub(crate) struct TaskStatements {
     pub(super) mark_compensating: &'static str,
     /// The task of an order, and the time that follows.
     pub(super) task: &'static str,
+    /// Up to so many tasks in a state, of which those may be claimed that have been due for an age,
+    /// by the time that follows, each with that time.
+    pub(super) in_state: fn(TaskState) -> &'static str,
     /// All workers, and the time, those that started last first.
     pub(super) workers: &'static str,
     /// The statements that write a heartbeat, before the last one.

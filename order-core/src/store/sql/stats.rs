@@ -94,7 +94,13 @@ pub(super) fn ages(at: DateTime<Utc>) -> [i64; 3] {
 #[async_trait]
 impl<B: StatsSteps> StatsStore for B {
     async fn counters(&self, window: Duration) -> Result<OrderCounters, Error> {
-        reading(self, || read_counters(self, window)).await
+        let window = window.min(FULL_RESOLUTION);
+        reading(self, || read_counters(self, window, 1)).await
+    }
+
+    async fn history(&self, span: Duration, step: Duration) -> Result<OrderCounters, Error> {
+        let step = step.as_secs().max(1).cast_signed();
+        reading(self, || read_counters(self, span, step)).await
     }
 
     async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error> {
@@ -117,12 +123,12 @@ impl<B: StatsSteps> StatsStore for B {
 async fn read_counters<B: SqlBackend>(
     backend: &B,
     window: Duration,
+    step_secs: i64,
 ) -> Result<OrderCounters, Error> {
-    let window = Value::Int(window.min(FULL_RESOLUTION).as_secs().cast_signed());
+    let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX >> 1);
+    let values = [window, step_secs].map(Value::Int);
     let mut connection = backend.read().await?;
-    let rows: Vec<CounterRow> = connection
-        .fetch_all(B::SQL.stats.counters, &[window])
-        .await?;
+    let rows: Vec<CounterRow> = connection.fetch_all(B::SQL.stats.counters, &values).await?;
     counters(&rows)
 }
 

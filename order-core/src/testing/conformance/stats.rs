@@ -106,6 +106,14 @@ pub(super) async fn every_milestone_is_counted(fixture: &Fixture) {
         sum += second.counts;
     }
     assert_eq!(sum, expected, "each in its second");
+    let (hour, step) = (Duration::from_hours(1), Duration::from_mins(1));
+    let history = fixture.stats().history(hour, step).await.unwrap();
+    let mut sum = OrderCounts::default();
+    for step in &history.seconds {
+        sum += step.counts;
+    }
+    assert_eq!((history.totals, sum), (expected, expected));
+    assert!(history.seconds.len() <= 2, "{history:?}");
 }
 
 /// Long after, the rows are few, and say the same.

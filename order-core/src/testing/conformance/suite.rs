@@ -149,6 +149,7 @@ where
     packed_checks::a_claim_ahead_gives_no_more_than_it_may(&fixture(fresh).await).await;
     waiting_tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_counted_once_wherever_it_waits(&fixture(fresh).await).await;
+    waiting_tasks::tasks_are_told_apart_by_their_state(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_put_on_the_queue_again(&fixture(fresh).await).await;
     waiting_tasks::a_pause_holds_tasks_and_workers_hear_of_it(&fixture(fresh).await).await;
     races::what_was_done_for_a_cancelled_order_is_undone(&fixture(fresh).await).await;
@@ -203,6 +204,7 @@ where
     queue_checks::a_retry_waits_for_its_delay(fresh().await).await;
     queue_checks::dead_letters_are_kept_and_not_claimed(fresh().await).await;
     queue_checks::dead_letters_can_be_read_and_redriven(fresh().await).await;
+    queue_checks::dead_letters_are_found_by_reason_and_time(fresh().await).await;
     queue_checks::a_paused_topic_gives_out_nothing(fresh().await).await;
     queue_checks::concurrent_claims_share_nothing(fresh().await).await;
 }

@@ -68,6 +68,10 @@ impl StatsStore for ReferenceStore {
         })
     }
 
+    async fn history(&self, span: Duration, _: Duration) -> Result<OrderCounters, Error> {
+        self.counters(span).await
+    }
+
     async fn compact_counters(&self, _: Duration) -> Result<u64, Error> {
         Ok(0)
     }
