@@ -4,12 +4,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{clock::Clock, error::Error, store::OrderStore};
 
-/// The time between two looks.
+/// The time between two looks, and before the first.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The most orders that one transaction expires: their products are locked for as long as it takes.
 const MOST_AT_ONCE: usize = 500;
@@ -21,12 +21,12 @@ pub(super) struct Expiry {
 }
 
 impl Expiry {
-    /// Works until `stop` is cancelled.
+    /// Works until `stop` is cancelled. A process that is over within a second expires nothing.
     pub(super) async fn run(&self, stop: &CancellationToken) {
         if !self.orders.keeps_holds() {
             return;
         }
-        let mut ticks = interval(INTERVAL);
+        let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.expire(stop).await {

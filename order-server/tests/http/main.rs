@@ -18,7 +18,6 @@ mod openapi;
 mod operate;
 mod pages;
 mod rate_limit;
-mod stats;
 mod tls;
 mod traces;
 mod webhook;

@@ -67,7 +67,9 @@ where
         return Ok(None);
     }
     let short = Value::Ids(short.iter().map(|id| id.0).collect());
-    let values = [short.clone(), Value::count(MOST_RECLAIMED), Value::Now];
+    // By the time at which these orders have their turn: what lapsed since is not theirs.
+    let now = Value::Time(locked.now);
+    let values = [short.clone(), Value::count(MOST_RECLAIMED), now];
     let ids = tx.fetch_ids(C::SQL.holds.lapsed_of, &values).await?;
     let lapsed = lock_lapsed(&mut **tx, ids).await?;
     let known: HashSet<Uuid> = locked.products.iter().map(|p| p.id.0).collect();

@@ -9,7 +9,7 @@ pub(super) const STATEMENTS: HoldStatements = HoldStatements {
          ORDER BY held_until, order_id LIMIT $3",
     lapsed_of: "SELECT hold.order_id FROM unnest($1::uuid[]) AS short (id),
              LATERAL (SELECT order_id FROM holds
-                      WHERE product_id = short.id AND held_until <= (SELECT clock_timestamp())
+                      WHERE product_id = short.id AND held_until <= $3
                       ORDER BY held_until LIMIT $2) hold",
     lock_lapsed: concat!(
         "SELECT ",

@@ -1,10 +1,12 @@
 //! Figures for operators, and what a key allows.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod shop;
+
 use std::time::{Duration, Instant};
 
-use crate::shop::{Shop, on_each_store};
 use serde_json::{Value, json};
+use shop::{Shop, on_each_store};
 
 /// The figures, once they tell of so many accepted orders, none of them pending.
 async fn stats(shop: &Shop, accepted: u64) -> Value {
@@ -52,8 +54,8 @@ async fn figures_tell_what_was_sold() {
         let told = stats(shop, 5).await;
         assert_eq!(
             told["totals"],
-            json!({"pending": 0, "success": 3, "failed": 1, "cancelled": 1, "completed": 0,
-                   "accepted": 5, "sold": 4})
+            json!({"pending": 0, "held": 0, "success": 3, "failed": 1, "expired": 0,
+                   "cancelled": 1, "completed": 0, "accepted": 5, "sold": 4})
         );
         assert_eq!(told["oldest_pending_age_seconds"], Value::Null);
         let wait = &told["wait"];
