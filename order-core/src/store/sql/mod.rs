@@ -8,6 +8,7 @@ mod accept;
 mod audit;
 mod backend;
 mod cancel;
+mod changes;
 mod currency;
 mod customers;
 mod decide;
