@@ -55,7 +55,7 @@ fn an_operator_sells_from_the_command_line() {
     let bulk = row(dir, &["order", "bulk", "--product", &id, "--count", "10"]);
     assert_eq!(bulk, json!({"accepted": 10, "rejected": 0}));
     let decided = row(dir, &["worker", "run", "--drain", "--processor", "off"]);
-    assert_eq!(decided, json!({"sold": 1, "failed": 10}));
+    assert_eq!(decided, json!({"sold": 1, "held": 0, "failed": 10}));
     let placed = placed["id"].as_str().unwrap();
     assert_eq!(row(dir, &["order", "get", placed])["status"], "success");
     assert_eq!(
@@ -122,7 +122,7 @@ fn bad_rows_of_a_file_are_named_and_do_not_stop_the_rest() {
         );
     }
     let decided = row(dir.path(), &["worker", "run", "--drain"]);
-    assert_eq!(decided, json!({"sold": 2, "failed": 0}));
+    assert_eq!(decided, json!({"sold": 2, "held": 0, "failed": 0}));
 }
 
 #[test]

@@ -14,8 +14,10 @@ use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::rejects::REASON;
 use crate::progress;
+
+/// The column of a file of rejected rows that says why. Reading such a file passes it by.
+pub(super) const REASON: &str = "rejected_because";
 
 /// The first line of a file is looked for in so many bytes.
 const MOST_HEADER_BYTES: usize = 64 * 1024;

@@ -6,11 +6,9 @@ use anyhow::{Context, ensure};
 use csv::StringRecord;
 use indicatif::ProgressBar;
 
-use super::csv_rows::{CsvArgs, CsvFile, is_same};
+use super::csv_rows::{CsvArgs, CsvFile, REASON, is_same};
 use crate::output::visible;
 
-/// The column of a file of rejected rows that says why. Reading such a file passes it by.
-pub(super) const REASON: &str = "rejected_because";
 /// The most rejected rows that are printed; the others are counted.
 const MOST_PRINTED: u64 = 20;
 

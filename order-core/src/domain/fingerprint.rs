@@ -2,14 +2,20 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{HoldTime, NewOrder, OrderId, OrderMode, StockAdjustment};
+use super::{HoldTime, OrderId, OrderMode, RequestedLine, StockAdjustment};
 
 /// The SHA-256 of a request: tells whether a key comes again with the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(crate) fn of_order(mode: OrderMode, order: &NewOrder) -> Self {
+    pub(crate) fn of_order(
+        mode: OrderMode,
+        lines: &[RequestedLine],
+        reference: Option<&str>,
+        hold_time: Option<HoldTime>,
+        customer: Option<&str>,
+    ) -> Self {
         let way: &[u8] = match mode {
             OrderMode::Accept => b"accept",
             OrderMode::Purchase => b"purchase",
@@ -17,19 +23,19 @@ impl Fingerprint {
         let mut hash = Sha256::new_with_prefix(way);
         // What orders of an older version do not have stands before the lines, under a word that
         // no id of a product begins with.
-        if order.hold_time.is_some() || order.customer.is_some() {
+        if hold_time.is_some() || customer.is_some() {
             hash.update(b" also ");
-            hash.update(order.hold_time.map_or(0, HoldTime::seconds).to_be_bytes());
-            let customer = order.customer.as_deref().unwrap_or_default();
+            hash.update(hold_time.map_or(0, HoldTime::seconds).to_be_bytes());
+            let customer = customer.unwrap_or_default();
             hash.update((customer.len() as u64).to_be_bytes());
             hash.update(customer);
         }
-        for line in &order.lines {
+        for line in lines {
             hash.update(line.product_id.0);
             hash.update(line.quantity.get().to_be_bytes());
         }
         // Lines come in 24 bytes each, and a reference begins with one that tells.
-        if let Some(reference) = &order.reference {
+        if let Some(reference) = reference {
             hash.update([1]);
             hash.update(reference);
         }
@@ -64,7 +70,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{OrderRequest, ProductId, Quantity, RequestedLine};
+    use crate::domain::{ProductId, Quantity};
 
     #[test]
     fn what_differs_in_anything_has_another_fingerprint() {
@@ -72,26 +78,21 @@ mod tests {
             product_id: ProductId(Uuid::from_u128(product)),
             quantity: Quantity::new(quantity).unwrap(),
         };
-        let new = |lines: &[RequestedLine], reference: Option<&str>| {
-            let request = OrderRequest::new(lines.to_vec(), reference.map(str::to_owned));
-            request.unwrap()
-        };
-        let of = |mode, request: OrderRequest| {
-            let order = request.into_new_order(OrderId(Uuid::nil()), chrono::DateTime::UNIX_EPOCH);
-            Fingerprint::of_order(mode, &order)
+        let one_line = [line(1, 1)];
+        let of = |mode, lines: &[RequestedLine], reference: Option<&str>| {
+            Fingerprint::of_order(mode, lines, reference, None, None)
         };
         let accept = |lines: &[RequestedLine], reference: Option<&str>| {
-            of(OrderMode::Accept, new(lines, reference))
+            of(OrderMode::Accept, lines, reference)
         };
-        let held = |seconds| new(&[line(1, 1)], None).held_for(HoldTime::new(seconds).ok());
-        let by = |customer: &str| {
-            let request = new(&[line(1, 1)], None);
-            request.for_customer(Some(customer.to_owned())).unwrap()
+        let with = |seconds: i64, customer: Option<&str>| {
+            let hold_time = HoldTime::new(seconds).ok();
+            Fingerprint::of_order(OrderMode::Accept, &one_line, None, hold_time, customer)
         };
         let (one, two) = (line(1, 1), line(2, 1));
         let all = [
             accept(&[one], None),
-            of(OrderMode::Purchase, new(&[one], None)),
+            of(OrderMode::Purchase, &[one], None),
             accept(&[two], None),
             accept(&[line(1, 2)], None),
             accept(&[one, two], None),
@@ -99,10 +100,10 @@ mod tests {
             accept(&[one], Some("")),
             accept(&[one], Some("a")),
             Fingerprint::of_cancel(OrderId(Uuid::from_u128(1))),
-            of(OrderMode::Accept, held(1)),
-            of(OrderMode::Accept, held(2)),
-            of(OrderMode::Accept, by("a")),
-            of(OrderMode::Accept, by("b")),
+            with(1, None),
+            with(2, None),
+            with(0, Some("a")),
+            with(0, Some("b")),
         ];
         for (at, fingerprint) in all.iter().enumerate() {
             assert!(!all[..at].contains(fingerprint), "{at}");

@@ -217,7 +217,8 @@ impl NewOrder {
 
     /// Tells this order from others that a client may place with the same key.
     pub(crate) fn fingerprint(&self, mode: OrderMode) -> Fingerprint {
-        Fingerprint::of_order(mode, self)
+        let (reference, customer) = (self.reference.as_deref(), self.customer.as_deref());
+        Fingerprint::of_order(mode, &self.lines, reference, self.hold_time, customer)
     }
 
     /// The pending order, each line at the price that `price_of` gives.

@@ -1,47 +1,20 @@
 //! The audit log.
 
-use std::sync::LazyLock;
-
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{
+    audit_row::AuditRow,
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     retry::{reading, with_retry},
     value::{StoredTime, Value},
 };
 use crate::{
     audit::{AuditChange, AuditEntry, AuditQuery, AuditStore, Author, author},
-    clock::{Clock, SystemClock},
-    domain::{AuditId, IdGenerator, KeyId, Page},
+    domain::{AuditId, KeyId, Page},
     error::Error,
 };
-
-/// One for the process, so that the ids of entries grow whatever service makes them.
-static IDS: LazyLock<IdGenerator> = LazyLock::new(IdGenerator::default);
-
-/// A change as it stands in the log.
-pub(crate) struct AuditRow {
-    pub(super) id: Uuid,
-    pub(super) action: &'static str,
-    pub(super) subject: String,
-    pub(super) before: Option<String>,
-    pub(super) after: Option<String>,
-}
-
-impl AuditRow {
-    fn new(change: &AuditChange) -> Self {
-        let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
-        Self {
-            id: IDS.next(SystemClock.now()),
-            action: change.action.as_str(),
-            subject: change.subject.clone(),
-            before: json(&change.before),
-            after: json(&change.after),
-        }
-    }
-}
 
 /// Enters a change into the log, in its own transaction, in the name of whoever makes it.
 pub(super) async fn record<C: SqlConnection>(

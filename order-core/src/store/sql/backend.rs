@@ -15,10 +15,9 @@ use sqlx::SqlSafeStr;
 use uuid::Uuid;
 
 use super::{
-    audit::{self, AuditRow},
+    audit_row::AuditRow,
     gate::Gates,
     idempotency_record::{IdempotencyRecord, UsedKey},
-    product_batches,
     row::Row,
     statements::Statements,
     value::Value,
@@ -105,24 +104,16 @@ pub(crate) trait SqlConnection: Send + Sized {
 
     /// Inserts new products, unless their skus or ids are there; gives the ids of those that it
     /// inserted. On Postgres, this and each of the next three is one statement.
-    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error> {
-        product_batches::insert_each(self, products).await
-    }
+    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error>;
 
     /// Writes the fields of products, which are locked.
-    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
-        product_batches::write_each(self, products).await
-    }
+    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error>;
 
     /// Enters changes in the ledger of stock.
-    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error> {
-        product_batches::adjust_each(self, all).await
-    }
+    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error>;
 
     /// Enters changes in the audit log, in the name of `author`.
-    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error> {
-        audit::insert_each(self, rows, author).await
-    }
+    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error>;
 }
 
 /// A transaction, which is rolled back when it is dropped.

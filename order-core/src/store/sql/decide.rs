@@ -1,6 +1,6 @@
 //! Deciding orders that are pending.
 
-use std::{ops::DerefMut, sync::Mutex};
+use std::ops::DerefMut;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,18 +9,17 @@ use uuid::Uuid;
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    changes::Changes,
     customers::add_customers,
     holds::reclaim,
     lockable::{ContentionSteps, Waiting},
     plan::{self, LockedProducts, PendingOrder},
-    retry::{Attempt, Retry, with_retry},
-    rows,
+    retry::{Attempt, Retry},
     stock::{lock_products, take_if_enough},
-    value::Value,
 };
 use crate::{
     decision::{Decided, Granted},
-    domain::{OrderId, Product, ProductId},
+    domain::OrderId,
     error::Error,
     metrics,
     store::{
@@ -60,40 +59,6 @@ pub(crate) trait ClaimSteps: SqlBackend {
     /// The id after which pending orders are claimed.
     fn claimed_up_to(&self) -> Uuid {
         Uuid::nil()
-    }
-}
-
-/// Products that the attempts at a transaction lock and change.
-#[derive(Default)]
-pub(super) struct Changes {
-    changed: Mutex<Vec<ProductId>>,
-    pub(super) wanted: Mutex<Vec<ProductId>>,
-}
-
-impl Changes {
-    /// Records what an attempt is about to change: when its commit stays in doubt, and the next
-    /// attempt has other work, these are the products that may have changed.
-    pub(super) fn record_changes(&self, products: &[Product]) {
-        lock(&self.changed).extend(products.iter().map(|product| product.id));
-    }
-
-    /// The products that attempts in doubt may have changed.
-    fn uncertain(&self, retry: &Retry) -> Vec<ProductId> {
-        let changed = || std::mem::take(&mut *lock(&self.changed));
-        retry.is_resolving().then(changed).unwrap_or_default()
-    }
-
-    /// The same products as they are now, those of them that are living.
-    pub(super) async fn read_uncertain<B: SqlBackend>(
-        &self,
-        backend: &B,
-        retry: &Retry,
-    ) -> Result<Vec<Product>, Error> {
-        let uncertain = self.uncertain(retry);
-        if uncertain.is_empty() {
-            return Ok(Vec::new());
-        }
-        with_retry(backend, |_| living(backend, &uncertain)).await
     }
 }
 
@@ -172,15 +137,6 @@ async fn decide_retrying<B: ClaimSteps + ContentionSteps>(
     let changed = changes.read_uncertain(backend, &retry).await?;
     outcome.extend(Outcome::new(Vec::new(), changed));
     Ok(outcome)
-}
-
-/// Those of `products` that are living. Waits for whoever is changing them: an attempt in doubt may
-/// still be at its commit.
-async fn living<B: SqlBackend>(backend: &B, products: &[ProductId]) -> Result<Vec<Product>, Error> {
-    let ids = Value::Ids(products.iter().map(|id| id.0).collect());
-    let mut connection = backend.read().await?;
-    let rows = connection.fetch_all(B::SQL.products.living, &[ids]).await?;
-    rows::products(rows)
 }
 
 /// Decides pending orders under the locks of their products.

@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use super::{
     backend::{Pieces, Priority, SqlBackend, SqlConnection, SqlTransaction},
-    decide::Changes,
+    changes::Changes,
     lockable::ContentionSteps,
     orders::{read_orders, with_lines},
     plan::{self, LockedProducts},
     retry::{Attempt, Retry, reading_at_once, with_retry},
-    rows::{LockedRow, OrderRow},
+    rows::{LockedRow, OrderRow, add_locked},
     stock::lock_products,
     value::{StoredTime, Value},
 };
@@ -82,7 +82,7 @@ where
         let rows: Vec<LockedRow> = tx
             .fetch_all(C::SQL.holds.lock_free_products, &values)
             .await?;
-        all.extend(rows)?;
+        add_locked(&mut all, rows)?;
     }
     let (expired, returned) = plan::expire(&lapsed, &all.products);
     let changed = write_expired(tx, &expired, &returned, at).await?;

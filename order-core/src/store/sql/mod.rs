@@ -6,8 +6,10 @@
 
 mod accept;
 mod audit;
+mod audit_row;
 mod backend;
 mod cancel;
+mod changes;
 mod currency;
 mod customers;
 mod dead_letters;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{backend::Pieces, rows::LockedRow};
+use super::backend::Pieces;
 use crate::{
     decision::{Asking, BatchStock, Decided, Granted, requested_of},
     domain::{
@@ -46,21 +46,6 @@ pub(super) struct LockedProducts {
 }
 
 impl LockedProducts {
-    pub(super) fn of(rows: Vec<LockedRow>) -> Result<Self, Error> {
-        let mut locked = Self::default();
-        locked.extend(rows)?;
-        Ok(locked)
-    }
-
-    /// Adds products that were locked later.
-    pub(super) fn extend(&mut self, rows: Vec<LockedRow>) -> Result<(), Error> {
-        for row in rows {
-            self.now = self.now.max(row.read_at.0);
-            self.products.push(row.try_into()?);
-        }
-        Ok(())
-    }
-
     /// Tells whether any has a limit per customer.
     #[cfg(feature = "postgres")]
     pub(super) fn has_limits(&self) -> bool {

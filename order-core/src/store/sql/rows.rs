@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    plan::{LockedProduct, PendingOrder, Prices},
+    plan::{LockedProduct, LockedProducts, PendingOrder, Prices},
     value::StoredTime,
 };
 use crate::{
@@ -242,7 +242,7 @@ pub(super) struct LockedRow {
     lapses_at: Option<StoredTime>,
     #[sqlx(flatten)]
     terms: TermsRow,
-    pub(super) read_at: StoredTime,
+    read_at: StoredTime,
 }
 
 impl TryFrom<LockedRow> for LockedProduct {
@@ -258,6 +258,22 @@ impl TryFrom<LockedRow> for LockedProduct {
             lapses_at: row.lapses_at.map(|at| at.0),
         })
     }
+}
+
+/// Products that were read together.
+pub(super) fn locked(rows: Vec<LockedRow>) -> Result<LockedProducts, Error> {
+    let mut locked = LockedProducts::default();
+    add_locked(&mut locked, rows)?;
+    Ok(locked)
+}
+
+/// Adds products that were locked later.
+pub(super) fn add_locked(locked: &mut LockedProducts, rows: Vec<LockedRow>) -> Result<(), Error> {
+    for row in rows {
+        locked.now = locked.now.max(row.read_at.0);
+        locked.products.push(row.try_into()?);
+    }
+    Ok(())
 }
 
 /// The fold that is stored beside a name: none of a name of ASCII, which the database folds.

@@ -34,7 +34,7 @@ pub(super) async fn lock_products<C: SqlConnection>(
     let rows: Vec<LockedRow> = connection
         .fetch_all(C::SQL.products.lock_stock, &[ids, Value::Now])
         .await?;
-    LockedProducts::of(rows)
+    rows::locked(rows)
 }
 
 const TAKE_IF_ENOUGH: &str = concat!(

@@ -8,7 +8,7 @@ use crate::{
     audit::Author,
     domain::{Product, StockAdjustment},
     error::Error,
-    store::sql::{audit::AuditRow, rows::stored_fold},
+    store::sql::{audit_row::AuditRow, rows::stored_fold},
 };
 
 /// They come in the order of their skus: two batches that wait for each other's skus would wait for

@@ -147,7 +147,7 @@ async fn read_unlocked(
     let ids = plan::products_of(orders.iter().flat_map(|order| &order.lines));
     let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
     let rows = connection.fetch_all(READ_UNLOCKED, &[ids]).await?;
-    LockedProducts::of(rows)
+    rows::locked(rows)
 }
 
 /// Executes [`INSERT_CHECKED`], which commits by itself. It gives no product when it wrote nothing.

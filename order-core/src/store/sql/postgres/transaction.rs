@@ -34,7 +34,7 @@ use crate::{
     error::Error,
     process::AttemptResult,
     store::sql::{
-        audit::AuditRow,
+        audit_row::AuditRow,
         backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,

@@ -20,16 +20,19 @@ use super::{
     writer::WriteTransaction,
 };
 use crate::{
+    audit::Author,
     clock::{Clock, SystemClock},
     decision::{Decided, Granted},
-    domain::{HoldTime, IdempotencyKey, Order, OrderStatus, Product, ProductId},
+    domain::{HoldTime, IdempotencyKey, Order, OrderStatus, Product, ProductId, StockAdjustment},
     error::Error,
     process::AttemptResult,
     queue::Lease,
     store::sql::{
+        audit,
+        audit_row::AuditRow,
         backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
-        plan,
+        plan, product_batches,
         row::Row,
         rows,
         statements::Statements,
@@ -101,6 +104,22 @@ impl SqlConnection for SqliteConnection {
         let asked = keys.iter().map(|key| json!([hex(key.scope), key.key]));
         let query = sqlx::query_as(USED_KEYS).bind(Json(asked.collect::<Vec<_>>()));
         Ok(query.fetch_all(self).await?)
+    }
+
+    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error> {
+        product_batches::insert_each(self, products).await
+    }
+
+    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
+        product_batches::write_each(self, products).await
+    }
+
+    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error> {
+        product_batches::adjust_each(self, all).await
+    }
+
+    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error> {
+        audit::insert_each(self, rows, author).await
     }
 }
 
