@@ -153,12 +153,12 @@ async fn consumed_entries_free_their_memory() {
     };
     let mut after_round = Vec::new();
     for _ in 0..4 {
-        for chunk in orders(20_000).chunks(5_000) {
+        for chunk in orders(20_000).chunks(1_000) {
             queue.push(Topic::Validate, chunk).await.unwrap();
         }
         loop {
             let leases = queue
-                .claim(Topic::Validate, 5_000, LEASE, Duration::ZERO)
+                .claim(Topic::Validate, 1_000, LEASE, Duration::ZERO)
                 .await
                 .unwrap();
             if leases.is_empty() {
