@@ -1,24 +1,21 @@
 //! A minute of purchases by many clients, and the tasks of what they buy: what the server as it is
 //! started without any setting can keep up, against the same server without tasks.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use order_core::{
     bench::{Figures, Sample, median},
     testing::PostgresServer,
 };
 use orders_benches::{
-    http::{Amount, Connection, Request, load},
-    server::ServerProcess,
+    http::{Amount, Connection, load},
+    server::{ServerProcess, completed},
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::{Bar, Measured};
+use super::{Bar, Measured, sqlite_file};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Selling alone is steady sooner.
@@ -42,8 +39,7 @@ impl Place<'_> {
         Ok(match self {
             Self::Postgres(server) => (server.database().await, None),
             Self::Sqlite => {
-                let dir = tempfile::tempdir_in(Path::new("target"))?;
-                let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+                let (dir, url) = sqlite_file()?;
                 (url, Some(dir))
             }
         })
@@ -111,7 +107,7 @@ async fn measured(name: &str, place: &Place<'_>, runs: usize) -> anyhow::Result<
 
 async fn sell_alone(place: &Place<'_>) -> anyhow::Result<Sample> {
     let (url, _dir) = place.url().await?;
-    let server = ServerProcess::start_without_tasks(&url).await?;
+    let server = ServerProcess::start_with_settings(&url, &[("PROCESSOR", "off")]).await?;
     let purchase = server.order("/api/v1/orders/purchase", 201);
     load(
         &[server.address],
@@ -157,14 +153,4 @@ async fn run(place: &Place<'_>) -> anyhow::Result<Run> {
         left,
         sold,
     })
-}
-
-/// The orders that are completed by now, or were a second ago.
-async fn completed(connection: &mut Connection) -> anyhow::Result<usize> {
-    let stats = Request::get("/api/v1/stats");
-    let body: serde_json::Value = serde_json::from_slice(connection.send(&stats).await?)?;
-    let completed = body["totals"]["completed"].as_u64();
-    Ok(usize::try_from(
-        completed.context("the figures tell no tasks")?,
-    )?)
 }
