@@ -72,8 +72,12 @@ enum Command {
     Audit(commands::audit::Audit),
     /// Measure the strategies on this database
     Bench(commands::bench::BenchArgs),
+    /// Show the figures of the shop: orders by state, waits, what is wanted most
+    Stats,
+    /// List the workers of all processes, the latest started first
+    Workers,
     /// Migrate the database schema, and do nothing else
-    Migrate,
+    Migrate(commands::migrate::Migrate),
     /// Check whether the server on this machine is ready
     Health(commands::health::Health),
     /// Print the OpenAPI description of the API as JSON
@@ -95,9 +99,16 @@ impl Command {
             self,
             Self::Verify(_)
                 | Self::Audit(_)
+                | Self::Stats
+                | Self::Workers
                 | Self::Product(Product::Get { .. } | Product::List { .. } | Product::Export(_))
-                | Self::Order(Order::Get { .. } | Order::List { .. } | Order::Watch { .. })
-                | Self::Queue(Queue::Stats | Queue::Dead { .. })
+                | Self::Order(
+                    Order::Get { .. }
+                        | Order::List { .. }
+                        | Order::Attempts { .. }
+                        | Order::Watch { .. }
+                )
+                | Self::Queue(Queue::Stats | Queue::Tasks { .. } | Queue::Dead { .. })
                 | Self::Key(Key::List)
                 | Self::Client(Client::List)
         )
@@ -158,15 +169,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Bench(args) = cli.command {
         return commands::bench::run(args, &cli.database.database_url, &output).await;
     }
+    if let Command::Migrate(migrate) = &cli.command {
+        return commands::migrate::run(migrate, &cli.database, &output).await;
+    }
     let only_reads = cli.command.only_reads();
     let store = if only_reads {
         cli.database.open_existing().await?
     } else {
         cli.database.open().await?
     };
-    if matches!(cli.command, Command::Migrate) && cli.database.no_migrate {
-        store.migrate().await?;
-    }
     let builder = cli.redis.builder(store, client.clone());
     let service = if only_reads {
         builder.without_compaction().build()
@@ -181,6 +192,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Client(command) => commands::client::run(command, &service, &output).await,
         Command::Audit(audit) => commands::audit::run(audit, &service, &output).await,
         Command::Key(command) => commands::key::run(command, &service, &output).await,
+        Command::Stats => commands::stats::run(&service, &output).await,
+        Command::Workers => commands::stats::workers(&service, &output).await,
         Command::Verify(args) => commands::verify::run(args, &service, &output).await,
         // The other commands needed no service.
         _ => Ok(ExitCode::SUCCESS),

@@ -2,7 +2,7 @@
 //! metrics, and the description of the API.
 
 pub use crate::{
-    api::openapi_document,
+    api::{answers, openapi_document},
     config::{
         Database, Redis, TaskOptions, WorkerSettings, bind_addr, one_line, parse, parse_from,
     },

@@ -11,15 +11,19 @@ use order_core::{
     },
     store::OrderQuery,
 };
+use order_server::runtime::answers;
 
 use super::{
     in_currency,
     order_args::{hold_time, idempotency_key, quantity},
-    order_bulk, order_watch, pages,
+    order_bulk,
+    order_details::{self, ATTEMPTS, TASK},
+    order_watch, pages,
+    time_args::Times,
 };
 use crate::output::{Column, Output};
 
-const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("status", "/status"),
     ("total_price", "/total_price"),
@@ -62,9 +66,14 @@ pub(crate) enum Order {
         /// Only orders that the client with this id placed
         #[arg(long)]
         client: Option<ClientId>,
+        #[command(flatten)]
+        created: Times,
         /// Maximum number of orders to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// Go on after the order with this id, the last one of the page before
+        #[arg(long, value_name = "ID")]
+        after: Option<OrderId>,
     },
     /// Confirm a held order: it is sold
     Confirm {
@@ -81,6 +90,16 @@ pub(crate) enum Order {
     },
     /// Cancel an order, and return its stock
     Cancel {
+        /// Id of the order
+        id: OrderId,
+    },
+    /// Process a sold order now: its task need not wait any longer, and a dead letter is redriven
+    Process {
+        /// Id of the order
+        id: OrderId,
+    },
+    /// List the failed attempts of an order's task, the oldest first
+    Attempts {
         /// Id of the order
         id: OrderId,
     },
@@ -130,24 +149,29 @@ pub(crate) async fn run(
         Order::Place(buy) => service.accept(buy.try_into()?).await?,
         Order::Purchase(buy) => service.purchase(buy.try_into()?).await?,
         Order::Bulk(bulk) => return order_bulk::run(bulk, service, output).await,
-        Order::Get { id } => found(service.order(id).await?, id)?,
+        Order::Get { id } => {
+            let order = found(service.order(id).await?, id)?;
+            return order_details::run(order, service, output).await;
+        }
         Order::List {
             status,
             product,
             reference,
             customer,
             client,
+            created,
             limit,
+            after,
         } => {
-            let orders = pages::newest(limit, async |page| {
+            let orders = pages::newest(limit, after, async |page| {
                 let query = OrderQuery {
                     status,
                     product_id: product,
                     reference: reference.clone(),
                     customer: customer.clone(),
                     client,
+                    created: created.range(),
                     page,
-                    ..OrderQuery::default()
                 };
                 service.orders(&query).await
             })
@@ -158,6 +182,16 @@ pub(crate) async fn run(
         Order::Confirm { id } => found(service.confirm(id).await?, id)?,
         Order::Extend { id, hold } => found(service.extend(id, hold).await?, id)?,
         Order::Cancel { id } => found(service.cancel(id).await?, id)?,
+        Order::Process { id } => {
+            let task = found(service.process_order(id).await?, id)?;
+            output.row(TASK, answers::task(task))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Order::Attempts { id } => {
+            let history = found(service.task_history(id).await?, id)?;
+            output.rows(ATTEMPTS, &history.attempts)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Order::Watch { id } => {
             let order = found(service.order(id).await?, id)?;
             return order_watch::run(&order, service, output).await;

@@ -24,13 +24,14 @@ pub(super) async fn each_page<T, Id: Copy>(
     }
 }
 
-/// The newest `limit` items, page by page.
+/// The newest `limit` items, or those that follow the one with the id `after`, page by page.
 pub(super) async fn newest<T, Id: Copy>(
     limit: u32,
+    after: Option<Id>,
     page: impl AsyncFn(PageRequest<Id>) -> Result<Page<T, Id>, Error>,
 ) -> Result<Vec<T>, Error> {
     let mut items = Vec::new();
-    let mut start = PageStart::Newest;
+    let mut start = after.map_or(PageStart::Newest, PageStart::After);
     loop {
         let missing = limit - u32::try_from(items.len()).unwrap_or(limit).min(limit);
         if missing == 0 {

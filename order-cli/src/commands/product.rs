@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use order_core::{
@@ -14,7 +14,9 @@ use order_core::{
     store::ProductQuery,
 };
 
-use super::{confirm::confirm, in_currency, pages, product_export, product_import};
+use super::{
+    confirm::confirm, in_currency, pages, product_export, product_import, time_args::Times,
+};
 use crate::output::{Column, Output};
 
 const COLUMNS: &[Column] = &[
@@ -92,16 +94,25 @@ pub(crate) enum Product {
     /// Show a product
     Get {
         /// Id of the product
-        id: ProductId,
+        #[arg(required_unless_present = "sku")]
+        id: Option<ProductId>,
+        /// Your own code for the product, instead of its id
+        #[arg(long, conflicts_with = "id")]
+        sku: Option<String>,
     },
     /// List products, newest first
     List {
         /// Only products whose name contains this text, in any case
         #[arg(long)]
         search: Option<String>,
+        #[command(flatten)]
+        created: Times,
         /// Maximum number of products to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// Go on after the product with this id, the last one of the page before
+        #[arg(long, value_name = "ID")]
+        after: Option<ProductId>,
     },
     /// Change some fields of a product
     Update {
@@ -185,13 +196,24 @@ pub(crate) async fn run(
             let request = request.on_terms(terms.sale_terms())?;
             service.create_product(request).await?
         }
-        Product::Get { id } => found(service.product(id).await?, id)?,
-        Product::List { search, limit } => {
-            let products = pages::newest(limit, async |page| {
+        Product::Get { id: Some(id), .. } => found(service.product(id).await?, id)?,
+        Product::Get { sku, .. } => {
+            let sku = sku.unwrap_or_default();
+            let product = service.product_with_sku(&sku).await?;
+            product.with_context(|| format!("no product has the sku {sku}"))?
+        }
+        Product::List {
+            search,
+            created,
+            limit,
+            after,
+        } => {
+            let products = pages::newest(limit, after, async |page| {
                 let search = search.clone();
                 service
                     .products(&ProductQuery {
                         search,
+                        created: created.range(),
                         page,
                         ..ProductQuery::default()
                     })

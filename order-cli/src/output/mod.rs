@@ -4,13 +4,13 @@
 //! tables, in CSV on a terminal, in messages and questions ([`mod@visible`]), and in JSON in the way of
 //! JSON. CSV in a file or a pipe has every character as it is.
 
+mod table;
 mod visible;
 
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -89,18 +89,44 @@ impl Output {
                 csv.flush()?;
             }
             Format::Table => {
-                let mut table = Table::new();
-                table
-                    .load_style(UTF8_FULL_CONDENSED)
-                    .set_content_arrangement(ContentArrangement::Dynamic)
-                    .set_header(names);
-                for row in &rows {
-                    table.add_row(visible_cells(columns, row));
-                }
+                let table = table::rows(columns, &rows, self.width());
                 writeln!(out, "{table}")?;
             }
         }
         Ok(())
+    }
+
+    /// The width of the terminal.
+    fn width(&self) -> Option<u16> {
+        self.terminal.then(|| comfy_table::Table::new().width())?
+    }
+
+    /// Tells whether people read the results.
+    pub(crate) fn is_for_people(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Prints one result field by field for people, and as [`row`](Self::row) does for programs.
+    pub(crate) fn fields<T: Serialize>(&self, columns: &[Column], row: T) -> anyhow::Result<()> {
+        if !self.is_for_people() {
+            return self.row(columns, row);
+        }
+        let fields = table::fields(columns, &serde_json::to_value(row)?);
+        whole(format!("{fields}\n").as_bytes())
+    }
+
+    /// Prints rows that belong to what was printed before, if there are any, under a title.
+    pub(crate) fn section<T: Serialize>(
+        &self,
+        title: &str,
+        columns: &[Column],
+        rows: &[T],
+    ) -> anyhow::Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        whole(format!("\n{title}\n").as_bytes())?;
+        self.rows(columns, rows)
     }
 
     /// The format that was asked for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{orders::OrderStore, products::ProductStore};
+use super::{migration::Migration, orders::OrderStore, products::ProductStore};
 use crate::{
     audit::AuditStore,
     domain::Currency,
@@ -102,6 +102,11 @@ pub trait Store: ProductStore + OrderStore {
     /// Brings the schema up to date; safe when several processes start at once.
     async fn migrate(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// The migrations of its schema: those that this program knows, and those that the database has.
+    async fn migrations(&self) -> Result<Vec<Migration>, Error> {
+        Ok(Vec::new())
     }
 
     /// Checks everything that is promised of what is stored, from one consistent view, also under

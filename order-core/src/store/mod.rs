@@ -9,6 +9,7 @@ mod connect;
 mod connect_options;
 mod contention;
 mod database;
+mod migration;
 mod orders;
 mod products;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -20,6 +21,7 @@ pub use connect::{connect, connect_with};
 pub use connect_options::ConnectOptions;
 pub use contention::Contention;
 pub use database::{PoolStats, Store};
+pub use migration::{Migration, MigrationState};
 pub use orders::{
     Backlog, Cancelled, Expired, LapsedAt, OrderQuery, OrderStore, Outcome, Purchase, Selection,
 };

@@ -1,5 +1,6 @@
 //! The operations of `/api/v1`, described to OpenAPI as they are implemented.
 
+pub mod answers;
 mod audit;
 mod bulk;
 mod cursor;

@@ -158,7 +158,7 @@ impl From<&HotProduct> for Hot {
 /// Figures of the shop.
 #[derive(Serialize, Object)]
 #[oai(rename = "Stats")]
-struct StatsBody {
+pub(super) struct StatsBody {
     /// Time of the figures, which are reused for up to a second.
     at: Time,
     totals: Totals,

@@ -99,6 +99,14 @@ impl Database {
         Ok(store)
     }
 
+    /// Opens a database that exists, whatever its schema: nothing is migrated.
+    ///
+    /// # Errors
+    /// When the database does not answer, or refuses, or does not exist.
+    pub async fn open_as_it_is(&self) -> anyhow::Result<Arc<dyn Store>> {
+        self.connect(self.options().with_create(false)).await
+    }
+
     /// Refuses a database whose amounts are in another currency.
     fn check(&self, kept: Currency) -> anyhow::Result<()> {
         let ours = self.currency;
@@ -151,9 +159,7 @@ impl Database {
 
     async fn open_with(&self, options: ConnectOptions) -> anyhow::Result<Arc<dyn Store>> {
         self.use_currency()?;
-        let store = store::connect_with(&self.database_url, options)
-            .await
-            .map_err(|error| self.explained(&error))?;
+        let store = self.connect(options).await?;
         if !self.no_migrate {
             store
                 .migrate()
@@ -161,6 +167,11 @@ impl Database {
                 .context("cannot migrate the database")?;
         }
         Ok(store)
+    }
+
+    async fn connect(&self, options: ConnectOptions) -> anyhow::Result<Arc<dyn Store>> {
+        let store = store::connect_with(&self.database_url, options).await;
+        store.map_err(|error| self.explained(&error))
     }
 }
 

@@ -23,6 +23,7 @@ mod idempotency;
 mod idempotency_record;
 mod keys;
 mod lockable;
+mod migrations;
 mod names;
 mod order_store;
 mod orders;

@@ -16,6 +16,7 @@ use crate::{
     stats::StatsStore,
     store::{
         database::{PoolStats, Store},
+        migration::Migration,
         sql::{
             backend::{Priority, SqlBackend, SqlConnection},
             currency,
@@ -70,6 +71,10 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), Error> {
         migrate::run(&self.sessions).await?;
         search::fold_all_names(self).await
+    }
+
+    async fn migrations(&self) -> Result<Vec<Migration>, Error> {
+        migrate::status(&self.sessions).await
     }
 
     async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error> {

@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use sqlx::{
     Connection, PgConnection,
-    migrate::{Migrate, MigrateError},
-    raw_sql,
+    migrate::{Migrate, MigrateError, Migrator},
+    query_scalar, raw_sql,
 };
 use tokio::time::timeout;
 
 use super::{error::LOCK_NOT_AVAILABLE, session::Sessions};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    store::{migration::Migration, sql::migrations},
+};
 
 /// The time that migrating may take, and waiting for another process that migrates.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
@@ -40,10 +43,24 @@ async fn apply(sessions: &Sessions, connection: &mut PgConnection) -> Result<(),
     lock(connection).await?;
     sessions.make_schema(connection).await?;
     raw_sql(WHILE_MIGRATING).execute(&mut *connection).await?;
-    let mut migrator = sqlx::migrate!("./migrations/postgres");
+    let mut migrator = migrator();
     migrator.set_locking(false);
     migrator.run_direct(None, connection, false).await?;
     Ok(())
+}
+
+fn migrator() -> Migrator {
+    sqlx::migrate!("./migrations/postgres")
+}
+
+/// The migrations, and whether they are applied.
+pub(super) async fn status(sessions: &Sessions) -> Result<Vec<Migration>, Error> {
+    let mut connection = sessions.open().await?;
+    let is_begun = query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(migrations::TABLE);
+    let is_begun: bool = is_begun.fetch_one(&mut connection).await?;
+    let migrations = migrations::compare(&migrator(), &mut connection, is_begun).await;
+    let _ = timeout(Duration::from_secs(1), connection.close()).await;
+    migrations
 }
 
 /// Waits until no other process migrates.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
+use sqlx::{SqliteConnection, migrate::Migrator, query_scalar};
 
 use super::store::SqliteStore;
 use crate::{
@@ -17,9 +17,10 @@ use crate::{
     stats::StatsStore,
     store::{
         database::{PoolStats, Store},
+        migration::Migration,
         sql::{
             backend::{SqlBackend, SqlConnection},
-            currency, names,
+            currency, migrations, names,
             verify::{self, VerifySteps},
         },
     },
@@ -77,6 +78,16 @@ impl Store for SqliteStore {
         names::fold_names(self).await.map(drop)
     }
 
+    async fn migrations(&self) -> Result<Vec<Migration>, Error> {
+        let mut connection = self.readers.apart().await?;
+        let begun = query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = ?1");
+        let begun: i64 = begun
+            .bind(migrations::TABLE)
+            .fetch_one(&mut connection)
+            .await?;
+        migrations::compare(&migrator(), &mut connection, begun > 0).await
+    }
+
     async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error> {
         verify::verify(self, options).await
     }
@@ -97,9 +108,13 @@ impl Store for SqliteStore {
     }
 }
 
+fn migrator() -> Migrator {
+    sqlx::migrate!("./migrations/sqlite")
+}
+
 impl SqliteStore {
     async fn migrate_schema(&self) -> Result<(), Error> {
-        let migrations = sqlx::migrate!("./migrations/sqlite");
+        let migrations = migrator();
         // The driver has no lock for this: of two processes that start on a new file, one
         // fails, and then finds it done.
         for _ in 0..MIGRATION_RACES {

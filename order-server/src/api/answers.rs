@@ -1,0 +1,40 @@
+//! Answers of the API for the command line, which asks the same of a service.
+
+use order_core::{
+    Error, OrderService,
+    heartbeat::KnownWorker,
+    process::{TaskHistory, TaskStatus},
+};
+use serde::Serialize;
+
+use super::{
+    operate_body::{AttemptList, TaskBody, WorkerBody},
+    stats::StatsBody,
+};
+
+/// The answer of `GET /stats`.
+///
+/// # Errors
+/// The store's.
+pub async fn stats(service: &OrderService) -> Result<impl Serialize + use<>, Error> {
+    let stats = service.stats().await?;
+    Ok(StatsBody::from(stats.as_ref()))
+}
+
+/// An item of the answer of `GET /workers`.
+#[must_use]
+pub fn worker(worker: KnownWorker) -> impl Serialize {
+    WorkerBody::from(worker)
+}
+
+/// An item of the answer of `GET /queue/tasks`.
+#[must_use]
+pub fn task(task: TaskStatus) -> impl Serialize {
+    TaskBody::from(task)
+}
+
+/// The answer of `GET /orders/{id}/attempts`.
+#[must_use]
+pub fn task_history(history: TaskHistory) -> impl Serialize {
+    AttemptList::from(history)
+}
