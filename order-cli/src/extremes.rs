@@ -32,7 +32,7 @@ fn needs(command: &str) -> &'static [(&'static str, &'static str)] {
             ("orders", "1"),
             ("runs", "1"),
         ],
-        "product list" | "order list" | "audit" | "queue dead" | "verify" => &[],
+        "product list" | "order list" | "audit" | "queue dead" | "queue tasks" | "verify" => &[],
         other => panic!("say what `{other}` needs, so that its numbers can be tried"),
     }
 }

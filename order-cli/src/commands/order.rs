@@ -23,7 +23,7 @@ use super::{
 };
 use crate::output::{Column, Output};
 
-pub(super) const COLUMNS: &[Column] = &[
+const COLUMNS: &[Column] = &[
     ("id", "/id"),
     ("status", "/status"),
     ("total_price", "/total_price"),
@@ -151,7 +151,11 @@ pub(crate) async fn run(
         Order::Bulk(bulk) => return order_bulk::run(bulk, service, output).await,
         Order::Get { id } => {
             let order = found(service.order(id).await?, id)?;
-            return order_details::run(order, service, output).await;
+            if output.is_for_people() {
+                order_details::show(order, service, output).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            order
         }
         Order::List {
             status,

@@ -1,6 +1,6 @@
-//! `order-cli order get`: an order with its lines, and what became of its task.
+//! `order-cli order get` for people: an order with its lines, and what became of its task.
 
-use std::{collections::HashMap, process::ExitCode};
+use std::collections::HashMap;
 
 use order_core::{
     OrderService,
@@ -9,7 +9,6 @@ use order_core::{
 use order_server::runtime::answers;
 use serde_json::{Value, json};
 
-use super::order::COLUMNS;
 use crate::output::{Column, Output};
 
 const DETAILS: &[Column] = &[
@@ -52,16 +51,12 @@ pub(super) const ATTEMPTS: &[Column] = &[
     ("error", "/error"),
 ];
 
-/// Prints an order: for programs as it is, for people with what else they would ask for.
-pub(crate) async fn run(
+/// Prints an order with what else is asked for.
+pub(super) async fn show(
     order: Order,
     service: &OrderService,
     output: &Output,
-) -> anyhow::Result<ExitCode> {
-    if !output.is_for_people() {
-        output.row(COLUMNS, InCurrency::from(order))?;
-        return Ok(ExitCode::SUCCESS);
-    }
+) -> anyhow::Result<()> {
     let mut ids: Vec<ProductId> = order.lines.iter().map(|line| line.product_id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -87,5 +82,5 @@ pub(crate) async fn run(
         output.section("Task", TASK, task.as_slice())?;
         output.section("Failed attempts", ATTEMPTS, &history.attempts)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

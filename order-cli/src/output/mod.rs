@@ -4,6 +4,7 @@
 //! tables, in CSV on a terminal, in messages and questions ([`mod@visible`]), and in JSON in the way of
 //! JSON. CSV in a file or a pipe has every character as it is.
 
+mod cells;
 mod table;
 mod visible;
 
@@ -14,6 +15,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
+use cells::visible_cells;
+pub(crate) use cells::{Column, cells};
 pub(crate) use visible::visible;
 
 /// The format of results.
@@ -34,9 +37,6 @@ pub(crate) struct Output {
     asked: Option<Format>,
     terminal: bool,
 }
-
-/// The name of a column, and the pointer to its value in the JSON of a row (RFC 6901).
-pub(crate) type Column = (&'static str, &'static str);
 
 impl Output {
     pub(crate) fn new(format: Option<Format>) -> Self {
@@ -195,30 +195,6 @@ pub(crate) fn whole(text: &[u8]) -> anyhow::Result<()> {
 /// One JSON value as a line.
 pub(crate) fn json_line(out: &mut impl Write, row: &Value) -> io::Result<()> {
     writeln!(out, "{}", visible::json(row))
-}
-
-/// A row's values as a terminal may show them.
-fn visible_cells(columns: &[Column], row: &Value) -> Vec<String> {
-    let cells = cells(columns, row).into_iter();
-    cells.map(|cell| visible(&cell).into_owned()).collect()
-}
-
-/// A row's values in the order of its columns, as CSV has them.
-pub(crate) fn cells(columns: &[Column], row: &Value) -> Vec<String> {
-    let cell = |(_, pointer): &Column| cell(row.pointer(pointer));
-    columns.iter().map(cell).collect()
-}
-
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) => {
-            let cells: Vec<String> = items.iter().map(|item| self::cell(Some(item))).collect();
-            cells.join(" ")
-        }
-        Some(other) => other.to_string(),
-    }
 }
 
 /// Treats a closed output as success, as a reader such as `head` expects. The changes of the command

@@ -8,7 +8,10 @@ use comfy_table::{
 };
 use serde_json::Value;
 
-use super::{Column, cell, visible};
+use super::{
+    cells::{Column, cell},
+    visible::visible,
+};
 
 /// A column of text is not made narrower than this.
 const LEAST_TEXT: u16 = 12;

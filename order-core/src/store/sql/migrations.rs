@@ -49,3 +49,46 @@ fn compared(migrator: &Migrator, applied: Vec<AppliedMigration>) -> Vec<Migratio
     migrations.sort_by_key(|migration| migration.version);
     migrations
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::migrate::{Migration as Known, MigrationType};
+
+    use super::*;
+
+    #[test]
+    fn what_is_applied_is_compared_with_what_is_known() {
+        let known = |version, sql: &'static str| {
+            let text = sqlx::AssertSqlSafe(sql);
+            let description = Cow::Borrowed("d");
+            Known::new(
+                version,
+                description,
+                MigrationType::Simple,
+                sqlx::SqlSafeStr::into_sql_str(text),
+                false,
+            )
+        };
+        let all = vec![known(1, "a"), known(2, "b"), known(3, "c")];
+        let applied = |version, checksum| AppliedMigration { version, checksum };
+        let applied = vec![
+            applied(1, all[0].checksum.clone()),
+            applied(2, all[0].checksum.clone()),
+            applied(9, all[0].checksum.clone()),
+        ];
+        let migrator = Migrator::with_migrations(all);
+        let states: Vec<_> = compared(&migrator, applied)
+            .into_iter()
+            .map(|migration| (migration.version, migration.state))
+            .collect();
+        let expected = [
+            (1, MigrationState::Applied),
+            (2, MigrationState::Changed),
+            (3, MigrationState::Pending),
+            (9, MigrationState::Unknown),
+        ];
+        assert_eq!(states, expected);
+    }
+}
