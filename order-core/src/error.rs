@@ -201,6 +201,13 @@ impl From<RuleViolation> for Error {
             },
             RuleViolation::StockLimit { product_id } => Self::StockLimit { product_id },
             RuleViolation::OrderState { status } => Self::OrderState { status },
+            RuleViolation::NotInOrder { line } => {
+                Self::invalid(format!("lines[{line}].product_id"), "is not in the order")
+            }
+            RuleViolation::MoreThanLeft { line, left } => Self::invalid(
+                format!("lines[{line}].quantity"),
+                format!("is more than the {left} that are left of the product"),
+            ),
             RuleViolation::TotalLimit => Self::invalid("total_price", too_large()),
         }
     }

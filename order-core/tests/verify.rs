@@ -12,7 +12,7 @@ use order_core::{
     clock::{Clock, SystemClock},
     domain::{
         IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
-        RequestedLine,
+        RequestedLine, ReturnRequest,
     },
     process::{LogProcessor, ProcessOptions, Processing},
     store::{PostgresStore, SqliteStore, Store},
@@ -20,7 +20,7 @@ use order_core::{
     verify::{
         Check::{
             self, Counters, MissingOrder, MissingProduct, OrderLines, OrderState, OrderTotal,
-            Stock, Task,
+            Returns, Stock, Task,
         },
         Discrepancy, VerifyOptions,
     },
@@ -113,6 +113,14 @@ fn one(product: ProductId) -> OrderRequest {
     OrderRequest::one(product, Quantity::new(1).unwrap())
 }
 
+fn one_line(product_id: ProductId) -> Vec<RequestedLine> {
+    let quantity = Quantity::new(1).unwrap();
+    vec![RequestedLine {
+        product_id,
+        quantity,
+    }]
+}
+
 /// Works off the tasks of `shop` until `stop`.
 fn working(shop: &OrderService, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
     let processing = Processing::new(Arc::new(LogProcessor), ProcessOptions::default());
@@ -158,6 +166,8 @@ struct Shop {
     sold: Vec<OrderId>,
     both: OrderId,
     cancelled: OrderId,
+    /// Two of its three pieces are left.
+    part: OrderId,
     pending: OrderId,
 }
 
@@ -181,6 +191,10 @@ impl Shop {
         let both = shop.purchase(both).await.unwrap().id;
         let cancelled = shop.purchase(one(lamp)).await.unwrap().id;
         shop.cancel(cancelled).await.unwrap().unwrap();
+        let three = OrderRequest::one(lamp, Quantity::new(3).unwrap());
+        let part = shop.purchase(three).await.unwrap().id;
+        let back = ReturnRequest::new(one_line(lamp)).unwrap();
+        shop.give_back(part, back).await.unwrap().unwrap();
         let pending = shop.accept(one(lamp)).await.unwrap().id;
         Self {
             lamp,
@@ -192,6 +206,7 @@ impl Shop {
             sold,
             both,
             cancelled,
+            part,
             pending,
         }
     }
@@ -225,6 +240,17 @@ fn damaged_amounts(damaged: &Damaged, shop: &Shop) -> Damages {
                 id(shop.sold[1])
             ),
             &[OrderTotal],
+        ),
+        (
+            format!(
+                "UPDATE orders SET cancelled_quantities = '[4]' WHERE id = {}",
+                id(shop.part)
+            ),
+            &[Stock, OrderTotal, Returns, Returns],
+        ),
+        (
+            format!("DELETE FROM stock_returns WHERE product_id = {lamp_id}"),
+            &[Returns],
         ),
         (
             format!(
@@ -380,7 +406,7 @@ async fn finds_in_a_part(store: &Arc<dyn Store>) {
     };
     assert_eq!(
         (found(OrderTotal), found(OrderLines), found(OrderState)),
-        (3, 2, 3)
+        (4, 2, 3)
     );
     assert_eq!((found(Stock), found(Counters)), (0, 0));
     let options = VerifyOptions {
@@ -425,9 +451,17 @@ async fn load(shop: OrderService, products: [ProductId; 2], stop: CancellationTo
                 .map(|order| bought.push(order.id));
             shop.accept(one(product)).await.unwrap();
         }
-        // Its task waits, is under way, or is done: then it is not cancelled any more.
+        // Its task waits, is under way, or is done.
         if bought.len().is_multiple_of(3) {
             let _ = shop.cancel(bought[bought.len() / 2]).await;
+        }
+        if bought.len().is_multiple_of(5) {
+            let three = OrderRequest::one(products[0], Quantity::new(3).unwrap());
+            if let Ok(order) = shop.purchase(three).await {
+                let back = || ReturnRequest::new(one_line(products[0])).unwrap();
+                let _ = shop.give_back(order.id, back()).await;
+                let _ = shop.give_back(order.id, back()).await;
+            }
         }
     }
 }

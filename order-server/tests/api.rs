@@ -200,6 +200,66 @@ async fn names_are_searched_in_any_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn part_of_an_order_comes_back() {
+    on_each_store(async |shop| {
+        let (a, b) = (shop.product("a", 9).await, shop.product("b", 9).await);
+        let lines = json!([{"product_id": a, "quantity": 3}, {"product_id": b, "quantity": 2}]);
+        let bought = shop
+            .post("/orders/purchase", &json!({"lines": lines}))
+            .await;
+        assert_eq!(bought.body["lines"][0]["cancelled_quantity"], 0);
+        let path = bought.header("location").replace("/api/v1", "");
+        let cancel = format!("{path}/cancel");
+        let back = json!({"lines": [{"product_id": a, "quantity": 2}]});
+        let part = shop.post(&cancel, &back).await;
+        assert_eq!(
+            (part.status, &part.body["total_price"]),
+            (200, &json!("7.50"))
+        );
+        assert_eq!(part.body["lines"][0]["cancelled_quantity"], 2);
+        assert_eq!(shop.get(&path).await.body["lines"], part.body["lines"]);
+        assert_eq!(shop.get(&format!("/products/{a}")).await.body["stock"], 8);
+        for (body, field) in [
+            (back, "lines[0].quantity"),
+            (
+                json!({"lines": [{"product_id": path_id(&path), "quantity": 1}]}),
+                "lines[0].product_id",
+            ),
+            (
+                json!({"lines": [{"product_id": a, "quantity": 0}]}),
+                "lines[0].quantity",
+            ),
+            (json!({"lines": []}), "lines"),
+            (json!({"lines": null}), "lines"),
+            (json!({"line": 1}), "line"),
+        ] {
+            let refused = shop.post(&cancel, &body).await;
+            assert_eq!(
+                (refused.status, &refused.body["field"]),
+                (422, &json!(field)),
+                "{body}"
+            );
+        }
+        let form = shop.client.post(shop.url(&cancel)).body("lines=1");
+        assert_eq!(form.send().await.unwrap().status(), 415);
+        assert_eq!(shop.get(&format!("/products/{a}")).await.body["stock"], 8);
+        let rest = shop.client.post(shop.url(&cancel));
+        let rest = rest.header("content-type", "application/json").send().await;
+        assert_eq!(rest.unwrap().status(), 200);
+        let all = shop.get(&path).await.body;
+        assert_eq!(all["total_price"], "0.00");
+        assert_eq!(all["lines"][1]["cancelled_quantity"], 2);
+        assert_eq!(shop.get(&format!("/products/{b}")).await.body["stock"], 9);
+        assert_eq!(shop.verify().await, []);
+    })
+    .await;
+}
+
+fn path_id(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_are_read_followed_and_cancelled() {
     on_each_store(async |shop| {
         let (a, b) = (shop.product("a", 5).await, shop.product("b", 5).await);

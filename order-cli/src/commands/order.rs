@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
-    domain::{ClientId, InCurrency, OrderId, OrderRequest, OrderStatus, ProductId, RequestedLine},
+    domain::{
+        ClientId, InCurrency, Order as StoredOrder, OrderId, OrderRequest, OrderStatus, ProductId,
+        RequestedLine, ReturnRequest,
+    },
     store::OrderQuery,
 };
 
@@ -58,10 +61,16 @@ pub(crate) enum Order {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Cancel an order, and return its stock
+    /// Cancel an order, or a part of it, and return its stock
     Cancel {
         /// Id of the order
         id: OrderId,
+        /// Product and number of pieces that come back, instead of all that are left; may be repeated
+        #[arg(long = "line", value_name = "PRODUCT=QUANTITY", value_parser = returned_line)]
+        lines: Vec<RequestedLine>,
+        /// Key that makes the command safe to repeat: the pieces come back once for a key
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
     },
     /// Print each state of an order as it is reached, until the final one
     Watch {
@@ -92,6 +101,36 @@ fn line(text: &str) -> Result<RequestedLine, Error> {
         product_id: product.parse()?,
         quantity: quantity(pieces)?,
     })
+}
+
+fn returned_line(text: &str) -> Result<RequestedLine, Error> {
+    let (product, pieces) = text
+        .split_once('=')
+        .ok_or_else(|| Error::invalid("line", "must be PRODUCT=QUANTITY"))?;
+    Ok(RequestedLine {
+        product_id: product.parse()?,
+        quantity: quantity(pieces)?,
+    })
+}
+
+async fn cancel(
+    service: &OrderService,
+    id: OrderId,
+    lines: Vec<RequestedLine>,
+    key: Option<String>,
+) -> Result<Option<StoredOrder>, Error> {
+    let key = key.as_deref().map(idempotency_key).transpose()?;
+    let cancelled = if lines.is_empty() {
+        service.cancel_or_replay(id, key).await?
+    } else {
+        let request = ReturnRequest::new(lines)?;
+        let request = match key {
+            Some(key) => request.with_key(key),
+            None => request,
+        };
+        service.give_back(id, request).await?
+    };
+    Ok(cancelled.map(|cancelled| cancelled.value))
 }
 
 pub(crate) async fn run(
@@ -126,7 +165,11 @@ pub(crate) async fn run(
             output.rows(COLUMNS, &in_currency(orders))?;
             return Ok(ExitCode::SUCCESS);
         }
-        Order::Cancel { id } => found(service.cancel(id).await?, id)?,
+        Order::Cancel {
+            id,
+            lines,
+            idempotency_key,
+        } => found(cancel(service, id, lines, idempotency_key).await?, id)?,
         Order::Watch { id } => {
             let order = found(service.order(id).await?, id)?;
             return order_watch::run(&order, service, output).await;

@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::CachedStore;
+use super::{CacheMark, CachedStore};
 use crate::{
     decision::Decided,
     domain::{
-        AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, Page, Product,
-        ProductChange, ProductId, Progress, Replayable, StockAdjustment,
+        AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderReturn, Page,
+        Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
     },
     error::Error,
     store::{
@@ -91,6 +91,23 @@ impl ProductStore for CachedStore {
     }
 }
 
+impl CachedStore {
+    /// Puts the products into the cache that got stock back from an order.
+    async fn cancelled(
+        &self,
+        cancelled: Result<Option<Cancelled>, Error>,
+        mark: CacheMark,
+    ) -> Result<Option<Cancelled>, Error> {
+        let cancelled = self.invalidate_all_if_unknown(cancelled)?;
+        if let Some(cancelled) = &cancelled {
+            self.changed_products(&cancelled.changed, mark).await;
+            let lines = cancelled.order.lines.iter().map(|line| line.product_id);
+            self.invalidate_missing(lines, &cancelled.changed);
+        }
+        Ok(cancelled)
+    }
+}
+
 #[async_trait]
 impl OrderStore for CachedStore {
     async fn accept(&self, orders: &[NewOrder]) -> Result<Vec<Result<Order, Error>>, Error> {
@@ -153,13 +170,13 @@ impl OrderStore for CachedStore {
     ) -> Result<Option<Cancelled>, Error> {
         let mark = self.mark();
         let cancelled = self.inner.cancel(id, at, key).await;
-        let cancelled = self.invalidate_all_if_unknown(cancelled)?;
-        if let Some(cancelled) = &cancelled {
-            self.changed_products(&cancelled.changed, mark).await;
-            let lines = cancelled.order.lines.iter().map(|line| line.product_id);
-            self.invalidate_missing(lines, &cancelled.changed);
-        }
-        Ok(cancelled)
+        self.cancelled(cancelled, mark).await
+    }
+
+    async fn give_back(&self, returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
+        let mark = self.mark();
+        let cancelled = self.inner.give_back(returned).await;
+        self.cancelled(cancelled, mark).await
     }
 
     async fn pending_for(

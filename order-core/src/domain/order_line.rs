@@ -22,4 +22,14 @@ pub struct OrderLine {
     pub quantity: Quantity,
     /// The price of one piece when the order was accepted.
     pub unit_price: Money,
+    /// The pieces of them that were cancelled, which went back if they had been sold.
+    pub cancelled_quantity: i64,
+}
+
+impl OrderLine {
+    /// The pieces that are not cancelled.
+    #[must_use]
+    pub const fn kept(&self) -> i64 {
+        self.quantity.get() - self.cancelled_quantity
+    }
 }

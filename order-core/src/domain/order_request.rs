@@ -191,6 +191,7 @@ impl NewOrder {
                     product_id: line.product_id,
                     quantity: line.quantity,
                     unit_price: price.ok_or(RuleViolation::ProductNotFound(line.product_id))?,
+                    cancelled_quantity: 0,
                 })
             })
             .collect::<Result<Vec<_>, RuleViolation>>()?;
@@ -211,11 +212,12 @@ impl NewOrder {
     }
 }
 
-/// The sum over the lines; `None` when it does not fit: 100 lines of 1 000 000 pieces may be 10^23.
-fn total(lines: &[OrderLine]) -> Option<Money> {
+/// The sum over what is not cancelled of the lines; `None` when it does not fit: 100 lines of
+/// 1 000 000 pieces may be 10^23.
+pub(super) fn total(lines: &[OrderLine]) -> Option<Money> {
     let minor_units = lines.iter().try_fold(0_i64, |sum, line| {
         let price = line.unit_price.minor_units();
-        sum.checked_add(line.quantity.get().checked_mul(price)?)
+        sum.checked_add(line.kept().checked_mul(price)?)
     });
     Money::from_minor_units(minor_units?)
 }

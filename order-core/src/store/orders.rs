@@ -9,8 +9,8 @@ use super::{contention::Contention, strategy::Strategy};
 use crate::{
     decision::Decided,
     domain::{
-        ClientId, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, PageRequest,
-        Product, ProductId, Progress, TimeRange,
+        ClientId, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderStatus, Page,
+        PageRequest, Product, ProductId, Progress, TimeRange,
     },
     error::Error,
 };
@@ -181,11 +181,11 @@ pub trait OrderStore: Send + Sync {
     /// Orders with their lines, newest first.
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error>;
 
-    /// Cancels a pending or successful order and gives back what it held. One that is
-    /// cancelled already is answered as it is.
+    /// Cancels an order and gives back what it held. One of which nothing is left is answered as it
+    /// is. One that is completed stays so, and gave everything back.
     ///
     /// # Errors
-    /// [`Error::OrderState`] when it failed or is completed; [`Error::StockLimit`] when a
+    /// [`Error::OrderState`] when it failed; [`Error::StockLimit`] when a
     /// product was stocked up so far that what comes back does not fit;
     /// [`Error::IdempotencyKeyReused`].
     async fn cancel(
@@ -194,6 +194,19 @@ pub trait OrderStore: Send + Sync {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error>;
+
+    /// Gives back part of an order that holds stock: what is left of it stays sold, and when nothing
+    /// is left, it is cancelled, unless it is completed.
+    ///
+    /// # Errors
+    /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that the
+    /// order does not have, or has too little left of; [`Error::StockLimit`];
+    /// [`Error::IdempotencyKeyReused`]; [`Error::Unsupported`] by a store that cancels only whole
+    /// orders.
+    async fn give_back(&self, _returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
+        let what = "what was cancelled of an order";
+        Err(Error::Unsupported { what })
+    }
 
     /// Up to `limit` orders after the one that is named, if one is, that have been pending for
     /// `age`, by the clock of the store, oldest first: what the sweeper offers again.

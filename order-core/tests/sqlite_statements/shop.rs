@@ -9,12 +9,12 @@ use order_core::{
     domain::{
         AdjustmentId, ClientId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId,
         OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId,
-        ProductRequest, Quantity, RequestedLine, StockRequest,
+        ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
     },
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{Client, KeyRequest, KeyStore, Secret},
-    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
-    queue::{OrderQueue, Topic},
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskKind, TaskStore},
+    queue::{Lease, OrderQueue, Topic},
     stats::StatsStore,
     store::{
         OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteQueue, SqliteStore,
@@ -188,6 +188,7 @@ impl Shop {
                 let cancelled = shop.store.cancel(sold, shop.now(), Some(&key)).await;
                 assert!(cancelled.unwrap().is_some());
             }
+            shop.give_back_some().await;
             let pending = shop.accept().await[0];
             let cancelled = shop.store.cancel(pending, shop.now(), None).await;
             assert!(cancelled.unwrap().is_some());
@@ -200,6 +201,41 @@ impl Shop {
         let sold = self.purchase(self.group(), Strategy::Batch).await[0];
         let cancelled = self.store.cancel(sold, self.now(), None).await;
         assert!(cancelled.unwrap().is_some());
+    }
+
+    /// A piece of a sold order, and one of an order whose task is done.
+    async fn give_back_some(&self) {
+        let two = Quantity::new(2).unwrap();
+        let order = || {
+            let order = OrderRequest::one(self.product, two);
+            order.into_new_order(OrderId(self.ids.next(self.now())), self.now())
+        };
+        let orders = vec![order(), order()];
+        let sold = self.purchase(orders, Strategy::Batch).await;
+        // Whoever lost a claim, and did the task all the same, completes the order.
+        let lost = Claimed {
+            lease: Lease {
+                order_id: sold[1],
+                attempts: 1,
+                claim_id: self.ids.next(self.now()),
+            },
+            kind: TaskKind::Process,
+            run: 1,
+            order: None,
+        };
+        let done = lost.result(Uuid::max(), Duration::ZERO, AttemptOutcome::Done);
+        assert_eq!(self.store.end_tasks(&[done], self.now()).await.unwrap(), 1);
+        for id in sold {
+            let line = RequestedLine {
+                product_id: self.product,
+                quantity: Quantity::new(1).unwrap(),
+            };
+            let request = ReturnRequest::new(vec![line]).unwrap();
+            let returned = ReturnId(self.ids.next(self.now()));
+            let returned = request.into_return(returned, id, self.now());
+            let given = self.store.give_back(&returned).await.unwrap().unwrap();
+            assert!(given.order.status.holds_stock());
+        }
     }
 
     async fn look(&mut self) {

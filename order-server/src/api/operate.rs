@@ -1,6 +1,11 @@
 //! Operations for operators: the queue, dead letters, workers.
 
-use order_core::{OrderService, domain::OrderId, queue::Topic, service::TopicStats};
+use order_core::{
+    OrderService,
+    domain::{Order, OrderId},
+    queue::Topic,
+    service::TopicStats,
+};
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Path, Query},
@@ -33,6 +38,11 @@ pub struct Operations {
 impl Operations {
     pub(super) fn new(service: OrderService) -> Self {
         Self { service }
+    }
+
+    async fn order(&self, id: Uuid) -> Result<Order, Problem> {
+        let order = self.service.order(OrderId(id)).await?;
+        order.ok_or_else(|| Problem::order_not_found(id))
     }
 }
 
@@ -144,7 +154,8 @@ impl Operations {
     async fn process(&self, _caller: Operate, id: Path<Uuid>) -> Result<Put, Problem> {
         let task = self.service.process_order(OrderId(id.0)).await?;
         let task = task.ok_or_else(|| Problem::order_not_found(id.0))?;
-        Ok(Put::Task(Json(task.into())))
+        let order = self.order(id.0).await?;
+        Ok(Put::Task(Json(TaskBody::of(task, &order))))
     }
 
     /// Read the task of an order, and its failed attempts
@@ -160,6 +171,7 @@ impl Operations {
     ) -> Result<Json<AttemptList>, Problem> {
         let history = self.service.task_history(OrderId(id.0)).await?;
         let history = history.ok_or_else(|| Problem::order_not_found(id.0))?;
-        Ok(Json(history.into()))
+        let order = self.order(id.0).await?;
+        Ok(Json(AttemptList::of(history, &order)))
     }
 }

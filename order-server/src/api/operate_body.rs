@@ -1,6 +1,7 @@
 //! The queue, tasks and workers as they look on the wire.
 
 use order_core::{
+    domain::Order,
     heartbeat::{KnownWorker, WorkerState},
     process::{Attempt, TaskHistory, TaskId, TaskKind, TaskState, TaskStatus},
     queue::Topic,
@@ -223,14 +224,11 @@ pub(super) struct TaskBody {
     reason: Option<String>,
 }
 
-impl From<TaskStatus> for TaskBody {
-    fn from(task: TaskStatus) -> Self {
-        let id = TaskId {
-            order_id: task.order_id,
-            kind: task.kind,
-        };
+impl TaskBody {
+    /// The task of this order.
+    pub(super) fn of(task: TaskStatus, order: &Order) -> Self {
         Self {
-            id: id.to_string(),
+            id: TaskId::of(task.kind, order).to_string(),
             order_id: task.order_id.0,
             kind: match task.kind {
                 TaskKind::Process => KindName::Process,
@@ -285,11 +283,12 @@ pub(super) struct AttemptList {
     task: Option<TaskBody>,
 }
 
-impl From<TaskHistory> for AttemptList {
-    fn from(history: TaskHistory) -> Self {
+impl AttemptList {
+    /// The history of the task of this order.
+    pub(super) fn of(history: TaskHistory, order: &Order) -> Self {
         Self {
             items: history.attempts.into_iter().map(Into::into).collect(),
-            task: history.task.map(Into::into),
+            task: history.task.map(|task| TaskBody::of(task, order)),
         }
     }
 }

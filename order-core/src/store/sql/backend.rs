@@ -23,13 +23,20 @@ use super::{
 };
 use crate::{
     decision::Decided,
-    domain::{IdempotencyKey, Order, Product, ProductId},
+    domain::{IdempotencyKey, Order, OrderId, Product, ProductId, ReturnId},
     error::Error,
     process::AttemptResult,
 };
 
 /// Pieces of each product that change hands, in any order.
 pub(crate) type Pieces = Vec<(ProductId, i64)>;
+
+/// Pieces that an order gives back.
+pub(crate) struct Return<'a> {
+    pub(crate) id: ReturnId,
+    pub(crate) order_id: OrderId,
+    pub(crate) pieces: &'a Pieces,
+}
 
 /// The products that a step changed.
 pub(crate) type Changed = Result<Vec<Product>, Error>;
@@ -126,8 +133,8 @@ pub(crate) trait SqlTransaction: Send + Sized {
         at: DateTime<Utc>,
     ) -> Changed;
 
-    /// Adds pieces to products, and gives these.
-    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed;
+    /// Adds what an order gives back to its products, keeps that it did, and gives the products.
+    async fn return_stock(&mut self, returned: &Return<'_>, at: DateTime<Utc>) -> Changed;
 
     /// Takes the task of a sold order out of the batch that it lies in, where tasks lie in batches.
     async fn remove_batched_task(&mut self, _order: &Order) -> Result<(), Error> {

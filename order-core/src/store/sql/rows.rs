@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ClientId, Failure, Money, Order, OrderId, OrderLine, Product, ProductId, Quantity,
-        RequestedLine, folded,
+        ClientId, Failure, Money, Order, OrderId, OrderLine, OrderStatus, Product, ProductId,
+        Quantity, RequestedLine, folded,
     },
     error::Error,
 };
@@ -47,7 +47,8 @@ macro_rules! order_columns {
     () => {
         "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
          failure_product_id, failure_requested, failure_available, created_at, decided_at, \
-         completed_at, cancelled_at, trace_parent, client_id"
+         completed_at, cancelled_at, trace_parent, client_id, \
+         CAST(cancelled_quantities AS text) AS cancelled_quantities"
     };
 }
 pub(super) use order_columns;
@@ -97,6 +98,9 @@ pub(super) struct OrderRow {
     cancelled_at: Option<StoredTime>,
     trace_parent: Option<String>,
     client_id: Option<Uuid>,
+    /// The pieces that are cancelled of each line, as a JSON array; none when nothing is, or when an
+    /// older version cancelled all of it.
+    cancelled_quantities: Option<String>,
 }
 
 impl OrderRow {
@@ -118,9 +122,17 @@ impl OrderRow {
     }
 
     fn with_lines(self, lines: Vec<OrderLine>) -> Result<Order, Error> {
-        Ok(Order {
+        let status = self.status.parse().map_err(Error::corrupt)?;
+        let cancelled: Vec<i64> = match &self.cancelled_quantities {
+            Some(text) => serde_json::from_str(text).map_err(Error::corrupt)?,
+            None if status == OrderStatus::Cancelled => {
+                lines.iter().map(|line| line.quantity.get()).collect()
+            }
+            None => Vec::new(),
+        };
+        let order = Order {
             id: OrderId(self.id),
-            status: self.status.parse().map_err(Error::corrupt)?,
+            status,
             lines,
             total_price: money(self.total_price)?,
             failure: self.failure()?,
@@ -132,6 +144,10 @@ impl OrderRow {
             decided_at: self.decided_at.map(|at| at.0),
             completed_at: self.completed_at.map(|at| at.0),
             cancelled_at: self.cancelled_at.map(|at| at.0),
+        };
+        Ok(match cancelled[..] {
+            [] => order,
+            _ => order.with_cancelled_quantities(&cancelled),
         })
     }
 }
@@ -152,6 +168,7 @@ pub(super) fn assemble(rows: Vec<OrderRow>, lines: Vec<LineRow>) -> Result<Vec<O
             product_id: ProductId(line.product_id),
             quantity: quantity(line.quantity)?,
             unit_price: money(line.unit_price)?,
+            cancelled_quantity: 0,
         });
     }
     rows.into_iter()

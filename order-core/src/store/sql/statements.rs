@@ -33,8 +33,12 @@ pub(crate) struct OrderStatements {
     pub(super) progress: &'static str,
     /// One order without lines, locked.
     pub(super) lock: &'static str,
-    /// Cancels an order at a time; the third parameter is 1 when it was sold, and 0 otherwise.
+    /// Cancels an order at a time, with the pieces of each line as a JSON array; the fourth parameter
+    /// is 1 when it was sold, and 0 otherwise.
     pub(super) cancel: &'static str,
+    /// Writes the total of what is left of an order, and the pieces that are cancelled of each line, as
+    /// a JSON array.
+    pub(super) give_back: &'static str,
     /// The ids of orders that have been pending for an age, after an id, up to a limit, in id order.
     pub(super) pending_for: &'static str,
     /// The number of pending orders up to a limit, and the microseconds that the oldest of them has
@@ -110,6 +114,12 @@ pub(crate) struct TaskStatements {
     /// Turns the task of an order into a compensation that is due at the time that follows. An
     /// attempt that is under way keeps its lease.
     pub(super) mark_compensating: &'static str,
+    /// Notes that a return came, on the task of an order that somebody may know without it: of one that
+    /// was claimed before, or of a completed order, if the second parameter says that it is.
+    pub(super) mark_returned: &'static str,
+    /// Inserts the compensation of a completed order, due at the time that follows, unless it has a
+    /// task.
+    pub(super) insert_compensation: &'static str,
     /// The task of an order, and the time that follows.
     pub(super) task: &'static str,
     /// All workers, and the time, those that started last first.

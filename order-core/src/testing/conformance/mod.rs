@@ -20,6 +20,7 @@ mod products;
 mod progress;
 mod queue;
 mod races;
+mod returns;
 mod stats;
 mod suite;
 mod tasks;
@@ -28,5 +29,5 @@ mod waiting_tasks;
 mod workers;
 
 pub use fixture::start;
-pub use suite::{audit, keys, products_and_orders, queue, stats, store, tasks, workers};
+pub use suite::{audit, keys, products_and_orders, queue, returns, stats, store, tasks, workers};
 pub use time::Time;

@@ -5,8 +5,8 @@ use std::{future::Future, sync::Arc};
 use super::{
     audit as audit_checks, filters, fixture::fixture, idempotency, keys as key_checks, names,
     orders, packed_tasks as packed_checks, products, progress, queue as queue_checks, races,
-    stats as stats_checks, tasks as task_checks, time::Time, waiting_tasks,
-    workers as worker_checks,
+    returns as return_checks, stats as stats_checks, tasks as task_checks, time::Time,
+    waiting_tasks, workers as worker_checks,
 };
 use crate::{queue::OrderQueue, store::Store};
 
@@ -24,6 +24,7 @@ where
     audit(&fresh).await;
     stats(&fresh).await;
     tasks(&fresh).await;
+    returns(&fresh).await;
     workers(&fresh).await;
 }
 
@@ -150,6 +151,27 @@ where
     waiting_tasks::a_task_is_put_on_the_queue_again(&fixture(fresh).await).await;
     waiting_tasks::a_pause_holds_tasks_and_workers_hear_of_it(&fixture(fresh).await).await;
     races::what_was_done_for_a_cancelled_order_is_undone(&fixture(fresh).await).await;
+}
+
+/// Checks that parts of orders come back, with the tasks and the audit log that tell of it.
+///
+/// # Panics
+/// At the first check that fails.
+pub async fn returns<F, Fut>(fresh: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = (Arc<dyn Store>, Arc<dyn Time>)>,
+{
+    return_checks::part_of_an_order_comes_back(&fixture(fresh).await).await;
+    return_checks::the_rest_of_an_order_is_cancelled(&fixture(fresh).await).await;
+    return_checks::only_what_holds_stock_gives_back(&fixture(fresh).await).await;
+    return_checks::a_return_with_a_key_is_carried_out_once(&fixture(fresh).await).await;
+    return_checks::what_came_back_does_not_change_a_replay(&fixture(fresh).await).await;
+    return_checks::each_piece_comes_back_once(&fixture(fresh).await).await;
+    return_checks::returns_and_all_else_agree(&fixture(fresh).await).await;
+    return_checks::a_completed_order_gives_back_and_stays_completed(&fixture(fresh).await).await;
+    return_checks::what_came_back_is_told(&fixture(fresh).await).await;
+    return_checks::a_return_is_entered_in_the_audit_log(&fixture(fresh).await).await;
 }
 
 /// Checks the heartbeats that a store keeps.

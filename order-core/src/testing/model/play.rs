@@ -10,10 +10,11 @@ use crate::{
     clock::{Clock, ManualClock},
     domain::{
         AdjustmentId, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order, OrderId,
-        OrderRequest, PageRequest, PageSize, PageStart, Product, ProductChange, ProductId,
-        ProductRequest, Quantity, RequestedLine, StockRequest,
+        OrderRequest, OrderReturn, PageRequest, PageSize, PageStart, Product, ProductChange,
+        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
     },
     error::Error,
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
     stats::StatsStore,
     store::{
         Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Selection, Store,
@@ -112,6 +113,14 @@ impl Play {
                     self.reference.cancel(id, at, key).await.map(restocked),
                 )
             }
+            Step::GiveBack { order, lines, key } => {
+                let returned = self.new_return(*order, lines, *key, at);
+                same(
+                    self.store.give_back(&returned).await.map(restocked),
+                    self.reference.give_back(&returned).await.map(restocked),
+                )
+            }
+            Step::DoTasks { most } => self.do_tasks(*most, at).await,
         }
     }
 
@@ -234,6 +243,76 @@ impl Play {
         }
         same(self.store.verify().await, Ok(Vec::new()))?;
         same(self.reference.verify().await, Ok(Vec::new()))
+    }
+
+    fn new_return(
+        &self,
+        order: usize,
+        lines: &[(usize, i64)],
+        key: Option<u8>,
+        at: DateTime<Utc>,
+    ) -> OrderReturn {
+        let lines = lines.iter().map(|(product, quantity)| RequestedLine {
+            product_id: self.product(*product),
+            quantity: Quantity::new(*quantity).unwrap(),
+        });
+        let mut request = ReturnRequest::new(lines.collect()).unwrap();
+        if let Some(key) = key {
+            request = request.with_key(key_named(key));
+        }
+        request.into_return(ReturnId(self.ids.next(at)), self.order(order), at)
+    }
+
+    /// Claims tasks from both, which may give them in another order, and does those that both gave.
+    async fn do_tasks(&self, most: usize, at: DateTime<Utc>) -> Result<(), String> {
+        let Some(tasks) = Arc::clone(&self.store).task_store() else {
+            return Ok(());
+        };
+        let claim = Claim {
+            id: self.ids.next(at),
+            worker_id: Uuid::nil(),
+            max: 1_000,
+            ahead: 0,
+            delay: Duration::ZERO,
+            lease: Duration::from_secs(600),
+        };
+        let claimed = tasks.claim_tasks(&claim).await;
+        let expected = self.reference.claim_tasks(&claim).await;
+        let brief = |claimed: &[Claimed]| {
+            let brief = claimed
+                .iter()
+                .map(|c| (c.lease.order_id, c.kind, c.order.clone()));
+            brief.collect::<Vec<_>>()
+        };
+        same(
+            claimed
+                .as_ref()
+                .map(|claimed| brief(claimed))
+                .map_err(Clone::clone),
+            expected
+                .as_ref()
+                .map(|claimed| brief(claimed))
+                .map_err(Clone::clone),
+        )?;
+        for (store, claimed) in [
+            (&*tasks, claimed),
+            (&self.reference as &dyn TaskStore, expected),
+        ] {
+            let ended = claimed.unwrap_or_default().into_iter().enumerate();
+            let ended = ended.map(|(place, claimed)| {
+                let outcome = match place < most {
+                    true => AttemptOutcome::Done,
+                    false => AttemptOutcome::NotBegun,
+                };
+                claimed.result(Uuid::nil(), Duration::ZERO, outcome)
+            });
+            let ended: Vec<AttemptResult> = ended.collect();
+            if !ended.is_empty() {
+                let ended = store.end_tasks(&ended, at).await;
+                ended.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     fn new_orders(&mut self, orders: &[Placed], at: DateTime<Utc>) -> Vec<NewOrder> {

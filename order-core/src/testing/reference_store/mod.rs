@@ -10,6 +10,7 @@ mod page;
 mod products;
 mod queue;
 mod queue_entry;
+mod returns;
 mod state;
 mod stats;
 mod store;

@@ -5,11 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{page::page, store::ReferenceStore};
+use super::{page::page, state::State, store::ReferenceStore};
 use crate::{
     audit::AuditChange,
     decision::Decided,
-    domain::{IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, Progress},
+    domain::{
+        IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress, RequestedLine,
+    },
     error::Error,
     store::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection, Strategy},
 };
@@ -104,27 +106,42 @@ impl OrderStore for ReferenceStore {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
         let mut state = self.state.lock().unwrap();
-        let Some(order) = state.orders.get(&id) else {
+        let Some(order) = state.orders.get(&id).cloned() else {
             return Ok(None);
         };
         let asked = format!("cancel {id}");
         let replayed = state.replay(key, &asked)?.is_some();
-        let status = order.status;
-        let is_cancelled = status == OrderStatus::Cancelled;
-        let before = state.stocks();
-        let cancelled = state.cancel(id, at)?;
-        let changed = state.changed_since(&before);
-        if !is_cancelled {
-            state.keep_key(key, asked, id.0);
-            if let Some(order) = &cancelled {
-                state.record(AuditChange::order_cancelled(status.as_str(), order));
-            }
+        if replayed || order.lines.iter().all(|line| line.kept() == 0) {
+            return Ok(Some(Cancelled {
+                order,
+                changed: Vec::new(),
+                replayed,
+            }));
         }
-        Ok(cancelled.map(|order| Cancelled {
-            order,
-            changed,
-            replayed,
-        }))
+        let cancelled = take_back(&mut state, &order, None, at)?;
+        state.keep_key(key, asked, id.0);
+        Ok(Some(cancelled))
+    }
+
+    async fn give_back(&self, returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let (id, key) = (returned.order_id(), returned.key());
+        let Some(order) = state.orders.get(&id).cloned() else {
+            return Ok(None);
+        };
+        let asked = format!("return {id} {:?}", returned.lines());
+        let replayed = state.replay(key, &asked)?.is_some();
+        if replayed || state.returns.contains(&returned.id()) {
+            return Ok(Some(Cancelled {
+                order,
+                changed: Vec::new(),
+                replayed,
+            }));
+        }
+        let cancelled = take_back(&mut state, &order, Some(returned.lines()), returned.at())?;
+        state.keep_key(key, asked, id.0);
+        state.returns.insert(returned.id());
+        Ok(Some(cancelled))
     }
 
     async fn pending_for(
@@ -148,6 +165,22 @@ impl OrderStore for ReferenceStore {
             oldest_age: pending.first().map(|id| state.pending_for(*id)),
         })
     }
+}
+
+fn take_back(
+    state: &mut State,
+    before: &Order,
+    lines: Option<&[RequestedLine]>,
+    at: DateTime<Utc>,
+) -> Result<Cancelled, Error> {
+    let stocks = state.stocks();
+    let order = state.cancel(before.clone(), lines, at)?;
+    state.record(AuditChange::order_cancelled(before, &order));
+    Ok(Cancelled {
+        order,
+        changed: state.changed_since(&stocks),
+        replayed: false,
+    })
 }
 
 fn group_size(orders: usize, strategy: Strategy) -> usize {

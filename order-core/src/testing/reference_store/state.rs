@@ -14,8 +14,8 @@ use crate::{
     clock::{Clock, SystemClock},
     decision::Decision,
     domain::{
-        Failure, FailureCode, IdGenerator, IdempotencyKey, MAX_STOCK, Money, NewOrder, Order,
-        OrderId, OrderLine, OrderStatus, Product, ProductId, RuleViolation,
+        Failure, FailureCode, IdGenerator, IdempotencyKey, Money, NewOrder, Order, OrderId,
+        OrderLine, OrderStatus, Product, ProductId, ReturnId, RuleViolation,
     },
     error::Error,
     heartbeat::KnownWorker,
@@ -31,6 +31,7 @@ pub(super) struct State {
     pub(super) archived: BTreeMap<ProductId, Product>,
     pub(super) orders: BTreeMap<OrderId, Order>,
     pub(super) adjustments: Vec<(ProductId, i64)>,
+    pub(super) returns: BTreeSet<ReturnId>,
     /// The request that a key was used for, and the id that it made.
     pub(super) used: BTreeMap<IdempotencyKey, (String, Uuid)>,
     pub(super) clients: Vec<Client>,
@@ -101,6 +102,7 @@ impl State {
                 product_id: line.product_id,
                 quantity: line.quantity,
                 unit_price: product.price,
+                cancelled_quantity: 0,
             });
         }
         let total = i64::try_from(total).map_err(|_| RuleViolation::TotalLimit)?;
@@ -255,82 +257,31 @@ impl State {
         }
     }
 
-    pub(super) fn cancel(
-        &mut self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<Order>, Error> {
-        let Some(mut order) = self.orders.get(&id).cloned() else {
-            return Ok(None);
-        };
-        match order.status {
-            OrderStatus::Cancelled => return Ok(Some(order)),
-            OrderStatus::Pending => {}
-            OrderStatus::Success => {
-                let mut back: BTreeMap<ProductId, i64> = BTreeMap::new();
-                for line in &order.lines {
-                    *back.entry(line.product_id).or_default() += line.quantity.get();
-                }
-                let full = |(id, pieces): (&ProductId, &i64)| {
-                    let product = self.products.get(id).or_else(|| self.archived.get(id));
-                    (product.unwrap().stock + pieces > MAX_STOCK).then_some(*id)
-                };
-                if let Some(product_id) = back.iter().find_map(full) {
-                    return Err(Error::StockLimit { product_id });
-                }
-                for (id, pieces) in back {
-                    let product = match self.products.get_mut(&id) {
-                        Some(product) => product,
-                        None => self.archived.get_mut(&id).unwrap(),
-                    };
-                    product.stock += pieces;
-                    product.version += 1;
-                    product.updated_at = at;
-                }
-                self.unsold(id);
-            }
-            status @ (OrderStatus::Failed | OrderStatus::Completed) => {
-                return Err(Error::OrderState { status });
-            }
-        }
-        order.status = OrderStatus::Cancelled;
-        order.cancelled_at = Some(at);
-        self.orders.insert(id, order.clone());
-        Ok(Some(order))
-    }
-
     pub(super) fn sold(&mut self, id: OrderId) {
         let now = self.now();
         let entry = self.entries.entry((Topic::Process, id));
         entry.or_insert_with(|| QueueEntry::due(now));
     }
-
-    pub(super) fn unsold(&mut self, id: OrderId) {
-        let now = self.now();
-        let Some(entry) = self.entries.get_mut(&(Topic::Process, id)) else {
-            return;
-        };
-        if entry.runs == 0 {
-            self.entries.remove(&(Topic::Process, id));
-            return;
-        }
-        entry.compensates = true;
-        entry.attempts = 0;
-        entry.dead = None;
-        if entry.claim.is_none() {
-            entry.visible_at = now;
-        }
-    }
 }
 
 /// The order as if nothing had become of it yet.
 fn unsettled(order: Order) -> Order {
+    let mut lines = order.lines;
+    for line in &mut lines {
+        line.cancelled_quantity = 0;
+    }
+    let prices = lines
+        .iter()
+        .map(|line| line.unit_price.minor_units() * line.quantity.get());
+    let total = prices.sum();
     Order {
         status: OrderStatus::Pending,
         failure: None,
         decided_at: None,
         completed_at: None,
         cancelled_at: None,
+        total_price: Money::from_minor_units(total).unwrap(),
+        lines,
         ..order
     }
 }

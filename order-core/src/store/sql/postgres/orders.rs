@@ -32,8 +32,11 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
         " FROM orders WHERE id = $1 FOR NO KEY UPDATE"
     ),
     cancel: "WITH cancelled AS (
-             UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1)
-         INSERT INTO order_counters (cancelled, returned) VALUES (1, $3)",
+             UPDATE orders SET status = 'cancelled', cancelled_at = $2, total_price = 0,
+                    cancelled_quantities = $3::jsonb
+             WHERE id = $1)
+         INSERT INTO order_counters (cancelled, returned) VALUES (1, $4)",
+    give_back: "UPDATE orders SET total_price = $2, cancelled_quantities = $3::jsonb WHERE id = $1",
     pending_for: "SELECT id FROM orders
          WHERE status = 'pending' AND coalesce(stored_at, created_at)
                <= (SELECT clock_timestamp() - $1::bigint * interval '1 microsecond')
@@ -53,8 +56,13 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     has_product: " AND id IN (SELECT order_id FROM order_lines WHERE product_id = $2)",
 };
 
+/// Of an order, by products: their ids, the pieces, the time, and the ids of the return and the order.
 pub(super) const RETURN_STOCK: &str = concat!(
-    "UPDATE products p
+    "WITH kept AS (
+         INSERT INTO stock_returns (product_id, id, order_id, quantity, created_at)
+         SELECT product_id, $4, $5, pieces, $3
+         FROM unnest($1::uuid[], $2::bigint[]) AS back (product_id, pieces))
+     UPDATE products p
      SET stock = p.stock + back.pieces, version = p.version + 1, updated_at = $3
      FROM unnest($1::uuid[], $2::bigint[]) AS back (id, pieces)
      WHERE p.id = back.id RETURNING ",

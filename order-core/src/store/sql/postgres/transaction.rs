@@ -28,7 +28,7 @@ use crate::{
     error::Error,
     process::AttemptResult,
     store::sql::{
-        backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        backend::{Changed, Pieces, Return, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
         row::Row,
@@ -155,10 +155,11 @@ impl SqlTransaction for PooledConnection {
         rows::products(rows.into_iter().filter_map(|row| row.product).collect())
     }
 
-    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
-        let (ids, pieces): (Vec<Uuid>, Vec<i64>) =
-            returned.iter().map(|(id, pieces)| (id.0, *pieces)).unzip();
+    async fn return_stock(&mut self, returned: &Return<'_>, at: DateTime<Utc>) -> Changed {
+        let pieces = returned.pieces.iter().map(|(id, pieces)| (id.0, *pieces));
+        let (ids, pieces): (Vec<Uuid>, Vec<i64>) = pieces.unzip();
         let query = sqlx::query_as(RETURN_STOCK).bind(ids).bind(pieces).bind(at);
+        let query = query.bind(returned.id.0).bind(returned.order_id.0);
         rows::products(query.fetch_all(&mut **self).await?)
     }
 

@@ -14,7 +14,10 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     progress: "SELECT id, status, created_at, decided_at, completed_at, cancelled_at FROM orders
          WHERE id IN (SELECT unhex(value) FROM json_each($1))",
     // A trigger counts it, whether it was sold or not.
-    cancel: "UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1",
+    cancel: "UPDATE orders SET status = 'cancelled', cancelled_at = $2, total_price = 0,
+                cancelled_quantities = $3
+         WHERE id = $1",
+    give_back: "UPDATE orders SET total_price = $2, cancelled_quantities = $3 WHERE id = $1",
     // Of the oldest, not of all: when none of them is old enough, none is.
     pending_for: "SELECT id FROM (SELECT id, coalesce(stored_at, created_at) AS since FROM orders
                          WHERE status = 'pending' AND id > $2 ORDER BY id LIMIT $3)
@@ -44,6 +47,11 @@ pub(super) const INSERT_LINES: &str =
     "INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
      SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4
      FROM json_each($1)";
+
+/// `$1` are products and pieces, which came back from the order `$4` as the return `$3`.
+pub(super) const INSERT_RETURNS: &str =
+    "INSERT INTO stock_returns (product_id, id, order_id, quantity, created_at)
+     SELECT unhex(value ->> 0), $3, $4, value ->> 1, $2 FROM json_each($1)";
 
 pub(super) const INSERT_KEYS: &str =
     "INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)

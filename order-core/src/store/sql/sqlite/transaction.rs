@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::{
     keys,
-    orders::{self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS, WRITE_DECISIONS},
+    orders::{
+        self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, INSERT_RETURNS, USED_KEYS, WRITE_DECISIONS,
+    },
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats, task_batches,
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, ending, failure},
@@ -23,7 +25,7 @@ use crate::{
     process::AttemptResult,
     queue::Lease,
     store::sql::{
-        backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        backend::{Changed, Pieces, Return, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
         row::Row,
@@ -163,8 +165,20 @@ impl SqlTransaction for WriteTransaction {
     }
 
     /// Taking less than nothing gives back.
-    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
-        take_stock(self, returned.iter().map(|(id, n)| (*id, -n)), at).await
+    async fn return_stock(&mut self, returned: &Return<'_>, at: DateTime<Utc>) -> Changed {
+        let pieces = returned.pieces.iter();
+        let rows: Vec<_> = pieces
+            .clone()
+            .map(|(id, n)| json!([hex(id.0), n]))
+            .collect();
+        sqlx::query(INSERT_RETURNS)
+            .bind(Json(rows))
+            .bind(at.timestamp_micros())
+            .bind(returned.id.0)
+            .bind(returned.order_id.0)
+            .execute(&mut **self)
+            .await?;
+        take_stock(self, pieces.map(|(id, n)| (*id, -n)), at).await
     }
 
     async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
