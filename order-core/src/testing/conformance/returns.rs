@@ -91,7 +91,7 @@ pub(super) async fn part_of_an_order_comes_back(fixture: &Fixture) {
             ..OrderQuery::default()
         };
         let listed = fixture.store.orders(&query).await.unwrap().items;
-        assert_eq!(listed, [given.order.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&given.order));
     }
     fixture.books_balance().await;
 
