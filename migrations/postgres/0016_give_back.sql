@@ -15,6 +15,12 @@ ALTER TABLE queue_entries
     -- Something came back after the task was claimed: once it is done, a compensation follows.
     ADD COLUMN returned boolean NOT NULL DEFAULT false;
 
+-- Who adjusted stock, as far as it is known: a name, and the API key that was shown. Null in rows that
+-- are older than the columns.
+ALTER TABLE stock_adjustments
+    ADD COLUMN client text CONSTRAINT stock_adjustments_client_length CHECK (char_length(client) <= 255),
+    ADD COLUMN key_id uuid;
+
 -- What sold orders gave back, product by product; only added to.
 CREATE TABLE stock_returns (
     product_id uuid        NOT NULL,
@@ -55,4 +61,6 @@ COMMENT ON COLUMN stock_returns.id IS 'UUIDv7 of the return, which may be of sev
 COMMENT ON COLUMN stock_returns.order_id IS 'The order';
 COMMENT ON COLUMN stock_returns.quantity IS 'Pieces';
 COMMENT ON COLUMN stock_returns.created_at IS 'When';
+COMMENT ON COLUMN stock_adjustments.client IS 'Name of who it was; null where nobody is known, and in rows older than the column';
+COMMENT ON COLUMN stock_adjustments.key_id IS 'The API key that was shown';
 COMMENT ON COLUMN sales.quantity IS 'Pieces that did not come back';

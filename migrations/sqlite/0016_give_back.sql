@@ -12,6 +12,11 @@ ALTER TABLE orders ADD COLUMN cancelled_quantities TEXT CONSTRAINT orders_cancel
 -- Something came back after the task was claimed: once it is done, a compensation follows.
 ALTER TABLE queue_entries ADD COLUMN returned INTEGER NOT NULL DEFAULT 0;
 
+-- Who adjusted stock, as far as it is known: a name, and the API key that was shown. Null in rows that
+-- are older than the columns.
+ALTER TABLE stock_adjustments ADD COLUMN client TEXT CONSTRAINT stock_adjustments_client_length CHECK (length(client) <= 255);
+ALTER TABLE stock_adjustments ADD COLUMN key_id BLOB;
+
 -- What sold orders gave back, product by product; only added to.
 CREATE TABLE stock_returns (
     product_id BLOB    NOT NULL,

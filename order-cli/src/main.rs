@@ -89,7 +89,12 @@ impl Command {
             self,
             Self::Verify(_)
                 | Self::Audit(_)
-                | Self::Product(Product::Get { .. } | Product::List { .. } | Product::Export(_))
+                | Self::Product(
+                    Product::Get { .. }
+                        | Product::List { .. }
+                        | Product::Stock { .. }
+                        | Product::Export(_)
+                )
                 | Self::Order(Order::Get { .. } | Order::List { .. } | Order::Watch { .. })
                 | Self::Queue(Queue::Stats | Queue::Dead { .. })
                 | Self::Key(Key::List)

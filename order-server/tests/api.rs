@@ -250,6 +250,22 @@ async fn part_of_an_order_comes_back() {
         assert_eq!(all["total_price"], "0.00");
         assert_eq!(all["lines"][1]["cancelled_quantity"], 2);
         assert_eq!(shop.get(&format!("/products/{b}")).await.body["stock"], 9);
+        let history = format!("/products/{a}/stock");
+        let page = shop.get(&format!("{history}?page_size=3")).await.body;
+        let kinds = |page: &Value| {
+            let items = page["items"].as_array().unwrap().iter();
+            let kinds = items.map(|entry| (entry["kind"].clone(), entry["delta"].clone()));
+            kinds.collect::<Vec<_>>()
+        };
+        let told = [("return", 1), ("return", 2), ("sale", -3)];
+        let told = told.map(|(kind, delta)| (json!(kind), json!(delta)));
+        assert_eq!(kinds(&page), told);
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let rest = shop.get(&format!("{history}?cursor={cursor}")).await.body;
+        assert_eq!(kinds(&rest), [(json!("adjustment"), json!(9))]);
+        assert_eq!(rest["next_cursor"], Value::Null);
+        let nowhere = format!("/products/{}/stock", path_id(&path));
+        assert_eq!(shop.get(&nowhere).await.status, 404);
         assert_eq!(shop.verify().await, []);
     })
     .await;

@@ -25,6 +25,15 @@ const COLUMNS: &[Column] = &[
     ("version", "/version"),
 ];
 
+const STOCK_COLUMNS: &[Column] = &[
+    ("at", "/at"),
+    ("kind", "/kind"),
+    ("delta", "/delta"),
+    ("reason", "/reason"),
+    ("order_id", "/order_id"),
+    ("client", "/client"),
+];
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Product {
     /// Create a product
@@ -86,6 +95,14 @@ pub(crate) enum Product {
         /// Why the stock changes
         #[arg(long)]
         reason: Option<String>,
+    },
+    /// List what changed the stock of a product, newest first
+    Stock {
+        /// Id of the product
+        id: ProductId,
+        /// Maximum number of changes to print
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
     },
     /// Create and update products from a CSV file
     Import(product_import::Import),
@@ -158,6 +175,14 @@ pub(crate) async fn run(
         Product::Adjust { id, delta, reason } => {
             let request = StockRequest::new(delta, reason)?;
             found(service.adjust_stock(id, request).await?, id)?
+        }
+        Product::Stock { id, limit } => {
+            let history = pages::newest(limit, async |page| {
+                let history = service.stock_history(id, &page).await?;
+                history.ok_or(Error::ProductNotFound(id))
+            });
+            output.rows(STOCK_COLUMNS, &history.await?)?;
+            return Ok(ExitCode::SUCCESS);
         }
         Product::Import(import) => return product_import::run(import, service, output).await,
         Product::Export(export) => return product_export::run(export, service, output).await,

@@ -11,7 +11,8 @@ use crate::{
     decision::Decided,
     domain::{
         AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderReturn, Page,
-        Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
+        PageRequest, Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
+        StockEntry, StockEntryId,
     },
     error::Error,
     store::{
@@ -84,6 +85,14 @@ impl ProductStore for CachedStore {
             self.archived(id, mark).await;
         }
         Ok(archived)
+    }
+
+    async fn stock_history(
+        &self,
+        id: ProductId,
+        page: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        self.inner.stock_history(id, page).await
     }
 
     async fn fold_names(&self) -> Result<u64, Error> {

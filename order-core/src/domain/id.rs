@@ -63,6 +63,11 @@ id!(
     "return_id"
 );
 id!(
+    /// Names an entry of the history of a product's stock.
+    StockEntryId,
+    "stock_entry_id"
+);
+id!(
     /// Names a key of the API.
     KeyId,
     "key_id"

@@ -22,6 +22,7 @@ mod product;
 mod progress;
 mod quantity;
 mod rule_violation;
+mod stock_entry;
 mod text;
 mod time_range;
 mod trace_parent;
@@ -32,7 +33,9 @@ pub use failure::{Failure, FailureCode};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
-pub use id::{AdjustmentId, AuditId, ClientId, IdGenerator, KeyId, OrderId, ProductId, ReturnId};
+pub use id::{
+    AdjustmentId, AuditId, ClientId, IdGenerator, KeyId, OrderId, ProductId, ReturnId, StockEntryId,
+};
 pub use idempotency::{IdempotencyKey, Replayable};
 pub use money::Money;
 pub use order::Order;
@@ -49,6 +52,7 @@ pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
 pub(crate) use rule_violation::too_large;
+pub use stock_entry::{StockEntry, StockEntryKind};
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

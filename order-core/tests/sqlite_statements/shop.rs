@@ -203,6 +203,13 @@ impl Shop {
         assert!(cancelled.unwrap().is_some());
     }
 
+    /// The history of a product's stock.
+    async fn look_back(&self) {
+        let page = PageRequest::default();
+        let history = self.store.stock_history(self.product, &page).await;
+        assert!(!history.unwrap().items.is_empty());
+    }
+
     /// A piece of a sold order, and one of an order whose task is done.
     async fn give_back_some(&self) {
         let two = Quantity::new(2).unwrap();
@@ -242,6 +249,7 @@ impl Shop {
         self.cost("orders", async |shop| {
             let id = shop.purchase(vec![shop.order()], Strategy::Batch).await[0];
             assert!(shop.store.order(id).await.unwrap().is_some());
+            shop.look_back().await;
             assert_eq!(shop.store.progress(&[id]).await.unwrap().len(), 1);
             let day = Duration::from_hours(24);
             for (age, found) in [(9_000 * day, 0), (300 * day, GROUP)] {

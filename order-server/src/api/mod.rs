@@ -19,6 +19,7 @@ mod products;
 mod service;
 mod shared_look;
 mod stats;
+mod stock;
 mod tag;
 mod wire;
 

@@ -4,11 +4,12 @@ use order_core::OrderService;
 use poem_openapi::OpenApiService;
 use tokio_util::sync::CancellationToken;
 
-use super::{audit, bulk, follow, health, operate, orders, products, stats};
+use super::{audit, bulk, follow, health, operate, orders, products, stats, stock};
 
 /// All operations.
 pub type AllOperations = (
     products::Products,
+    stock::Stock,
     orders::Orders,
     follow::Follow,
     bulk::BulkOrders,
@@ -29,6 +30,7 @@ pub(crate) fn service(
     let follow = follow::Follow::new(service.clone(), max_streams, stop);
     let operations = (
         products::Products::new(service.clone()),
+        stock::Stock::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),
         follow,
         bulk::BulkOrders::new(service.clone()),

@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     audit::AuditChange,
-    clock::{Clock, SystemClock},
     domain::{
         IdGenerator, IdempotencyKey, Order, OrderId, OrderReturn, OrderStatus, Product, ProductId,
         RequestedLine, ReturnId,
@@ -49,7 +48,7 @@ pub(super) async fn cancel<B: ContentionSteps>(
     key: Option<&IdempotencyKey>,
 ) -> Result<Option<Cancelled>, Error> {
     let cancellation = Cancellation {
-        id: ReturnId(IDS.next(SystemClock.now())),
+        id: ReturnId(IDS.next(at)),
         order_id,
         at,
         lines: None,

@@ -36,6 +36,7 @@ mod sqlite;
 mod statements;
 mod stats;
 mod stock;
+mod stock_history;
 mod tasks;
 mod value;
 mod verify;

@@ -11,10 +11,11 @@ use super::{
     races::{TASKS, at_once},
 };
 use crate::{
-    audit::AuditQuery,
+    audit::{AuditQuery, Author, by},
     domain::{
-        IdempotencyKey, MAX_STOCK, Order, OrderId, OrderReturn, OrderStatus, ProductId, Quantity,
-        RequestedLine, ReturnId, ReturnRequest, StockRequest,
+        IdempotencyKey, KeyId, MAX_STOCK, Order, OrderId, OrderReturn, OrderStatus, PageRequest,
+        PageSize, PageStart, ProductId, Quantity, RequestedLine, ReturnId, ReturnRequest,
+        StockEntry, StockEntryKind, StockRequest,
     },
     error::Error,
     process::{AttemptOutcome, TaskKind, TaskState},
@@ -457,4 +458,62 @@ pub(super) async fn a_return_is_entered_in_the_audit_log(fixture: &Fixture) {
     let returned = json!([{"product_id": product, "quantity": 2}]);
     let after = json!({"status": "success", "total_price": "7.50", "returned": returned});
     assert_eq!(entry.after, Some(after));
+}
+
+/// Adjustments, sales and returns, page by page; together they are the stock.
+pub(super) async fn the_history_of_stock_adds_up(fixture: &Fixture) {
+    let (a, b) = (
+        fixture.product("a", 20).await.id,
+        fixture.product("b", 20).await.id,
+    );
+    let first = fixture.bought(&[(a, 2), (b, 1), (a, 3)]).await.id;
+    let second = fixture.bought(&[(a, 4)]).await.id;
+    let failed = fixture.order(&[(a, 99)]);
+    fixture.store.accept(&[failed]).await.unwrap();
+    let pick = crate::store::Selection::Oldest(9);
+    let decided = fixture.store.decide(pick, Strategy::Batch, fixture.at);
+    assert!(decided.await.unwrap().results[0].1.is_err());
+    let request = StockRequest::new(5, Some("delivery".to_owned())).unwrap();
+    let adjustment = request.into_adjustment(fixture.adjustment_id(), a, fixture.at);
+    let author = Author {
+        client: Some("till".into()),
+        key: Some(KeyId(Uuid::max())),
+    };
+    let adjusted = by(author, fixture.store.adjust_stock(&adjustment)).await;
+    adjusted.unwrap();
+    fixture.give_back(first, &[(a, 4)]).await.unwrap();
+    fixture.give_back(second, &[(a, 4)]).await.unwrap();
+    let all = history(fixture, a, 100).await;
+    assert_eq!(history(fixture, a, 2).await, all);
+    let brief: Vec<_> = all.iter().map(|e| (e.kind, e.delta, e.order_id)).collect();
+    let expected = [
+        (StockEntryKind::Return, 4, Some(second)),
+        (StockEntryKind::Return, 4, Some(first)),
+        (StockEntryKind::Adjustment, 5, None),
+        (StockEntryKind::Sale, -4, Some(second)),
+        (StockEntryKind::Sale, -5, Some(first)),
+        (StockEntryKind::Adjustment, 20, None),
+    ];
+    assert_eq!(brief, expected);
+    assert!(all.iter().all(|entry| entry.at == fixture.at));
+    assert_eq!(all[2].reason.as_deref(), Some("delivery"));
+    assert_eq!(all[2].client.as_deref(), Some("till"));
+    assert_eq!(all[2].key, Some(KeyId(Uuid::max())));
+    let sum: i64 = all.iter().map(|entry| entry.delta).sum();
+    assert_eq!(sum, fixture.stock(a).await);
+}
+
+/// All of the history of a product's stock, in pages of this size.
+async fn history(fixture: &Fixture, product: ProductId, size: u32) -> Vec<StockEntry> {
+    let (mut all, mut start) = (Vec::new(), PageStart::Newest);
+    loop {
+        let size = PageSize::new(size).unwrap();
+        let page = PageRequest { size, start };
+        let page = fixture.store.stock_history(product, &page).await.unwrap();
+        all.extend(page.items);
+        match page.next {
+            Some(id) => start = PageStart::After(id),
+            None => return all,
+        }
+    }
 }

@@ -172,6 +172,7 @@ where
     return_checks::a_completed_order_gives_back_and_stays_completed(&fixture(fresh).await).await;
     return_checks::what_came_back_is_told(&fixture(fresh).await).await;
     return_checks::a_return_is_entered_in_the_audit_log(&fixture(fresh).await).await;
+    return_checks::the_history_of_stock_adds_up(&fixture(fresh).await).await;
 }
 
 /// Checks the heartbeats that a store keeps.

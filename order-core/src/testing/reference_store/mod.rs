@@ -4,6 +4,7 @@
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
 mod audit;
+mod history;
 mod keys;
 mod orders;
 mod page;

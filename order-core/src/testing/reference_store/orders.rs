@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{page::page, state::State, store::ReferenceStore};
 use crate::{
@@ -118,7 +119,8 @@ impl OrderStore for ReferenceStore {
                 replayed,
             }));
         }
-        let cancelled = take_back(&mut state, &order, None, at)?;
+        let made = state.log_ids.next(at);
+        let cancelled = take_back(&mut state, made, &order, None, at)?;
         state.keep_key(key, asked, id.0);
         Ok(Some(cancelled))
     }
@@ -138,7 +140,8 @@ impl OrderStore for ReferenceStore {
                 replayed,
             }));
         }
-        let cancelled = take_back(&mut state, &order, Some(returned.lines()), returned.at())?;
+        let (made, lines) = (returned.id().0, Some(returned.lines()));
+        let cancelled = take_back(&mut state, made, &order, lines, returned.at())?;
         state.keep_key(key, asked, id.0);
         state.returns.insert(returned.id());
         Ok(Some(cancelled))
@@ -169,12 +172,13 @@ impl OrderStore for ReferenceStore {
 
 fn take_back(
     state: &mut State,
+    id: Uuid,
     before: &Order,
     lines: Option<&[RequestedLine]>,
     at: DateTime<Utc>,
 ) -> Result<Cancelled, Error> {
     let stocks = state.stocks();
-    let order = state.cancel(before.clone(), lines, at)?;
+    let order = state.cancel(id, before.clone(), lines, at)?;
     state.record(AuditChange::order_cancelled(before, &order));
     Ok(Cancelled {
         order,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{queue_entry::QueueEntry, state::State};
 use crate::{
     domain::{
         MAX_STOCK, Money, Order, OrderId, OrderLine, OrderStatus, ProductId, RequestedLine,
-        RuleViolation,
+        RuleViolation, StockEntryKind,
     },
     error::Error,
     queue::Topic,
@@ -18,6 +19,7 @@ impl State {
     /// Takes pieces back of an order, or all that are left of it; gives it as it is then.
     pub(super) fn cancel(
         &mut self,
+        id: Uuid,
         mut order: Order,
         lines: Option<&[RequestedLine]>,
         at: DateTime<Utc>,
@@ -67,7 +69,9 @@ impl State {
             .map(|line| line.unit_price.minor_units() * line.kept());
         order.total_price = Money::from_minor_units(left.sum()).unwrap();
         if status.holds_stock() {
-            self.restock(back, at)?;
+            back.retain(|_, pieces| *pieces > 0);
+            self.restock(&back, at)?;
+            self.enter(id, order.id, StockEntryKind::Return, &back, at);
         }
         let nothing_left = order.lines.iter().all(|line| line.kept() == 0);
         if nothing_left && status != OrderStatus::Completed {
@@ -83,7 +87,7 @@ impl State {
         Ok(order)
     }
 
-    fn restock(&mut self, back: BTreeMap<ProductId, i64>, at: DateTime<Utc>) -> Result<(), Error> {
+    fn restock(&mut self, back: &BTreeMap<ProductId, i64>, at: DateTime<Utc>) -> Result<(), Error> {
         let full = |(id, pieces): (&ProductId, &i64)| {
             let product = self.products.get(id).or_else(|| self.archived.get(id));
             (product.unwrap().stock + pieces > MAX_STOCK).then_some(*id)
@@ -92,9 +96,9 @@ impl State {
             return Err(Error::StockLimit { product_id });
         }
         for (id, pieces) in back {
-            let product = match self.products.get_mut(&id) {
+            let product = match self.products.get_mut(id) {
                 Some(product) => product,
-                None => self.archived.get_mut(&id).unwrap(),
+                None => self.archived.get_mut(id).unwrap(),
             };
             product.stock += pieces;
             product.version += 1;

@@ -15,7 +15,8 @@ use crate::{
     decision::Decision,
     domain::{
         Failure, FailureCode, IdGenerator, IdempotencyKey, Money, NewOrder, Order, OrderId,
-        OrderLine, OrderStatus, Product, ProductId, ReturnId, RuleViolation,
+        OrderLine, OrderStatus, Product, ProductId, ReturnId, RuleViolation, StockEntry,
+        StockEntryKind,
     },
     error::Error,
     heartbeat::KnownWorker,
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) orders: BTreeMap<OrderId, Order>,
     pub(super) adjustments: Vec<(ProductId, i64)>,
     pub(super) returns: BTreeSet<ReturnId>,
+    /// The changes of stock, in the order of making.
+    pub(super) history: Vec<(ProductId, StockEntry)>,
     /// The request that a key was used for, and the id that it made.
     pub(super) used: BTreeMap<IdempotencyKey, (String, Uuid)>,
     pub(super) clients: Vec<Client>,
@@ -145,11 +148,14 @@ impl State {
                 return Err(failure(FailureCode::InsufficientStock, product.stock));
             }
         }
+        let taken = wanted.iter().copied().collect();
         for (product_id, requested) in wanted {
             let product = self.products.get_mut(&product_id).unwrap();
             product.stock -= requested;
             product.updated_at = at;
         }
+        let sold_at = order.decided_at.unwrap_or(at);
+        self.enter(order.id.0, order.id, StockEntryKind::Sale, &taken, sold_at);
         Ok(())
     }
 
