@@ -263,21 +263,13 @@ impl Play {
         request.into_return(ReturnId(self.ids.next(at)), self.order(order), at)
     }
 
-    /// Claims tasks from both, which may give them in another order, and does those that both gave.
+    /// Claims the same tasks from both, and does the first of them.
     async fn do_tasks(&self, most: usize, at: DateTime<Utc>) -> Result<(), String> {
         let Some(tasks) = Arc::clone(&self.store).task_store() else {
             return Ok(());
         };
-        let claim = Claim {
-            id: self.ids.next(at),
-            worker_id: Uuid::nil(),
-            max: 1_000,
-            ahead: 0,
-            delay: Duration::ZERO,
-            lease: Duration::from_secs(600),
-        };
-        let claimed = tasks.claim_tasks(&claim).await;
-        let expected = self.reference.claim_tasks(&claim).await;
+        let claimed = self.claim_all(&*tasks, at).await;
+        let expected = self.claim_all(&self.reference, at).await;
         let brief = |claimed: &[Claimed]| {
             let brief = claimed
                 .iter()
@@ -313,6 +305,31 @@ impl Play {
             }
         }
         Ok(())
+    }
+
+    /// All tasks that are due, by order: one claim may leave some for the next.
+    async fn claim_all(
+        &self,
+        tasks: &dyn TaskStore,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Claimed>, Error> {
+        let mut all = Vec::new();
+        loop {
+            let claim = Claim {
+                id: self.ids.next(at),
+                worker_id: Uuid::nil(),
+                max: 1_000,
+                ahead: 0,
+                delay: Duration::ZERO,
+                lease: Duration::from_secs(600),
+            };
+            let claimed = tasks.claim_tasks(&claim).await?;
+            if claimed.is_empty() {
+                all.sort_by_key(|claimed: &Claimed| claimed.lease.order_id);
+                return Ok(all);
+            }
+            all.extend(claimed);
+        }
     }
 
     fn new_orders(&mut self, orders: &[Placed], at: DateTime<Utc>) -> Vec<NewOrder> {

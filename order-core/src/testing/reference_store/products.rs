@@ -20,7 +20,7 @@ impl ProductStore for ReferenceStore {
         let mut state = self.state.lock().unwrap();
         let product = new.clone().into_product();
         state.sku_is_free(product.sku.as_ref(), product.id)?;
-        state.adjust(&StockAdjustment::initial(&new));
+        state.adjust(&StockAdjustment::initial(new));
         state.products.insert(product.id, product.clone());
         state.record(AuditChange::product_created(&product));
         Ok(product)
