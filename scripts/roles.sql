@@ -40,7 +40,7 @@ BEGIN
             WHEN relation.name IN ('order_lines', 'stock_adjustments', 'stock_returns', 'audit_log')
                 THEN 'SELECT, INSERT'
             -- What ends with its work.
-            WHEN relation.name IN ('idempotency_keys', 'order_counters', 'queue_entries',
+            WHEN relation.name IN ('holds', 'idempotency_keys', 'order_counters', 'queue_entries',
                                    'queue_pauses', 'task_batches', 'process_attempts', 'workers')
                 THEN 'SELECT, INSERT, UPDATE, DELETE'
             ELSE 'SELECT, INSERT, UPDATE'

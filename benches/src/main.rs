@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 use self::report::{
-    Measured, burst, dashboard, database, follow, over_http, overload, pages, plot,
+    Measured, burst, dashboard, database, follow, over_http, overload, pages, plot, sustained,
 };
 
 /// Measures the figures of docs/PERFORMANCE.md on this machine
@@ -107,6 +107,12 @@ async fn over_http(
     }
     if wanted("http-burst-sqlite") {
         show(burst::on_sqlite(runs).await?);
+    }
+    if wanted("sustained-postgres") {
+        show(sustained::on_postgres(runs).await?);
+    }
+    if wanted("sustained-sqlite") {
+        show(sustained::on_sqlite(runs).await?);
     }
     if wanted("http-follow") {
         show(follow::follow().await?);

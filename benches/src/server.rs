@@ -60,9 +60,23 @@ impl ServerProcess {
     /// # Errors
     /// The same.
     pub async fn start_without_settings(database_url: &str) -> anyhow::Result<Self> {
+        Self::start_with_settings(database_url, &[]).await
+    }
+
+    /// The same with these settings, and no other.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_with_settings(
+        database_url: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let configure = |command: &mut Command| {
             let path = std::env::var_os("PATH").unwrap_or_default();
-            command.env_clear().env("PATH", path);
+            command
+                .env_clear()
+                .env("PATH", path)
+                .envs(settings.iter().copied());
         };
         Self::launch(database_url, MAX_STOCK, configure).await
     }
@@ -122,6 +136,18 @@ impl ServerProcess {
             .context("no VmRSS")?;
         Ok(kib.parse::<f64>()? / 1_024.0)
     }
+}
+
+/// The orders that the figures of a server tell to be completed: by now, or a second ago.
+///
+/// # Errors
+/// When the server does not answer, or tells no tasks.
+pub async fn completed(connection: &mut Connection) -> anyhow::Result<usize> {
+    let stats = Request::get("/api/v1/stats");
+    let body: serde_json::Value = serde_json::from_slice(connection.send(&stats).await?)?;
+    let completed = body["totals"]["completed"].as_u64();
+    let completed = completed.context("the figures tell no tasks")?;
+    Ok(usize::try_from(completed)?)
 }
 
 /// A program of this project, built beside this one.

@@ -1,4 +1,4 @@
--- Returns: part of an order comes back, and the rest stays sold.
+-- Returns: part of an order comes back, and the rest stays held or sold.
 
 ALTER TABLE orders
     -- The pieces that are cancelled of each line, in the order of the lines, as a JSON array: here, so
@@ -8,8 +8,9 @@ ALTER TABLE orders
     -- A program of an older version, which would give back all lines in full, cannot cancel an order
     -- that gave something back already.
     ADD CONSTRAINT orders_cancelled_quantities CHECK (
-        cancelled_quantities IS NULL OR status IN ('success', 'completed')
-        OR (status = 'cancelled' AND total_price = 0)) NOT VALID;
+        cancelled_quantities IS NULL OR CASE status
+            WHEN 'pending' THEN false WHEN 'failed' THEN false
+            WHEN 'cancelled' THEN total_price = 0 ELSE true END) NOT VALID;
 
 ALTER TABLE queue_entries
     -- Something came back after the task was claimed: once it is done, a compensation follows.
@@ -21,7 +22,7 @@ ALTER TABLE stock_adjustments
     ADD COLUMN client text CONSTRAINT stock_adjustments_client_length CHECK (char_length(client) <= 255),
     ADD COLUMN key_id uuid;
 
--- What sold orders gave back, product by product; only added to.
+-- What orders gave back that had stock, product by product; only added to.
 CREATE TABLE stock_returns (
     product_id uuid        NOT NULL,
     -- Of the return, which may be of several products.
@@ -51,11 +52,32 @@ JOIN products p ON p.id = l.product_id
 CROSS JOIN currency
 WHERE o.status IN ('success', 'completed') AND kept.quantity > 0;
 
+-- Likewise what is left of what is held.
+CREATE OR REPLACE VIEW stock_ledger AS
+SELECT a.product_id, p.sku, p.name AS product_name, a.created_at AS at, 'adjustment' AS kind, a.delta,
+       a.reason, NULL::uuid AS order_id, NULL::numeric AS unit_price, NULL::numeric AS value
+FROM stock_adjustments a JOIN products p ON p.id = a.product_id
+UNION ALL
+SELECT product_id, sku, product_name, sold_at, 'sale', -quantity, NULL, order_id, unit_price, line_price
+FROM sales
+UNION ALL
+SELECT l.product_id, p.sku, p.name, o.held_at, 'hold', -kept.quantity, NULL, l.order_id,
+       round(l.unit_price / 10::numeric ^ decimals, decimals),
+       round(kept.quantity * l.unit_price / 10::numeric ^ decimals, decimals)
+FROM orders o
+JOIN order_lines l ON l.order_id = o.id
+CROSS JOIN LATERAL (
+    SELECT l.quantity - coalesce((o.cancelled_quantities ->> (l.line_no - 1))::integer, 0)) AS kept (quantity)
+JOIN products p ON p.id = l.product_id
+CROSS JOIN (SELECT currency_decimals() AS decimals) currency
+WHERE o.held_at IS NOT NULL AND o.confirmed_at IS NULL AND o.cancelled_at IS NULL
+  AND o.status::text = 'held' AND kept.quantity > 0;
+
 COMMENT ON COLUMN orders.total_price IS 'Sum of quantity times unit price over what is not cancelled of the lines, in minor units of the currency (cents)';
 COMMENT ON COLUMN orders.cancelled_quantities IS 'Pieces that are cancelled of each line, in the order of the lines; null when nothing is, or when an older version cancelled all of it';
 COMMENT ON COLUMN queue_entries.compensates IS 'True when the task is undone: the order was cancelled after a claim, or gave something back';
 COMMENT ON COLUMN queue_entries.returned IS 'True when something came back after the claim, so that a compensation follows';
-COMMENT ON TABLE stock_returns IS 'What sold orders gave back; only added to';
+COMMENT ON TABLE stock_returns IS 'What orders gave back that had stock: cancelled, or held and not confirmed; only added to';
 COMMENT ON COLUMN stock_returns.product_id IS 'The product';
 COMMENT ON COLUMN stock_returns.id IS 'UUIDv7 of the return, which may be of several products';
 COMMENT ON COLUMN stock_returns.order_id IS 'The order';

@@ -1,4 +1,4 @@
--- Returns: part of an order comes back, and the rest stays sold.
+-- Returns: part of an order comes back, and the rest stays held or sold.
 
 -- The pieces that are cancelled of each line, in the order of the lines, as a JSON array: here, so that
 -- one row tells them together with the total of what is left. Null when nothing is, and of orders that
@@ -6,8 +6,9 @@
 -- A program of an older version, which would give back all lines in full, cannot cancel an order that
 -- gave something back already.
 ALTER TABLE orders ADD COLUMN cancelled_quantities TEXT CONSTRAINT orders_cancelled_quantities CHECK (
-    cancelled_quantities IS NULL OR status IN ('success', 'completed')
-    OR (status = 'cancelled' AND total_price = 0));
+    cancelled_quantities IS NULL OR CASE status
+        WHEN 'pending' THEN 0 WHEN 'failed' THEN 0
+        WHEN 'cancelled' THEN total_price = 0 ELSE 1 END);
 
 -- Something came back after the task was claimed: once it is done, a compensation follows.
 ALTER TABLE queue_entries ADD COLUMN returned INTEGER NOT NULL DEFAULT 0;
@@ -17,7 +18,7 @@ ALTER TABLE queue_entries ADD COLUMN returned INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE stock_adjustments ADD COLUMN client TEXT CONSTRAINT stock_adjustments_client_length CHECK (length(client) <= 255);
 ALTER TABLE stock_adjustments ADD COLUMN key_id BLOB;
 
--- What sold orders gave back, product by product; only added to.
+-- What orders gave back that had stock, product by product; only added to.
 CREATE TABLE stock_returns (
     product_id BLOB    NOT NULL,
     -- Of the return, which may be of several products.

@@ -3,21 +3,25 @@
 // The middleware of the server is one nested type, through which optimized builds go by recursion.
 #![recursion_limit = "256"]
 
+/// Prints a line to standard error. That may be closed or full, which is no reason to stop.
+macro_rules! tell {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
 mod commands;
 mod output;
 mod pinned_tls;
 mod progress;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use order_core::audit::by;
 use order_server::runtime::{
-    Database, LogFormat, Redis, collector, init_telemetry, openapi_document, parse,
+    Database, LogFormat, Redis, collector, init_telemetry, one_line, openapi_document, parse,
 };
 
 use self::output::Output;
@@ -76,6 +80,8 @@ enum Command {
     Openapi,
     /// Print a completion script for a shell
     Completions(commands::completions::Completions),
+    /// Print the manual page, or write one for each command
+    Man(commands::man::Man),
     /// Check that the books balance: stock, totals, states, tasks, counters, and what refers to what;
     /// exit with 1 and list whatever is not as it should be
     Verify(commands::verify::VerifyArgs),
@@ -112,7 +118,7 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("order-cli: {}", output::visible(&format!("{error:#}")));
+            tell!("order-cli: {}", output::visible(&one_line(&error)));
             ExitCode::FAILURE
         }
     }
@@ -139,11 +145,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {
-            commands::completions::run::<Cli>(completions);
+            commands::completions::run::<Cli>(completions)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Man(man) => {
+            commands::man::run::<Cli>(man)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Openapi => {
-            writeln!(io::stdout(), "{}", openapi_document().await?)?;
+            output::whole(format!("{}\n", openapi_document().await?).as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}

@@ -25,7 +25,7 @@ pub(crate) fn bar(length: Option<u64>, template: &str) -> anyhow::Result<Progres
 
 /// Opens `file` (`-` for standard input), with a bar that shows how much of it was read.
 pub(crate) fn open(file: &Path) -> anyhow::Result<(Box<dyn Read>, ProgressBar)> {
-    let template = "{bar:40} {bytes} of {total_bytes}, {eta} left";
+    let template = "{bar:40} {percent}% {msg}, {eta} left";
     if file == Path::new("-") {
         return Ok((Box::new(io::stdin()), bar(None, template)?));
     }

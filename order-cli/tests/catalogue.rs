@@ -1,6 +1,8 @@
 //! Products that come from files and go to files, and orders that are watched, on each database.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+#[path = "catalogue/import.rs"]
+mod import;
 mod shell;
 
 use std::{
@@ -97,7 +99,7 @@ fn products_are_created_and_updated_by_sku_and_bad_rows_are_named() {
         );
         let output = desk.run(&["product", "import", "products.csv"]);
         assert_eq!(output.status.code(), Some(1), "some were rejected");
-        let summary = json!({"created": 3, "updated": 1, "unchanged": 0, "rejected": 6});
+        let summary = json!({"created": 3, "updated": 1, "unchanged": 0, "rejected": 6, "stock_left": 0, "added_before": 0});
         assert_eq!(lines(&output.stdout), [summary]);
         let told = String::from_utf8(output.stderr).unwrap();
         for (line, what) in [
@@ -126,14 +128,21 @@ fn products_are_created_and_updated_by_sku_and_bad_rows_are_named() {
             json!([" Table", "7.50", 1_000_000_000_000_i64, 1])
         );
 
-        let stock = "sku,stock\nC-1,4\nL-1,3\n";
+        let stock = "sku,stock,version\nC-1,4,1\nL-1,3,1\n";
         let output = cli_reading(
             desk.path(),
-            &["--database-url", &desk.url, "product", "import", "-"],
+            &[
+                "--database-url",
+                &desk.url,
+                "product",
+                "import",
+                "-",
+                "--set-stock",
+            ],
             stock.as_bytes(),
         );
         assert!(output.status.success(), "{output:?}");
-        let summary = json!({"created": 0, "updated": 1, "unchanged": 1, "rejected": 0});
+        let summary = json!({"created": 0, "updated": 1, "unchanged": 1, "rejected": 0, "stock_left": 0, "added_before": 0});
         assert_eq!(lines(&output.stdout), [summary]);
         assert_eq!(desk.product("C-1"), json!(["Chair, \"old\"", "5.00", 4, 2]));
         assert_eq!(
@@ -172,7 +181,7 @@ fn products_that_somebody_holds_locked_fail_only_their_own_rows() {
     assert!(start.elapsed() < Duration::from_secs(20), "all at once");
     assert_eq!(output.status.code(), Some(1));
     let summary = json!({
-        "created": 0, "updated": ROWS - LOCKED, "unchanged": 0, "rejected": LOCKED
+        "created": 0, "updated": ROWS - LOCKED, "unchanged": 0, "rejected": LOCKED, "stock_left": 0, "added_before": 0
     });
     assert_eq!(lines(&output.stdout), [summary]);
     let told = String::from_utf8(output.stderr).unwrap();
@@ -229,17 +238,19 @@ fn what_was_exported_is_imported_as_it_was() {
         );
         let exported = desk.read("all.csv");
         assert_eq!(exported.as_bytes(), desk.run(&["product", "export"]).stdout);
-        assert!(exported.starts_with(&format!("id,sku,name,price,stock\n{lamp},,Lamp,19.99,3\n")));
+        assert!(exported.starts_with(&format!(
+            "id,sku,name,price,stock,version\n{lamp},,Lamp,19.99,3,1\n"
+        )));
         let json = desk.rows(&["-o", "json", "product", "export"]);
         assert_eq!((json.len(), &json[0]["id"]), (251, &json!(lamp)));
 
-        let same = json!({"created": 0, "updated": 0, "unchanged": 251, "rejected": 0});
+        let same = json!({"created": 0, "updated": 0, "unchanged": 251, "rejected": 0, "stock_left": 0, "added_before": 0});
         assert_eq!(desk.rows(&["product", "import", "all.csv"]), [same]);
 
         let other = Desk::at("sqlite://orders.db".to_owned());
         other.write("all.csv", &exported);
         let output = other.run(&["product", "import", "all.csv"]);
-        let summary = json!({"created": 250, "updated": 0, "unchanged": 0, "rejected": 1});
+        let summary = json!({"created": 250, "updated": 0, "unchanged": 0, "rejected": 1, "stock_left": 0, "added_before": 0});
         assert_eq!(
             lines(&output.stdout),
             [summary],
@@ -277,13 +288,13 @@ fn an_export_for_spreadsheets_has_no_formula_and_is_imported_as_it_was() {
             record.iter().map(ToOwned::to_owned).collect::<Vec<_>>()
         });
         let cells: Vec<String> = cells.collect();
-        assert_eq!(cells.len(), names.len() * 6);
+        assert_eq!(cells.len(), names.len() * 7);
         assert!(
             !cells.iter().any(|cell| cell.starts_with(formula)),
             "{cells:?}"
         );
 
-        let same = json!({"created": 0, "updated": 0, "unchanged": names.len(), "rejected": 0});
+        let same = json!({"created": 0, "updated": 0, "unchanged": names.len(), "rejected": 0, "stock_left": 0, "added_before": 0});
         assert_eq!(desk.rows(&["product", "import", "safe.csv"]), [same]);
         let other = Desk::at("sqlite://orders.db".to_owned());
         other.write("safe.csv", &desk.read("safe.csv"));
@@ -357,8 +368,11 @@ fn the_audit_log_names_who_used_the_command_line() {
         };
         run(&["product", "import", "products.csv"]);
         run(&["product", "import", "products.csv"]);
-        desk.write("products.csv", "sku,name,price,stock\nL,,18.50,7\n");
-        run(&["product", "import", "products.csv"]);
+        desk.write(
+            "products.csv",
+            "sku,name,price,stock,version\nL,,18.50,7,1\n",
+        );
+        run(&["product", "import", "products.csv", "--set-stock"]);
         run(&["product", "export", "--file", "all.csv"]);
         let log = run(&["audit"]);
         let done = log.iter().map(|it| json!([it["client"], it["action"]]));

@@ -75,7 +75,7 @@ fn an_operator_sells_from_the_command_line() {
     let bulk = row(dir, &["order", "bulk", "--product", &id, "--count", "10"]);
     assert_eq!(bulk, json!({"accepted": 10, "rejected": 0}));
     let decided = row(dir, &["worker", "run", "--drain", "--processor", "off"]);
-    assert_eq!(decided, json!({"sold": 1, "failed": 10}));
+    assert_eq!(decided, json!({"sold": 1, "held": 0, "failed": 10}));
     let placed = placed["id"].as_str().unwrap();
     assert_eq!(row(dir, &["order", "get", placed])["status"], "success");
     assert_eq!(
@@ -143,7 +143,7 @@ fn bad_rows_of_a_file_are_named_and_do_not_stop_the_rest() {
         );
     }
     let decided = row(dir.path(), &["worker", "run", "--drain"]);
-    assert_eq!(decided, json!({"sold": 2, "failed": 0}));
+    assert_eq!(decided, json!({"sold": 2, "held": 0, "failed": 0}));
 }
 
 #[test]
@@ -482,4 +482,84 @@ fn what_only_reads_makes_no_database() {
     assert!(cli(dir.path(), &["migrate"]).status.success());
     assert_eq!(rows(dir.path(), &["product", "list"]).len(), 0);
     assert!(cli(dir.path(), &["verify"]).status.success());
+}
+
+/// Readers that leave at once, and disks that are full.
+#[test]
+fn outputs_that_take_nothing_make_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    product(dir.path(), "5");
+    for arguments in [
+        &["completions", "bash"][..],
+        &["openapi"],
+        &["man"],
+        &["product", "list"],
+        &["product", "export"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = shell::command(dir.path(), arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(closed.status.code(), Some(0), "{arguments:?}: {closed:?}");
+        assert!(closed.stderr.is_empty(), "{arguments:?}: {closed:?}");
+        let full = || std::fs::File::create("/dev/full").unwrap();
+        let output = shell::command(dir.path(), arguments)
+            .stdout(full())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.contains("no space left on device"),
+            "{arguments:?}: {told}"
+        );
+    }
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let untold = shell::command(
+        dir.path(),
+        &["product", "get", "01900000-0000-7000-8000-000000000000"],
+    )
+    .stderr(full)
+    .output()
+    .unwrap();
+    assert_eq!(untold.status.code(), Some(1));
+    let pages = dir.path().join("man");
+    std::fs::create_dir(&pages).unwrap();
+    assert!(cli(dir.path(), &["man", "--dir", "man"]).status.success());
+    let page = std::fs::read_to_string(pages.join("order-cli-product-import.1")).unwrap();
+    assert!(page.contains("stock_delta"), "{page}");
+}
+
+#[test]
+fn what_cannot_be_opened_is_said_once_with_the_next_step() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("text.db"), "no database ".repeat(99)).unwrap();
+    for (url, expected) in [
+        (
+            "postgres://localhost:9/x",
+            "order-cli: cannot reach postgres at localhost:9: connection refused; is it running? \
+             set DATABASE_URL\n",
+        ),
+        (
+            "sqlite://text.db",
+            "order-cli: cannot open the database sqlite://text.db: file is not a database; \
+             DATABASE_URL names it\n",
+        ),
+        (
+            "sqlite://none.db",
+            "order-cli: cannot open the database: database_url names no file: none.db; \
+             `order-cli migrate` makes a database\n",
+        ),
+    ] {
+        let list = ["--database-url", url, "product", "list"];
+        let mut command = shell::command(dir.path(), &list);
+        command
+            .env("DATABASE_ACQUIRE_TIMEOUT_MS", "300")
+            .env("REDIS_URL", "");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+    }
 }

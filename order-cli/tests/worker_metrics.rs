@@ -76,7 +76,10 @@ async fn a_worker_shows_its_metrics_and_that_it_is_well() {
     let mut told = String::new();
     let mut out = BufReader::new(worker.0.stdout.take().unwrap());
     out.read_line(&mut told).unwrap();
-    assert_eq!(lines(told.as_bytes()), [json!({"sold": 2, "failed": 1})]);
+    assert_eq!(
+        lines(told.as_bytes()),
+        [json!({"sold": 2, "held": 0, "failed": 1})]
+    );
     assert!(worker.0.wait().unwrap().success());
 
     let everywhere = ["worker", "run", "--drain", "--metrics-addr", "0.0.0.0:0"];

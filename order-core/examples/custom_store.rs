@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use order_core::{
     Error, OrderService, WorkerOptions,
     clock::{Clock, SystemClock},
-    decision::{BatchStock, Decided, Decision},
+    decision::{BatchStock, Decided, Decision, Granted},
     domain::{
         AdjustmentId, IdempotencyKey, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct, Order,
         OrderId, OrderRequest, OrderStatus, Page, PageRequest, PageStart, Product, ProductChange,
@@ -198,13 +198,14 @@ impl Tables {
 
     fn decide(&mut self, id: OrderId, stock: &mut BatchStock, at: DateTime<Utc>) -> Decision {
         let Some(row) = self.orders.get_mut(&id) else {
-            return Ok(());
+            return Ok(Granted::Sold);
         };
-        let decision = stock.decide(&row.order.requested_lines());
+        let taken = stock.decide(&row.order.requested_lines());
+        let decision = taken.map(|()| Granted::Sold);
         row.order.decided_at = Some(at);
         row.order.failure = decision.err();
         row.order.status = match decision {
-            Ok(()) => OrderStatus::Success,
+            Ok(_) => OrderStatus::Success,
             Err(_) => OrderStatus::Failed,
         };
         decision

@@ -6,10 +6,40 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{Failure, FailureCode, OrderId, ProductId, RequestedLine};
+use chrono::{DateTime, Utc};
 
-/// The decision on an order: sold, or the reason why not.
-pub type Decision = Result<(), Failure>;
+use crate::domain::{
+    Failure, FailureCode, FailureDetail, HoldTime, OrderId, ProductId, RequestedLine, SaleTerms,
+};
+
+/// What an order is granted that gets its stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// The stock, for good.
+    Sold,
+    /// The stock, unless it is not confirmed by then.
+    Held {
+        /// The end of the hold, by the clock of the store.
+        until: DateTime<Utc>,
+    },
+}
+
+impl Granted {
+    /// What an order is granted that asks to be held for `hold_time`, or to be sold, when it is `now`
+    /// by the clock of the store.
+    #[must_use]
+    pub fn at(now: DateTime<Utc>, hold_time: Option<HoldTime>) -> Self {
+        match hold_time {
+            Some(hold_time) => Self::Held {
+                until: hold_time.after(now),
+            },
+            None => Self::Sold,
+        }
+    }
+}
+
+/// The decision on an order: what it is granted, or the reason why not.
+pub type Decision = Result<Granted, Failure>;
 
 /// An order, and the decision on it.
 pub type Decided = (OrderId, Decision);
@@ -19,13 +49,33 @@ pub type Decided = (OrderId, Decision);
 struct ProductStock {
     left: i64,
     on_sale: bool,
+    terms: SaleTerms,
     taken: i64,
+}
+
+/// What a customer has of a product, and an order that holds some of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct CustomerHas {
+    pieces: i64,
+    held_order: Option<OrderId>,
+}
+
+/// Who asks for an order, as far as that matters to the decision.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asking<'a> {
+    /// The customer that it is for.
+    pub customer: Option<&'a str>,
+    /// The order, when it asks to be held.
+    pub held_order: Option<OrderId>,
 }
 
 /// The stock of the locked products of a batch, from which its orders take.
 #[derive(Debug, Default)]
 pub struct BatchStock {
     by_product: HashMap<ProductId, ProductStock>,
+    /// By product and customer, of products that have a limit.
+    customers: HashMap<ProductId, HashMap<String, CustomerHas>>,
+    now: DateTime<Utc>,
 }
 
 impl BatchStock {
@@ -34,18 +84,52 @@ impl BatchStock {
     pub fn with_capacity(products: usize) -> Self {
         Self {
             by_product: HashMap::with_capacity(products),
+            ..Self::default()
         }
+    }
+
+    /// The same, at a time by the clock of the store, by which windows of sales go.
+    #[must_use]
+    pub const fn at(mut self, now: DateTime<Utc>) -> Self {
+        self.now = now;
+        self
     }
 
     /// Puts a product in, with `stock` pieces. A product never put in, or not `on_sale`,
     /// gives nothing: its orders fail as `product_unavailable`.
     pub fn insert(&mut self, product_id: ProductId, stock: i64, on_sale: bool) {
+        self.insert_on_terms(product_id, stock, on_sale, SaleTerms::default());
+    }
+
+    /// The same, sold on these terms.
+    pub fn insert_on_terms(
+        &mut self,
+        product_id: ProductId,
+        stock: i64,
+        on_sale: bool,
+        terms: SaleTerms,
+    ) {
         let product = ProductStock {
             left: stock,
             on_sale,
+            terms,
             taken: 0,
         };
         self.by_product.insert(product_id, product);
+    }
+
+    /// Adds to what a customer has of a product; `held_order` is the order, if it is held.
+    pub fn add_to_customer(
+        &mut self,
+        product_id: ProductId,
+        customer: &str,
+        pieces: i64,
+        held_order: Option<OrderId>,
+    ) {
+        let customers = self.customers.entry(product_id).or_default();
+        let has = customers.entry(customer.to_owned()).or_default();
+        has.pieces = has.pieces.saturating_add(pieces);
+        has.held_order = has.held_order.max(held_order);
     }
 
     /// Gives an order its turn: takes all of its lines, or nothing.
@@ -54,30 +138,58 @@ impl BatchStock {
     ///
     /// # Errors
     /// The first line, in their order, whose product cannot give that sum.
-    pub fn decide(&mut self, lines: &[RequestedLine]) -> Decision {
+    pub fn decide(&mut self, lines: &[RequestedLine]) -> Result<(), Failure> {
+        self.decide_for(lines, Asking::default())
+    }
+
+    /// The same, for a customer.
+    ///
+    /// # Errors
+    /// The first line, in their order, whose product cannot give that sum: to anybody now, to this
+    /// customer, or at all.
+    pub fn decide_for(
+        &mut self,
+        lines: &[RequestedLine],
+        asking: Asking<'_>,
+    ) -> Result<(), Failure> {
         for line in lines {
             let requested = requested_of(line.product_id, lines);
-            let fail = |code, available| {
-                Err(Failure {
+            let product = self.by_product.get(&line.product_id);
+            let Some(product) = product.filter(|product| product.on_sale) else {
+                return Err(Failure {
+                    code: FailureCode::ProductUnavailable,
+                    product_id: line.product_id,
+                    requested,
+                    available: 0,
+                    detail: None,
+                });
+            };
+            let has = asking.customer.and_then(|customer| {
+                let customers = self.customers.get(&line.product_id)?;
+                customers.get(customer).copied()
+            });
+            let has = has.unwrap_or_default();
+            if let Some((code, detail)) = product.refusal(requested, asking, has, self.now) {
+                return Err(Failure {
                     code,
                     product_id: line.product_id,
                     requested,
-                    available,
-                })
-            };
-            match self.by_product.get(&line.product_id) {
-                Some(product) if product.on_sale => {
-                    if product.left < requested {
-                        return fail(FailureCode::InsufficientStock, product.left);
-                    }
-                }
-                _ => return fail(FailureCode::ProductUnavailable, 0),
+                    available: product.left,
+                    detail,
+                });
             }
         }
         for line in lines {
-            if let Some(product) = self.by_product.get_mut(&line.product_id) {
-                product.left -= line.quantity.get();
-                product.taken += line.quantity.get();
+            let pieces = line.quantity.get();
+            let Some(product) = self.by_product.get_mut(&line.product_id) else {
+                continue;
+            };
+            product.left -= pieces;
+            product.taken += pieces;
+            if let Some(customer) = asking.customer
+                && product.terms.limit_per_customer.is_some()
+            {
+                self.add_to_customer(line.product_id, customer, pieces, asking.held_order);
             }
         }
         Ok(())
@@ -89,6 +201,36 @@ impl BatchStock {
             .iter()
             .filter(|(_, product)| product.taken > 0)
             .map(|(id, product)| (*id, product.taken))
+    }
+}
+
+impl ProductStock {
+    /// The reason why it does not give so many pieces to a customer who has some.
+    fn refusal(
+        &self,
+        requested: i64,
+        asking: Asking<'_>,
+        has: CustomerHas,
+        now: DateTime<Utc>,
+    ) -> Option<(FailureCode, Option<FailureDetail>)> {
+        if !self.terms.are_open(now) {
+            let detail = FailureDetail::Window {
+                on_sale_from: self.terms.on_sale_from,
+                on_sale_until: self.terms.on_sale_until,
+            };
+            return Some((FailureCode::NotOnSale, Some(detail)));
+        }
+        if let Some(limit) = self.terms.limit_per_customer
+            && (asking.customer.is_none() || has.pieces.saturating_add(requested) > limit)
+        {
+            let detail = FailureDetail::Limit {
+                limit,
+                has: has.pieces,
+                held_order: has.held_order,
+            };
+            return Some((FailureCode::CustomerLimit, Some(detail)));
+        }
+        (self.left < requested).then_some((FailureCode::InsufficientStock, None))
     }
 }
 
@@ -136,6 +278,7 @@ mod tests {
                 product_id: product(2),
                 requested: 2,
                 available: 1,
+                detail: None,
             })
         );
         assert_eq!(stock.deductions().count(), 0);
@@ -163,6 +306,40 @@ mod tests {
                 Err((FailureCode::ProductUnavailable, 0))
             );
         }
+    }
+
+    #[test]
+    fn a_customer_has_no_more_than_the_limit_also_within_a_batch() {
+        let mut stock = BatchStock::default();
+        let terms = SaleTerms {
+            limit_per_customer: Some(3),
+            ..SaleTerms::default()
+        };
+        stock.insert_on_terms(product(1), 100, true, terms);
+        stock.add_to_customer(product(1), "a", 1, None);
+        let order = OrderId(Uuid::from_u128(9));
+        let asking = |customer| Asking {
+            customer: Some(customer),
+            held_order: Some(order),
+        };
+        let mut ask = |customer, pieces| {
+            let decided = stock.decide_for(&lines(&[(1, pieces)]), asking(customer));
+            decided.map_err(|failure| failure.detail)
+        };
+        let refused = |has, held_order| {
+            Err(Some(FailureDetail::Limit {
+                limit: 3,
+                has,
+                held_order,
+            }))
+        };
+        assert_eq!(ask("a", 3), refused(1, None));
+        assert_eq!(ask("a", 2), Ok(()));
+        assert_eq!(ask("a", 1), refused(3, Some(order)));
+        assert_eq!(ask("b", 3), Ok(()));
+        assert_eq!(ask("b", 1), refused(3, Some(order)));
+        let nobody = stock.decide(&lines(&[(1, 1)]));
+        assert_eq!(nobody.map_err(|f| f.detail), refused(0, None));
     }
 
     proptest! {

@@ -2,9 +2,11 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::{
-    Failure, FailureCode, OrderId, OrderStatus, ProductId, RuleViolation, ValidationError,
-    too_large,
+    Failure, FailureCode, FailureDetail, OrderId, OrderStatus, ProductId, RuleViolation,
+    ValidationError, ends_too_early, rfc3339, too_large, too_long,
 };
 
 /// The cause below an error, shared because one failed transaction answers a whole group.
@@ -49,6 +51,33 @@ pub enum Error {
         /// Pieces left.
         available: i64,
     },
+    /// The sale of the product has not begun, or is over, by the clock of the store.
+    #[error("product {product_id} is not on sale{}", window(*on_sale_from, *on_sale_until))]
+    NotOnSale {
+        /// The product.
+        product_id: ProductId,
+        /// The time at which its sale begins.
+        on_sale_from: Option<DateTime<Utc>>,
+        /// The time at which its sale ends.
+        on_sale_until: Option<DateTime<Utc>>,
+    },
+    /// The customer would have more of the product than one may.
+    #[error(
+        "one customer may have {limit} of product {product_id}, this one has {has}, {requested} \
+         requested"
+    )]
+    CustomerLimit {
+        /// The product.
+        product_id: ProductId,
+        /// Pieces asked for.
+        requested: i64,
+        /// The most pieces that one customer may have.
+        limit: i64,
+        /// Pieces that this one has.
+        has: i64,
+        /// An order that holds some of them, and can be confirmed or cancelled.
+        held_order: Option<OrderId>,
+    },
     /// The product's stock would pass [`MAX_STOCK`](crate::domain::MAX_STOCK).
     #[error("stock of product {product_id} would pass its limit")]
     StockLimit {
@@ -60,6 +89,12 @@ pub enum Error {
     OrderState {
         /// The state that it is in.
         status: OrderStatus,
+    },
+    /// The time of the order's hold is over.
+    #[error("the hold of the order expired at {}", rfc3339(*held_until))]
+    HoldExpired {
+        /// The time at which it ended, by the clock of the store.
+        held_until: DateTime<Utc>,
     },
     /// An earlier request with the same idempotency key asked for something else.
     #[error("the idempotency key was used for another request")]
@@ -110,6 +145,17 @@ pub enum Error {
         /// The cause.
         source: Source,
     },
+}
+
+/// The times of a sale, in words.
+fn window(from: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>) -> String {
+    let word = |word: &str, at: DateTime<Utc>| format!(" {word} {}", rfc3339(at));
+    let from = from.map(|from| word("before", from));
+    let until = until.map(|until| word("from", until));
+    let both = from.is_some() && until.is_some();
+    let and = if both { " and" } else { "" };
+    let (from, until) = (from.unwrap_or_default(), until.unwrap_or_default());
+    format!("{from}{and}{until}{}", if both { " on" } else { "" })
 }
 
 impl Error {
@@ -201,6 +247,9 @@ impl From<RuleViolation> for Error {
             },
             RuleViolation::StockLimit { product_id } => Self::StockLimit { product_id },
             RuleViolation::OrderState { status } => Self::OrderState { status },
+            RuleViolation::HoldExpired { held_until } => Self::HoldExpired { held_until },
+            RuleViolation::HoldLimit => Self::invalid("hold_seconds", too_long()),
+            RuleViolation::SaleWindow => Self::invalid("on_sale_until", ends_too_early()),
             RuleViolation::NotInOrder { line } => {
                 Self::invalid(format!("lines[{line}].product_id"), "is not in the order")
             }
@@ -215,14 +264,40 @@ impl From<RuleViolation> for Error {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        match failure.code {
-            FailureCode::InsufficientStock => Self::InsufficientStock {
+        let (product_id, requested) = (failure.product_id, failure.requested);
+        match (failure.code, failure.detail) {
+            (
+                _,
+                Some(FailureDetail::Limit {
+                    limit,
+                    has,
+                    held_order,
+                }),
+            ) => Self::CustomerLimit {
+                product_id,
+                requested,
+                limit,
+                has,
+                held_order,
+            },
+            (
+                _,
+                Some(FailureDetail::Window {
+                    on_sale_from,
+                    on_sale_until,
+                }),
+            ) => Self::NotOnSale {
+                product_id,
+                on_sale_from,
+                on_sale_until,
+            },
+            (FailureCode::InsufficientStock, None) => Self::InsufficientStock {
                 product_id: failure.product_id,
                 requested: failure.requested,
                 available: failure.available,
             },
             // Whoever buys at once learns of it as of any product that is not there.
-            FailureCode::ProductUnavailable => Self::ProductNotFound(failure.product_id),
+            (_, None) => Self::ProductNotFound(failure.product_id),
         }
     }
 }

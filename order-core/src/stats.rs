@@ -24,7 +24,7 @@ pub const FULL_RESOLUTION: Duration = Duration::from_secs(900);
 pub struct OrderCounts {
     /// Orders that were stored, whatever became of them.
     pub accepted: u64,
-    /// Orders that got their stock.
+    /// Orders that got their stock for good: at once, or when they were confirmed.
     pub sold: u64,
     /// Orders that did not get it.
     pub failed: u64,
@@ -34,17 +34,33 @@ pub struct OrderCounts {
     pub cancelled: u64,
     /// Those of the cancelled that had been sold.
     pub returned: u64,
+    /// Orders that got their stock until they are confirmed.
+    pub held: u64,
+    /// Those of them that were confirmed, and so sold.
+    pub confirmed: u64,
+    /// Those of them that were not confirmed in time.
+    pub expired: u64,
+    /// Those of them that were cancelled before they were confirmed.
+    pub released: u64,
 }
 
 impl OrderCounts {
     /// Orders that are not decided.
     #[must_use]
     pub const fn pending(&self) -> u64 {
-        let settled = self.sold + self.failed + self.cancelled - self.returned;
-        self.accepted.saturating_sub(settled)
+        let decided = self.sold + self.held + self.failed + self.cancelled;
+        let twice = self.confirmed + self.returned + self.released;
+        (self.accepted + twice).saturating_sub(decided)
     }
 
-    /// Orders that hold stock and are not completed.
+    /// Orders that hold stock until they are confirmed.
+    #[must_use]
+    pub const fn on_hold(&self) -> u64 {
+        let ended = self.confirmed + self.expired + self.released;
+        self.held.saturating_sub(ended)
+    }
+
+    /// Orders that are sold and not completed.
     #[must_use]
     pub const fn success(&self) -> u64 {
         self.sold.saturating_sub(self.completed + self.returned)
@@ -59,6 +75,10 @@ impl std::ops::AddAssign for OrderCounts {
         self.completed += more.completed;
         self.cancelled += more.cancelled;
         self.returned += more.returned;
+        self.held += more.held;
+        self.confirmed += more.confirmed;
+        self.expired += more.expired;
+        self.released += more.released;
     }
 }
 
@@ -119,6 +139,11 @@ pub struct HotProduct {
 pub trait StatsStore: Send + Sync {
     /// The totals, and the seconds of the last `window`, at most [`FULL_RESOLUTION`].
     async fn counters(&self, window: Duration) -> Result<OrderCounters, Error>;
+
+    /// The totals, and the last `span` in steps, each of which is a second of the answer: its first
+    /// one. What is older than a quarter of an hour is known by minutes, than a day by hours, and
+    /// than thirty days by days: shorter steps than that put it all into one.
+    async fn history(&self, span: Duration, step: Duration) -> Result<OrderCounters, Error>;
 
     /// Compacts many rows of counters into few, as if it were `ahead` later than the clock of the
     /// store says, and gives the number that it replaced. Any number of processes may do so at any

@@ -29,6 +29,9 @@ pub enum Check {
     /// An order that was sold has a task until it is completed, and no other order has one, but for
     /// one that gave something back, which is to be compensated.
     Task,
+    /// A held order has a hold of each of its products, which tells when it lapses, and no other order
+    /// has one.
+    Hold,
     /// The counters count what the orders are.
     Counters,
 }
@@ -53,6 +56,10 @@ impl Check {
                 "`order-cli order process ID` gives a sold order its task; delete the queue entry of \
                  an order that is not sold"
             }
+            Self::Hold => {
+                "rows were written past this program: cancel or confirm the order if it is held; delete \
+                 the hold if it is not"
+            }
             Self::Counters => {
                 "rows were written past this program; only figures of the dashboard are wrong"
             }
@@ -71,6 +78,7 @@ impl fmt::Display for Check {
             Self::Returns => "returns",
             Self::OrderState => "order state",
             Self::Task => "task",
+            Self::Hold => "hold",
             Self::Counters => "counters",
         })
     }

@@ -30,6 +30,7 @@ impl Process {
         let ids = IdGenerator::default();
         // Enough for every node of a cluster.
         let products = (0..30).map(|number| Product {
+            terms: order_core::domain::SaleTerms::default(),
             id: ProductId(ids.next(start())),
             sku: None,
             name: format!("p{number}"),

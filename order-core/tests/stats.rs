@@ -126,11 +126,15 @@ async fn compact(store: Arc<dyn Store>, stop: CancellationToken) {
 
 /// Two years of a statement every ten minutes, and one second of a thousand statements.
 const YEARS: &str = "
-    INSERT INTO order_counters SELECT CAST($1 AS bigint) - n * 600, 3, 2, 1, 0, 0, 0, n, 3, n
+    INSERT INTO order_counters (at, accepted, sold, failed, completed, cancelled, returned,
+                                max_wait_us, waited, waited_us)
+    SELECT CAST($1 AS bigint) - n * 600, 3, 2, 1, 0, 0, 0, n, 3, n
     FROM (WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 100000)
           SELECT n FROM many) numbers";
 const SECOND: &str = "
-    INSERT INTO order_counters SELECT CAST($1 AS bigint) - 60, 1, 1, 0, 0, 0, 0, 0, 0, 0
+    INSERT INTO order_counters (at, accepted, sold, failed, completed, cancelled, returned,
+                                max_wait_us, waited, waited_us)
+    SELECT CAST($1 AS bigint) - 60, 1, 1, 0, 0, 0, 0, 0, 0, 0
     FROM generate_series(1, 1000)";
 
 fn all(statements: u64, alone: u64) -> OrderCounts {

@@ -26,6 +26,7 @@ mod metrics;
 mod metrics_server;
 mod middleware;
 mod pages;
+mod recent;
 pub mod runtime;
 mod serve;
 mod telemetry;

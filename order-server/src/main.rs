@@ -7,7 +7,7 @@ use std::{io::Write, process::ExitCode, sync::Arc};
 use order_server::{
     Server,
     config::Settings,
-    runtime::{collector, init_telemetry, parse, stop_signal},
+    runtime::{collector, init_telemetry, one_line, parse, stop_signal},
     serve,
 };
 use tokio::net::TcpListener;
@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("order-server: {error:#}");
+            eprintln!("order-server: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,9 @@
 
 pub use crate::{
     api::openapi_document,
-    config::{Database, Redis, TaskOptions, WorkerSettings, parse, parse_from},
+    config::{
+        Database, Redis, TaskOptions, WorkerSettings, bind_addr, one_line, parse, parse_from,
+    },
     metrics::{Metrics, collector},
     metrics_server::MetricsServer,
     telemetry::{LogFormat, init as init_telemetry, stop_signal},

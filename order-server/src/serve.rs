@@ -51,6 +51,7 @@ impl Server {
             .strategy(settings.worker_settings.strategy)
             .max_waiting(settings.max_waiting)
             .max_wait(settings.max_wait())
+            .process_delay(settings.tasks.process_delay())
             .build();
         let worker = match settings.worker {
             WorkerMode::Embedded => {

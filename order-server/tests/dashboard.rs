@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 mod browser;
+mod program;
 mod shop;
 
 use std::{
@@ -22,6 +23,7 @@ use order_core::{
     testing::PostgresServer,
 };
 use order_server::config::HttpLimits;
+use program::Program;
 use serde_json::json;
 use shop::{Shop, Staff};
 
@@ -65,7 +67,13 @@ async fn order(shop: &Shop, product: &str, quantity: u32) -> String {
 }
 
 fn link(id: &str) -> String {
-    format!("#orders button[title='{id}']")
+    format!("#recent a[title='{id}']")
+}
+
+/// Opens a view by its address.
+async fn go(tab: &Tab, hash: &str) {
+    let address = format!("(location.hash = {}, true)", json!(hash));
+    assert!(tab.value::<bool>(&address).await);
 }
 
 /// The counter of a state says so.
@@ -99,6 +107,24 @@ async fn looks_good_everywhere(tab: &Tab, name: &str) {
     tab.choose("#theme", "").await;
 }
 
+/// A page that has no layout of its own: light on a desk, and dark on a phone.
+async fn looks_good(tab: &Tab, name: &str) {
+    for (theme, width) in [("light", 1280), ("dark", 390)] {
+        tab.choose("#theme", theme).await;
+        tab.size(width, 900).await;
+        let needed: i64 = tab.value("document.documentElement.scrollWidth").await;
+        assert!(needed <= width, "{name}: {needed} points wide on {width}");
+        assert_eq!(
+            tab.barriers().await,
+            Vec::<String>::new(),
+            "{name}, {theme}"
+        );
+        tab.picture(&format!("dashboard-{name}-{theme}")).await;
+    }
+    tab.size(1280, 900).await;
+    tab.choose("#theme", "").await;
+}
+
 /// Sells, and watches it on the page; follows an order; lets things fail and mends them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_is_run_from_one_page() {
@@ -108,7 +134,7 @@ async fn a_shop_is_run_from_one_page() {
     let browser = Browser::start().await;
     let tab = browser.open(&format!("{}/", shop.origin)).await;
     tab.shows("#connection", "Live").await;
-    tab.shows("[data-empty=orders]", "No orders here").await;
+    tab.shows("[data-empty=recent]", "No orders here").await;
     assert_eq!(
         tab.barriers().await,
         Vec::<String>::new(),
@@ -134,7 +160,7 @@ async fn a_shop_is_run_from_one_page() {
     .await;
     tab.shows("#hot td", "Lamp").await;
     tab.shows("#hot td", "17").await;
-    tab.until("Number(document.querySelector('[data-count=rate]').textContent) > 0")
+    tab.until("parseFloat(document.querySelector('[data-count=rate]').textContent) > 0")
         .await;
     tab.until("/Half waited up to [0-9]/.test(document.querySelector('#percentiles').textContent)")
         .await;
@@ -153,47 +179,132 @@ async fn a_shop_is_run_from_one_page() {
 async fn an_order_tells_its_story(tab: &Tab, waited: &str, failed: &str) {
     tab.click(&link(waited)).await;
     for told in ["Accepted", "Decided: sold", "Completed"] {
-        tab.shows("#timeline[open] .what", told).await;
+        tab.shows("#order-events .what", told).await;
     }
-    tab.shows("#timeline-id", waited).await;
-    assert_eq!(tab.barriers().await, Vec::<String>::new(), "of the dialog");
-    tab.press("Escape", 27).await;
-    tab.until("!document.querySelector('#timeline').open").await;
-    // By keyboard alone; and it is back where it came from.
+    tab.shows("#order-events .after", "+").await;
+    tab.shows("#order-id", waited).await;
+    tab.shows("#order-lines a", "Lamp").await;
+    assert_eq!(tab.barriers().await, Vec::<String>::new(), "of an order");
+    looks_good(tab, "order").await;
+    go(tab, "#/").await;
+    // By keyboard alone, and back again.
     let focus = format!("document.querySelector(\"{}\")", link(failed));
+    tab.until(&format!("{focus} !== null && {focus}.checkVisibility()"))
+        .await;
     tab.value::<bool>(&format!("({focus}.focus(), true)")).await;
     tab.press("Enter", 13).await;
-    tab.shows("#timeline[open] .what", "Decided: failed").await;
-    tab.shows("#timeline[open] .detail", "asks for 90").await;
-    tab.press("Escape", 27).await;
-    tab.until(&format!("document.activeElement === {focus}"))
+    tab.shows("#order-events .what", "Decided: failed").await;
+    tab.shows("#order-events .detail", "asks for 90 of Lamp")
         .await;
+    tab.until("document.querySelector('#order-cancel').hidden")
+        .await;
+    // Nothing of an order stays under the error about another.
+    go(tab, "#/orders").await;
     tab.enter("#find-id", UNKNOWN).await;
     tab.click("#find button").await;
-    tab.shows("#timeline-problem", "not found").await;
-    tab.click("#timeline [data-close]").await;
+    tab.shows("[data-problem=order]", "not found").await;
+    tab.shows("#order-id", UNKNOWN).await;
+    tab.until("!document.querySelector('#order-body').checkVisibility()")
+        .await;
+    go(tab, "#/orders?status=failed").await;
+    tab.until("document.querySelectorAll('#orders tbody tr').length === 1")
+        .await;
+    tab.shows(&format!("#orders a[title='{failed}']"), "…")
+        .await;
+    looks_good(tab, "orders").await;
 }
 
 async fn what_was_given_up_is_redriven(tab: &Tab, shop: &Shop, mailer: &Mailer, product: &str) {
+    go(tab, "#/dead").await;
     tab.shows("[data-empty=dead]", "nothing was given up").await;
     mailer.is_broken.store(true, Ordering::SeqCst);
-    let id = buy(shop, product, 1).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(buy(shop, product, 1).await);
+    }
+    let id = &ids[0];
     tab.shows("#dead td", "knows no such address").await;
-    tab.click(&format!("#dead button[title='{id}']")).await;
-    tab.shows("#timeline[open] .what", "Attempt 1 failed").await;
-    tab.shows("#timeline[open] .what", "given up").await;
-    tab.click("#timeline [data-close]").await;
+    tab.shows("#dead-count", "3 dead letters with 1 reason")
+        .await;
+    looks_good(tab, "dead").await;
+    tab.click(&format!("#dead a[title='{id}']")).await;
+    tab.shows("#order-events .what", "Attempt 1 failed").await;
+    tab.shows("#order-events .what", "given up").await;
+    go(tab, "#/dead?reason=NO%20SUCH%20address").await;
+    tab.shows("#dead-all", "Redrive the 3 matches").await;
     mailer.is_broken.store(false, Ordering::SeqCst);
     // Who thinks better of it changes nothing.
-    tab.click("#dead button:not(.link)").await;
+    let redrive = format!("tr[data-key='process {id}'] button");
+    tab.click(&redrive).await;
     tab.click("#confirm [data-close]").await;
-    tab.shows("#dead td", "knows no such address").await;
-    tab.click("#dead button:not(.link)").await;
+    tab.shows("#dead-count", "3 dead letters").await;
+    tab.click(&redrive).await;
     tab.shows("#confirm[open]", "Redrive order").await;
     tab.click("#confirm-yes").await;
     tab.shows("#outcome", "on its way again").await;
+    tab.shows("#dead-all", "Redrive the 2 matches").await;
+    tab.click("#dead input").await;
+    tab.shows("#dead-chosen", "Redrive 1 chosen").await;
+    tab.click("#dead-all").await;
+    tab.shows("#confirm[open]", "Redrive 2 orders?").await;
+    tab.click("#confirm-yes").await;
+    tab.shows("#outcome", "2 are on their way again").await;
     tab.shows("[data-empty=dead]", "nothing was given up").await;
-    counts(tab, "completed", 22).await;
+    go(tab, "#/").await;
+    counts(tab, "completed", 24).await;
+}
+
+/// A product is created, found, adjusted and repriced; an order of it, which no worker touches, is
+/// cancelled.
+async fn a_product_is_run_from_its_page(tab: &Tab, shop: &Shop) {
+    go(tab, "#/products").await;
+    tab.click("#product-create").await;
+    for (field, text) in [
+        ("name", "Grand piano"),
+        ("price", "12345.50"),
+        ("sku", "P-1"),
+    ] {
+        tab.enter(&format!("#form-{field}"), text).await;
+    }
+    assert_eq!(tab.barriers().await, Vec::<String>::new(), "of the form");
+    tab.click("#form-yes").await;
+    tab.shows("#product-title", "Grand piano").await;
+    tab.shows("#product-facts dd", "12,345.50 USD").await;
+    tab.shows("#product-facts dd", "sold out").await;
+    tab.click("#product-adjust").await;
+    tab.enter("#form-delta", "1500").await;
+    tab.enter("#form-reason", "delivery").await;
+    tab.press("Enter", 13).await;
+    tab.shows("#product-facts dd", "1,500").await;
+    tab.shows("#product-changes td", "stock 0 → 1,500, “delivery”")
+        .await;
+    tab.click("#product-price").await;
+    tab.until("document.querySelector('#form-price').value === '12345.50'")
+        .await;
+    tab.value::<bool>("(document.querySelector('#form-price').value = '', true)")
+        .await;
+    tab.enter("#form-price", "9").await;
+    tab.press("Enter", 13).await;
+    tab.shows("#product-facts dd", "9.00 USD").await;
+    let id: String = tab.value("location.hash.split('/').pop()").await;
+    let order = buy(shop, &id, 4).await;
+    tab.shows("#product-orders td", "36.00 USD").await;
+    tab.until("/In stock 1,496/.test(document.querySelector('#product-stocks').textContent)")
+        .await;
+    looks_good(tab, "product").await;
+    go(tab, &format!("#/orders/{order}")).await;
+    tab.shows("#order-lines a", "Grand piano").await;
+    tab.click("#order-cancel").await;
+    tab.shows("#confirm[open]", "Its stock goes back").await;
+    tab.click("#confirm-yes").await;
+    tab.shows("#order-events .what", "Cancelled").await;
+    tab.until("document.querySelector('#order-cancel').hidden")
+        .await;
+    go(tab, "#/products?search=grand").await;
+    tab.until("document.querySelectorAll('#products tbody tr').length === 1")
+        .await;
+    tab.shows("#products td", "1,500").await;
+    looks_good(tab, "products").await;
 }
 
 async fn a_topic_is_paused_and_resumed(tab: &Tab, shop: &Shop, product: &str) {
@@ -208,9 +319,11 @@ async fn a_topic_is_paused_and_resumed(tab: &Tab, shop: &Shop, product: &str) {
     counts(tab, "success", 1).await;
     tab.shows("tr[data-key=process] td.number", "1").await;
     tab.shows(toggle, "Resume").await;
+    a_product_is_run_from_its_page(tab, shop).await;
+    go(tab, "#/").await;
     tab.click(toggle).await;
     tab.shows("tr[data-key=process] .state", "running").await;
-    counts(tab, "completed", 23).await;
+    counts(tab, "completed", 25).await;
     counts(tab, "success", 0).await;
 }
 
@@ -218,7 +331,9 @@ fn nothing_came_from_elsewhere(tab: &Tab, shop: &Shop) {
     let requests = tab.requests();
     assert!(requests.len() > 10, "{requests:?}");
     for url in &requests {
-        assert!(url.starts_with(&shop.origin), "{url}");
+        // The browser draws some of its controls itself.
+        let is_here = url.starts_with(&shop.origin) || url.starts_with("data:");
+        assert!(is_here, "{url}");
     }
     let mut troubles = tab.troubles();
     troubles.retain(|trouble| !trouble.contains(UNKNOWN));
@@ -275,10 +390,12 @@ async fn a_key_opens_what_it_allows() {
         "a key with the scope operate is needed",
     )
     .await;
-    tab.until("document.querySelectorAll('#queues button:disabled').length === 2")
+    tab.until("document.querySelectorAll('#queues tbody tr').length === 2")
         .await;
-    tab.until("document.querySelector('#queues button').title.includes('operate')")
+    let offered: u32 = tab
+        .value("document.querySelectorAll('#queues button').length")
         .await;
+    assert_eq!(offered, 0, "what a key may not do is not offered");
     assert_eq!(
         tab.barriers().await,
         Vec::<String>::new(),
@@ -367,5 +484,33 @@ async fn it_follows_the_system_and_tells_when_nobody_answers() {
     tab.shows("#connection", "Not connected").await;
     tab.until("document.querySelector('#retry').checkVisibility()")
         .await;
+    browser.close().await;
+}
+
+/// Stops a process where it stands, or lets it go on.
+fn signal(program: &Program, name: &str) {
+    let pid = program.process.0.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args([name, &pid])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+/// A server that takes connections and answers nobody is not live.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_is_told_within_five_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path()).await;
+    let browser = Browser::start().await;
+    let page = program.origin.replace("/api/v1", "/dashboard");
+    let tab = browser.open(&page).await;
+    tab.shows("#connection", "Live").await;
+    signal(&program, "-STOP");
+    let start = Instant::now();
+    tab.shows("#connection", "Not connected").await;
+    let took = start.elapsed();
+    signal(&program, "-CONT");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    tab.shows("#connection", "Live").await;
     browser.close().await;
 }

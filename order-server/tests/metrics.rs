@@ -255,26 +255,58 @@ async fn the_names_follow_the_conventions() {
     shop.close().await;
 }
 
-/// Every metric that the documentation speaks of is one: alerts on others would never fire.
+/// Texts with PromQL, each with the number of metrics that it speaks of at least: the documentation,
+/// the rules of Prometheus, the dashboard of Grafana.
+const WITH_QUERIES: &[(&str, usize)] = &[
+    (OPERATIONS, 21),
+    (include_str!("../../deploy/prometheus/alerts.yml"), 11),
+    (include_str!("../../deploy/prometheus/alerts.test.yml"), 11),
+    (include_str!("../../deploy/grafana/orders.json"), 11),
+];
+
+/// The labels that the selector names whose `{` is at the head of this text, if it is one.
+fn selected(text: &str) -> Vec<&str> {
+    let Some((selector, _)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) else {
+        return Vec::new();
+    };
+    let matchers = selector
+        .split(',')
+        .filter_map(|matcher| matcher.split_once('='));
+    matchers
+        .map(|(label, _)| label.trim_end_matches('!'))
+        .collect()
+}
+
+/// Every metric that they speak of is one, with these labels: alerts on others would never fire, and
+/// plots of others stay empty.
 #[test]
-fn alerts_go_by_metrics_that_there_are() {
+fn queries_go_by_metrics_that_there_are() {
     let known = documented();
-    let words = OPERATIONS.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    let metrics: BTreeSet<&str> = words
-        .filter(|word| word.starts_with("orders_") || word.starts_with("process_"))
-        .collect();
-    assert!(metrics.len() > 20, "{metrics:?}");
-    for metric in metrics {
-        let name = ["_bucket", "_count", "_sum"]
-            .iter()
-            .find_map(|suffix| metric.strip_suffix(suffix))
-            .filter(|name| {
-                known
-                    .get(*name)
-                    .is_some_and(|(kind, _)| kind == "histogram")
-            })
-            .unwrap_or(metric);
-        assert!(known.contains_key(name), "{metric}");
+    for (text, least) in WITH_QUERIES {
+        let text = text.replace('\\', "");
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let metrics: BTreeSet<&str> = words
+            .filter(|word| word.starts_with("orders_") || word.starts_with("process_"))
+            .collect();
+        assert!(metrics.len() >= *least, "{metrics:?}");
+        for metric in metrics {
+            let histogram = ["_bucket", "_count", "_sum"]
+                .iter()
+                .find_map(|suffix| metric.strip_suffix(suffix))
+                .and_then(|name| known.get(name))
+                .filter(|(kind, _)| kind == "histogram");
+            let (_, labels) = histogram
+                .or_else(|| known.get(metric))
+                .unwrap_or_else(|| panic!("there is no {metric}"));
+            for (at, _) in text.match_indices(&format!("{metric}{{")) {
+                for label in selected(&text[at + metric.len()..]) {
+                    let is_known = labels.contains(label)
+                        || ["instance", "job"].contains(&label)
+                        || (histogram.is_some() && label == "le");
+                    assert!(is_known, "{metric} has no {label}");
+                }
+            }
+        }
     }
 }
 

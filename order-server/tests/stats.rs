@@ -54,8 +54,8 @@ async fn figures_tell_what_was_sold() {
         let told = stats(shop, 5).await;
         assert_eq!(
             told["totals"],
-            json!({"pending": 0, "success": 3, "failed": 1, "cancelled": 1, "completed": 0,
-                   "accepted": 5, "sold": 4})
+            json!({"pending": 0, "held": 0, "success": 3, "failed": 1, "expired": 0,
+                   "cancelled": 1, "completed": 0, "accepted": 5, "sold": 4})
         );
         assert_eq!(told["oldest_pending_age_seconds"], Value::Null);
         let wait = &told["wait"];
@@ -116,6 +116,77 @@ async fn seconds_are_told_when_they_are_over() {
                 .all(|(mean, longest)| mean <= longest)
         );
         assert_eq!(mean.len(), longest.len());
+    })
+    .await;
+}
+
+/// The sum of a series, and its last value.
+fn told(history: &Value, name: &str) -> (u64, u64) {
+    let counts = history[name].as_array().unwrap().iter();
+    let counts: Vec<u64> = counts.map(|count| count.as_u64().unwrap()).collect();
+    (counts.iter().sum(), *counts.last().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_over_time_add_up_in_every_range() {
+    on_each_store(async |shop| {
+        let lamp = shop.product("Lamp", 4).await;
+        let order = json!({"product_id": lamp, "quantity": 1});
+        for status in [201, 201, 201, 201, 409, 409] {
+            assert_eq!(shop.post("/orders/purchase", &order).await.status, status);
+        }
+        assert_eq!(shop.get("/orders/nonsense").await.status, 400);
+        // Until the second in which that was is over.
+        let start = Instant::now();
+        let path = |what: &str, range: &str| format!("/stats/{what}?range={range}");
+        while told(&shop.get(&path("history", "5m")).await.body, "sold").0 < 4 {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for (range, step, count) in [
+            ("5m", 1, 300),
+            ("1h", 60, 60),
+            ("24h", 900, 96),
+            ("30d", 21_600, 120),
+        ] {
+            let history = shop.get(&path("history", range)).await.body;
+            assert_eq!(history["step_seconds"], step, "{range}");
+            let steps = history["from"]
+                .as_str()
+                .unwrap()
+                .parse::<chrono::DateTime<chrono::Utc>>();
+            assert_eq!(steps.unwrap().timestamp() % step, 0, "{range}");
+            assert_eq!(history["sold"].as_array().unwrap().len(), count, "{range}");
+            assert_eq!(told(&history, "sold").0, 4, "{range}");
+            // The last values are those of now.
+            assert_eq!(told(&history, "unprocessed").1, 4, "{range}");
+            assert_eq!(history["unprocessed"][0], 0, "{range}");
+            let requests = shop.get(&path("requests", range)).await.body;
+            assert_eq!(
+                requests["requests"].as_array().unwrap().len(),
+                count,
+                "{range}"
+            );
+        }
+        let requests = shop.get(&path("requests", "5m")).await.body;
+        // Other tests of this program count into the same process.
+        assert!(told(&requests, "requests").0 >= 8, "{requests}");
+        assert!(
+            told(&requests, "conflicts").0 >= 2,
+            "a sell-out is no error: {requests}"
+        );
+        assert!(told(&requests, "refused").0 >= 1, "{requests}");
+        assert_eq!(told(&requests, "failed").0, 0);
+        let times = |name: &str| {
+            requests[name]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(Value::as_f64)
+        };
+        let pairs: Vec<_> = times("p50_seconds").zip(times("p99_seconds")).collect();
+        assert!(!pairs.is_empty() && pairs.iter().all(|(p50, p99)| 0.0 < *p50 && p50 <= p99));
+        assert_eq!(shop.get("/stats/history?range=1y").await.status, 422);
     })
     .await;
 }

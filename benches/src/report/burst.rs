@@ -1,24 +1,21 @@
 //! A burst of purchases, and one client that buys right after it, while the tasks of what was
 //! sold are done: the server as it is started without any setting.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use order_core::{
     bench::{Figures, Sample, median},
     testing::PostgresServer,
 };
 use orders_benches::{
     http::{Amount, Connection, Request, load},
-    server::ServerProcess,
+    server::{ServerProcess, completed},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bar, Measured};
+use super::{Bar, Measured, sqlite_file};
 
 const IDLE: Duration = Duration::from_secs(4);
 const BURST: Duration = Duration::from_secs(10);
@@ -39,13 +36,13 @@ struct Run {
     behind: Sample,
     drain: Sample,
     /// Tasks that were not done when the burst ended.
-    left: u64,
+    left: usize,
 }
 
 /// The tasks that were completed `at` this time after the burst.
 struct Progress {
     at: Duration,
-    completed: u64,
+    completed: usize,
 }
 
 /// On Postgres, each time in a new database.
@@ -62,8 +59,7 @@ pub async fn on_postgres(runs: usize) -> anyhow::Result<Measured> {
 pub async fn on_sqlite(runs: usize) -> anyhow::Result<Measured> {
     let mut all = Vec::new();
     for _ in 0..runs.min(MOST_RUNS) {
-        let dir = tempfile::tempdir_in(Path::new("target"))?;
-        let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+        let (_dir, url) = sqlite_file()?;
         all.push(run(&url).await?);
     }
     Ok(measured("http-burst-sqlite", &all))
@@ -110,7 +106,7 @@ async fn run(url: &str) -> anyhow::Result<Run> {
     let idle = buy(1, IDLE).await?;
     let burst = buy(CONNECTIONS, BURST).await?;
     let ended = Instant::now();
-    let sold = (warm.orders + idle.orders + burst.orders) as u64;
+    let sold = warm.orders + idle.orders + burst.orders;
 
     let drained = CancellationToken::new();
     let tasks = async {
@@ -125,7 +121,7 @@ async fn run(url: &str) -> anyhow::Result<Run> {
         burst,
         behind,
         drain: Sample {
-            orders: usize::try_from(last.completed - first.completed)?,
+            orders: last.completed - first.completed,
             elapsed: last.at - first.at,
             latencies: Vec::new(),
         },
@@ -135,14 +131,15 @@ async fn run(url: &str) -> anyhow::Result<Run> {
 
 /// Looks at the tasks until as many are done as were `sold` by the end of the burst: they are
 /// done in the order of the sales.
-async fn done(server: &ServerProcess, sold: u64, ended: Instant) -> anyhow::Result<Vec<Progress>> {
+async fn done(
+    server: &ServerProcess,
+    sold: usize,
+    ended: Instant,
+) -> anyhow::Result<Vec<Progress>> {
     let mut connection = Connection::open(server.address).await?;
-    let stats = Request::get("/api/v1/stats");
     let mut seen: Vec<Progress> = Vec::new();
     while ended.elapsed() < DRAIN_LIMIT {
-        let body: serde_json::Value = serde_json::from_slice(connection.send(&stats).await?)?;
-        let completed = body["totals"]["completed"].as_u64();
-        let completed = completed.context("the figures tell no tasks")?;
+        let completed = completed(&mut connection).await?;
         let is_news = seen.last().is_none_or(|last| last.completed < completed);
         if is_news {
             let at = ended.elapsed();

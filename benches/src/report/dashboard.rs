@@ -10,7 +10,7 @@ use order_core::{
     Error, OrderService,
     bench::{Figures, Sample, Shape},
     domain::{MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, ProductRequest},
-    queue::Topic,
+    queue::{DeadQuery, Topic},
     stats::StatsStore,
     store::{OrderQuery, OrderStore, PostgresStore, Selection, Strategy},
     testing::PostgresServer,
@@ -145,7 +145,9 @@ impl Shop {
             6 => drop(self.service.queue_stats().await?),
             7 => {
                 for topic in Topic::ALL {
-                    self.service.dead_letters(topic, 50).await?;
+                    self.service
+                        .dead_letters(topic, &DeadQuery::latest(50))
+                        .await?;
                 }
             }
             _ => {

@@ -1,6 +1,6 @@
 //! Deciding a backlog, straight on the database.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use order_core::{
     bench::{Bench, Case, Contestant, Limit, SINGLE_TASKS, Sample, Shape},
@@ -8,7 +8,7 @@ use order_core::{
     testing::PostgresServer,
 };
 
-use super::{Bar, Measured, pgbench::Pgbench, take_turns};
+use super::{Bar, Measured, pgbench::Pgbench, sqlite_file, take_turns};
 
 const BACKLOG: usize = 200_000;
 /// The orders of a sample that decides one at a time.
@@ -120,8 +120,7 @@ pub async fn decide(name: &str, shape: Shape, runs: usize) -> anyhow::Result<Mea
 /// One transaction per order against a batch of them, in a file.
 pub async fn decide_sqlite(runs: usize) -> anyhow::Result<Measured> {
     // Not in /tmp: that may be memory, which never waits for a disk.
-    let dir = tempfile::tempdir_in(Path::new("target"))?;
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let (_dir, url) = sqlite_file()?;
     let store = SqliteStore::connect(&url).await?;
     store.migrate().await?;
     let bench = Bench::new(Arc::new(store), None, Shape::Hot).await?;

@@ -11,7 +11,7 @@ use order_core::{
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Bar, Measured, take_turns};
+use super::{Bar, Measured, sqlite_file, take_turns};
 
 /// The page after so many orders is measured.
 const ORDERS_BEFORE: i64 = 1_000_000;
@@ -35,8 +35,7 @@ pub async fn orders(runs: usize) -> anyhow::Result<Vec<Measured>> {
     let store = postgres.store().await;
     fill_postgres(&store).await?;
     let mut all = vec![compare_pages("pages-postgres", Arc::new(store), runs).await?];
-    let dir = tempfile::tempdir_in("target")?;
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let (_dir, url) = sqlite_file()?;
     let store = SqliteStore::connect(&url).await?;
     store.migrate().await?;
     fill_sqlite(&url).await?;
@@ -121,8 +120,7 @@ pub async fn search(runs: usize) -> anyhow::Result<Vec<Measured>> {
     let slowest = slowest_ms(&on_postgres);
     on_postgres.claim("slowest p50, ms", slowest, Bar::AtMost(50.0));
 
-    let dir = tempfile::tempdir_in("target")?;
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+    let (_dir, url) = sqlite_file()?;
     let copy = SqliteStore::connect(&url).await?;
     copy.migrate().await?;
     copy_products(&store, &url).await?;

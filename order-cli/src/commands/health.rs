@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use order_server::runtime::bind_addr;
 
 use crate::pinned_tls;
 
@@ -20,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub(crate) struct Health {
     /// Address of the server
-    #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
+    #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT", value_parser = bind_addr)]
     bind_addr: SocketAddr,
 
     /// PEM file with the certificate of the server, if it uses TLS

@@ -90,7 +90,7 @@ pub(crate) async fn run(
             let (record, secret) = service.create_key(request).await?;
             let key = secret.expose().to_owned();
             output.row(CREATED, Created { record, key })?;
-            eprintln!("keep the key: it is not shown again");
+            tell!("keep the key: it is not shown again");
         }
         Key::List => output.rows(COLUMNS, &service.keys().await?)?,
         Key::Revoke { id, yes } => {

@@ -6,15 +6,15 @@ use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
     domain::{
-        ClientId, InCurrency, Order as StoredOrder, OrderId, OrderRequest, OrderStatus, ProductId,
-        RequestedLine, ReturnRequest,
+        ClientId, HoldTime, InCurrency, Order as StoredOrder, OrderId, OrderRequest, OrderStatus,
+        ProductId, RequestedLine, ReturnRequest,
     },
     store::OrderQuery,
 };
 
 use super::{
     in_currency,
-    order_args::{idempotency_key, quantity},
+    order_args::{hold_time, idempotency_key, quantity},
     order_bulk, order_watch, pages,
 };
 use crate::output::{Column, Output};
@@ -25,8 +25,10 @@ const COLUMNS: &[Column] = &[
     ("total_price", "/total_price"),
     ("currency", "/currency"),
     ("reference", "/reference"),
+    ("customer", "/customer"),
     ("client", "/client"),
     ("failure", "/failure/code"),
+    ("held_until", "/held_until"),
     ("created_at", "/created_at"),
 ];
 
@@ -54,12 +56,28 @@ pub(crate) enum Order {
         /// Only orders with exactly this reference
         #[arg(long)]
         reference: Option<String>,
+        /// Only orders for exactly this customer
+        #[arg(long)]
+        customer: Option<String>,
         /// Only orders that the client with this id placed
         #[arg(long)]
         client: Option<ClientId>,
         /// Maximum number of orders to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
+    },
+    /// Confirm a held order: it is sold
+    Confirm {
+        /// Id of the order
+        id: OrderId,
+    },
+    /// Hold a held order for longer
+    Extend {
+        /// Id of the order
+        id: OrderId,
+        /// Seconds for which to hold it, from now; in all, a hold takes up to a day
+        #[arg(long = "hold", value_name = "SECONDS", value_parser = hold_time)]
+        hold: HoldTime,
     },
     /// Cancel an order, or a part of it, and return its stock
     Cancel {
@@ -88,6 +106,12 @@ pub(crate) struct Buy {
     /// Your own note
     #[arg(long)]
     reference: Option<String>,
+    /// Your own id of who buys
+    #[arg(long)]
+    customer: Option<String>,
+    /// Seconds for which the order is held until it is confirmed; without it, it is sold at once
+    #[arg(long, value_name = "SECONDS", value_parser = hold_time)]
+    hold: Option<HoldTime>,
     /// Key that makes the command safe to repeat: one order is placed for a key
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -147,6 +171,7 @@ pub(crate) async fn run(
             status,
             product,
             reference,
+            customer,
             client,
             limit,
         } => {
@@ -155,6 +180,7 @@ pub(crate) async fn run(
                     status,
                     product_id: product,
                     reference: reference.clone(),
+                    customer: customer.clone(),
                     client,
                     page,
                     ..OrderQuery::default()
@@ -165,6 +191,8 @@ pub(crate) async fn run(
             output.rows(COLUMNS, &in_currency(orders))?;
             return Ok(ExitCode::SUCCESS);
         }
+        Order::Confirm { id } => found(service.confirm(id).await?, id)?,
+        Order::Extend { id, hold } => found(service.extend(id, hold).await?, id)?,
         Order::Cancel {
             id,
             lines,
@@ -183,7 +211,8 @@ impl TryFrom<Buy> for OrderRequest {
     type Error = Error;
 
     fn try_from(buy: Buy) -> Result<Self, Error> {
-        let request = Self::new(buy.lines, buy.reference)?;
+        let request = Self::new(buy.lines, buy.reference)?.held_for(buy.hold);
+        let request = request.for_customer(buy.customer)?;
         Ok(match buy.idempotency_key {
             Some(key) => request.with_key(idempotency_key(&key)?),
             None => request,

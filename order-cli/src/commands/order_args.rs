@@ -2,7 +2,7 @@
 
 use order_core::{
     Error,
-    domain::{IdempotencyKey, Quantity},
+    domain::{HoldTime, IdempotencyKey, Quantity},
 };
 use uuid::Uuid;
 
@@ -17,4 +17,12 @@ pub(super) fn quantity(text: &str) -> Result<Quantity, Error> {
         .parse()
         .map_err(|_| Error::invalid("quantity", "must be a whole number from 1 to 1000000"))?;
     Ok(Quantity::new(count)?)
+}
+
+/// The length of a hold, in seconds.
+pub(super) fn hold_time(text: &str) -> Result<HoldTime, Error> {
+    let seconds = text
+        .parse()
+        .map_err(|_| Error::invalid("hold", "must be a whole number of seconds"))?;
+    Ok(HoldTime::new(seconds)?)
 }

@@ -1,12 +1,10 @@
 //! `order-cli order bulk`: many orders for one product, or from a CSV file.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use indicatif::ProgressBar;
+use csv::StringRecord;
+use indicatif::HumanCount;
 use order_core::{
     Error, OrderService,
     domain::{OrderRequest, ProductId, Quantity, RequestedLine},
@@ -14,11 +12,12 @@ use order_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    csv_rows,
+    csv_rows::{self, Columns, CsvArgs, CsvFile},
     order_args::{idempotency_key, quantity},
+    rejects::Rejects,
 };
 use crate::{
-    output::{Column, Output, visible},
+    output::{Column, Output},
     progress,
 };
 
@@ -27,8 +26,17 @@ const CHUNK_ORDERS: usize = 5_000;
 
 const COLUMNS: &[Column] = &[("accepted", "/accepted"), ("rejected", "/rejected")];
 
+const OF_THE_FILE: Columns = Columns {
+    known: &["product_id", "quantity", "reference", "idempotency_key"],
+    needed: &[&["product_id"], &["quantity"]],
+    trim: true,
+};
+
 /// Place many orders in the background
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  order-cli order bulk --product 019b0000-0000-7000-8000-000000000000 --count 1000
+  order-cli order bulk --file orders.csv --rejects rejected.csv")]
 pub(crate) struct Bulk {
     /// Product of every order
     #[arg(
@@ -49,6 +57,8 @@ pub(crate) struct Bulk {
     /// number. A file whose rows have keys can be given again: no order is placed twice
     #[arg(long, conflicts_with = "count")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    csv: CsvArgs,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -58,76 +68,85 @@ struct Summary {
 }
 
 type Item = csv_rows::Row<OrderRequest>;
-type Items = csv_rows::Rows<OrderRequest>;
 
 pub(crate) async fn run(
     bulk: Bulk,
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let (items, progress): (Items, ProgressBar) = match (bulk.product, bulk.count, &bulk.file) {
+    let (summary, code) = match (bulk.product, bulk.count, &bulk.file) {
         (Some(product), Some(count), None) => {
             let order = OrderRequest::one(product, bulk.quantity);
-            let orders = (1..=count).map(move |n| (n, Ok(order.clone())));
-            let template = "{bar:40} {human_pos} orders, {per_sec}, {eta} left";
-            (Box::new(orders), progress::bar(Some(count), template)?)
+            let orders = (1..=count).map(|line| Item {
+                line,
+                cells: StringRecord::new(),
+                value: Ok(order.clone()),
+            });
+            let template = "{bar:40} {human_pos} of {human_len} orders, {eta} left";
+            let progress = progress::bar(Some(count), template)?;
+            let rejects = Rejects::without_file(progress.clone());
+            place(service, orders, rejects, |all| progress.set_position(all)).await?
         }
-        (_, _, Some(file)) => orders(file)?,
+        (_, _, Some(file)) => {
+            let csv: CsvFile<Row> = csv_rows::read(file, &bulk.csv, &OF_THE_FILE)?;
+            let rejects = Rejects::of(&csv, file, &bulk.csv)?;
+            let request = |row: Row| OrderRequest::try_from(row).map_err(|error| error.to_string());
+            let orders = csv.rows.map(|row| Item {
+                line: row.line,
+                cells: row.cells,
+                value: row.value.and_then(request),
+            });
+            let tell = |all| {
+                csv.progress
+                    .set_message(format!("{} orders", HumanCount(all)))
+            };
+            place(service, orders, rejects, tell).await?
+        }
         _ => anyhow::bail!("give --product and --count, or --file"),
     };
-    let summary = place(service, items, &progress, bulk.file.is_none()).await?;
-    let code = csv_rows::exit_code(summary.rejected);
     output.row(COLUMNS, summary)?;
     Ok(code)
 }
 
-/// Places the orders chunk by chunk, and reports refused ones on standard error. The bar moves with
-/// the file that is read; `counted` orders move it here.
+/// Places the orders chunk by chunk, reports refused ones, and tells how many there were so far.
 async fn place(
     service: &OrderService,
-    mut items: Items,
-    progress: &ProgressBar,
-    counted: bool,
-) -> anyhow::Result<Summary> {
+    mut items: impl Iterator<Item = Item>,
+    mut rejects: Rejects,
+    tell: impl Fn(u64),
+) -> anyhow::Result<(Summary, ExitCode)> {
     let mut summary = Summary::default();
     loop {
-        let chunk: Vec<Item> = items.by_ref().take(CHUNK_ORDERS).collect();
-        if chunk.is_empty() {
-            progress.finish_and_clear();
-            return Ok(summary);
-        }
-        let total = chunk.len() as u64;
-        let mut lines = Vec::with_capacity(chunk.len());
-        let mut requests = Vec::with_capacity(chunk.len());
-        for (line, item) in chunk {
-            match item {
+        let mut sources = Vec::new();
+        let mut requests = Vec::new();
+        let mut rows = 0;
+        for item in items.by_ref().take(CHUNK_ORDERS) {
+            rows += 1;
+            match item.value {
                 Ok(request) => {
-                    lines.push(line);
+                    sources.push((item.line, item.cells));
                     requests.push(request);
                 }
-                Err(reason) => reject(progress, &mut summary, line, &reason),
+                Err(reason) => rejects.reject(item.line, &item.cells, &reason)?,
             }
         }
-        for (line, result) in lines.into_iter().zip(service.accept_all(requests).await) {
+        let results = service.accept_all(requests).await;
+        for ((line, cells), result) in sources.iter().zip(results) {
             match result {
                 Ok(_) => summary.accepted += 1,
-                Err(error) => reject(progress, &mut summary, line, &error.to_string()),
+                Err(error) => rejects.reject(*line, cells, &error.to_string())?,
             }
         }
-        if counted {
-            progress.inc(total);
+        summary.rejected = rejects.count();
+        if rows == 0 {
+            return Ok((summary, rejects.finish()?));
         }
+        tell(summary.accepted + summary.rejected);
     }
-}
-
-fn reject(progress: &ProgressBar, summary: &mut Summary, line: u64, reason: &str) {
-    summary.rejected += 1;
-    progress.suspend(|| eprintln!("line {line}: {}", visible(reason)));
 }
 
 /// A row of the file. Its values are parsed later, so that an error can name the wrong one.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Row {
     product_id: String,
     quantity: String,
@@ -151,12 +170,4 @@ impl TryFrom<Row> for OrderRequest {
             None => request,
         })
     }
-}
-
-fn orders(file: &Path) -> anyhow::Result<(Items, ProgressBar)> {
-    let needed = [&["product_id"][..], &["quantity"]];
-    let (rows, progress) = csv_rows::read::<Row>(file, csv::Trim::All, &needed)?;
-    let request = |row: Row| OrderRequest::try_from(row).map_err(|error| error.to_string());
-    let orders = rows.map(move |(line, row)| (line, row.and_then(request)));
-    Ok((Box::new(orders), progress))
 }

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::ensure;
-use clap::Subcommand;
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
     domain::{
-        InCurrency, Money, ProductChange, ProductId, ProductRequest, StockRequest, ValidationError,
+        InCurrency, Money, ProductChange, ProductId, ProductRequest, SaleTerms, StockRequest,
+        ValidationError,
     },
     store::ProductQuery,
 };
@@ -34,6 +36,49 @@ const STOCK_COLUMNS: &[Column] = &[
     ("client", "/client"),
 ];
 
+/// The terms on which a product is sold.
+#[derive(Debug, Args)]
+pub(crate) struct Terms {
+    /// The most pieces that one customer may have
+    #[arg(long, value_name = "PIECES")]
+    limit_per_customer: Option<i64>,
+    /// Time at which its sale begins, such as 2026-01-15T09:30:00Z
+    #[arg(long, value_name = "TIME")]
+    on_sale_from: Option<DateTime<Utc>>,
+    /// Time at which its sale ends
+    #[arg(long, value_name = "TIME")]
+    on_sale_until: Option<DateTime<Utc>>,
+}
+
+impl Terms {
+    const fn sale_terms(&self) -> SaleTerms {
+        SaleTerms {
+            limit_per_customer: self.limit_per_customer,
+            on_sale_from: self.on_sale_from,
+            on_sale_until: self.on_sale_until,
+        }
+    }
+
+    /// Changes what is given, and removes what is to go.
+    fn change(
+        &self,
+        mut change: ProductChange,
+        no_limit: bool,
+        no_window: bool,
+    ) -> Result<ProductChange, ValidationError> {
+        if self.limit_per_customer.is_some() || no_limit {
+            change = change.limit_per_customer(self.limit_per_customer)?;
+        }
+        if self.on_sale_from.is_some() || no_window {
+            change = change.on_sale_from(self.on_sale_from);
+        }
+        if self.on_sale_until.is_some() || no_window {
+            change = change.on_sale_until(self.on_sale_until);
+        }
+        Ok(change)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Product {
     /// Create a product
@@ -50,6 +95,8 @@ pub(crate) enum Product {
         /// Your own code for the product, unique among products that are not archived
         #[arg(long)]
         sku: Option<String>,
+        #[command(flatten)]
+        terms: Terms,
     },
     /// Show a product
     Get {
@@ -84,6 +131,14 @@ pub(crate) enum Product {
         /// Remove the sku
         #[arg(long)]
         no_sku: bool,
+        #[command(flatten)]
+        terms: Terms,
+        /// Remove the limit per customer
+        #[arg(long, conflicts_with = "limit_per_customer")]
+        no_limit_per_customer: bool,
+        /// Remove the times at which its sale begins and ends, unless others are given
+        #[arg(long)]
+        no_sale_window: bool,
     },
     /// Add pieces to the stock of a product, or take some away
     Adjust {
@@ -141,8 +196,10 @@ pub(crate) async fn run(
             price,
             stock,
             sku,
+            terms,
         } => {
             let request = ProductRequest::new(name, Money::price(&price)?, stock, sku)?;
+            let request = request.on_terms(terms.sale_terms())?;
             service.create_product(request).await?
         }
         Product::Get { id } => found(service.product(id).await?, id)?,
@@ -168,8 +225,16 @@ pub(crate) async fn run(
             stock,
             sku,
             no_sku,
+            terms,
+            no_limit_per_customer,
+            no_sale_window,
         } => {
             let change = change(name, price, stock, (no_sku || sku.is_some()).then_some(sku))?;
+            let change = terms.change(change, no_limit_per_customer, no_sale_window)?;
+            ensure!(
+                !change.is_empty(),
+                "nothing to change: give --name, --price, --stock, --sku or terms of the sale"
+            );
             found(service.update_product(id, &change).await?, id)?
         }
         Product::Adjust { id, delta, reason } => {
@@ -219,10 +284,6 @@ fn change(
     if let Some(sku) = sku {
         change = change.sku(sku)?;
     }
-    ensure!(
-        !change.is_empty(),
-        "nothing to change: give --name, --price, --stock or --sku"
-    );
     Ok(change)
 }
 

@@ -28,6 +28,7 @@ const COLUMNS: &[Column] = &[
     ("name", "/name"),
     ("price", "/price"),
     ("stock", "/stock"),
+    ("version", "/version"),
 ];
 
 /// Write all products that are not archived, newest first, as CSV that import reads, or with `-o

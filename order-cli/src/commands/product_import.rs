@@ -1,48 +1,91 @@
 //! `order-cli product import`: products from a CSV file, created or updated by their sku.
 
-use std::{collections::HashSet, future::Future, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::{Context, ensure};
 use clap::Args;
-use csv::Trim;
-use futures_util::{StreamExt, stream};
+use indicatif::HumanCount;
 use order_core::{
     Error, OrderService,
-    domain::{Money, Product, ProductChange, ProductRequest},
+    domain::Money,
+    service::{ImportOptions, ImportOutcome, ImportRow},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    csv_rows::{self, Row, Rows},
+    csv_rows::{self, Columns, CsvArgs, CsvFile, Row},
+    order_args::idempotency_key,
+    rejects::Rejects,
     spreadsheet::unguarded,
 };
-use crate::output::{Column, Output, visible};
+use crate::output::{Column, Output};
 
-/// The number of rows under way at once: each waits for a commit of its own.
-const CONCURRENT_ROWS: usize = 8;
-/// After this time, a row waits for a locked product rather than for a commit, and gives its slot to
-/// another.
-const USUAL_TIME: Duration = Duration::from_millis(500);
-/// The number of rows that are read ahead.
-const CHUNK_ROWS: usize = 1_000;
+/// The rows that are imported together: they are written in several transactions at once.
+const CHUNK_ROWS: usize = 4_000;
 
 const COLUMNS: &[Column] = &[
     ("created", "/created"),
     ("updated", "/updated"),
     ("unchanged", "/unchanged"),
     ("rejected", "/rejected"),
+    ("stock left", "/stock_left"),
+    ("added before", "/added_before"),
 ];
 
-/// Create and update products from a CSV file with the columns sku, name, price and stock. A row
-/// whose sku exists updates that product, and an empty cell leaves its field as it is; any other
-/// row creates a product. Of rows with the same sku, the last one counts. A product without a sku
-/// can be named by its id, in the column id. What `product export --spreadsheet` wrote is read as it
-/// was
+const OF_THE_FILE: Columns = Columns {
+    known: &[
+        "id",
+        "sku",
+        "name",
+        "price",
+        "stock",
+        "stock_delta",
+        "version",
+        "guarded",
+    ],
+    needed: &[&["sku", "id"]],
+    // Spaces belong to a name as they stand.
+    trim: false,
+};
+
+/// Create and update products from a CSV file
+///
+/// The first line names the columns: sku, name, price, stock, stock_delta, version and id, in any
+/// order and any case. A row whose sku exists updates that product, and an empty cell leaves its
+/// field as it is; any other row creates a product. A product without a sku is named by its id. Of
+/// rows for one product, the last one counts.
+///
+/// The stock of a product that is there stays as it is, since it may have been sold meanwhile:
+/// stock_delta adds pieces to it, and --set-stock sets it.
+///
+/// An import that was interrupted is started again as it was: what is done is not done twice.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  order-cli product export --file products.csv
+  order-cli product import products.csv --dry-run
+  order-cli product import products.csv --rejects rejected.csv
+  order-cli product import counted.csv --set-stock
+  printf 'sku,stock_delta\\nL-1,50\\n' | order-cli product import - --key delivery-4711")]
 pub(crate) struct Import {
     /// CSV file, or - for standard input. A wrong row is reported with its line number, and the
     /// others are still imported
     file: PathBuf,
+    /// Set the stock of products to that of their rows. A row is rejected when its product changed
+    /// since the version that the row has: something was sold
+    #[arg(long)]
+    set_stock: bool,
+    /// Check all rows and say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Name of this import: the pieces of its stock_delta are added once, however often it is started.
+    /// The content of the file is its name unless given
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    #[command(flatten)]
+    csv: CsvArgs,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -51,18 +94,14 @@ struct Summary {
     updated: u64,
     unchanged: u64,
     rejected: u64,
-}
-
-/// The outcome of a row.
-enum Outcome {
-    Created,
-    Updated,
-    Unchanged,
+    /// Products whose stock is another one than in the file, and was left as it is.
+    stock_left: u64,
+    /// Rows whose pieces an earlier run of this import added.
+    added_before: u64,
 }
 
 /// A row of the file. Its values are parsed later, so that an error can name the wrong one.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ProductRow {
     #[serde(default)]
     id: String,
@@ -74,6 +113,10 @@ struct ProductRow {
     price: String,
     #[serde(default)]
     stock: String,
+    #[serde(default)]
+    stock_delta: String,
+    #[serde(default)]
+    version: String,
     /// The columns whose cells are guarded against spreadsheets.
     #[serde(default)]
     guarded: String,
@@ -84,152 +127,162 @@ pub(crate) async fn run(
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    // Spaces belong to a name as they stand.
-    let (mut rows, progress) =
-        csv_rows::read::<ProductRow>(&import.file, Trim::Headers, &[&["sku", "id"]])?;
-    rows = Box::new(rows.map(|(line, row)| (line, row.map(ProductRow::unguarded))));
+    let mut csv: CsvFile<ProductRow> = csv_rows::read(&import.file, &import.csv, &OF_THE_FILE)?;
+    ensure!(
+        !import.set_stock || csv.has("version"),
+        "--set-stock needs the column version, as product export writes it: without it, what is \
+         sold meanwhile would be sold again"
+    );
+    let key = if csv.has("stock_delta") && !import.dry_run {
+        Some(import.key()?)
+    } else {
+        None
+    };
+    let options = ImportOptions {
+        set_stock: import.set_stock,
+        dry_run: import.dry_run,
+    };
+    let mut rejects = Rejects::of(&csv, &import.file, &import.csv)?;
     let mut summary = Summary::default();
-    let mut next = None;
-    let slots = &Semaphore::new(CONCURRENT_ROWS);
+    let mut done = 0;
     loop {
-        let chunk = chunk(&mut rows, &mut next);
-        if chunk.is_empty() {
-            break;
-        }
-        // In whatever order: no two of them are for one product.
-        let mut done = stream::iter(chunk)
-            .map(|(line, row)| async move { (line, with_slot(slots, apply(service, row)).await) })
-            .buffer_unordered(CHUNK_ROWS);
-        while let Some((line, result)) = done.next().await {
-            match result {
-                Ok(Outcome::Created) => summary.created += 1,
-                Ok(Outcome::Updated) => summary.updated += 1,
-                Ok(Outcome::Unchanged) => summary.unchanged += 1,
-                Err(reason) => {
-                    summary.rejected += 1;
-                    progress.suspend(|| eprintln!("line {line}: {}", visible(&reason)));
+        let chunk: Vec<Row<ProductRow>> = csv.rows.by_ref().take(CHUNK_ROWS).collect();
+        let Some(last) = chunk.last() else { break };
+        let until = last.line;
+        let read = |row: &Row<ProductRow>| match &row.value {
+            Ok(value) => value
+                .read(row.line, key.as_deref())
+                .map_err(|e| e.to_string()),
+            Err(error) => Err(error.clone()),
+        };
+        let rows = chunk
+            .iter()
+            .map(read)
+            .collect::<Vec<Result<ImportRow, String>>>();
+        let good: Vec<ImportRow> = rows.iter().flatten().cloned().collect();
+        let outcomes = service.import_products(&good, options).await;
+        let outcomes = outcomes.with_context(|| {
+            format!("stopped before line {until}; the same command goes on where it stopped")
+        })?;
+        let mut outcomes = outcomes.into_iter();
+        done += chunk.len() as u64;
+        for (row, read) in chunk.iter().zip(rows) {
+            let outcome = match read {
+                Ok(_) => match outcomes.next() {
+                    Some(outcome) => outcome.map_err(|error| explained(&error)),
+                    None => Err("has no outcome".to_owned()),
+                },
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(imported) => {
+                    summary.count(imported.outcome);
+                    summary.stock_left += u64::from(imported.is_stock_left);
                 }
+                Err(reason) => rejects.reject(row.line, &row.cells, &reason)?,
             }
         }
+        csv.progress
+            .set_message(format!("{} products", HumanCount(done)));
     }
-    progress.finish_and_clear();
-    let code = csv_rows::exit_code(summary.rejected);
+    csv.progress.finish_and_clear();
+    summary.rejected = rejects.count();
+    let code = rejects.finish()?;
+    summary.explain(&import);
     output.row(COLUMNS, summary)?;
     Ok(code)
 }
 
-/// The next rows, no two of them for one product: what comes later in the file is done later.
-/// The row that ends a chunk begins the `next`.
-fn chunk(rows: &mut Rows<ProductRow>, next: &mut Option<Row<ProductRow>>) -> Vec<Row<ProductRow>> {
-    let mut named = HashSet::new();
-    let mut chunk = Vec::new();
-    for item in next.take().into_iter().chain(rows) {
-        let name = item.1.as_ref().map(|row| row.key().to_owned());
-        if name.is_ok_and(|name| !name.is_empty() && !named.insert(name)) {
-            *next = Some(item);
-            break;
-        }
-        chunk.push(item);
-        if chunk.len() == CHUNK_ROWS {
-            break;
-        }
-    }
-    chunk
-}
-
-/// Waits for a slot among the rows that are under way, and gives it back when this row takes long.
-async fn with_slot<T>(slots: &Semaphore, row: impl Future<Output = T>) -> T {
-    let slot = slots.acquire().await;
-    tokio::pin!(row);
-    match timeout(USUAL_TIME, &mut row).await {
-        Ok(done) => done,
-        Err(_) => {
-            drop(slot);
-            row.await
-        }
+/// The reason of a rejection, for somebody who has only a file.
+fn explained(error: &Error) -> String {
+    match error {
+        Error::VersionMismatch { expected, actual } => format!(
+            "the stock is not set: the product is at version {actual}, and the row at {expected}; \
+             export it again"
+        ),
+        error => error.to_string(),
     }
 }
 
-/// Creates or updates the product of a row.
-async fn apply(service: &OrderService, row: Result<ProductRow, String>) -> Result<Outcome, String> {
-    let row = row?;
-    let done = match row.find(service).await {
-        Ok(Some(product)) => row.update(service, &product).await,
-        Ok(None) => row.create(service).await,
-        Err(error) => Err(error),
-    };
-    done.map_err(|error| error.to_string())
+impl Import {
+    /// The beginning of the keys by which pieces are added once.
+    fn key(&self) -> anyhow::Result<String> {
+        if let Some(key) = &self.key {
+            return Ok(format!("import:{key}"));
+        }
+        ensure!(
+            self.file != Path::new("-"),
+            "give a name to this import with --key: what comes from standard input cannot be \
+             recognized when it is added again"
+        );
+        let hash = csv_rows::hash(&self.file)?;
+        Ok(format!("import:{hash}"))
+    }
+}
+
+impl Summary {
+    const fn count(&mut self, outcome: ImportOutcome) {
+        match outcome {
+            ImportOutcome::Created => self.created += 1,
+            ImportOutcome::Updated => self.updated += 1,
+            ImportOutcome::Unchanged => self.unchanged += 1,
+            ImportOutcome::AddedBefore => {
+                self.unchanged += 1;
+                self.added_before += 1;
+            }
+        }
+    }
+
+    /// Says what somebody may not expect.
+    fn explain(&self, import: &Import) {
+        if import.dry_run {
+            tell!("dry run: nothing was changed");
+        }
+        if self.stock_left > 0 {
+            tell!(
+                "the stock of {} products is another one than in the file and was left as it is; \
+                 --set-stock sets it, and a column stock_delta adds to it",
+                self.stock_left
+            );
+        }
+        if self.added_before > 0 {
+            tell!(
+                "the stock of {} rows was added before; to add it once more, give the import \
+                 another name with --key",
+                self.added_before
+            );
+        }
+    }
 }
 
 impl ProductRow {
-    /// The row as it was before it was guarded against spreadsheets.
-    fn unguarded(mut self) -> Self {
-        for (column, cell) in [("sku", &mut self.sku), ("name", &mut self.name)] {
-            unguarded(&self.guarded, column, cell);
-        }
-        self
+    fn read(&self, line: u64, key: Option<&str>) -> Result<ImportRow, Error> {
+        let text = |column, cell: &String| {
+            let mut cell = cell.clone();
+            unguarded(&self.guarded, column, &mut cell);
+            Some(cell).filter(|cell| !cell.is_empty())
+        };
+        let stock_delta = number("stock_delta", &self.stock_delta)?.filter(|delta| *delta != 0);
+        let key = match (stock_delta, key) {
+            (Some(_), Some(key)) => Some(idempotency_key(&format!("{key}:{line}"))?),
+            _ => None,
+        };
+        Ok(ImportRow {
+            id: given(&self.id).map(str::parse).transpose()?,
+            sku: text("sku", &self.sku),
+            name: text("name", &self.name),
+            price: given(&self.price).map(Money::price).transpose()?,
+            stock: number("stock", &self.stock)?,
+            stock_delta,
+            key,
+            version: number("version", &self.version)?,
+        })
     }
+}
 
-    /// The sku or else the id of the product.
-    fn key(&self) -> &str {
-        if self.sku.is_empty() {
-            self.id.trim()
-        } else {
-            &self.sku
-        }
-    }
-
-    async fn find(&self, service: &OrderService) -> Result<Option<Product>, Error> {
-        if !self.sku.is_empty() {
-            return service.product_with_sku(&self.sku).await;
-        }
-        if self.key().is_empty() {
-            return Err(Error::invalid("sku", "is needed"));
-        }
-        let id = self.key().parse()?;
-        let product = service.product(id).await?;
-        Ok(Some(product.ok_or(Error::ProductNotFound(id))?))
-    }
-
-    async fn create(&self, service: &OrderService) -> Result<Outcome, Error> {
-        let needed = |field: &'static str| Error::invalid(field, "is needed for a new product");
-        let price = self.price()?.ok_or_else(|| needed("price"))?;
-        let stock = self.stock()?.ok_or_else(|| needed("stock"))?;
-        let sku = Some(self.sku.clone());
-        let request = ProductRequest::new(self.name.clone(), price, stock, sku)?;
-        service.create_product(request).await?;
-        Ok(Outcome::Created)
-    }
-
-    /// Changes the fields that differ from the row, and no others.
-    async fn update(&self, service: &OrderService, product: &Product) -> Result<Outcome, Error> {
-        let mut change = ProductChange::default();
-        if !self.name.is_empty() && self.name != product.name {
-            change = change.name(self.name.clone())?;
-        }
-        if let Some(price) = self.price()?.filter(|price| *price != product.price) {
-            change = change.price(price)?;
-        }
-        if let Some(stock) = self.stock()?.filter(|stock| *stock != product.stock) {
-            change = change.stock(stock)?;
-        }
-        if change.is_empty() {
-            return Ok(Outcome::Unchanged);
-        }
-        let updated = service.update_product(product.id, &change).await?;
-        updated.ok_or(Error::ProductNotFound(product.id))?;
-        Ok(Outcome::Updated)
-    }
-
-    fn price(&self) -> Result<Option<Money>, Error> {
-        Ok(given(&self.price).map(Money::price).transpose()?)
-    }
-
-    fn stock(&self) -> Result<Option<i64>, Error> {
-        let wrong = |_| Error::invalid("stock", "must be a whole number");
-        let stock = given(&self.stock).map(str::parse);
-        stock.transpose().map_err(wrong)
-    }
+fn number(column: &'static str, cell: &str) -> Result<Option<i64>, Error> {
+    let wrong = |_| Error::invalid(column, "must be a whole number");
+    given(cell).map(str::parse).transpose().map_err(wrong)
 }
 
 /// A value, unless its cell is empty.

@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use order_core::{OrderService, domain::OrderId, queue::Topic};
+use order_core::{
+    OrderService,
+    domain::OrderId,
+    queue::{DeadQuery, Topic},
+};
 use serde::Serialize;
 
 use crate::output::{Column, Output};
@@ -90,7 +94,8 @@ pub(crate) async fn run(
     match command {
         Queue::Stats => output.rows(STATS, &service.queue_stats().await?)?,
         Queue::Dead { topic, limit } => {
-            output.rows(DEAD, &service.dead_letters(topic.into(), limit).await?)?;
+            let query = DeadQuery::latest(limit);
+            output.rows(DEAD, &service.dead_letters(topic.into(), &query).await?)?;
         }
         Queue::Redrive { topic, orders } => {
             let redriven = service.redrive(topic.into(), &orders).await?;

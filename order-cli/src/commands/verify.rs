@@ -68,7 +68,7 @@ pub(crate) async fn run(
         } else {
             " (stock and counters were not compared)"
         };
-        eprintln!("the books balance{sums}");
+        tell!("the books balance{sums}");
         output.row(COUNTED, verification.verified)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -84,16 +84,16 @@ fn explain(verification: &Verification) {
         discrepancies,
         ..
     } = verification;
-    eprintln!("the books do not balance: {found} discrepancies");
+    tell!("the books do not balance: {found} discrepancies");
     let mut checks: Vec<Check> = Vec::new();
     for Discrepancy { check, .. } in discrepancies {
         if !checks.contains(check) {
             checks.push(*check);
-            eprintln!("{check}: {}", check.advice());
+            tell!("{check}: {}", check.advice());
         }
     }
     if *found > discrepancies.len() as u64 {
-        eprintln!(
+        tell!(
             "the first {} of each kind are listed",
             Verification::MOST_LISTED
         );

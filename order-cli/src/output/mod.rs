@@ -8,6 +8,7 @@ mod visible;
 
 use std::io::{self, IsTerminal, Write};
 
+use anyhow::Context;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
@@ -153,6 +154,16 @@ impl Live {
         self.is_begun = true;
         Ok(out.flush()?)
     }
+}
+
+/// Prints a whole text; a reader that wants only the beginning gets that.
+pub(crate) fn whole(text: &[u8]) -> anyhow::Result<()> {
+    let print = || {
+        let mut out = io::stdout().lock();
+        out.write_all(text)?;
+        out.flush()
+    };
+    unless_closed(print().context("cannot write to standard output"))
 }
 
 /// One JSON value as a line.

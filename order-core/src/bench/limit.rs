@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use sqlx::{PgConnection, PgPool, types::Json};
 use tokio::sync::Mutex;
@@ -36,7 +37,10 @@ pub fn row_lock_statements(product: ProductId) -> String {
         .replace("$3", &format!(r#"'{{"{product}": 1}}'"#))
         .replace("$4", "ARRAY[:id]::uuid[]")
         .replace("$5", "'{}'::uuid[]")
-        .replace("$6", "'{}'");
+        .replace("$6", "'{}'")
+        .replace("$7", "'{}'::uuid[]")
+        .replace("$8", "NULL::timestamptz")
+        .replace("$9", "now()");
     format!("BEGIN;\n{claim} \\gset\n{lock};\n{write};\nCOMMIT;\n")
 }
 
@@ -86,21 +90,19 @@ impl Limit {
     async fn batch(&self, limit: usize, claim_mutex: &Mutex<Uuid>) -> Result<usize, sqlx::Error> {
         let mut after = claim_mutex.lock().await;
         let mut tx = self.pool.begin().await?;
-        let rows: Vec<(Uuid, Uuid, i32)> = sqlx::query_as(CLAIM_OLDEST)
+        let rows: Vec<(Uuid, Uuid, i32, Option<i32>)> = sqlx::query_as(CLAIM_OLDEST)
             .bind(*after)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&mut *tx)
             .await?;
         let mut pieces: HashMap<Uuid, i64> = HashMap::new();
-        for (_, product, quantity) in &rows {
+        for (_, product, quantity, _) in &rows {
             *pieces.entry(*product).or_default() += i64::from(*quantity);
         }
         let mut products: Vec<Uuid> = pieces.keys().copied().collect();
         products.sort_unstable();
-        let locked: Vec<(Uuid, i64, i64, bool)> = sqlx::query_as(LOCK)
-            .bind(&products)
-            .fetch_all(&mut *tx)
-            .await?;
+        let locked = sqlx::query(LOCK).bind(&products).fetch_all(&mut *tx);
+        let locked = locked.await?;
         *after = rows.last().map_or(*after, |row| row.0);
         drop(after);
         // There is stock for all, by the measure of the bench.
@@ -125,6 +127,9 @@ async fn write(
         .bind(orders)
         .bind(Vec::<Uuid>::new())
         .bind(Json(HashMap::<Uuid, i64>::new()))
+        .bind(Vec::<Uuid>::new())
+        .bind(None::<DateTime<Utc>>)
+        .bind(SystemClock.now())
         .fetch_all(connection)
         .await?;
     Ok(())

@@ -10,14 +10,14 @@ use super::{CacheMark, CachedStore};
 use crate::{
     decision::Decided,
     domain::{
-        AdjustmentId, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderReturn, Page,
-        PageRequest, Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
-        StockEntry, StockEntryId,
+        AdjustmentId, HoldTime, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderReturn,
+        Page, PageRequest, Product, ProductChange, ProductId, Progress, Replayable,
+        StockAdjustment, StockEntry, StockEntryId,
     },
     error::Error,
     store::{
-        Backlog, Cancelled, Contention, OrderQuery, OrderStore, Outcome, ProductQuery,
-        ProductStore, Purchase, Selection, Strategy,
+        Backlog, Cancelled, Contention, Expired, LapsedAt, OrderQuery, OrderStore, Outcome,
+        ProductQuery, ProductStore, Purchase, Selection, Strategy,
     },
 };
 
@@ -26,6 +26,34 @@ impl ProductStore for CachedStore {
     async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
         // Nobody has read it yet: the first who does fills the cache.
         self.inner.create_product(product).await
+    }
+
+    async fn create_products(
+        &self,
+        products: &[NewProduct],
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        self.inner.create_products(products).await
+    }
+
+    async fn products_named(
+        &self,
+        skus: &[String],
+        ids: &[ProductId],
+    ) -> Result<Vec<Product>, Error> {
+        self.inner.products_named(skus, ids).await
+    }
+
+    async fn update_products(
+        &self,
+        changes: &[(ProductId, ProductChange, AdjustmentId)],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        let mark = self.mark();
+        let changed = self.inner.update_products(changes, at).await;
+        let changed = self.invalidate_if_unknown(changed, changes.iter().map(|(id, ..)| *id))?;
+        let products: Vec<Product> = changed.iter().flatten().cloned().collect();
+        self.changed_products(&products, mark).await;
+        Ok(changed)
     }
 
     async fn product(&self, id: ProductId) -> Result<Option<Product>, Error> {
@@ -186,6 +214,35 @@ impl OrderStore for CachedStore {
         let mark = self.mark();
         let cancelled = self.inner.give_back(returned).await;
         self.cancelled(cancelled, mark).await
+    }
+
+    fn keeps_holds(&self) -> bool {
+        self.inner.keeps_holds()
+    }
+
+    async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        self.inner.confirm(ids, at).await
+    }
+
+    async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        self.inner.extend(id, hold_time).await
+    }
+
+    async fn expire(
+        &self,
+        after: Option<LapsedAt>,
+        limit: usize,
+        at: DateTime<Utc>,
+    ) -> Result<Expired, Error> {
+        let mark = self.mark();
+        let expired = self.inner.expire(after, limit, at).await;
+        let expired = self.invalidate_all_if_unknown(expired)?;
+        self.changed_products(&expired.changed, mark).await;
+        Ok(expired)
     }
 
     async fn pending_for(

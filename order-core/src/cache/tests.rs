@@ -24,6 +24,7 @@ const SOON: Duration = Duration::from_secs(20);
 fn products(count: usize, version: i64) -> Vec<Product> {
     let ids = IdGenerator::default();
     let product = |number| Product {
+        terms: crate::domain::SaleTerms::default(),
         id: ProductId(ids.next(start())),
         sku: None,
         // As long as it may be.

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::{ProductId, ValidationError};
+use super::{OrderId, ProductId, ValidationError};
 
 /// The reason for which an order failed.
 ///
@@ -20,11 +21,20 @@ pub enum FailureCode {
     InsufficientStock,
     /// A product was archived before the order's turn.
     ProductUnavailable,
+    /// The sale of a product had not begun at the order's turn, or was over.
+    NotOnSale,
+    /// The customer would have more of a product than one may.
+    CustomerLimit,
 }
 
 impl FailureCode {
     /// All reasons.
-    pub const ALL: [Self; 2] = [Self::InsufficientStock, Self::ProductUnavailable];
+    pub const ALL: [Self; 4] = [
+        Self::InsufficientStock,
+        Self::ProductUnavailable,
+        Self::NotOnSale,
+        Self::CustomerLimit,
+    ];
 
     /// Its name on the wire and in the database.
     #[must_use]
@@ -32,6 +42,8 @@ impl FailureCode {
         match self {
             Self::InsufficientStock => "insufficient_stock",
             Self::ProductUnavailable => "product_unavailable",
+            Self::NotOnSale => "not_on_sale",
+            Self::CustomerLimit => "customer_limit",
         }
     }
 }
@@ -58,4 +70,29 @@ pub struct Failure {
     pub requested: i64,
     /// Pieces that were left at the order's turn.
     pub available: i64,
+    /// What else there is to say, by the kind of failure.
+    #[serde(flatten)]
+    pub detail: Option<FailureDetail>,
+}
+
+/// What else there is to say about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FailureDetail {
+    /// How much one customer may have.
+    Limit {
+        /// The most pieces that one customer may have.
+        limit: i64,
+        /// Pieces that this one has.
+        has: i64,
+        /// An order that holds some of them, and can be confirmed or cancelled.
+        held_order: Option<OrderId>,
+    },
+    /// When the product is on sale.
+    Window {
+        /// The time at which its sale begins.
+        on_sale_from: Option<DateTime<Utc>>,
+        /// The time at which its sale ends.
+        on_sale_until: Option<DateTime<Utc>>,
+    },
 }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{OrderId, OrderMode, RequestedLine, StockAdjustment};
+use super::{HoldTime, OrderId, OrderMode, RequestedLine, StockAdjustment};
 
 /// The SHA-256 of a request: tells whether a key comes again with the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +13,23 @@ impl Fingerprint {
         mode: OrderMode,
         lines: &[RequestedLine],
         reference: Option<&str>,
+        hold_time: Option<HoldTime>,
+        customer: Option<&str>,
     ) -> Self {
         let way: &[u8] = match mode {
             OrderMode::Accept => b"accept",
             OrderMode::Purchase => b"purchase",
         };
         let mut hash = Sha256::new_with_prefix(way);
+        // What orders of an older version do not have stands before the lines, under a word that
+        // no id of a product begins with.
+        if hold_time.is_some() || customer.is_some() {
+            hash.update(b" also ");
+            hash.update(hold_time.map_or(0, HoldTime::seconds).to_be_bytes());
+            let customer = customer.unwrap_or_default();
+            hash.update((customer.len() as u64).to_be_bytes());
+            hash.update(customer);
+        }
         for line in lines {
             hash.update(line.product_id.0);
             hash.update(line.quantity.get().to_be_bytes());
@@ -76,13 +87,21 @@ mod tests {
             product_id: ProductId(Uuid::from_u128(product)),
             quantity: Quantity::new(quantity).unwrap(),
         };
+        let one_line = [line(1, 1)];
+        let of = |mode, lines: &[RequestedLine], reference: Option<&str>| {
+            Fingerprint::of_order(mode, lines, reference, None, None)
+        };
         let accept = |lines: &[RequestedLine], reference: Option<&str>| {
-            Fingerprint::of_order(OrderMode::Accept, lines, reference)
+            of(OrderMode::Accept, lines, reference)
+        };
+        let with = |seconds: i64, customer: Option<&str>| {
+            let hold_time = HoldTime::new(seconds).ok();
+            Fingerprint::of_order(OrderMode::Accept, &one_line, None, hold_time, customer)
         };
         let (one, two) = (line(1, 1), line(2, 1));
         let all = [
             accept(&[one], None),
-            Fingerprint::of_order(OrderMode::Purchase, &[one], None),
+            of(OrderMode::Purchase, &[one], None),
             accept(&[two], None),
             accept(&[line(1, 2)], None),
             accept(&[one, two], None),
@@ -94,6 +113,10 @@ mod tests {
             Fingerprint::of_return(OrderId(Uuid::from_u128(1)), &[two]),
             Fingerprint::of_return(OrderId(Uuid::from_u128(1)), &[line(1, 2)]),
             Fingerprint::of_return(OrderId(Uuid::from_u128(2)), &[one]),
+            with(1, None),
+            with(2, None),
+            with(0, Some("a")),
+            with(0, Some("b")),
         ];
         for (at, fingerprint) in all.iter().enumerate() {
             assert!(!all[..at].contains(fingerprint), "{at}");

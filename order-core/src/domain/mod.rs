@@ -8,6 +8,7 @@ mod currency;
 mod failure;
 mod fingerprint;
 mod fold;
+mod hold;
 mod id;
 mod idempotency;
 mod money;
@@ -22,6 +23,7 @@ mod product;
 mod progress;
 mod quantity;
 mod rule_violation;
+mod sale_terms;
 mod stock_entry;
 mod text;
 mod time_range;
@@ -29,10 +31,11 @@ mod trace_parent;
 mod validation_error;
 
 pub use currency::{Currency, InCurrency};
-pub use failure::{Failure, FailureCode};
+pub use failure::{Failure, FailureCode, FailureDetail};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
+pub use hold::HoldTime;
 pub use id::{
     AdjustmentId, AuditId, ClientId, IdGenerator, KeyId, OrderId, ProductId, ReturnId, StockEntryId,
 };
@@ -51,7 +54,9 @@ pub use product::{
 pub use progress::{Progress, Stage};
 pub use quantity::Quantity;
 pub use rule_violation::RuleViolation;
-pub(crate) use rule_violation::too_large;
+pub(crate) use rule_violation::{rfc3339, too_large, too_long};
+pub use sale_terms::SaleTerms;
+pub(crate) use sale_terms::ends_too_early;
 pub use stock_entry::{StockEntry, StockEntryKind};
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;

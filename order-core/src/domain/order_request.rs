@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    ClientId, Fingerprint, IdempotencyKey, Money, Order, OrderId, OrderLine, OrderMode,
+    ClientId, Fingerprint, HoldTime, IdempotencyKey, Money, Order, OrderId, OrderLine, OrderMode,
     OrderStatus, ProductId, Quantity, RequestedLine, RuleViolation, TraceParent, ValidationError,
     text,
 };
@@ -13,6 +13,8 @@ use super::{
 pub struct OrderRequest {
     lines: Vec<RequestedLine>,
     reference: Option<String>,
+    customer: Option<String>,
+    hold_time: Option<HoldTime>,
     client: Option<ClientId>,
     key: Option<IdempotencyKey>,
     trace_parent: Option<TraceParent>,
@@ -40,6 +42,8 @@ impl OrderRequest {
         Ok(Self {
             lines,
             reference,
+            customer: None,
+            hold_time: None,
             client: None,
             key: None,
             trace_parent: None,
@@ -55,6 +59,8 @@ impl OrderRequest {
                 quantity,
             }],
             reference: None,
+            customer: None,
+            hold_time: None,
             client: None,
             key: None,
             trace_parent: None,
@@ -66,6 +72,24 @@ impl OrderRequest {
     pub fn with_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self
+    }
+
+    /// The same request, held for a time before it is confirmed, if one is given.
+    #[must_use]
+    pub fn held_for(mut self, hold_time: Option<HoldTime>) -> Self {
+        self.hold_time = hold_time;
+        self
+    }
+
+    /// The same request, for whoever buys, by the client's own id of them, if one is given.
+    ///
+    /// # Errors
+    /// [`ValidationError`] that names `customer` (not 1..=64 characters).
+    pub fn for_customer(mut self, customer: Option<String>) -> Result<Self, ValidationError> {
+        self.customer = customer
+            .map(|customer| text::bounded("customer", customer, 1, 64))
+            .transpose()?;
+        Ok(self)
     }
 
     /// The same request, placed by this client, if one is known.
@@ -82,6 +106,11 @@ impl OrderRequest {
         self
     }
 
+    /// The time for which it asks to be held.
+    pub(crate) const fn hold_time(&self) -> Option<HoldTime> {
+        self.hold_time
+    }
+
     /// Its lines.
     pub(crate) fn lines(&self) -> &[RequestedLine] {
         &self.lines
@@ -94,6 +123,8 @@ impl OrderRequest {
             id,
             lines: self.lines,
             reference: self.reference,
+            customer: self.customer,
+            hold_time: self.hold_time,
             client: self.client,
             key: self.key,
             trace_parent: self.trace_parent,
@@ -108,6 +139,8 @@ pub struct NewOrder {
     pub(crate) id: OrderId,
     pub(crate) lines: Vec<RequestedLine>,
     pub(crate) reference: Option<String>,
+    pub(crate) customer: Option<String>,
+    pub(crate) hold_time: Option<HoldTime>,
     pub(crate) client: Option<ClientId>,
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) trace_parent: Option<TraceParent>,
@@ -133,6 +166,18 @@ impl NewOrder {
         self.reference.as_deref()
     }
 
+    /// Whoever buys, by the client's own id of them.
+    #[must_use]
+    pub fn customer(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    /// The time for which it asks to be held; none when it is sold at once.
+    #[must_use]
+    pub const fn hold_time(&self) -> Option<HoldTime> {
+        self.hold_time
+    }
+
     /// The client that placed it, if one is known.
     #[must_use]
     pub const fn client(&self) -> Option<ClientId> {
@@ -156,6 +201,8 @@ impl NewOrder {
         OrderRequest {
             lines: self.lines,
             reference: self.reference,
+            customer: self.customer,
+            hold_time: self.hold_time,
             client: self.client,
             key: self.key,
             trace_parent: self.trace_parent,
@@ -170,7 +217,8 @@ impl NewOrder {
 
     /// Tells this order from others that a client may place with the same key.
     pub(crate) fn fingerprint(&self, mode: OrderMode) -> Fingerprint {
-        Fingerprint::of_order(mode, &self.lines, self.reference.as_deref())
+        let (reference, customer) = (self.reference.as_deref(), self.customer.as_deref());
+        Fingerprint::of_order(mode, &self.lines, reference, self.hold_time, customer)
     }
 
     /// The pending order, each line at the price that `price_of` gives.
@@ -201,11 +249,16 @@ impl NewOrder {
             total_price: total(&lines).ok_or(RuleViolation::TotalLimit)?,
             lines,
             reference: self.reference.clone(),
+            customer: self.customer.clone(),
             client: self.client,
             trace_parent: self.trace_parent,
+            hold_time: self.hold_time,
             failure: None,
             created_at: self.created_at,
             decided_at: None,
+            held_at: None,
+            held_until: None,
+            confirmed_at: None,
             completed_at: None,
             cancelled_at: None,
         })

@@ -9,20 +9,27 @@ use super::ValidationError;
 /// The state of an order.
 ///
 /// ```text
-/// pending ──► success ──► completed
-///    │  │        │
-///    │  └► failed└──► cancelled
-///    └─────────────►  cancelled
+///            ┌─► failed
+///            ├─► held ──┬─► expired
+///            │    │     └─► cancelled
+/// pending ───┤    ▼
+///            ├─► success ──┬─► completed
+///            │             └─► cancelled
+///            └─► cancelled
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     /// Accepted, not decided yet.
     Pending,
+    /// Every line has its stock until a certain time, unless the order is confirmed by then.
+    Held,
     /// Every line has its stock.
     Success,
     /// Refused for good; holds no stock.
     Failed,
+    /// Not confirmed in time; what stock it held went back.
+    Expired,
     /// Taken back; what stock it held went back.
     Cancelled,
     /// Sold, and its post-sale task is done.
@@ -31,10 +38,12 @@ pub enum OrderStatus {
 
 impl OrderStatus {
     /// All states.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Pending,
+        Self::Held,
         Self::Success,
         Self::Failed,
+        Self::Expired,
         Self::Cancelled,
         Self::Completed,
     ];
@@ -42,22 +51,33 @@ impl OrderStatus {
     /// True when an order in this state may go to `next`.
     #[must_use]
     pub const fn can_become(self, next: Self) -> bool {
-        use OrderStatus::{Cancelled, Completed, Failed, Pending, Success};
+        use OrderStatus::{Cancelled, Completed, Expired, Failed, Held, Pending, Success};
         matches!(
             (self, next),
-            (Pending, Success | Failed | Cancelled) | (Success, Completed | Cancelled)
+            (Pending, Held | Success | Failed | Cancelled)
+                | (Held, Success | Expired | Cancelled)
+                | (Success, Completed | Cancelled)
         )
     }
 
     /// True when no other state follows.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Failed | Self::Cancelled | Self::Completed)
+        matches!(
+            self,
+            Self::Failed | Self::Expired | Self::Cancelled | Self::Completed
+        )
     }
 
     /// True when an order in this state holds stock.
     #[must_use]
     pub const fn holds_stock(self) -> bool {
+        matches!(self, Self::Held | Self::Success | Self::Completed)
+    }
+
+    /// True when an order in this state is sold.
+    #[must_use]
+    pub const fn is_sold(self) -> bool {
         matches!(self, Self::Success | Self::Completed)
     }
 
@@ -66,8 +86,10 @@ impl OrderStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Held => "held",
             Self::Success => "success",
             Self::Failed => "failed",
+            Self::Expired => "expired",
             Self::Cancelled => "cancelled",
             Self::Completed => "completed",
         }
@@ -90,7 +112,7 @@ impl FromStr for OrderStatus {
             .ok_or_else(|| {
                 ValidationError::new(
                     "status",
-                    "must be pending, success, failed, cancelled or completed",
+                    "must be pending, held, success, failed, expired, cancelled or completed",
                 )
             })
     }
@@ -111,9 +133,13 @@ mod tests {
         assert_eq!(
             allowed,
             [
+                "pending>held",
                 "pending>success",
                 "pending>failed",
                 "pending>cancelled",
+                "held>success",
+                "held>expired",
+                "held>cancelled",
                 "success>cancelled",
                 "success>completed",
             ]

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AdjustmentId, IdempotencyKey, Money, ProductId, RuleViolation, ValidationError, text};
+use super::{
+    AdjustmentId, IdempotencyKey, Money, ProductId, RuleViolation, SaleTerms, ValidationError, text,
+};
 
 /// The most that a product may have in stock.
 pub const MAX_STOCK: i64 = 1_000_000_000_000;
@@ -21,6 +23,9 @@ pub struct Product {
     pub price: Money,
     /// Pieces left, 0..=[`MAX_STOCK`].
     pub stock: i64,
+    /// The terms on which it is sold.
+    #[serde(flatten)]
+    pub terms: SaleTerms,
     /// Grows with every change, a sale included.
     pub version: i64,
     /// The time at which it was created.
@@ -54,6 +59,7 @@ pub struct ProductRequest {
     pub(crate) name: String,
     pub(crate) price: Money,
     pub(crate) stock: i64,
+    pub(crate) terms: SaleTerms,
 }
 
 impl ProductRequest {
@@ -70,7 +76,17 @@ impl ProductRequest {
             name: checked_name(name.into())?,
             price: price.checked_price()?,
             stock: checked_stock(stock)?,
+            terms: SaleTerms::default(),
         })
+    }
+
+    /// The same product, sold on these terms.
+    ///
+    /// # Errors
+    /// As [`SaleTerms::checked`].
+    pub fn on_terms(mut self, terms: SaleTerms) -> Result<Self, ValidationError> {
+        self.terms = terms.checked()?;
+        Ok(self)
     }
 
     /// The product to store, with its id and the id of its initial stock's adjustment.
@@ -109,6 +125,7 @@ impl NewProduct {
             name: self.request.name,
             price: self.request.price,
             stock: self.request.stock,
+            terms: self.request.terms,
             version: 1,
             created_at: self.created_at,
             updated_at: self.created_at,
@@ -123,6 +140,9 @@ pub struct ProductChange {
     pub(crate) name: Option<String>,
     pub(crate) price: Option<Money>,
     pub(crate) stock: Option<i64>,
+    pub(crate) limit_per_customer: Option<Option<i64>>,
+    pub(crate) on_sale_from: Option<Option<DateTime<Utc>>>,
+    pub(crate) on_sale_until: Option<Option<DateTime<Utc>>>,
     pub(crate) expected_versions: Vec<i64>,
 }
 
@@ -163,6 +183,33 @@ impl ProductChange {
         Ok(self)
     }
 
+    /// Sets the most pieces that one customer may have, or removes that limit.
+    ///
+    /// # Errors
+    /// [`ValidationError`] that names `limit_per_customer`.
+    pub fn limit_per_customer(mut self, limit: Option<i64>) -> Result<Self, ValidationError> {
+        let terms = SaleTerms {
+            limit_per_customer: limit,
+            ..SaleTerms::default()
+        };
+        self.limit_per_customer = Some(terms.checked()?.limit_per_customer);
+        Ok(self)
+    }
+
+    /// Sets the time at which its sale begins, or removes it.
+    #[must_use]
+    pub const fn on_sale_from(mut self, from: Option<DateTime<Utc>>) -> Self {
+        self.on_sale_from = Some(from);
+        self
+    }
+
+    /// Sets the time at which its sale ends, or removes it.
+    #[must_use]
+    pub const fn on_sale_until(mut self, until: Option<DateTime<Utc>>) -> Self {
+        self.on_sale_until = Some(until);
+        self
+    }
+
     /// Applies the change only to this version of the product; when called several times, to one
     /// of these versions.
     #[must_use]
@@ -174,13 +221,27 @@ impl ProductChange {
     /// True when it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sku.is_none() && self.name.is_none() && self.price.is_none() && self.stock.is_none()
+        let Self {
+            sku: None,
+            name: None,
+            price: None,
+            stock: None,
+            limit_per_customer: None,
+            on_sale_from: None,
+            on_sale_until: None,
+            expected_versions: _,
+        } = self
+        else {
+            return false;
+        };
+        true
     }
 
     /// `product` with this change applied at `at`.
     ///
     /// # Errors
-    /// [`RuleViolation::VersionMismatch`] when the product is at none of the expected versions.
+    /// [`RuleViolation::VersionMismatch`] when the product is at none of the expected versions;
+    /// [`RuleViolation::SaleWindow`] when its sale would end before it begins.
     pub fn apply(&self, mut product: Product, at: DateTime<Utc>) -> Result<Product, RuleViolation> {
         product.check_version(&self.expected_versions)?;
         if let Some(sku) = &self.sku {
@@ -191,6 +252,13 @@ impl ProductChange {
         }
         product.price = self.price.unwrap_or(product.price);
         product.stock = self.stock.unwrap_or(product.stock);
+        let terms = &mut product.terms;
+        terms.limit_per_customer = self.limit_per_customer.unwrap_or(terms.limit_per_customer);
+        terms.on_sale_from = self.on_sale_from.unwrap_or(terms.on_sale_from);
+        terms.on_sale_until = self.on_sale_until.unwrap_or(terms.on_sale_until);
+        if terms.checked().is_err() {
+            return Err(RuleViolation::SaleWindow);
+        }
         product.version += 1;
         product.updated_at = at;
         Ok(product)

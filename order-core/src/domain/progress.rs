@@ -27,6 +27,10 @@ pub struct Progress {
     pub created_at: DateTime<Utc>,
     /// The time at which it was decided.
     pub decided_at: Option<DateTime<Utc>>,
+    /// The time at which its hold ends or ended; none when it was never held.
+    pub held_until: Option<DateTime<Utc>>,
+    /// The time at which it was confirmed, when it was held.
+    pub confirmed_at: Option<DateTime<Utc>>,
     /// The time at which its post-sale task was done.
     pub completed_at: Option<DateTime<Utc>>,
     /// The time at which it was cancelled.
@@ -38,14 +42,17 @@ impl Progress {
     /// it, though servers' clocks may differ.
     #[must_use]
     pub fn stages(&self) -> Vec<Stage> {
-        let decided = match self.status {
-            OrderStatus::Failed => OrderStatus::Failed,
-            _ => OrderStatus::Success,
+        let decided = match (self.status, self.held_until) {
+            (OrderStatus::Failed, _) => OrderStatus::Failed,
+            (_, Some(_)) => OrderStatus::Held,
+            (_, None) => OrderStatus::Success,
         };
         let mut updated_at = self.created_at;
         [
             (OrderStatus::Pending, Some(self.created_at)),
             (decided, self.decided_at),
+            (OrderStatus::Success, self.confirmed_at),
+            (OrderStatus::Expired, self.expired_at()),
             (OrderStatus::Completed, self.completed_at),
             (OrderStatus::Cancelled, self.cancelled_at),
         ]
@@ -57,10 +64,22 @@ impl Progress {
         .collect()
     }
 
+    /// The time at which it expired: that of its hold, whenever somebody came to see it.
+    fn expired_at(&self) -> Option<DateTime<Utc>> {
+        self.held_until
+            .filter(|_| self.status == OrderStatus::Expired)
+    }
+
     /// The state that the order is in.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        let latest = [self.decided_at, self.completed_at, self.cancelled_at];
+        let latest = [
+            self.decided_at,
+            self.confirmed_at,
+            self.expired_at(),
+            self.completed_at,
+            self.cancelled_at,
+        ];
         Stage {
             status: self.status,
             updated_at: latest.into_iter().flatten().fold(self.created_at, Ord::max),
@@ -85,6 +104,8 @@ impl From<&Order> for Progress {
             status: order.status,
             created_at: order.created_at,
             decided_at: order.decided_at,
+            held_until: order.held_until,
+            confirmed_at: order.confirmed_at,
             completed_at: order.completed_at,
             cancelled_at: order.cancelled_at,
         }
@@ -110,6 +131,8 @@ mod tests {
             status,
             created_at: at(0),
             decided_at: decided.map(at),
+            held_until: None,
+            confirmed_at: None,
             completed_at: completed.map(at),
             cancelled_at: cancelled.map(at),
         }
@@ -152,5 +175,36 @@ mod tests {
             }
         }
         assert_eq!(progress(Failed, [Some(1), None, None]).since(Success), []);
+    }
+
+    #[test]
+    fn a_hold_is_a_state_of_its_own() {
+        use OrderStatus::{Cancelled, Completed, Expired, Held, Pending, Success};
+        let held = |status, confirmed: Option<i64>, ends| Progress {
+            held_until: Some(at(60)),
+            confirmed_at: confirmed.map(at),
+            ..progress(status, ends)
+        };
+        for (order, way) in [
+            (held(Held, None, [Some(1), None, None]), vec![Pending, Held]),
+            (
+                held(Expired, None, [Some(1), None, None]),
+                vec![Pending, Held, Expired],
+            ),
+            (
+                held(Cancelled, None, [Some(1), None, Some(2)]),
+                vec![Pending, Held, Cancelled],
+            ),
+            (
+                held(Completed, Some(2), [Some(1), Some(3), None]),
+                vec![Pending, Held, Success, Completed],
+            ),
+        ] {
+            let stages: Vec<_> = order.stages().iter().map(|stage| stage.status).collect();
+            assert_eq!(stages, way);
+            assert_eq!(Some(&order.stage()), order.stages().last());
+        }
+        let expired = held(Expired, None, [Some(1), None, None]);
+        assert_eq!(expired.stage().updated_at, at(60));
     }
 }

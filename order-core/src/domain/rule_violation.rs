@@ -1,6 +1,8 @@
 //! The refusal of a change that a rule of products or orders forbids.
 
-use super::{Money, OrderStatus, ProductId};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{HoldTime, Money, OrderStatus, ProductId, ends_too_early};
 
 /// A change of a product or an order breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +41,18 @@ pub enum RuleViolation {
         /// The state that the order is in.
         status: OrderStatus,
     },
+    /// The time of the order's hold is over.
+    #[error("the hold of the order expired at {}", rfc3339(*held_until))]
+    HoldExpired {
+        /// The time at which it ended.
+        held_until: DateTime<Utc>,
+    },
+    /// The order would be held for longer than a day in all.
+    #[error("hold_seconds {}", too_long())]
+    HoldLimit,
+    /// The sale of the product would end before it begins.
+    #[error("on_sale_until {}", ends_too_early())]
+    SaleWindow,
     /// A line of a return names a product that the order does not contain.
     #[error("lines[{line}].product_id is not in the order")]
     NotInOrder {
@@ -56,6 +70,17 @@ pub enum RuleViolation {
     /// The order's total would be more than 64 bits hold.
     #[error("total_price {}", too_large())]
     TotalLimit,
+}
+
+/// A time as it stands on the wire.
+pub(crate) fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// What is wrong with a hold that would take too long.
+pub(crate) fn too_long() -> String {
+    let most = HoldTime::MAX_SECONDS;
+    format!("would hold the order for more than {most} seconds in all")
 }
 
 /// What is wrong with a total that does not fit.

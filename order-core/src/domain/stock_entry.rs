@@ -11,7 +11,9 @@ use super::{KeyId, OrderId, StockEntryId};
 pub enum StockEntryKind {
     /// Its initial stock, a delivery, a correction.
     Adjustment,
-    /// An order took it.
+    /// An order took it that is held, or that ended without being sold.
+    Hold,
+    /// An order took it that is sold, or was.
     Sale,
     /// An order gave it back.
     Return,
@@ -23,6 +25,7 @@ impl StockEntryKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Adjustment => "adjustment",
+            Self::Hold => "hold",
             Self::Sale => "sale",
             Self::Return => "return",
         }

@@ -5,7 +5,7 @@ use ::metrics::{
 };
 
 use super::{
-    labels::{ERRORS, OUTCOMES, Operation, TASK_OUTCOMES, WAYS},
+    labels::{ERRORS, HOLD_ENDS, OUTCOMES, Operation, TASK_OUTCOMES, WAYS},
     names::*,
     part,
 };
@@ -25,6 +25,10 @@ fn describe_orders() {
     describe_counter!(
         DECIDED,
         "Orders decided, by the way they came and by outcome."
+    );
+    describe_counter!(
+        HOLDS_ENDED,
+        "Held orders that this process confirmed or expired, by outcome."
     );
     describe_histogram!(BATCH_SIZE, Unit::Count, "Orders that shared a transaction.");
     describe_histogram!(
@@ -119,6 +123,9 @@ fn begin() {
         for outcome in OUTCOMES {
             counter!(DECIDED, "way" => way, "outcome" => outcome).increment(0);
         }
+    }
+    for outcome in HOLD_ENDS {
+        counter!(HOLDS_ENDED, "outcome" => outcome).increment(0);
     }
     for operation in Operation::ALL.map(Operation::as_str) {
         // Nothing is recorded: being asked for is what begins them.

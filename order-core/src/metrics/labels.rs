@@ -40,12 +40,21 @@ pub(super) const BACKGROUND: &str = "background";
 pub(super) const PURCHASE: &str = "purchase";
 
 /// The outcomes of a decision.
-pub(super) const OUTCOMES: [&str; 3] = [
+pub(super) const OUTCOMES: [&str; 6] = [
     SUCCESS,
+    HELD,
     FailureCode::InsufficientStock.as_str(),
     FailureCode::ProductUnavailable.as_str(),
+    FailureCode::NotOnSale.as_str(),
+    FailureCode::CustomerLimit.as_str(),
 ];
 pub(super) const SUCCESS: &str = "success";
+pub(super) const HELD: &str = "held";
+
+/// The ways in which a hold ends, but for a cancellation.
+pub(super) const HOLD_ENDS: [&str; 2] = [CONFIRMED, EXPIRED];
+pub(super) const CONFIRMED: &str = "confirmed";
+pub(super) const EXPIRED: &str = "expired";
 
 /// The causes for which a transaction fails.
 pub(super) const ERRORS: [&str; 3] = ["unavailable", "outcome_unknown", "backend"];

@@ -23,6 +23,6 @@ pub(crate) use names::{
     POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING,
 };
 pub(crate) use record::{
-    accepted, contended, contention_ended, decided, float, not_aside, panicked, purchased, put_off,
-    retried, set_aside, signed, swept, tasks_came, tasks_ended, tasks_left,
+    accepted, confirmed, contended, contention_ended, decided, expired, float, not_aside, panicked,
+    purchased, put_off, retried, set_aside, signed, swept, tasks_came, tasks_ended, tasks_left,
 };

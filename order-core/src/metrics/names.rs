@@ -2,6 +2,7 @@
 
 pub(crate) const ACCEPTED: &str = "orders_accepted_total";
 pub(crate) const DECIDED: &str = "orders_decided_total";
+pub(crate) const HOLDS_ENDED: &str = "orders_holds_ended_total";
 pub(crate) const BATCH_SIZE: &str = "orders_batch_size";
 pub(crate) const BATCH_SECONDS: &str = "orders_batch_seconds";
 pub(crate) const BATCH_ERRORS: &str = "orders_batch_errors_total";

@@ -10,8 +10,9 @@ pub(crate) const HEARTBEAT: &str = "heartbeat";
 pub(crate) const CACHE: &str = "cache";
 pub(crate) const WATCH: &str = "watch";
 pub(crate) const COMPACTION: &str = "housekeeping";
+pub(crate) const EXPIRY: &str = "expiry";
 
 /// All parts, which are the series of the metric.
-pub(super) const ALL: [&str; 10] = [
-    GROUP, CHANGE, OFFER, DECIDE, TASKS, SWEEP, HEARTBEAT, CACHE, WATCH, COMPACTION,
+pub(super) const ALL: [&str; 11] = [
+    GROUP, CHANGE, OFFER, DECIDE, TASKS, SWEEP, HEARTBEAT, CACHE, WATCH, COMPACTION, EXPIRY,
 ];

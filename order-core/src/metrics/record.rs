@@ -5,14 +5,15 @@ use std::time::Duration;
 use ::metrics::{counter, gauge, histogram};
 
 use super::{
-    labels::{BACKGROUND, OUTCOMES, Operation, PURCHASE, TASK_OUTCOMES, cause},
+    labels::{BACKGROUND, CONFIRMED, EXPIRED, OUTCOMES, Operation, PURCHASE, TASK_OUTCOMES, cause},
     names::{
-        ACCEPTED, BATCH_ERRORS, BATCH_SECONDS, BATCH_SIZE, CONTENDED, CONTENTIONS, DECIDED, PANICS,
-        PUT_OFF, RETRIES, SET_ASIDE, SWEPT, TASK_SECONDS, TASKS, TASKS_IN_FLIGHT,
+        ACCEPTED, BATCH_ERRORS, BATCH_SECONDS, BATCH_SIZE, CONTENDED, CONTENTIONS, DECIDED,
+        HOLDS_ENDED, PANICS, PUT_OFF, RETRIES, SET_ASIDE, SWEPT, TASK_SECONDS, TASKS,
+        TASKS_IN_FLIGHT,
     },
 };
 use crate::{
-    decision::Decided,
+    decision::{Decided, Granted},
     domain::{FailureCode, NewOrder, Order},
     error::Error,
     process::{AttemptOutcome, AttemptResult, TaskKind},
@@ -44,9 +45,12 @@ pub(crate) fn purchased(orders: &[NewOrder], took: Duration, results: &Batch<'_>
     let mut counts = OutcomeCounts::default();
     for result in made(orders, results) {
         match result {
+            Ok(order) if order.hold_time.is_some() => counts.held += 1,
             Ok(_) => counts.success += 1,
             Err(Error::InsufficientStock { .. }) => counts.insufficient_stock += 1,
             Err(Error::ProductNotFound(_)) => counts.product_unavailable += 1,
+            Err(Error::NotOnSale { .. }) => counts.not_on_sale += 1,
+            Err(Error::CustomerLimit { .. }) => counts.customer_limit += 1,
             Err(_) => {}
         }
     }
@@ -74,12 +78,25 @@ pub(crate) fn decided(took: Duration, results: &Result<&[Decided], &Error>) {
     let mut counts = OutcomeCounts::default();
     for (_, decision) in *results {
         match decision.map_err(|failure| failure.code) {
-            Ok(()) => counts.success += 1,
+            Ok(Granted::Sold) => counts.success += 1,
+            Ok(Granted::Held { .. }) => counts.held += 1,
             Err(FailureCode::InsufficientStock) => counts.insufficient_stock += 1,
             Err(FailureCode::ProductUnavailable) => counts.product_unavailable += 1,
+            Err(FailureCode::NotOnSale) => counts.not_on_sale += 1,
+            Err(FailureCode::CustomerLimit) => counts.customer_limit += 1,
         }
     }
     counts.count(BACKGROUND);
+}
+
+/// Held orders were confirmed.
+pub(crate) fn confirmed(orders: usize) {
+    counter!(HOLDS_ENDED, "outcome" => CONFIRMED).increment(orders as u64);
+}
+
+/// Held orders expired.
+pub(crate) fn expired(orders: usize) {
+    counter!(HOLDS_ENDED, "outcome" => EXPIRED).increment(orders as u64);
 }
 
 /// The results of one transaction, or the error for which there are none.
@@ -103,16 +120,22 @@ fn batch(operation: Operation, orders: usize, took: Duration, error: Option<&&Er
 #[derive(Default)]
 struct OutcomeCounts {
     success: u64,
+    held: u64,
     insufficient_stock: u64,
     product_unavailable: u64,
+    not_on_sale: u64,
+    customer_limit: u64,
 }
 
 impl OutcomeCounts {
     fn count(self, way: &'static str) {
         let counts = [
             self.success,
+            self.held,
             self.insufficient_stock,
             self.product_unavailable,
+            self.not_on_sale,
+            self.customer_limit,
         ];
         for (outcome, count) in OUTCOMES.into_iter().zip(counts) {
             if count > 0 {

@@ -34,6 +34,6 @@ pub use options::{ProcessOptions, Processing};
 pub use processor::{OrderProcessor, ProcessError};
 pub use simulate::SimulatedProcessor;
 pub use task::{Attempt, Task, TaskHistory, TaskId, TaskKind, TaskState, TaskStatus};
-pub use task_store::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore};
+pub use task_store::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskQuery, TaskStore};
 #[cfg(feature = "webhook")]
 pub use webhook::{WebhookOptions, WebhookProcessor, WebhookSecret};

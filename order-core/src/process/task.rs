@@ -107,10 +107,12 @@ impl Task {
 pub enum TaskState {
     /// It may be claimed.
     Waiting,
+    /// It waits out the delay before its first attempt.
+    Scheduled,
     /// Under a lease.
     InFlight,
     /// It waits for its retry.
-    Delayed,
+    Retrying,
     /// It was given up.
     Dead,
 }

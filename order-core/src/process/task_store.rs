@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{TaskHistory, TaskKind, TaskStatus};
+use super::{TaskHistory, TaskKind, TaskState, TaskStatus};
 use crate::{
     domain::{Order, OrderId},
     error::Error,
-    queue::Lease,
+    queue::{Lease, QueueStats},
 };
 
 /// A claim to make.
@@ -136,6 +136,17 @@ impl AttemptResult {
     }
 }
 
+/// Tasks in one state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskQuery {
+    /// The state.
+    pub state: TaskState,
+    /// The time for which a task must have been due before it is claimed.
+    pub delay: Duration,
+    /// The most to give.
+    pub limit: usize,
+}
+
 /// A store that keeps the tasks of sold orders: the entries of the topic `process`. They come with
 /// the sale, and go or turn with the cancelling, without a call of their own.
 ///
@@ -163,6 +174,12 @@ pub trait TaskStore: Send + Sync {
     /// # Errors
     /// [`Error::OrderState`] when it was not sold, or cancelled with nothing to undo.
     async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error>;
+
+    /// The number of tasks in each state, where each is claimed `delay` after it is due.
+    async fn task_stats(&self, delay: Duration) -> Result<QueueStats, Error>;
+
+    /// Tasks in one state, those first whose turn is first; dead ones the latest first.
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskStatus>, Error>;
 
     /// The history of an order's task; `None` when there is no such order.
     async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error>;

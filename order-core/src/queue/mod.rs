@@ -12,6 +12,7 @@
 //!                             └─► dead_letter(reason) ─► dead ─► redrive ─► waiting
 //! ```
 
+mod dead;
 mod entry;
 mod order_queue;
 #[cfg(feature = "redis")]
@@ -21,6 +22,7 @@ mod topic;
 
 #[cfg(feature = "redis")]
 pub use self::redis::RedisQueue;
+pub use dead::{DeadFilter, DeadGroup, DeadPlace, DeadQuery, DeadSummary};
 pub use entry::{DeadLetter, Lease};
 pub use order_queue::OrderQueue;
 pub use stats::{COUNT_LIMIT, QueueStats};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{DeadLetter, Lease, QueueStats, Topic};
+use super::{DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, QueueStats, Topic};
 use crate::{domain::OrderId, error::Error};
 
 /// A queue that carries order ids, at least once, in batches. `ack`, `retry` and `dead_letter`
@@ -51,8 +51,17 @@ pub trait OrderQueue: Send + Sync {
         reason: &str,
     ) -> Result<usize, Error>;
 
-    /// Up to `limit` of the entries that were given up, the latest first.
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+    /// Entries that were given up, the latest first. Those of one moment have an order of their own,
+    /// by which a query goes on.
+    async fn dead(&self, topic: Topic, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error>;
+
+    /// Counts the entries that were given up, and gives up to `groups` groups by reason.
+    async fn dead_summary(
+        &self,
+        topic: Topic,
+        filter: &DeadFilter,
+        groups: usize,
+    ) -> Result<DeadSummary, Error>;
 
     /// Offers entries again that were given up, as if they had never been claimed, and gives their
     /// number.

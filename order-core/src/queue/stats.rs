@@ -10,6 +10,8 @@ pub const COUNT_LIMIT: u32 = 100_000;
 pub struct QueueStats {
     /// Entries that may be claimed now.
     pub waiting: u64,
+    /// Entries that wait out the delay before their first attempt.
+    pub scheduled: u64,
     /// Entries under a lease.
     pub in_flight: u64,
     /// Entries that wait for their retry.
@@ -28,7 +30,7 @@ impl QueueStats {
     /// The same, marked where the counting ended at the limit.
     pub(crate) fn counted_by_a_database(mut self) -> Self {
         let most = u64::from(COUNT_LIMIT);
-        let not_due = self.in_flight + self.delayed;
+        let not_due = self.scheduled + self.in_flight + self.delayed;
         self.capped = self.waiting >= most || not_due >= most || self.dead >= most;
         self
     }

@@ -16,6 +16,7 @@ use crate::{
     cache::{CachedStore, ProductCache},
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderMode},
+    process::ProcessOptions,
     queue::OrderQueue,
     store::{OrderStore, ProductStore, Store, Strategy},
     watch::Watcher,
@@ -44,6 +45,7 @@ impl OrderService {
                 clock: Arc::new(SystemClock),
                 ids: IdGenerator::default(),
                 strategy: Strategy::default(),
+                process_delay: ProcessOptions::default().delay,
                 background: TaskTracker::new(),
                 accepted: Arc::new(Notify::new()),
                 sold: Arc::new(Notify::new()),
@@ -93,6 +95,14 @@ impl Builder {
         self
     }
 
+    /// Tells how long after a sale the workers claim its task ([`ProcessOptions::delay`]), so that what
+    /// waits for that is not taken for a backlog; none by default.
+    #[must_use]
+    pub fn process_delay(mut self, delay: Duration) -> Self {
+        self.inner.process_delay = delay;
+        self
+    }
+
     /// Limits the requests that may wait for their group, each way, before more are refused as
     /// [`Error::Overloaded`](crate::Error::Overloaded); 10 000 by default.
     #[must_use]
@@ -133,7 +143,10 @@ impl Builder {
     pub fn build(self) -> OrderService {
         let inner = Arc::new(self.inner);
         let compacts = self.compacts;
-        let compaction = compacts.then(|| Compaction::start(Arc::clone(&inner.store)));
+        let compaction = compacts.then(|| {
+            let (orders, clock) = (Arc::clone(&inner.orders), Arc::clone(&inner.clock));
+            Compaction::start(Arc::clone(&inner.store), orders, clock)
+        });
         OrderService {
             accepts: GroupCommit::start(Arc::clone(&inner), OrderMode::Accept, self.limits),
             purchases: GroupCommit::start(Arc::clone(&inner), OrderMode::Purchase, self.limits),

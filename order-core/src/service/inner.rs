@@ -1,7 +1,8 @@
 //! The parts that the clones of a service share, and the two ways to place orders with them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +14,7 @@ use crate::{
     domain::{IdGenerator, NewOrder, Order, OrderId, OrderRequest},
     error::Error,
     keys::KeyStore,
-    metrics::part,
+    metrics::{self, part},
     process::TaskStore,
     queue::{OrderQueue, Topic},
     stats::StatsStore,
@@ -33,6 +34,8 @@ pub(super) struct ServiceInner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: IdGenerator,
     pub(super) strategy: Strategy,
+    /// How long after a sale its task is claimed.
+    pub(super) process_delay: Duration,
     /// Work that goes on after the response: offering orders to the queue.
     pub(super) background: TaskTracker,
     /// Notified after each commit of accepted orders: wakes the workers of this process.
@@ -64,6 +67,20 @@ impl ServiceInner {
             }
             None => bought,
         }
+    }
+
+    /// Confirms held orders, and lets the task loops know.
+    pub(super) async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        let results = self.orders.confirm(ids, at).await?;
+        let is_new = |order: &Order| order.confirmed_at == Some(at);
+        let new = results.iter().flatten().flatten();
+        metrics::confirmed(new.filter(|order| is_new(order)).count());
+        self.sold.notify_one();
+        Ok(results)
     }
 
     /// Stores orders as pending, and lets the workers know. After a panic the orders that it had

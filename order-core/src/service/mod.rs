@@ -5,9 +5,11 @@ mod admission;
 mod audit;
 mod backend_sampler;
 mod builder;
+mod dead_letters;
 mod detached;
 mod follow;
 mod group_commit;
+mod import;
 mod inner;
 mod keys;
 mod observe;
@@ -24,7 +26,9 @@ mod storable;
 
 pub use self::{
     builder::Builder,
-    operate::{DeadEntry, TopicStats},
+    dead_letters::DeadEntry,
+    import::{ImportOptions, ImportOutcome, ImportRow, Imported},
+    operate::TopicStats,
     order_service::OrderService,
     shop_stats::{Stats, WINDOW, WaitFigures},
 };

@@ -101,6 +101,7 @@ fn show_topic(topic: Topic, stats: Option<&QueueStats>) {
     let value = |of: fn(&QueueStats) -> f64| stats.map_or(f64::NAN, of);
     for (state, entries) in [
         ("waiting", value(|stats| float(stats.waiting))),
+        ("scheduled", value(|stats| float(stats.scheduled))),
         ("in_flight", value(|stats| float(stats.in_flight))),
         ("delayed", value(|stats| float(stats.delayed))),
         ("dead", value(|stats| float(stats.dead))),

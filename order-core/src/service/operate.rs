@@ -1,4 +1,4 @@
-//! Operation: queues, workers, tasks and dead letters.
+//! Operation: queues, workers and tasks.
 
 use std::sync::Arc;
 
@@ -6,12 +6,11 @@ use serde::Serialize;
 
 use super::OrderService;
 use crate::{
-    audit::AuditChange,
     domain::OrderId,
     error::Error,
     heartbeat::KnownWorker,
-    process::{TaskHistory, TaskStatus},
-    queue::{COUNT_LIMIT, DeadLetter, OrderQueue, QueueStats, Topic},
+    process::{TaskHistory, TaskQuery, TaskState, TaskStatus},
+    queue::{COUNT_LIMIT, OrderQueue, QueueStats, Topic},
     store::Backlog,
 };
 
@@ -23,16 +22,6 @@ pub struct TopicStats {
     /// Its entries, counted.
     #[serde(flatten)]
     pub stats: QueueStats,
-}
-
-/// An entry that was given up, and its topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DeadEntry {
-    /// The topic.
-    pub topic: Topic,
-    /// The entry.
-    #[serde(flatten)]
-    pub letter: DeadLetter,
 }
 
 impl OrderService {
@@ -72,7 +61,7 @@ impl OrderService {
         backlog: Option<Backlog>,
     ) -> Result<TopicStats, Error> {
         if topic == Topic::Process {
-            let stats = self.database_queue()?.stats(topic).await?;
+            let stats = self.task_stats().await?;
             return Ok(TopicStats { topic, stats });
         }
         // The pauses of the database hold for all who give out entries.
@@ -84,33 +73,6 @@ impl OrderService {
         };
         stats.paused |= paused;
         Ok(TopicStats { topic, stats })
-    }
-
-    /// Up to `limit` of the entries of a topic that were given up, the latest first.
-    ///
-    /// # Errors
-    /// The backend's.
-    pub async fn dead_letters(&self, topic: Topic, limit: usize) -> Result<Vec<DeadEntry>, Error> {
-        let letters = self.queue_of(topic)?.dead(topic, limit).await;
-        let letters = letters.map_err(|error| self.error_of(topic, error))?;
-        let entry = |letter| DeadEntry { topic, letter };
-        Ok(letters.into_iter().map(entry).collect())
-    }
-
-    /// Offers entries again that were given up, and gives their number.
-    ///
-    /// # Errors
-    /// The backend's.
-    pub async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
-        let redriven = self.queue_of(topic)?.redrive(topic, orders).await;
-        let redriven = redriven.map_err(|error| self.error_of(topic, error))?;
-        if topic == Topic::Validate && self.inner.queue.is_some() && redriven > 0 {
-            // A queue that is no database keeps no log.
-            let change = AuditChange::redriven_elsewhere(topic, orders, redriven);
-            self.record(change).await?;
-        }
-        self.inner.sold.notify_one();
-        Ok(redriven)
     }
 
     /// Stops the work on a topic: within two seconds no worker takes on more.
@@ -160,6 +122,27 @@ impl OrderService {
         Ok(task)
     }
 
+    /// Up to `limit` tasks in one state, those first whose turn is first; dead ones the latest first.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn tasks(&self, state: TaskState, limit: usize) -> Result<Vec<TaskStatus>, Error> {
+        let query = TaskQuery {
+            state,
+            delay: self.inner.process_delay,
+            limit,
+        };
+        self.inner.task_store()?.tasks(&query).await
+    }
+
+    /// The entries of the topic `process`. A store that keeps no tasks may be a queue all the same.
+    async fn task_stats(&self) -> Result<QueueStats, Error> {
+        match self.inner.task_store() {
+            Ok(tasks) => tasks.task_stats(self.inner.process_delay).await,
+            Err(_) => self.database_queue()?.stats(Topic::Process).await,
+        }
+    }
+
     /// The history of an order's task; `None` when there is no such order.
     ///
     /// # Errors
@@ -183,7 +166,7 @@ impl OrderService {
     }
 
     /// The failure of a topic's queue.
-    fn error_of(&self, topic: Topic, error: Error) -> Error {
+    pub(super) fn error_of(&self, topic: Topic, error: Error) -> Error {
         match (topic, &self.inner.queue) {
             (Topic::Validate, Some(_)) => error.of_the_queue(),
             _ => error,
@@ -191,7 +174,7 @@ impl OrderService {
     }
 
     /// The queue that holds the entries of a topic.
-    fn queue_of(&self, topic: Topic) -> Result<Arc<dyn OrderQueue>, Error> {
+    pub(super) fn queue_of(&self, topic: Topic) -> Result<Arc<dyn OrderQueue>, Error> {
         match (topic, &self.inner.queue) {
             (Topic::Validate, Some(queue)) => Ok(Arc::clone(queue)),
             _ => self.database_queue(),

@@ -2,28 +2,22 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
-
 use super::{
     OrderService,
     detached::spawn_detached,
+    inner::ServiceInner,
     run_group::{GROUP_ORDERS, only, responses, run_group},
     storable::storable,
 };
 use crate::{
     domain::{
-        IdempotencyKey, NewOrder, Order, OrderId, OrderMode, OrderRequest, Page, Replayable,
+        HoldTime, IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page, Replayable,
         ReturnId, ReturnRequest, composed,
     },
     error::Error,
     store::{Cancelled, OrderQuery, Strategy},
     trace,
 };
-
-/// The most groups of one bulk that may be under way at once: one is written while another is
-/// prepared or waits for the disk. Groups of single requests gain nothing by it: they would
-/// only be smaller.
-const BULK_GROUPS: usize = 2;
 
 impl OrderService {
     /// Accepts an order: it is stored, pending, when this returns; once, when the request has
@@ -45,6 +39,7 @@ impl OrderService {
         &self,
         request: OrderRequest,
     ) -> Result<Replayable<Order>, Error> {
+        self.check_kept(&request)?;
         if self.inner.strategy == Strategy::Batch {
             return self.accepts.submit(request).await;
         }
@@ -71,22 +66,22 @@ impl OrderService {
         requests: Vec<OrderRequest>,
     ) -> Vec<Result<Replayable<Order>, Error>> {
         let (inner, count) = (Arc::clone(&self.inner), requests.len());
+        if let Some(error) = requests.iter().find_map(|r| self.check_kept(r).err()) {
+            return vec![Err(error); count];
+        }
         let trace = trace::current();
         let requests = requests.into_iter().map(|request| request.in_trace(trace));
         let requests = requests.collect();
         let accepted = spawn_detached(async move {
             let orders = inner.new_orders(requests);
-            let groups = orders.chunks(GROUP_ORDERS).map(<[NewOrder]>::to_vec);
-            let results = stream::iter(groups)
-                .map(|group| {
-                    let inner = Arc::clone(&inner);
-                    async move {
-                        let results = run_group(&inner, OrderMode::Accept, &group).await;
-                        responses(&group, results).collect::<Vec<_>>()
-                    }
-                })
-                .buffered(BULK_GROUPS);
-            Ok(results.concat().await)
+            let mut accepted = Vec::with_capacity(orders.len());
+            // One after the other: were a later group committed first, its orders would have
+            // their turns first, too.
+            for group in orders.chunks(GROUP_ORDERS) {
+                let results = run_group(&inner, OrderMode::Accept, group).await;
+                accepted.extend(responses(group, results));
+            }
+            Ok(accepted)
         });
         accepted
             .await
@@ -113,6 +108,7 @@ impl OrderService {
         &self,
         request: OrderRequest,
     ) -> Result<Replayable<Order>, Error> {
+        self.check_kept(&request)?;
         if self.inner.strategy == Strategy::Batch {
             return self.purchases.submit(request).await;
         }
@@ -134,7 +130,9 @@ impl OrderService {
     pub async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error> {
         storable("reference", query.reference.as_deref())?;
         let mut query = query.clone();
+        storable("customer", query.customer.as_deref())?;
         query.reference = query.reference.map(composed);
+        query.customer = query.customer.map(composed);
         self.inner.orders.orders(&query).await
     }
 
@@ -193,6 +191,40 @@ impl OrderService {
             value: cancelled.order,
             replayed: cancelled.replayed,
         })
+    }
+
+    /// Confirms a held order, which makes it sold, at the prices at which it was accepted; one that was
+    /// confirmed before stays so.
+    ///
+    /// # Errors
+    /// [`Error::HoldExpired`] when its time is over, [`Error::OrderState`] when it is not held,
+    /// [`Error::Unsupported`].
+    pub async fn confirm(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        let now = self.now();
+        let confirm = async move |inner: Arc<ServiceInner>| inner.confirm(&[id], now).await;
+        let confirmed = self.run_to_completion(confirm).await?;
+        self.watcher.wake().notify_one();
+        only(confirmed)
+    }
+
+    /// Holds an order for so long from now on, or for as long as it is held already, if that is
+    /// longer.
+    ///
+    /// # Errors
+    /// As [`confirm`](Self::confirm); [`Error::Invalid`] that names `hold_seconds` when it would be
+    /// held for more than a day in all.
+    pub async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        let extend = async move |inner: Arc<ServiceInner>| inner.orders.extend(id, hold_time).await;
+        self.run_to_completion(extend).await
+    }
+
+    /// Refuses what the store does not keep.
+    pub(super) fn check_kept(&self, request: &OrderRequest) -> Result<(), Error> {
+        let asks = request.hold_time().is_some();
+        if asks && !self.inner.orders.keeps_holds() {
+            return Err(Error::Unsupported { what: "holds" });
+        }
+        Ok(())
     }
 
     /// One order in a transaction of its own, as the strategies without groups have it.

@@ -20,7 +20,9 @@ pub use connect::{connect, connect_with};
 pub use connect_options::ConnectOptions;
 pub use contention::Contention;
 pub use database::{PoolStats, Store};
-pub use orders::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection};
+pub use orders::{
+    Backlog, Cancelled, Expired, LapsedAt, OrderQuery, OrderStore, Outcome, Purchase, Selection,
+};
 pub use products::{ProductQuery, ProductStore};
 #[cfg(feature = "bench")]
 pub(crate) use sql::postgres_statements;

@@ -9,8 +9,8 @@ use super::{contention::Contention, strategy::Strategy};
 use crate::{
     decision::Decided,
     domain::{
-        ClientId, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderStatus, Page,
-        PageRequest, Product, ProductId, Progress, TimeRange,
+        ClientId, HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderStatus,
+        Page, PageRequest, Product, ProductId, Progress, TimeRange,
     },
     error::Error,
 };
@@ -98,6 +98,20 @@ impl Cancelled {
     }
 }
 
+/// A place among the holds that lapse, in the order of their ends.
+pub type LapsedAt = (DateTime<Utc>, OrderId);
+
+/// Holds that were looked at since their time was over.
+#[derive(Clone, Debug, Default)]
+pub struct Expired {
+    /// The orders that expired. What somebody holds locked is left for later.
+    pub orders: Vec<OrderId>,
+    /// The living products that got stock back, as they are after the commit.
+    pub changed: Vec<Product>,
+    /// The place of the last that was looked at, when there may be more behind it.
+    pub next: Option<LapsedAt>,
+}
+
 /// The result of one purchase.
 pub type Purchase = Result<Order, Error>;
 
@@ -110,6 +124,8 @@ pub struct OrderQuery {
     pub product_id: Option<ProductId>,
     /// With exactly this reference.
     pub reference: Option<String>,
+    /// For exactly this customer.
+    pub customer: Option<String>,
     /// Created in this range of times.
     pub created: TimeRange,
     /// Placed by this client.
@@ -123,8 +139,16 @@ impl OrderQuery {
     /// an index of its own, the orders of a product that is rarely sold lie far apart.
     pub(crate) fn along_product(&self) -> Option<ProductId> {
         let is_indexed = match self.status {
-            Some(OrderStatus::Pending | OrderStatus::Failed | OrderStatus::Cancelled) => true,
-            Some(OrderStatus::Success | OrderStatus::Completed) | None => self.reference.is_some(),
+            Some(
+                OrderStatus::Pending
+                | OrderStatus::Held
+                | OrderStatus::Failed
+                | OrderStatus::Expired
+                | OrderStatus::Cancelled,
+            ) => true,
+            Some(OrderStatus::Success | OrderStatus::Completed) | None => {
+                self.reference.is_some() || self.customer.is_some()
+            }
         };
         self.product_id.filter(|_| !is_indexed)
     }
@@ -185,7 +209,7 @@ pub trait OrderStore: Send + Sync {
     /// is. One that is completed stays so, and gave everything back.
     ///
     /// # Errors
-    /// [`Error::OrderState`] when it failed; [`Error::StockLimit`] when a
+    /// [`Error::OrderState`] when it failed or expired; [`Error::StockLimit`] when a
     /// product was stocked up so far that what comes back does not fit;
     /// [`Error::IdempotencyKeyReused`].
     async fn cancel(
@@ -195,8 +219,8 @@ pub trait OrderStore: Send + Sync {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error>;
 
-    /// Gives back part of an order that holds stock: what is left of it stays sold, and when nothing
-    /// is left, it is cancelled, unless it is completed.
+    /// Gives back part of an order that holds stock: what is left of it stays held or sold, and when
+    /// nothing is left, it is cancelled, unless it is completed.
     ///
     /// # Errors
     /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that the
@@ -206,6 +230,47 @@ pub trait OrderStore: Send + Sync {
     async fn give_back(&self, _returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
         let what = "what was cancelled of an order";
         Err(Error::Unsupported { what })
+    }
+
+    /// Tells whether it keeps holds: whether an order may ask to be held.
+    fn keeps_holds(&self) -> bool {
+        false
+    }
+
+    /// Confirms held orders at `at`, which makes them sold; each has a result of its own, in the
+    /// order given, and `None` when it is not there. One that was confirmed before is answered as it
+    /// is.
+    ///
+    /// # Errors
+    /// Within: [`Error::HoldExpired`] when the time of the hold is over, by the clock of the store,
+    /// whether somebody has expired it or not; [`Error::OrderState`] when it is not held.
+    async fn confirm(
+        &self,
+        _ids: &[OrderId],
+        _at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        Err(Error::Unsupported { what: "holds" })
+    }
+
+    /// Holds an order for so long from now on, by the clock of the store, or for as long as it is held
+    /// already, if that is longer.
+    ///
+    /// # Errors
+    /// As [`confirm`](Self::confirm); [`Error::Invalid`] that names `hold_seconds` when it would be
+    /// held for more than a day in all.
+    async fn extend(&self, _id: OrderId, _hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        Err(Error::Unsupported { what: "holds" })
+    }
+
+    /// Expires up to `limit` held orders whose time is over, by the clock of the store, and gives back
+    /// what they held: those whose holds ended first, after the place that is named, if one is.
+    async fn expire(
+        &self,
+        _after: Option<LapsedAt>,
+        _limit: usize,
+        _at: DateTime<Utc>,
+    ) -> Result<Expired, Error> {
+        Ok(Expired::default())
     }
 
     /// Up to `limit` orders after the one that is named, if one is, that have been pending for

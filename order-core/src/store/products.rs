@@ -97,6 +97,51 @@ pub trait ProductStore: Send + Sync {
     /// The living product that has this sku.
     async fn product_with_sku(&self, sku: &str) -> Result<Option<Product>, Error>;
 
+    /// The living products that have one of these skus or ids, in any order.
+    async fn products_named(
+        &self,
+        skus: &[String],
+        ids: &[ProductId],
+    ) -> Result<Vec<Product>, Error> {
+        let mut found = Vec::new();
+        for sku in skus {
+            found.extend(self.product_with_sku(sku).await?);
+        }
+        for id in ids {
+            found.extend(self.product(*id).await?);
+        }
+        Ok(found)
+    }
+
+    /// Stores many products as [`create_product`](Self::create_product) does one, in one transaction
+    /// if the store can: one whose sku is taken keeps no other from being stored.
+    async fn create_products(
+        &self,
+        products: &[NewProduct],
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        let mut created = Vec::with_capacity(products.len());
+        for product in products {
+            created.push(self.create_product(product).await);
+        }
+        Ok(created)
+    }
+
+    /// Changes many products, none of them twice, as [`update_product`](Self::update_product) does
+    /// one, in one transaction if the store can. It waits for no product:
+    /// [`Error::Locked`] says that one is not there or in use, and left to `update_product`.
+    async fn update_products(
+        &self,
+        changes: &[(ProductId, ProductChange, AdjustmentId)],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        let mut changed = Vec::with_capacity(changes.len());
+        for (id, change, adjustment_id) in changes {
+            let product = self.update_product(*id, change, *adjustment_id, at).await;
+            changed.push(product.and_then(|product| product.ok_or(Error::Locked)));
+        }
+        Ok(changed)
+    }
+
     /// Living products, newest first.
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error>;
 

@@ -83,8 +83,30 @@ macro_rules! age {
                 ", last_used_at = last_used_at - ",
                 $span
             ),
-            concat!("UPDATE orders SET stored_at = stored_at - ", $span),
-            concat!("UPDATE order_counters SET at = at - ", $secs),
+            concat!(
+                "UPDATE orders SET stored_at = stored_at - ",
+                $span,
+                ", held_at = held_at - ",
+                $span,
+                ", held_until = held_until - ",
+                $span
+            ),
+            concat!("UPDATE holds SET held_until = held_until - ", $span),
+            concat!(
+                "UPDATE products SET lapses_at = lapses_at - ",
+                $span,
+                ", on_sale_from = on_sale_from - ",
+                $span,
+                ", on_sale_until = on_sale_until - ",
+                $span
+            ),
+            // By way of what is below zero: no second is there twice on the way.
+            concat!("UPDATE order_counters SET at = ", $secs, " - at"),
+            concat!(
+                "UPDATE order_counters SET at = -at WHERE at <= 0 AND ",
+                $secs,
+                " IS NOT NULL"
+            ),
         ]
     };
 }

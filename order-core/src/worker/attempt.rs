@@ -153,7 +153,7 @@ fn task(claimed: &Claimed) -> Result<Option<Task>, ProcessError> {
         return Err(ProcessError::give_up("there is no such order"));
     };
     let fits = match claimed.kind {
-        TaskKind::Process => order.status.holds_stock(),
+        TaskKind::Process => order.status.is_sold(),
         TaskKind::Compensate => order.is_to_be_compensated(),
     };
     if !fits && order.status != OrderStatus::Cancelled {

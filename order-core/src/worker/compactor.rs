@@ -8,7 +8,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{metrics::part, stats::StatsStore, store::Store, supervise::supervise};
+use super::expiry::Expiry;
+use crate::{
+    clock::Clock,
+    metrics::part,
+    stats::StatsStore,
+    store::{OrderStore, Store},
+    supervise::supervise,
+};
 
 /// The time between two compactions, and before the first.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -19,17 +26,27 @@ struct Compactor {
     stats: Option<Arc<dyn StatsStore>>,
 }
 
-/// A compactor that works in a task of its own, until this is dropped.
+/// A compactor, and the expiry of holds, that work in tasks of their own until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Compaction {
     _stop: DropGuard,
 }
 
 impl Compaction {
-    /// Starts to compact `store`. Must be called within a Tokio runtime.
-    pub(crate) fn start(store: Arc<dyn Store>) -> Self {
+    /// Starts to compact `store`, and to expire the lapsed holds of `orders`. Must be called within a
+    /// Tokio runtime.
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        orders: Arc<dyn OrderStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (compactor, stop) = (Arc::new(Compactor::new(store)), CancellationToken::new());
         let guard = stop.clone().drop_guard();
+        let (expiry, until) = (Arc::new(Expiry { orders, clock }), stop.clone());
+        tokio::spawn(supervise(part::EXPIRY, move || {
+            let (expiry, stop) = (Arc::clone(&expiry), until.clone());
+            async move { expiry.run(&stop).await }
+        }));
         tokio::spawn(supervise(part::COMPACTION, move || {
             let (compactor, stop) = (Arc::clone(&compactor), stop.clone());
             async move { compactor.run(&stop).await }

@@ -8,6 +8,7 @@ use crate::heartbeat::WorkerCounts;
 #[derive(Debug, Default)]
 pub(super) struct WorkerCounters {
     sold: AtomicU64,
+    held: AtomicU64,
     failed: AtomicU64,
     processed: AtomicU64,
     in_flight: AtomicU64,
@@ -16,7 +17,17 @@ pub(super) struct WorkerCounters {
 impl WorkerCounters {
     pub(super) fn decided(&self, counts: DecisionCounts) {
         self.sold.fetch_add(counts.sold, Ordering::Relaxed);
+        self.held.fetch_add(counts.held, Ordering::Relaxed);
         self.failed.fetch_add(counts.failed, Ordering::Relaxed);
+    }
+
+    /// The decisions so far.
+    pub(super) fn decisions(&self) -> DecisionCounts {
+        DecisionCounts {
+            sold: self.sold.load(Ordering::Relaxed),
+            held: self.held.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
     }
 
     pub(super) fn processed(&self, tasks: usize) {

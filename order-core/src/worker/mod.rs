@@ -10,6 +10,7 @@ mod compactor;
 mod counters;
 mod decide_loop;
 mod decision_counts;
+mod expiry;
 mod heartbeat;
 mod options;
 mod pace;

@@ -19,7 +19,6 @@ use crate::{
     clock::Clock,
     domain::IdGenerator,
     error::Error,
-    heartbeat::WorkerCounts,
     metrics::part,
     process::Processing,
     queue::{OrderQueue, Topic},
@@ -189,7 +188,11 @@ impl Worker {
             }
         });
         let is_alone = self.compaction.is_none();
-        let _compaction = is_alone.then(|| Compaction::start(Arc::clone(&self.parts.store)));
+        let _compaction = is_alone.then(|| {
+            let parts = &self.parts;
+            let (orders, clock) = (Arc::clone(&parts.orders), Arc::clone(&parts.clock));
+            Compaction::start(Arc::clone(&parts.store), orders, clock)
+        });
         let work = async {
             tokio::join!(
                 in_time(&stop, LAST_STEP, decide_loop.run(&stop)),
@@ -203,14 +206,14 @@ impl Worker {
         let after = self.decided();
         DecisionCounts {
             sold: after.sold - before.sold,
+            held: after.held - before.held,
             failed: after.failed - before.failed,
         }
     }
 
     /// The decisions since this worker was made.
     fn decided(&self) -> DecisionCounts {
-        let WorkerCounts { sold, failed, .. } = self.parts.counters.snapshot();
-        DecisionCounts { sold, failed }
+        self.parts.counters.decisions()
     }
 
     /// Works until nothing is left to do, or until `stop` is cancelled. Goes by the database,

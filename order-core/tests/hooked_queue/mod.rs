@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use order_core::{
     Error,
     domain::OrderId,
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    queue::{DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats, Topic},
 };
 
 /// A call that tests are told of.
@@ -68,8 +68,17 @@ where
         self.queue.dead_letter(topic, leases, reason).await
     }
 
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.queue.dead(topic, limit).await
+    async fn dead(&self, topic: Topic, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
+        self.queue.dead(topic, query).await
+    }
+
+    async fn dead_summary(
+        &self,
+        topic: Topic,
+        filter: &DeadFilter,
+        groups: usize,
+    ) -> Result<DeadSummary, Error> {
+        self.queue.dead_summary(topic, filter, groups).await
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {

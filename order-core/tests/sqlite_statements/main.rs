@@ -27,7 +27,8 @@ const SMALL: [&str; 5] = [
     "order_counters",
 ];
 /// Tables that grow with what is sold, or with what waits.
-const GROWING: [&str; 10] = [
+const GROWING: [&str; 11] = [
+    "holds",
     "audit_log",
     "products",
     "stock_adjustments",
@@ -229,6 +230,16 @@ async fn fill(connection: &mut SqliteConnection, from: i64, to: i64) {
          SELECT orders.id, 1, (SELECT id FROM products ORDER BY id DESC LIMIT 1), 1, 100
          FROM numbers CROSS JOIN orders ON orders.id IN (unhex(printf('0180%028x', n)),
                                                          unhex(printf('0181%028x', n)))",
+        // Held for long.
+        "INSERT INTO orders (id, status, total_price, created_at, decided_at, customer, hold_seconds,
+                             held_at, held_until)
+         SELECT unhex(printf('0182%028x', n)), 'held', 100, 1700000000000000 + n,
+                1700000000000000 + n, 'c' || n, 60, 1700000000000000 + n, 2000000000000000 + n
+         FROM numbers",
+        "INSERT INTO holds (order_id, product_id, held_until)
+         SELECT unhex(printf('0182%028x', n)),
+                (SELECT id FROM products ORDER BY id DESC LIMIT 1), 2000000000000000 + n
+         FROM numbers",
         "INSERT INTO idempotency_keys (scope, key, fingerprint, target_id, created_at)
          SELECT zeroblob(16), 'k' || n, zeroblob(32), zeroblob(16), 1700000000000000
          FROM numbers",

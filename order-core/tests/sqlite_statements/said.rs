@@ -25,7 +25,8 @@ pub fn taken() -> BTreeSet<String> {
     let mut said = std::mem::take(&mut *SAID.lock().unwrap());
     said.retain(|statement| {
         let verbs = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
-        let ages = statement.starts_with("UPDATE") && statement.contains(" - ?1");
+        let ages = statement.starts_with("UPDATE")
+            && (statement.contains(" - ?1") || statement.contains("?1 / 1000000"));
         let migrates = statement.contains("_sqlx_");
         verbs.iter().any(|verb| statement.starts_with(verb)) && !migrates && !ages
     });

@@ -7,14 +7,14 @@ use order_core::{
     audit::{AuditQuery, AuditStore},
     clock::{Clock, SystemClock},
     domain::{
-        AdjustmentId, ClientId, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId,
+        AdjustmentId, ClientId, HoldTime, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId,
         OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId,
         ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
     },
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{Client, KeyRequest, KeyStore, Secret},
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskKind, TaskStore},
-    queue::{Lease, OrderQueue, Topic},
+    queue::{DeadQuery, Lease, OrderQueue, Topic},
     stats::StatsStore,
     store::{
         OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteQueue, SqliteStore,
@@ -65,6 +65,8 @@ impl Shop {
         self.do_tasks().await;
         self.wait_in_the_queue().await;
         self.cancel().await;
+        self.hold().await;
+        self.keep_to_limits().await;
         self.look().await;
         self.manage().await;
         std::mem::take(&mut self.costs)
@@ -165,7 +167,10 @@ impl Shop {
             let orders: Vec<OrderId> = leases.iter().map(|lease| lease.order_id).collect();
             let died = shop.queue.dead_letter(Topic::Validate, leases, "no").await;
             assert_eq!(died.unwrap(), GROUP);
-            let dead = shop.queue.dead(Topic::Validate, GROUP).await;
+            let dead = shop
+                .queue
+                .dead(Topic::Validate, &DeadQuery::latest(GROUP))
+                .await;
             assert_eq!(dead.unwrap().len(), GROUP);
             let redriven = shop.queue.redrive(Topic::Validate, &orders).await;
             assert_eq!(redriven.unwrap(), GROUP);
@@ -194,6 +199,106 @@ impl Shop {
             assert!(cancelled.unwrap().is_some());
         })
         .await;
+    }
+
+    async fn hold(&mut self) {
+        self.cost(
+            "holds that are confirmed, extended and cancelled",
+            async |shop| {
+                let held = shop.purchase(shop.held_group(), Strategy::Batch).await;
+                let confirmed = shop.store.confirm(&held[2..], shop.now()).await.unwrap();
+                assert!(confirmed.iter().all(Result::is_ok));
+                let longer = HoldTime::new(600).unwrap();
+                assert!(shop.store.extend(held[0], longer).await.unwrap().is_some());
+                for id in &held[..2] {
+                    shop.store.cancel(*id, shop.now(), None).await.unwrap();
+                }
+            },
+        )
+        .await;
+        self.cost("holds that lapse", async |shop| {
+            let accepted = shop.store.accept(&shop.held_group()).await.unwrap();
+            let held: Vec<OrderId> = accepted.into_iter().map(|r| r.unwrap().id).collect();
+            let these = Selection::ByIds(&held);
+            let decided = shop.store.decide(these, Strategy::Batch, shop.now()).await;
+            assert_eq!(decided.unwrap().results.len(), GROUP);
+            shop.lapse(&held).await;
+            let expired = shop.store.expire(None, 100, shop.now()).await.unwrap();
+            assert_eq!(expired.orders.len(), GROUP);
+        })
+        .await;
+        self.cost(
+            "a hold that lapses while its stock is wanted",
+            async |shop| {
+                let product = shop.new_product().await;
+                let few = ProductChange::default().stock(1).unwrap();
+                let adjustment = AdjustmentId(shop.ids.next(shop.now()));
+                let few = shop
+                    .store
+                    .update_product(product.id, &few, adjustment, shop.now());
+                let product = few.await.unwrap().unwrap();
+                let all = |hold| shop.order_of(product.id, product.stock, hold, None);
+                let held = shop.purchase(vec![all(true)], Strategy::Batch).await;
+                shop.lapse(&held).await;
+                shop.purchase(vec![all(false)], Strategy::Batch).await;
+            },
+        )
+        .await;
+    }
+
+    async fn keep_to_limits(&mut self) {
+        let product = self.new_product().await;
+        let limit = ProductChange::default().limit_per_customer(Some(2));
+        let adjustment = AdjustmentId(self.ids.next(self.now()));
+        let changed = self
+            .store
+            .update_product(product.id, &limit.unwrap(), adjustment, self.now())
+            .await;
+        assert!(changed.unwrap().is_some());
+        self.cost("a limit per customer", async |shop| {
+            let customer = shop.ids.next(shop.now()).to_string();
+            for _ in 0..2 {
+                let order = shop.order_of(product.id, 1, false, Some(customer.clone()));
+                shop.purchase(vec![order], Strategy::Batch).await;
+            }
+        })
+        .await;
+    }
+
+    /// Makes holds end a while ago.
+    async fn lapse(&self, orders: &[OrderId]) {
+        let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+        for id in orders {
+            for lapse in [
+                "UPDATE orders SET held_until = 1 WHERE id = $1",
+                "UPDATE holds SET held_until = 1 WHERE order_id = $1",
+                "UPDATE products SET lapses_at = 1
+                 WHERE id IN (SELECT product_id FROM order_lines WHERE order_id = $1)",
+            ] {
+                let lapsed = sqlx::query(lapse).bind(id.0).execute(&mut connection);
+                lapsed.await.unwrap();
+            }
+        }
+        connection.close().await.unwrap();
+    }
+
+    fn order_of(
+        &self,
+        product_id: ProductId,
+        pieces: i64,
+        hold: bool,
+        customer: Option<String>,
+    ) -> NewOrder {
+        let quantity = Quantity::new(pieces).unwrap();
+        let hold_time = hold.then(|| HoldTime::new(60).unwrap());
+        let request = OrderRequest::one(product_id, quantity).held_for(hold_time);
+        let request = request.for_customer(customer).unwrap();
+        request.into_new_order(OrderId(self.ids.next(self.now())), self.now())
+    }
+
+    fn held_group(&self) -> Vec<NewOrder> {
+        let held = || self.order_of(self.product, 1, true, None);
+        (0..GROUP).map(|_| held()).collect()
     }
 
     /// Whose tasks lie in one row.

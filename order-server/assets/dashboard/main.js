@@ -1,63 +1,69 @@
-// The page: asks every two seconds, one round after the other, and shows the answers.
+// The page: shows the view that the address names, asks every two seconds, one round after the other,
+// and shows the answers.
 
-import { Away, get, key, post, Refused } from "./client.js";
-import { count, rate, short, span, write } from "./format.js";
-import { Plot } from "./plot.js";
-import * as tables from "./tables.js";
-import * as timeline from "./timeline.js";
+import * as access from "./access.js";
+import { Away, get, key, Refused } from "./client.js";
+import * as dead from "./dead.js";
+import "./dialogs.js";
+import { write } from "./format.js";
+import * as order from "./order.js";
+import * as orders from "./orders.js";
+import * as overview from "./overview.js";
+import * as product from "./product.js";
+import * as products from "./products.js";
+import { route } from "./router.js";
+import * as tasks from "./tasks.js";
 
 const POLL_MS = 2_000;
 const LONGEST_PAUSE_MS = 30_000;
-const SPEAK_MS = 15_000;
-const OUTCOME_MS = 30_000;
-const RECENT_ORDERS = 12;
-const DEAD_LETTERS = 50;
-const TOPICS = ["process", "validate"];
+// How long an answer may take before the page says that there is none, though it may still come.
+const FROZEN_MS = 2_500;
 
 const at = (id) => document.getElementById(id);
-let mayOperate = false;
+let here = null;
 let timer = null;
+let frozen = null;
 let asking = false;
 // Whether somebody wants to know sooner than at the next round.
 let again = false;
 let failures = 0;
-let spokenAt = 0;
-let outcomeTimer = null;
 
-const throughput = new Plot(at("throughput"), {
-  label: "Orders per second",
-  series: [{ name: "accepted", label: "Accepted" }, { name: "sold", label: "Sold" }, { name: "failed", label: "Failed" }],
-  format: rate,
-  least: 10,
-});
-const waits = new Plot(at("waits"), {
-  label: "How long those decided in each second had waited",
-  series: [{ name: "mean", label: "On average" }, { name: "longest", label: "Longest" }],
-  format: span,
-  least: 0.01,
-});
+// ---- Views
+
+function viewOf({ view, id }) {
+  if (view === "orders") return id ? ["order", order] : ["orders", orders];
+  if (view === "products") return id ? ["product", product] : ["products", products];
+  return { tasks: ["tasks", tasks], dead: ["dead", dead] }[view] ?? ["overview", overview];
+}
+
+function arrive() {
+  const before = here;
+  here = { ...route(), address: location.hash };
+  [here.name, here.show] = viewOf(here);
+  for (const section of document.querySelectorAll("[data-view]")) section.hidden = section.dataset.view !== here.name;
+  for (const link of document.querySelectorAll("nav a[data-name]")) {
+    if (link.dataset.name.split(" ").includes(here.name)) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  for (const node of document.querySelectorAll("[data-problem]")) node.hidden = true;
+  here.show.enter?.(here);
+  document.title = `${here.show.title(here)} · Orders`;
+  // Whoever reads by ear or key begins where the new view begins.
+  if (before && before.name !== here.name) {
+    scrollTo(0, 0);
+    at("main").focus({ preventScroll: true });
+  }
+  ask();
+}
 
 // ---- Asking
-
-// What is asked in each round, and how it is shown. A part that is refused says so itself.
-function questions() {
-  const status = at("status").value;
-  return [
-    ["stats", ["/stats"], ([body]) => showStats(body)],
-    ["queues", ["/queue"], ([body]) => tables.queues(body.topics, mayOperate, { pause, resume })],
-    ["workers", ["/workers"], ([body]) => tables.workers(body.workers)],
-    ["dead", TOPICS.map((topic) => `/queue/dead?topic=${topic}&limit=${DEAD_LETTERS}`),
-      (bodies) => tables.dead(bodies.flatMap((body) => body.items), mayOperate, { redrive, open: timeline.open })],
-    ["orders", [`/orders?page_size=${RECENT_ORDERS}${status ? `&status=${status}` : ""}`],
-      ([body]) => tables.orders(body.items, timeline.open)],
-  ];
-}
 
 async function ask() {
   again = asking;
   if (asking || document.hidden) return;
   clearTimeout(timer);
   asking = true;
+  frozen = setTimeout(() => connected("away", "Not connected: the server has not answered for seconds."), FROZEN_MS);
   let pause = POLL_MS;
   try {
     await round();
@@ -73,127 +79,42 @@ async function ask() {
       connected("away", `Not connected: ${error.message} Next try in ${Math.round(pause / 1000)} s.`);
     }
   } finally {
+    clearTimeout(frozen);
     asking = false;
   }
   if (pause !== null) timer = setTimeout(ask, again ? 0 : pause);
 }
 
-// One round. Fails when there is no sense in asking on: no answer, or no key.
+// One round. Fails when there is no sense in asking on: no answer, or no key. A part that is refused
+// says so itself.
 async function round() {
-  const access = await get("/access");
-  showAccess(access);
-  const asked = questions();
-  const answers = await Promise.allSettled(asked.map(([, paths]) => Promise.all(paths.map(get))));
-  answers.forEach(({ status, value, reason }, index) => {
-    const [name, , show] = asked[index];
-    if (status === "fulfilled") show(value);
-    problem(name, reason);
-  });
+  access.show(await get("/access"));
+  const asked = here;
+  const questions = asked.show.questions(asked);
+  const answers = await Promise.allSettled(questions.map(([, question]) => question()));
+  // Somebody may have gone elsewhere meanwhile.
+  if (asked === here) answers.forEach((answer, index) => tell(questions[index], answer));
   const grave = answers.map(({ reason }) => reason).find(isGrave);
-  await timeline.refresh();
   if (grave) throw grave;
 }
 
-const isGrave = (error) => error instanceof Away || (error instanceof Refused && [401, 503].includes(error.status));
-
-function problem(name, error) {
+function tell([name, , show], { status, value, reason }) {
+  if (status === "fulfilled") {
+    show(value);
+    document.title = `${here.show.title(here)} · Orders`;
+  }
   const node = document.querySelector(`[data-problem="${name}"]`);
-  write(node, error ? `Not shown: ${error.message}` : "");
-  node.hidden = !error;
+  write(node, reason ? `Not shown: ${reason.message}` : "");
+  node.hidden = !reason;
 }
+
+const isGrave = (error) => error instanceof Away || (error instanceof Refused && [401, 503].includes(error.status));
 
 function connected(state, text) {
   const node = at("connection");
   if (node.dataset.state !== state) node.dataset.state = state;
   write(node, text);
   at("retry").hidden = state !== "away";
-}
-
-// ---- Showing
-
-function showAccess(access) {
-  mayOperate = ["admin", "operate"].some((scope) => access.scopes.includes(scope));
-  document.querySelector('[data-needs="operate"]').hidden = mayOperate;
-  at("forget").hidden = !key.get();
-}
-
-function showStats(stats) {
-  const { totals, series } = stats;
-  for (const name of ["pending", "success", "completed", "failed", "cancelled", "accepted"]) {
-    write(document.querySelector(`[data-count="${name}"]`), count(totals[name]));
-  }
-  const lately = series.sold.slice(-10).reduce((sum, sold) => sum + sold, 0) / 10;
-  write(document.querySelector('[data-count="rate"]'), rate(lately));
-  const oldest = stats.oldest_pending_age_seconds;
-  write(document.querySelector('[data-note="pending"]'), oldest == null ? "nobody waits" : `oldest ${span(oldest)}`);
-  const from = new Date(series.from);
-  const { accepted, sold, failed, mean_wait_seconds: mean, longest_wait_seconds: longest } = series;
-  throughput.show({ from, length: sold.length, columns: { accepted, sold, failed } });
-  waits.show({ from, length: longest.length, columns: { mean, longest } });
-  write(at("percentiles"), percentiles(stats.wait));
-  tables.hot(stats.hot_products);
-  speak(totals);
-}
-
-function percentiles(wait) {
-  if (!wait) return "No order has waited in the last five minutes: purchases are decided at once.";
-  return `Half waited up to ${span(wait.p50_seconds)}, 95 % up to ${span(wait.p95_seconds)}, `
-    + `99 % up to ${span(wait.p99_seconds)} (the last ${count(wait.orders)} that waited).`;
-}
-
-// Screen readers hear the figures now and then, and not at every poll.
-function speak(totals) {
-  if (Date.now() - spokenAt < SPEAK_MS) return;
-  const text = `${count(totals.sold)} sold, ${count(totals.pending)} pending, ${count(totals.failed)} failed`;
-  if (at("spoken").textContent === text) return;
-  at("spoken").textContent = text;
-  spokenAt = Date.now();
-}
-
-// ---- Acting
-
-async function act(path, done) {
-  const outcome = at("outcome");
-  try {
-    await post(path);
-    outcome.textContent = done;
-    delete outcome.dataset.bad;
-  } catch (error) {
-    outcome.textContent = `Not done: ${error.message}`;
-    outcome.dataset.bad = "";
-  }
-  outcome.hidden = false;
-  clearTimeout(outcomeTimer);
-  outcomeTimer = setTimeout(() => { outcome.hidden = true; }, OUTCOME_MS);
-  ask();
-}
-
-async function pause(topic) {
-  const what = topic === "validate" ? "Orders in the background wait, undecided," : "What follows a sale waits";
-  if (await confirmed(`Pause ${topic}?`, `${what} until somebody resumes it. Nothing is lost.`, "Pause")) {
-    await act(`/queue/${topic}/pause`, `${topic} is paused.`);
-  }
-}
-
-const resume = (topic) => act(`/queue/${topic}/resume`, `${topic} goes on.`);
-
-async function redrive({ topic, order_id: id }) {
-  const text = `What failed is tried again from the beginning, as if it had never been tried. (${id})`;
-  if (await confirmed(`Redrive order ${short(id)}?`, text, "Redrive")) {
-    await act(`/queue/dead/${id}/redrive?topic=${topic}`, `Order ${short(id)} is on its way again.`);
-  }
-}
-
-function confirmed(title, text, yes) {
-  const dialog = at("confirm");
-  write(at("confirm-title"), title);
-  write(at("confirm-text"), text);
-  write(at("confirm-yes"), yes);
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
 }
 
 // ---- The key
@@ -225,18 +146,9 @@ at("forget").addEventListener("click", () => {
 
 // ---- The rest of the page
 
-for (const button of document.querySelectorAll("[data-close]")) {
-  button.addEventListener("click", () => button.closest("dialog").close());
-}
-at("confirm-yes").addEventListener("click", () => at("confirm").close("yes"));
 at("retry").addEventListener("click", () => {
   failures = 0;
   ask();
-});
-at("status").addEventListener("change", ask);
-at("find").addEventListener("submit", (event) => {
-  event.preventDefault();
-  timeline.open(at("find-id").value.trim());
 });
 
 function setTheme(theme) {
@@ -254,4 +166,6 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) clearTimeout(timer);
   else ask();
 });
-ask();
+document.addEventListener("look", ask);
+window.addEventListener("hashchange", arrive);
+arrive();

@@ -1,9 +1,14 @@
-// A plot of seconds, drawn as SVG. Pointer or arrow keys move along it; what it shows at that
-// second stands in the legend.
+// A plot over time, drawn as SVG. Pointer or arrow keys move along it; what it shows at that moment
+// stands in the legend.
+
+import { span } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 184;
-const MARGIN = { top: 8, right: 6, bottom: 22, left: 52 };
+const MARGIN = { top: 8, right: 6, bottom: 22, left: 58 };
+const DAY = 86_400;
+const dated = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 function shape(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -25,11 +30,10 @@ export class Plot {
     this.series = series;
     this.format = format;
     this.least = least;
-    this.label = label;
     this.width = 600;
     this.chosen = null;
     this.svg = shape("svg", {
-      role: "slider", tabindex: "0", "aria-label": `${label}; arrow keys move along the last five minutes`,
+      role: "slider", tabindex: "0", "aria-label": `${label}; arrow keys move along the time`,
       "aria-valuemin": "-300", "aria-valuemax": "-1", "aria-valuenow": "-1", "aria-valuetext": "no figures yet",
     });
     this.legend = document.createElement("div");
@@ -54,6 +58,7 @@ export class Plot {
 
   listen(host) {
     new ResizeObserver(([entry]) => {
+      if (entry.contentRect.width === 0) return;
       this.width = Math.max(240, entry.contentRect.width);
       this.draw();
     }).observe(host);
@@ -87,8 +92,9 @@ export class Plot {
     this.draw();
   }
 
-  // `data` is { from: Date, length, columns: { name: [value or null] } }.
+  // `data` is { from: Date, step: seconds, length, columns: { name: [value or null] } }.
   show(data) {
+    if (this.data?.step !== data.step) this.chosen = null;
     this.data = data;
     this.draw();
   }
@@ -98,12 +104,13 @@ export class Plot {
     const values = this.series.flatMap(({ name }) => this.data.columns[name]);
     this.top = ceiling(Math.max(this.least, ...values.map((value) => value ?? 0)));
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
+    this.svg.setAttribute("aria-valuemin", String(-this.length()));
     this.svg.replaceChildren(...this.frame(), ...this.series.flatMap((one) => this.line(one)), ...this.cursor());
     this.tell();
   }
 
   x(index) {
-    return MARGIN.left + (index / (this.length() - 1)) * this.inner();
+    return MARGIN.left + (index / Math.max(1, this.length() - 1)) * this.inner();
   }
 
   y(value) {
@@ -117,14 +124,22 @@ export class Plot {
       parts.push(shape("line", { class: "grid", x1: MARGIN.left, x2: this.width - MARGIN.right, y1: y, y2: y }));
       parts.push(shape("text", { x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, this.format(share * this.top)));
     }
-    const minutes = this.length() / 60;
-    const step = this.width < 420 && minutes > 2 ? minutes : 1;
-    for (let minute = 0; minute <= minutes; minute += step) {
-      const anchor = minute === 0 ? "end" : minute === minutes ? "start" : "middle";
-      const x = this.x(Math.max(0, this.length() - 1 - minute * 60));
-      parts.push(shape("text", { x, y: HEIGHT - 5, "text-anchor": anchor }, minute === 0 ? "now" : `−${minute} min`));
+    const pieces = this.width < 420 ? 2 : 5;
+    for (let piece = 0; piece <= pieces; piece += 1) {
+      const anchor = piece === 0 ? "end" : piece === pieces ? "start" : "middle";
+      const back = (piece / pieces) * (this.length() - 1);
+      const label = piece === 0 ? "now" : `−${this.ago((piece / pieces) * this.length() * this.data.step)}`;
+      parts.push(shape("text", { x: this.x(this.length() - 1 - back), y: HEIGHT - 5, "text-anchor": anchor }, label));
     }
     return parts;
+  }
+
+  // How long ago something was, on the axis.
+  ago(seconds) {
+    if (seconds >= 2 * DAY) return `${Math.round(seconds / DAY)} d`;
+    if (seconds >= 7200) return `${Math.round(seconds / 360) / 10} h`;
+    if (seconds >= 60) return `${Math.round(seconds / 6) / 10} min`;
+    return span(seconds);
   }
 
   // Gaps stay gaps; a value between two gaps is a dot.
@@ -152,7 +167,8 @@ export class Plot {
 
   tell() {
     const index = this.chosen ?? this.length() - 1;
-    const at = new Date(this.data.from.getTime() + index * 1000);
+    const { from, step } = this.data;
+    const at = new Date(from.getTime() + index * step * 1000);
     const said = [];
     for (const { name, label } of this.series) {
       const value = this.data.columns[name][index];
@@ -160,9 +176,9 @@ export class Plot {
       this.values.get(name).textContent = text;
       said.push(`${label} ${text}`);
     }
-    const clock = at.toLocaleTimeString();
-    this.when.textContent = this.chosen === null ? "last second" : clock;
+    const when = (step < 900 ? clock : dated).format(at);
+    this.when.textContent = this.chosen !== null ? when : step === 1 ? "last second" : "latest";
     this.svg.setAttribute("aria-valuenow", String(index - this.length()));
-    this.svg.setAttribute("aria-valuetext", `${clock}: ${said.join(", ")}`);
+    this.svg.setAttribute("aria-valuetext", `${when}: ${said.join(", ")}`);
   }
 }

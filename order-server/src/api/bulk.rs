@@ -33,7 +33,8 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 #[oai(deny_unknown_fields)]
 struct BulkOrder {
     product_id: Option<Uuid>,
-    /// Number of pieces.
+    /// Number of pieces; `amount` is taken for it.
+    #[serde(alias = "amount")]
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     quantity: Option<Whole>,
     /// Sold all or none. The same product may be in several lines.
@@ -42,6 +43,12 @@ struct BulkOrder {
     /// Your own note, up to 255 characters.
     #[oai(validator(max_length = 255))]
     reference: Option<String>,
+    /// Your own id of who buys, up to 64 characters.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    customer: Option<String>,
+    /// Seconds for which the order is held until it is confirmed; without them, it is sold at once.
+    #[oai(validator(minimum(value = "1"), maximum(value = "86400")))]
+    hold_seconds: Option<Whole>,
     /// Makes the order safe to repeat: one order is stored for a key, as with `Idempotency-Key`.
     #[oai(validator(min_length = 1, max_length = 255, pattern = "^[!-~]+$"))]
     idempotency_key: Option<String>,
@@ -54,6 +61,8 @@ impl BulkOrder {
             quantity: self.quantity,
             lines: self.lines,
             reference: self.reference,
+            customer: self.customer,
+            hold_seconds: self.hold_seconds,
         };
         let request = OrderRequest::try_from(buy)?.of_client(caller.client);
         Ok(match self.idempotency_key {

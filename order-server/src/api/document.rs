@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use order_core::{OrderService, store::SqliteStore};
+use order_core::{
+    OrderService,
+    store::{SqliteStore, Store},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{description::describe, health::Health, service::service};
@@ -16,6 +19,7 @@ pub async fn openapi_document() -> anyhow::Result<String> {
     let dir = tempfile::tempdir()?;
     let url = format!("sqlite://{}", dir.path().join("empty.db").display());
     let store = SqliteStore::connect(&url).await?;
+    store.migrate().await?;
     let orders = OrderService::builder(Arc::new(store)).build();
     let health = Health::new(orders.clone(), None);
     Ok(describe(&service(

@@ -1,8 +1,9 @@
-//! Operations for operators: the queue, dead letters, workers.
+//! Operations for operators: the queue, tasks, workers.
 
 use order_core::{
     OrderService,
-    domain::{Order, OrderId},
+    domain::OrderId,
+    process::{TaskId, TaskKind, TaskStatus},
     queue::Topic,
     service::TopicStats,
 };
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     operate_body::{
-        AttemptList, DeadList, QueueBody, TaskBody, TopicBody, TopicName, WorkerBody, WorkerList,
+        AttemptList, QueueBody, StateName, TaskBody, TaskList, TopicBody, WorkerBody, WorkerList,
     },
     tag::Tag,
 };
@@ -40,9 +41,22 @@ impl Operations {
         Self { service }
     }
 
-    async fn order(&self, id: Uuid) -> Result<Order, Problem> {
-        let order = self.service.order(OrderId(id)).await?;
-        order.ok_or_else(|| Problem::order_not_found(id))
+    /// A task with its id, which says of a compensation what came back of the order.
+    async fn named(&self, task: TaskStatus) -> Result<TaskBody, Problem> {
+        let (order_id, kind) = (task.order_id, task.kind);
+        let id = match kind {
+            TaskKind::Process => TaskId {
+                order_id,
+                kind,
+                returned: None,
+            },
+            TaskKind::Compensate => {
+                let order = self.service.order(order_id).await?;
+                let order = order.ok_or_else(|| Problem::order_not_found(order_id.0))?;
+                TaskId::of(kind, &order)
+            }
+        };
+        Ok(TaskBody::of(task, id))
     }
 }
 
@@ -61,44 +75,24 @@ impl Operations {
         }))
     }
 
-    /// List dead letters, the latest first
-    #[oai(path = "/queue/dead", method = "get", operation_id = "listDeadLetters")]
-    async fn dead(
+    /// List the tasks of sold orders in a state
+    #[oai(path = "/queue/tasks", method = "get", operation_id = "listTasks")]
+    async fn tasks(
         &self,
         _caller: Inspect,
-        /// Topic of the dead letters; `process` unless given
-        topic: Query<Option<TopicName>>,
+        /// State of the tasks
+        state: Query<StateName>,
         /// Maximum number of items to return; 100 unless given
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u16>>,
-    ) -> Result<Json<DeadList>, Problem> {
-        let topic = topic.0.unwrap_or(TopicName::Process).into();
+    ) -> Result<Json<TaskList>, Problem> {
         let limit = usize::from(limit.0.unwrap_or(100));
-        let dead = self.service.dead_letters(topic, limit).await?;
-        Ok(Json(DeadList {
-            items: dead.into_iter().map(Into::into).collect(),
-        }))
-    }
-
-    /// Put a dead letter back on the queue, as if it had never been tried
-    #[oai(
-        path = "/queue/dead/:id/redrive",
-        method = "post",
-        operation_id = "redriveDeadLetter"
-    )]
-    async fn redrive(
-        &self,
-        _caller: Operate,
-        /// The order
-        id: Path<Uuid>,
-        /// Topic of the dead letters; `process` unless given
-        topic: Query<Option<TopicName>>,
-    ) -> Result<Json<TopicBody>, Problem> {
-        let topic = topic.0.unwrap_or(TopicName::Process).into();
-        if self.service.redrive(topic, &[OrderId(id.0)]).await? == 0 {
-            return Err(Problem::dead_letter_not_found(id.0));
+        let tasks = self.service.tasks(state.0.into(), limit).await?;
+        let mut items = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            items.push(self.named(task).await?);
         }
-        Ok(Json(self.service.topic_stats(topic).await?.into()))
+        Ok(Json(TaskList { items }))
     }
 
     /// Stop the work on a topic, in all processes, within two seconds
@@ -154,8 +148,7 @@ impl Operations {
     async fn process(&self, _caller: Operate, id: Path<Uuid>) -> Result<Put, Problem> {
         let task = self.service.process_order(OrderId(id.0)).await?;
         let task = task.ok_or_else(|| Problem::order_not_found(id.0))?;
-        let order = self.order(id.0).await?;
-        Ok(Put::Task(Json(TaskBody::of(task, &order))))
+        Ok(Put::Task(Json(self.named(task).await?)))
     }
 
     /// Read the task of an order, and its failed attempts
@@ -171,7 +164,10 @@ impl Operations {
     ) -> Result<Json<AttemptList>, Problem> {
         let history = self.service.task_history(OrderId(id.0)).await?;
         let history = history.ok_or_else(|| Problem::order_not_found(id.0))?;
-        let order = self.order(id.0).await?;
-        Ok(Json(AttemptList::of(history, &order)))
+        let task = match history.task {
+            Some(task) => Some(self.named(task).await?),
+            None => None,
+        };
+        Ok(Json(AttemptList::of(history.attempts, task)))
     }
 }

@@ -1,20 +1,19 @@
 //! The queue, tasks and workers as they look on the wire.
 
 use order_core::{
-    domain::Order,
     heartbeat::{KnownWorker, WorkerState},
-    process::{Attempt, TaskHistory, TaskId, TaskKind, TaskState, TaskStatus},
+    process::{Attempt, TaskId, TaskKind, TaskState, TaskStatus},
     queue::Topic,
-    service::{DeadEntry, TopicStats},
+    service::TopicStats,
 };
 use poem_openapi::{Enum, Object};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::wire::Time;
 
 /// The work on orders: `validate` decides them, `process` processes sold ones.
-#[derive(Clone, Copy, Debug, Enum, Serialize)]
+#[derive(Clone, Copy, Debug, Enum, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case", rename = "Topic")]
 pub(super) enum TopicName {
@@ -47,6 +46,8 @@ pub(super) struct TopicBody {
     topic: TopicName,
     /// Entries that a worker may take now.
     waiting: u64,
+    /// Tasks that wait out the delay between a sale and its processing.
+    scheduled: u64,
     /// Entries that a worker has taken.
     in_flight: u64,
     /// Entries that wait for their retry.
@@ -67,6 +68,7 @@ impl From<TopicStats> for TopicBody {
         Self {
             topic: topic.into(),
             waiting: stats.waiting,
+            scheduled: stats.scheduled,
             in_flight: stats.in_flight,
             delayed: stats.delayed,
             dead: stats.dead,
@@ -82,38 +84,6 @@ impl From<TopicStats> for TopicBody {
 #[oai(rename = "Queue")]
 pub(super) struct QueueBody {
     pub(super) topics: Vec<TopicBody>,
-}
-
-/// An entry that was given up.
-#[derive(Debug, Serialize, Object)]
-#[oai(rename = "DeadLetter")]
-pub(super) struct DeadBody {
-    topic: TopicName,
-    order_id: Uuid,
-    /// The reason for giving up.
-    reason: String,
-    /// Number of attempts.
-    attempts: u32,
-    dead_at: Time,
-}
-
-impl From<DeadEntry> for DeadBody {
-    fn from(DeadEntry { topic, letter }: DeadEntry) -> Self {
-        Self {
-            topic: topic.into(),
-            order_id: letter.order_id.0,
-            reason: letter.reason,
-            attempts: letter.attempts,
-            dead_at: letter.dead_at,
-        }
-    }
-}
-
-/// Dead letters, the latest first.
-#[derive(Debug, Serialize, Object)]
-#[oai(rename = "DeadLetters")]
-pub(super) struct DeadList {
-    pub(super) items: Vec<DeadBody>,
 }
 
 /// The state of a worker: a `dead` one sent no heartbeat for ten seconds.
@@ -196,15 +166,49 @@ enum KindName {
     Compensate,
 }
 
-/// The state of a task.
+/// The state of a task: `waiting` for a worker, `scheduled` until the delay after its sale is over,
+/// `in_flight` in a worker, `retrying` until its next attempt, or `dead` (given up).
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case", rename = "TaskState")]
-enum StateName {
+pub(super) enum StateName {
     Waiting,
+    Scheduled,
     InFlight,
-    Delayed,
+    Retrying,
     Dead,
+}
+
+impl From<TaskState> for StateName {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Waiting => Self::Waiting,
+            TaskState::Scheduled => Self::Scheduled,
+            TaskState::InFlight => Self::InFlight,
+            TaskState::Retrying => Self::Retrying,
+            TaskState::Dead => Self::Dead,
+        }
+    }
+}
+
+impl From<StateName> for TaskState {
+    fn from(name: StateName) -> Self {
+        match name {
+            StateName::Waiting => Self::Waiting,
+            StateName::Scheduled => Self::Scheduled,
+            StateName::InFlight => Self::InFlight,
+            StateName::Retrying => Self::Retrying,
+            StateName::Dead => Self::Dead,
+        }
+    }
+}
+
+/// Tasks in one state.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Tasks")]
+pub(super) struct TaskList {
+    /// Those first whose turn is first; dead ones the latest first.
+    pub(super) items: Vec<TaskBody>,
 }
 
 /// The task of an order.
@@ -225,21 +229,16 @@ pub(super) struct TaskBody {
 }
 
 impl TaskBody {
-    /// The task of this order.
-    pub(super) fn of(task: TaskStatus, order: &Order) -> Self {
+    /// The task that has this id.
+    pub(super) fn of(task: TaskStatus, id: TaskId) -> Self {
         Self {
-            id: TaskId::of(task.kind, order).to_string(),
+            id: id.to_string(),
             order_id: task.order_id.0,
             kind: match task.kind {
                 TaskKind::Process => KindName::Process,
                 TaskKind::Compensate => KindName::Compensate,
             },
-            state: match task.state {
-                TaskState::Waiting => StateName::Waiting,
-                TaskState::InFlight => StateName::InFlight,
-                TaskState::Delayed => StateName::Delayed,
-                TaskState::Dead => StateName::Dead,
-            },
+            state: task.state.into(),
             attempts: task.attempts,
             at: task.at,
             reason: task.reason,
@@ -284,11 +283,11 @@ pub(super) struct AttemptList {
 }
 
 impl AttemptList {
-    /// The history of the task of this order.
-    pub(super) fn of(history: TaskHistory, order: &Order) -> Self {
+    /// The failed attempts, and the task.
+    pub(super) fn of(attempts: Vec<Attempt>, task: Option<TaskBody>) -> Self {
         Self {
-            items: history.attempts.into_iter().map(Into::into).collect(),
-            task: history.task.map(|task| TaskBody::of(task, order)),
+            items: attempts.into_iter().map(Into::into).collect(),
+            task,
         }
     }
 }

@@ -3,8 +3,8 @@
 use order_core::{
     Error,
     domain::{
-        ClientId, Order, OrderLine, OrderRequest, OrderStatus, ProductId, Progress, Quantity,
-        RequestedLine, Stage, ValidationError,
+        ClientId, Failure, FailureDetail, HoldTime, Order, OrderLine, OrderRequest, OrderStatus,
+        ProductId, Progress, Quantity, RequestedLine, Stage, ValidationError,
     },
 };
 use poem_openapi::{Enum, Object};
@@ -20,7 +20,8 @@ use crate::http::object::read_from_objects;
 #[oai(deny_unknown_fields)]
 pub(super) struct BuyLine {
     product_id: Uuid,
-    /// Number of pieces.
+    /// Number of pieces; `amount` is taken for it.
+    #[serde(alias = "amount")]
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     quantity: Whole,
 }
@@ -31,7 +32,8 @@ pub(super) struct BuyLine {
 #[oai(deny_unknown_fields)]
 pub(super) struct Buy {
     pub(super) product_id: Option<Uuid>,
-    /// Number of pieces.
+    /// Number of pieces; `amount` is taken for it.
+    #[serde(alias = "amount")]
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     pub(super) quantity: Option<Whole>,
     /// Sold all or none. The same product may be in several lines.
@@ -40,6 +42,12 @@ pub(super) struct Buy {
     /// Your own note, up to 255 characters.
     #[oai(validator(max_length = 255))]
     pub(super) reference: Option<String>,
+    /// Your own id of who buys, up to 64 characters.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    pub(super) customer: Option<String>,
+    /// Seconds for which the order is held until it is confirmed; without them, it is sold at once.
+    #[oai(validator(minimum(value = "1"), maximum(value = "86400")))]
+    pub(super) hold_seconds: Option<Whole>,
 }
 
 /// What to take back of an order: `lines`, or all that is left of it.
@@ -85,7 +93,9 @@ impl TryFrom<Buy> for OrderRequest {
                 return Err(Error::invalid("lines", reason));
             }
         };
-        Ok(Self::new(lines, buy.reference)?)
+        let hold_time = buy.hold_seconds.map(|seconds| HoldTime::new(seconds.0));
+        let request = Self::new(lines, buy.reference)?.held_for(hold_time.transpose()?);
+        Ok(request.for_customer(buy.customer)?)
     }
 }
 
@@ -100,8 +110,10 @@ fn within(path: &str, error: ValidationError) -> Error {
 #[oai(rename_all = "snake_case", rename = "OrderStatus")]
 pub(super) enum Status {
     Pending,
+    Held,
     Success,
     Failed,
+    Expired,
     Cancelled,
     Completed,
 }
@@ -110,8 +122,10 @@ impl From<OrderStatus> for Status {
     fn from(status: OrderStatus) -> Self {
         match status {
             OrderStatus::Pending => Self::Pending,
+            OrderStatus::Held => Self::Held,
             OrderStatus::Success => Self::Success,
             OrderStatus::Failed => Self::Failed,
+            OrderStatus::Expired => Self::Expired,
             OrderStatus::Cancelled => Self::Cancelled,
             OrderStatus::Completed => Self::Completed,
         }
@@ -122,8 +136,10 @@ impl From<Status> for OrderStatus {
     fn from(status: Status) -> Self {
         match status {
             Status::Pending => Self::Pending,
+            Status::Held => Self::Held,
             Status::Success => Self::Success,
             Status::Failed => Self::Failed,
+            Status::Expired => Self::Expired,
             Status::Cancelled => Self::Cancelled,
             Status::Completed => Self::Completed,
         }
@@ -179,13 +195,65 @@ impl From<OrderLine> for LineBody {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Failure")]
 pub(super) struct FailureBody {
-    /// `insufficient_stock` or `product_unavailable`.
+    /// `insufficient_stock`, `product_unavailable`, `not_on_sale` or `customer_limit`.
     code: String,
     product_id: Uuid,
     /// Pieces of this product in the whole order.
     requested: i64,
     /// Pieces that were left when the order was decided.
     available: i64,
+    /// The time at which the sale of the product begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_from: Option<Time>,
+    /// The time at which it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_until: Option<Time>,
+    /// The most pieces that one customer may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    limit: Option<i64>,
+    /// Pieces that this customer had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    has: Option<i64>,
+    /// An order of this customer that held some of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    held_order: Option<Uuid>,
+}
+
+impl From<Failure> for FailureBody {
+    fn from(failure: Failure) -> Self {
+        let mut body = Self {
+            code: failure.code.as_str().to_owned(),
+            product_id: failure.product_id.0,
+            requested: failure.requested,
+            available: failure.available,
+            on_sale_from: None,
+            on_sale_until: None,
+            limit: None,
+            has: None,
+            held_order: None,
+        };
+        match failure.detail {
+            Some(FailureDetail::Window {
+                on_sale_from,
+                on_sale_until,
+            }) => (body.on_sale_from, body.on_sale_until) = (on_sale_from, on_sale_until),
+            Some(FailureDetail::Limit {
+                limit,
+                has,
+                held_order,
+            }) => {
+                (body.limit, body.has) = (Some(limit), Some(has));
+                body.held_order = held_order.map(|order| order.0);
+            }
+            None => {}
+        }
+        body
+    }
 }
 
 /// An order.
@@ -201,11 +269,17 @@ pub(super) struct OrderBody {
     #[oai(validator(pattern = "^[A-Z]{3}$"))]
     currency: String,
     reference: Option<String>,
+    /// Your own id of who buys.
+    customer: Option<String>,
     /// Id of the client whose key placed it; `null` where no key was asked for.
     client: Option<Uuid>,
     failure: Option<FailureBody>,
     created_at: Time,
     decided_at: Option<Time>,
+    /// The time at which its hold ends or ended; `null` if it was never held.
+    held_until: Option<Time>,
+    /// The time at which it was confirmed, after it was held.
+    confirmed_at: Option<Time>,
     completed_at: Option<Time>,
     cancelled_at: Option<Time>,
 }
@@ -219,15 +293,13 @@ impl From<Order> for OrderBody {
             total_price: Amount(order.total_price),
             currency: currency(),
             reference: order.reference,
+            customer: order.customer,
             client: order.client.map(|client| client.0),
-            failure: order.failure.map(|failure| FailureBody {
-                code: failure.code.as_str().to_owned(),
-                product_id: failure.product_id.0,
-                requested: failure.requested,
-                available: failure.available,
-            }),
+            failure: order.failure.map(Into::into),
             created_at: order.created_at,
             decided_at: order.decided_at,
+            held_until: order.held_until,
+            confirmed_at: order.confirmed_at,
             completed_at: order.completed_at,
             cancelled_at: order.cancelled_at,
         }

@@ -208,6 +208,8 @@ impl Orders {
         product_id: Query<Option<Uuid>>,
         /// Only orders with exactly this reference
         reference: Query<Option<String>>,
+        /// Only orders for exactly this customer
+        customer: Query<Option<String>>,
         /// Only orders that were created at this time or after it
         created_after: Query<Option<Time>>,
         /// Only orders that were created before this time
@@ -226,6 +228,7 @@ impl Orders {
             status: status.0.map(Into::into),
             product_id: product_id.0.map(ProductId),
             reference: reference.0,
+            customer: customer.0,
             created: TimeRange {
                 from: created_after.0,
                 until: created_before.0,

@@ -1,6 +1,6 @@
 //! Products as they look on the wire.
 
-use order_core::domain::Product;
+use order_core::domain::{Product, ProductChange, ValidationError};
 use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -25,6 +25,13 @@ pub(super) struct CreateProduct {
     /// characters.
     #[oai(validator(min_length = 1, max_length = 64))]
     pub(super) sku: Option<String>,
+    /// The most pieces that one customer may have.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    pub(super) limit_per_customer: Option<Whole>,
+    /// The time at which its sale begins.
+    pub(super) on_sale_from: Option<Time>,
+    /// The time at which its sale ends.
+    pub(super) on_sale_until: Option<Time>,
 }
 
 /// All fields of a product; without `stock`, its stock stays as it is.
@@ -40,6 +47,16 @@ pub(super) struct ReplaceProduct {
     /// New number of pieces in stock.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     pub(super) stock: Option<Whole>,
+    /// The most pieces that one customer may have; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    pub(super) limit_per_customer: Option<Option<Whole>>,
+    /// The time at which its sale begins; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    pub(super) on_sale_from: Option<Option<Time>>,
+    /// The time at which its sale ends; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    pub(super) on_sale_until: Option<Option<Time>>,
 }
 
 /// Fields of a product to change; those left out stay as they are.
@@ -62,6 +79,35 @@ pub(super) struct PatchProduct {
     #[serde(default, deserialize_with = "present")]
     #[oai(validator(min_length = 1, max_length = 64))]
     pub(super) sku: Option<Option<String>>,
+    /// The most pieces that one customer may have; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    pub(super) limit_per_customer: Option<Option<Whole>>,
+    /// The time at which its sale begins; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    pub(super) on_sale_from: Option<Option<Time>>,
+    /// The time at which its sale ends; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    pub(super) on_sale_until: Option<Option<Time>>,
+}
+
+/// Changes the terms on which a product is sold; what is not given stays.
+pub(super) fn on_terms(
+    mut change: ProductChange,
+    limit_per_customer: Option<Option<Whole>>,
+    on_sale_from: Option<Option<Time>>,
+    on_sale_until: Option<Option<Time>>,
+) -> Result<ProductChange, ValidationError> {
+    if let Some(limit) = limit_per_customer {
+        change = change.limit_per_customer(limit.map(|limit| limit.0))?;
+    }
+    if let Some(from) = on_sale_from {
+        change = change.on_sale_from(from);
+    }
+    if let Some(until) = on_sale_until {
+        change = change.on_sale_until(until);
+    }
+    Ok(change)
 }
 
 /// A relative change of stock.
@@ -92,6 +138,12 @@ pub(super) struct ProductBody {
     currency: String,
     /// Pieces in stock.
     stock: i64,
+    /// The most pieces that one customer may have; `null` without a limit.
+    limit_per_customer: Option<i64>,
+    /// The time at which its sale begins; `null` if it has begun.
+    on_sale_from: Option<Time>,
+    /// The time at which its sale ends; `null` if it does not.
+    on_sale_until: Option<Time>,
     /// Increases with every change, sales included.
     version: i64,
     created_at: Time,
@@ -107,6 +159,9 @@ impl From<Product> for ProductBody {
             price: Amount(product.price),
             currency: currency(),
             stock: product.stock,
+            limit_per_customer: product.terms.limit_per_customer,
+            on_sale_from: product.terms.on_sale_from,
+            on_sale_until: product.terms.on_sale_until,
             version: product.version,
             created_at: product.created_at,
             updated_at: product.updated_at,

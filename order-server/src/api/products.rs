@@ -2,7 +2,9 @@
 
 use order_core::{
     OrderService,
-    domain::{Product, ProductChange, ProductId, ProductRequest, StockRequest, TimeRange},
+    domain::{
+        Product, ProductChange, ProductId, ProductRequest, SaleTerms, StockRequest, TimeRange,
+    },
     store::ProductQuery,
 };
 use poem_openapi::{
@@ -17,6 +19,7 @@ use super::{
     idempotency_header::{IdempotencyHeader, replayed},
     product_body::{
         AdjustStock, CreateProduct, PatchProduct, ProductBody, ProductPage, ReplaceProduct,
+        on_terms,
     },
     tag::Tag,
     wire::{Amount, Time},
@@ -145,7 +148,13 @@ impl Products {
         body: Json<CreateProduct>,
     ) -> Result<Created, Problem> {
         let Json(body) = body;
+        let terms = SaleTerms {
+            limit_per_customer: body.limit_per_customer.map(|limit| limit.0),
+            on_sale_from: body.on_sale_from,
+            on_sale_until: body.on_sale_until,
+        };
         let request = ProductRequest::new(body.name, body.price.0, body.stock.0, body.sku)?;
+        let request = request.on_terms(terms)?;
         let product = self.service.create_product(request).await?;
         let location = format!("/api/v1/products/{}", product.id);
         let etag = etag(&product);
@@ -260,6 +269,8 @@ impl Products {
         if let Some(stock) = body.stock {
             change = change.stock(stock.0)?;
         }
+        let (from, until) = (body.on_sale_from, body.on_sale_until);
+        let change = on_terms(change, body.limit_per_customer, from, until)?;
         self.change(id.0, change, if_match).await
     }
 
@@ -292,6 +303,8 @@ impl Products {
         if let Some(sku) = body.sku {
             change = change.sku(sku)?;
         }
+        let (from, until) = (body.on_sale_from, body.on_sale_until);
+        let change = on_terms(change, body.limit_per_customer, from, until)?;
         if change.is_empty() {
             return Err(Problem::invalid("body", "changes nothing"));
         }

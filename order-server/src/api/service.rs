@@ -4,18 +4,24 @@ use order_core::OrderService;
 use poem_openapi::OpenApiService;
 use tokio_util::sync::CancellationToken;
 
-use super::{audit, bulk, follow, health, operate, orders, products, stats, stock};
+use super::{
+    audit, bulk, dead_letters, follow, health, holds, operate, orders, products, stats,
+    stats_history, stock,
+};
 
 /// All operations.
 pub type AllOperations = (
     products::Products,
     stock::Stock,
     orders::Orders,
+    holds::Holds,
     follow::Follow,
     bulk::BulkOrders,
     operate::Operations,
+    dead_letters::DeadLetters,
     audit::Audit,
     stats::Stats,
+    stats_history::StatsHistory,
     health::Health,
 );
 
@@ -32,11 +38,14 @@ pub(crate) fn service(
         products::Products::new(service.clone()),
         stock::Stock::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),
+        holds::Holds::new(service.clone()),
         follow,
         bulk::BulkOrders::new(service.clone()),
         operate::Operations::new(service.clone()),
+        dead_letters::DeadLetters::new(service.clone()),
         audit::Audit::new(service.clone()),
-        stats::Stats::new(service),
+        stats::Stats::new(service.clone()),
+        stats_history::StatsHistory::new(service),
         health,
     );
     OpenApiService::new(operations, "Orders", env!("CARGO_PKG_VERSION"))

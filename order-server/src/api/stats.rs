@@ -27,8 +27,10 @@ use crate::{
 #[derive(Serialize, Object)]
 struct Totals {
     pending: u64,
+    held: u64,
     success: u64,
     failed: u64,
+    expired: u64,
     cancelled: u64,
     completed: u64,
     /// All orders ever accepted.
@@ -41,8 +43,10 @@ impl From<OrderCounts> for Totals {
     fn from(counts: OrderCounts) -> Self {
         Self {
             pending: counts.pending(),
+            held: counts.on_hold(),
             success: counts.success(),
             failed: counts.failed,
+            expired: counts.expired,
             cancelled: counts.cancelled,
             completed: counts.completed,
             accepted: counts.accepted,

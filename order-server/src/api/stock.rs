@@ -27,6 +27,7 @@ use crate::{
 #[oai(rename_all = "snake_case", rename = "StockEntryKind")]
 enum Kind {
     Adjustment,
+    Hold,
     Sale,
     Return,
 }
@@ -35,9 +36,9 @@ enum Kind {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "StockEntry")]
 struct EntryBody {
-    /// Id of the adjustment, of the order that was sold, or of the return.
+    /// Id of the adjustment, of the order that took the pieces, or of the return.
     id: Uuid,
-    /// `adjustment` (initial stock, deliveries, corrections), `sale` or `return`.
+    /// `adjustment` (initial stock, deliveries, corrections), `hold` (not confirmed), `sale` or `return`.
     kind: Kind,
     /// Pieces that were added, or taken when negative.
     delta: i64,
@@ -58,6 +59,7 @@ impl From<StockEntry> for EntryBody {
             id: entry.id.0,
             kind: match entry.kind {
                 StockEntryKind::Adjustment => Kind::Adjustment,
+                StockEntryKind::Hold => Kind::Hold,
                 StockEntryKind::Sale => Kind::Sale,
                 StockEntryKind::Return => Kind::Return,
             },
@@ -93,8 +95,8 @@ impl Stock {
 
 #[OpenApi(tag = "Tag::Products")]
 impl Stock {
-    /// Read what changed a product's stock, newest first: adjustments, sales and returns, one by one.
-    /// A sale stands where its order was placed. All of them add up to the stock
+    /// Read what changed a product's stock, newest first: adjustments, holds, sales and returns, one by
+    /// one. A hold or a sale stands where its order was placed. All of them add up to the stock
     #[oai(
         path = "/products/:id/stock",
         method = "get",

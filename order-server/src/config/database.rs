@@ -1,15 +1,24 @@
 //! Settings of the database.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt, io,
+    net::{TcpStream, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 use order_core::{
+    Error,
     domain::Currency,
     store::{self, ConnectOptions, Store},
 };
 
-use super::values::{millis, without_password};
+use super::{
+    explain::cause,
+    values::{millis, without_password},
+};
 
 /// Settings of the database, for the server and the command line alike.
 #[derive(Clone, Args)]
@@ -47,6 +56,16 @@ pub struct Database {
     /// Do not migrate the schema at the start
     #[arg(long, env, global = true)]
     pub no_migrate: bool,
+}
+
+/// Tells whether nobody listens there, after a connection could not be made.
+fn refused(host: &str, port: u16) -> Option<String> {
+    let mut addresses = (host, port).to_socket_addrs().ok()?;
+    let address = addresses.next()?;
+    let connected = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    let is_refused = connected.is_err_and(|error| is_refused(&error));
+    is_refused.then(|| "connection refused".to_owned())
 }
 
 /// Parses the milliseconds of a wait for a connection.
@@ -100,6 +119,28 @@ impl Database {
         used.map_err(|other| anyhow::anyhow!("this process sells in {other}, not in {ours}"))
     }
 
+    /// Why the database cannot be opened, and what to do about it.
+    fn explained(&self, error: &Error) -> anyhow::Error {
+        let url = url::Url::parse(&self.database_url).ok();
+        let postgres = url.filter(|url| url.scheme().starts_with("postgres"));
+        match (error, postgres) {
+            (Error::Invalid { .. }, _) => anyhow!("cannot open the database: {error}"),
+            (Error::Unavailable { .. }, Some(url)) => {
+                let host = url.host_str().unwrap_or("localhost").to_owned();
+                let port = url.port().unwrap_or(5432);
+                // The driver says only that it waited.
+                let cause = refused(&host, port).unwrap_or_else(|| cause(error));
+                anyhow!(
+                    "cannot reach postgres at {host}:{port}: {cause}; is it running? set DATABASE_URL"
+                )
+            }
+            _ => anyhow!(
+                "cannot open the database {self}: {}; DATABASE_URL names it",
+                cause(error)
+            ),
+        }
+    }
+
     fn options(&self) -> ConnectOptions {
         let mut options = ConnectOptions::default()
             .with_acquire_timeout(millis(self.database_acquire_timeout_ms));
@@ -112,7 +153,7 @@ impl Database {
         self.use_currency()?;
         let store = store::connect_with(&self.database_url, options)
             .await
-            .with_context(|| format!("cannot open the database {self}"))?;
+            .map_err(|error| self.explained(&error))?;
         if !self.no_migrate {
             store
                 .migrate()

@@ -1,7 +1,9 @@
 //! Settings: flags over environment over `orders.toml` over defaults.
 
 mod allowed_host;
+mod bind_addr;
 mod database;
+mod explain;
 mod exposure;
 mod http_limits;
 mod origin;
@@ -18,7 +20,9 @@ mod worker;
 
 pub use crate::http::network::Network;
 pub use allowed_host::AllowedHost;
+pub use bind_addr::bind_addr;
 pub use database::Database;
+pub use explain::one_line;
 pub(crate) use exposure::check_exposure;
 pub use http_limits::HttpLimits;
 pub use origin::Origin;

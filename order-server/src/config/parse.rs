@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, builder::Resettable, error::ErrorKind};
 
 use super::settings::Settings;
 
@@ -41,11 +41,12 @@ pub(super) fn secrets_in_files(
             continue;
         };
         let file_name = format!("{name}_FILE");
-        let Some(path) = environment(&file_name) else {
+        let set = |name: &str| environment(name).filter(|text| !text.is_empty());
+        let Some(path) = set(&file_name) else {
             continue;
         };
         let refuse = |reason: String| command.clone().error(ErrorKind::InvalidValue, reason);
-        if environment(name).is_some() {
+        if set(name).is_some() {
             return Err(refuse(format!("{name} and {file_name} are both set")));
         }
         let text = std::fs::read_to_string(&path).map_err(|error| {
@@ -81,7 +82,8 @@ pub(super) fn parse_with<P: Parser>(
     file: &str,
     secrets: Vec<(String, String)>,
 ) -> Result<P, clap::Error> {
-    let mut command = without_values(P::command());
+    let mut command = without_empty(P::command(), &|name| std::env::var_os(name));
+    command = without_values(command);
     let table: toml::Table = file
         .parse()
         .map_err(|error: toml::de::Error| refuse(&describe(file, &error)))?;
@@ -91,7 +93,7 @@ pub(super) fn parse_with<P: Parser>(
             .get_arguments()
             .any(|argument| argument.get_id() == &name)
         {
-            return Err(refuse(&format!("unknown setting `{name}`")));
+            return Err(refuse(&unknown(&name, &ours)));
         }
         let text = match value {
             toml::Value::String(text) => text,
@@ -99,12 +101,47 @@ pub(super) fn parse_with<P: Parser>(
             toml::Value::Boolean(flag) => flag.to_string(),
             other => return Err(refuse(&format!("`{name}` cannot be {}", other.type_str()))),
         };
-        command = with_default(command, &name, &text);
+        if !text.is_empty() {
+            command = with_default(command, &name, &text);
+        }
     }
     for (name, text) in secrets {
         command = with_default(command, &name, &text);
     }
     P::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// What to say of a name that is no setting.
+fn unknown(name: &str, ours: &clap::Command) -> String {
+    let lower = name.to_lowercase();
+    let is_ours = ours.get_arguments().any(|one| one.get_id() == &lower);
+    if is_ours {
+        format!("unknown setting `{name}`; in this file it is `{lower}`")
+    } else {
+        format!("unknown setting `{name}`")
+    }
+}
+
+/// A command that takes an empty variable of the environment for one that is not set.
+fn without_empty(
+    command: clap::Command,
+    environment: &impl Fn(&str) -> Option<OsString>,
+) -> clap::Command {
+    let mut command = command.mut_args(|argument| {
+        let name = argument.get_env().and_then(OsStr::to_str);
+        let is_empty = name
+            .and_then(environment)
+            .is_some_and(|text| text.is_empty());
+        if is_empty {
+            argument.env(Resettable::Reset)
+        } else {
+            argument
+        }
+    });
+    for name in names_below(&command) {
+        command = command.mut_subcommand(name, |below| without_empty(below, environment));
+    }
+    command
 }
 
 /// The error with the name of its setting, but not its value, which may be a secret.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::{Parser, ValueEnum};
 
 use super::{
-    Database, HttpLimits, Redis, TaskOptions, Tls, WorkerSettings,
+    Database, HttpLimits, Redis, TaskOptions, Tls, WorkerSettings, bind_addr,
     exposure::check_exposure,
     values::{millis, positive},
 };
@@ -28,7 +28,7 @@ pub struct Settings {
     pub redis: Redis,
 
     /// Address to listen on
-    #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
+    #[arg(long, env, default_value = "127.0.0.1:8000", value_name = "HOST:PORT", value_parser = bind_addr)]
     pub bind_addr: SocketAddr,
 
     /// Where accepted orders are decided and sold orders processed

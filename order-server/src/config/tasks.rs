@@ -103,6 +103,12 @@ impl TaskOptions {
         Ok(Some(Processing::new(processor, options)))
     }
 
+    /// The time between a sale and its processing.
+    #[must_use]
+    pub fn process_delay(&self) -> Duration {
+        millis(self.process_delay_ms)
+    }
+
     /// Gives `worker` the processor of these settings, unless it is off.
     ///
     /// # Errors

@@ -37,12 +37,26 @@ fn a_wrong_value_is_named() {
     for (file, named) in [
         ("bind_adr = \"x\"", "unknown setting `bind_adr`"),
         ("bind_addr = \"x\"", "--bind-addr"),
+        (
+            "REDIS_URL = \"x\"",
+            "unknown setting `REDIS_URL`; in this file it is `redis_url`",
+        ),
         ("max_waiting = 1.5", "`max_waiting` cannot be float"),
         ("strategy = \"fast\"", "--strategy"),
     ] {
         let refused = read(&[], file).unwrap_err();
         assert!(refused.contains(named), "{file}: {refused}");
     }
+}
+
+#[test]
+fn what_is_empty_is_not_set_and_names_have_addresses() {
+    let file = "redis_url = \"\"\nmax_waiting = \"\"";
+    let settings = read(&["--bind-addr", "localhost:8000"], file).unwrap();
+    assert_eq!(settings.redis.redis_url, None);
+    assert_eq!(settings.max_waiting, 10_000);
+    assert!(settings.bind_addr.ip().is_loopback());
+    assert_eq!(settings.bind_addr.port(), 8000);
 }
 
 #[test]

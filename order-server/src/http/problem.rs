@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use order_core::{Error, domain::ValidationError};
 use poem::{
     IntoResponse, Response,
@@ -47,6 +48,30 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     available: Option<i64>,
+    /// The time at which the hold ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    held_until: Option<DateTime<Utc>>,
+    /// The time at which the sale of the product begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_from: Option<DateTime<Utc>>,
+    /// The time at which it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    on_sale_until: Option<DateTime<Utc>>,
+    /// The most pieces that one customer may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    limit: Option<i64>,
+    /// Pieces that this customer has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    has: Option<i64>,
+    /// An order of this customer that holds some of them: confirm it, or cancel it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    held_order: Option<Uuid>,
 }
 
 /// The longest part of a request that an answer repeats.
@@ -86,6 +111,12 @@ impl Problem {
                 product_id: None,
                 requested: None,
                 available: None,
+                held_until: None,
+                on_sale_from: None,
+                on_sale_until: None,
+                limit: None,
+                has: None,
+                held_order: None,
             }),
         }
     }
@@ -291,17 +322,10 @@ impl From<Error> for Problem {
                 problem
             }
             Error::VersionMismatch { .. } => Self::precondition_failed(&error.to_string()),
-            Error::InsufficientStock {
-                product_id,
-                requested,
-                available,
-            } => {
-                let mut problem = conflict("insufficient_stock");
-                problem.body.product_id = Some(product_id.0);
-                problem.body.requested = Some(*requested);
-                problem.body.available = Some(*available);
-                problem
-            }
+            Error::InsufficientStock { .. }
+            | Error::NotOnSale { .. }
+            | Error::CustomerLimit { .. }
+            | Error::HoldExpired { .. } => refusal(&error),
             Error::StockLimit { product_id } => {
                 let mut problem = conflict("stock_limit");
                 problem.body.product_id = Some(product_id.0);
@@ -345,6 +369,56 @@ impl From<Error> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+/// 409: an order does not get, or keeps no longer, what it asks for, with the figures.
+fn refusal(error: &Error) -> Problem {
+    let conflict = |code: &str| Problem::new(StatusCode::CONFLICT, code, error.to_string());
+    match error {
+        Error::InsufficientStock {
+            product_id,
+            requested,
+            available,
+        } => {
+            let mut problem = conflict("insufficient_stock");
+            problem.body.product_id = Some(product_id.0);
+            problem.body.requested = Some(*requested);
+            problem.body.available = Some(*available);
+            problem
+        }
+        Error::NotOnSale {
+            product_id,
+            on_sale_from,
+            on_sale_until,
+        } => {
+            let mut problem = conflict("not_on_sale");
+            problem.body.product_id = Some(product_id.0);
+            problem.body.on_sale_from = *on_sale_from;
+            problem.body.on_sale_until = *on_sale_until;
+            problem
+        }
+        Error::CustomerLimit {
+            product_id,
+            requested,
+            limit,
+            has,
+            held_order,
+        } => {
+            let mut problem = conflict("customer_limit");
+            problem.body.product_id = Some(product_id.0);
+            problem.body.requested = Some(*requested);
+            problem.body.limit = Some(*limit);
+            problem.body.has = Some(*has);
+            problem.body.held_order = held_order.map(|order| order.0);
+            problem
+        }
+        Error::HoldExpired { held_until } => {
+            let mut problem = conflict("hold_expired");
+            problem.body.held_until = Some(*held_until);
+            problem
+        }
+        _ => Problem::internal(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use arc_swap::ArcSwap;
+use order_core::clock::{Clock, SystemClock};
 use poem::{
     Endpoint, Middleware, PathPattern, Request, Response, Result,
     http::{Method, StatusCode},
@@ -14,9 +15,14 @@ use poem::{
 use tokio::time::Instant;
 
 use super::api_routes::ApiRoutes;
-use crate::metrics::{HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS};
+use crate::{
+    metrics::{HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS},
+    recent,
+};
 
 const OTHER: &str = "OTHER";
+/// What the paths of the API begin with.
+const API: &str = "/api/";
 
 /// Measures requests.
 pub(super) struct RequestMetrics {
@@ -69,8 +75,16 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestMetricsEndpoint<E> {
         // A request that was answered before it came to its route has only its path.
         let key = matched.unwrap_or_else(route);
         let series = self.series.of(key, method, response.status(), route);
+        let took = start.elapsed();
         series.requests.increment(1);
-        series.seconds.record(start.elapsed());
+        series.seconds.record(took);
+        if uri.path().starts_with(API) {
+            recent::count(
+                SystemClock.now().timestamp().unsigned_abs(),
+                response.status(),
+                took,
+            );
+        }
         Ok(response)
     }
 }

@@ -28,15 +28,26 @@ macro_rules! named {
 }
 
 /// The files that the page loads: path, content type, text.
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 19] = [
     named!("dashboard.css", "text/css; charset=utf-8"),
     named!("icon.svg", "image/svg+xml"),
-    named!("main.js", SCRIPT),
+    named!("access.js", SCRIPT),
+    named!("act.js", SCRIPT),
     named!("client.js", SCRIPT),
+    named!("dead.js", SCRIPT),
+    named!("dialogs.js", SCRIPT),
+    named!("fill.js", SCRIPT),
     named!("format.js", SCRIPT),
+    named!("main.js", SCRIPT),
+    named!("order.js", SCRIPT),
+    named!("orders.js", SCRIPT),
+    named!("overview.js", SCRIPT),
     named!("plot.js", SCRIPT),
-    named!("tables.js", SCRIPT),
-    named!("timeline.js", SCRIPT),
+    named!("plots.js", SCRIPT),
+    named!("product.js", SCRIPT),
+    named!("products.js", SCRIPT),
+    named!("router.js", SCRIPT),
+    named!("tasks.js", SCRIPT),
 ];
 
 /// The page for a server that is published below `prefix`. Its scripts go by where they are.

@@ -42,7 +42,7 @@ const ORDER_CORE: Layers = &[
 ];
 
 const ORDER_SERVER: Layers = &[
-    &["metrics", "telemetry", "http"],
+    &["metrics", "recent", "telemetry", "http"],
     &["auth", "connections"],
     &["config"],
     &["api", "middleware", "pages"],

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub struct Program {
     pub process: Process,
     http: reqwest::Client,
-    origin: String,
+    pub origin: String,
 }
 
 /// How a request was answered.

@@ -116,7 +116,7 @@ impl<'a> Message<'a> {
     fn of(task: &'a Task, now: DateTime<Utc>) -> Self {
         let order = &task.order;
         let (r#type, at) = match task.kind {
-            TaskKind::Process => ("order.success", order.decided_at),
+            TaskKind::Process => ("order.success", order.sold_at()),
             TaskKind::Compensate if task.id().is_return() => ("order.returned", None),
             TaskKind::Compensate => ("order.cancelled", order.cancelled_at),
         };

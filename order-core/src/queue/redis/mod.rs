@@ -21,6 +21,7 @@
 
 mod checks;
 mod claim_id;
+mod dead_pages;
 mod keys;
 mod redis_queue;
 mod scripts;

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::DateTime;
 use redis::{FromRedisValue, ScriptInvocation, streams::StreamReadReply};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{
     checks::Checks,
     claim_id::{entry_of, lease},
+    dead_pages::{DeadPages, dead_letter},
     keys::{GROUP, hex, key},
     scripts::{CLAIM, CONSUME, PUSH, REDRIVE, STATS, SWEEP},
 };
@@ -18,7 +17,10 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    queue::{
+        COUNT_LIMIT, DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats,
+        Topic,
+    },
     redis_client::{RedisClient, millis},
 };
 
@@ -139,15 +141,32 @@ impl RedisQueue {
         Ok(consumed)
     }
 
-    /// The reasons why these orders were given up.
-    async fn reasons(&self, topic: Topic, orders: &[(String, i64)]) -> Result<Vec<String>, Error> {
+    /// The dead letters of a page; `None` after the last one.
+    async fn dead_page(
+        &self,
+        topic: Topic,
+        pages: &mut DeadPages,
+    ) -> Result<Option<Vec<DeadLetter>>, Error> {
+        let latest = pages.next(&key(topic, "dead"));
+        let dead: Vec<(String, i64)> = self.client.command("dead letters", &latest).await?;
+        if dead.is_empty() {
+            return Ok(None);
+        }
+        let dead = pages.following(dead);
+        if dead.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
         let mut get = redis::cmd("HMGET");
         get.arg(key(topic, "reasons"));
-        for (order, _) in orders {
+        for (order, _) in &dead {
             get.arg(order);
         }
         let reasons: Vec<Option<String>> = self.client.command("dead letters", &get).await?;
-        Ok(reasons.into_iter().map(Option::unwrap_or_default).collect())
+        let letters = dead.iter().zip(reasons);
+        let letters = letters.filter_map(|((order, at_ms), reason)| {
+            dead_letter(order, *at_ms, &reason.unwrap_or_default())
+        });
+        Ok(Some(letters.collect()))
     }
 }
 
@@ -238,27 +257,33 @@ impl OrderQueue for RedisQueue {
         self.consume(topic, leases, "dead", &reason).await
     }
 
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    async fn dead(&self, topic: Topic, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
         let mut letters = Vec::new();
-        while letters.len() < limit {
-            let (first, count) = (letters.len(), SLICE.min(limit - letters.len()));
-            let mut latest = redis::cmd("ZREVRANGE");
-            latest
-                .arg(key(topic, "dead"))
-                .arg(first)
-                .arg(first + count - 1)
-                .arg("WITHSCORES");
-            let dead: Vec<(String, i64)> = self.client.command("dead letters", &latest).await?;
-            if dead.is_empty() {
+        let mut pages = DeadPages::after(query.after);
+        while letters.len() < query.limit {
+            let Some(page) = self.dead_page(topic, &mut pages).await? else {
                 break;
-            }
-            let reasons = self.reasons(topic, &dead).await?;
-            let with_reasons = dead.iter().zip(reasons);
+            };
             letters.extend(
-                with_reasons.map(|((order, at_ms), reason)| dead_letter(order, *at_ms, &reason)),
+                page.into_iter()
+                    .filter(|letter| query.filter.matches(letter)),
             );
         }
-        Ok(letters.into_iter().flatten().collect())
+        letters.truncate(query.limit);
+        Ok(letters)
+    }
+
+    async fn dead_summary(
+        &self,
+        topic: Topic,
+        filter: &DeadFilter,
+        groups: usize,
+    ) -> Result<DeadSummary, Error> {
+        let query = DeadQuery {
+            filter: filter.clone(),
+            ..DeadQuery::latest(COUNT_LIMIT as usize)
+        };
+        Ok(DeadSummary::of(self.dead(topic, &query).await?, groups))
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
@@ -297,6 +322,7 @@ impl OrderQueue for RedisQueue {
             self.script(topic, "stats", stats.arg(GROUP)).await?;
         Ok(QueueStats {
             waiting,
+            scheduled: 0,
             in_flight,
             delayed,
             dead,
@@ -305,17 +331,6 @@ impl OrderQueue for RedisQueue {
             capped: false,
         })
     }
-}
-
-/// An order that was given up; `None` when it cannot be read.
-fn dead_letter(order: &str, at_ms: i64, reason: &str) -> Option<DeadLetter> {
-    let (attempts, reason) = reason.split_once(' ').unwrap_or(("0", ""));
-    Some(DeadLetter {
-        order_id: OrderId(Uuid::try_parse(order).ok()?),
-        reason: reason.to_owned(),
-        attempts: attempts.parse().unwrap_or(0),
-        dead_at: DateTime::from_timestamp_millis(at_ms)?,
-    })
 }
 
 /// As many as Redis takes for a count.

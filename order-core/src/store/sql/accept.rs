@@ -35,10 +35,7 @@ async fn accept_once<B: ClaimSteps>(
     let mut tx = backend.begin_single(Priority::Request).await?;
     let (batch, stored) = look_up(&mut *tx, orders, OrderMode::Accept, attempt.resolving).await?;
     let prices = prices(&mut *tx, &plan::products_of(batch.lines())).await?;
-    let settled = batch.settle(&stored, |order| {
-        let priced = order.priced(|id| prices.get(&id).copied());
-        priced.map_err(Error::from)
-    });
+    let settled = batch.settle(&stored, |order| prices.order(order));
     let pending: Vec<&Order> = settled.made().collect();
     if let Some(first) = pending.iter().map(|order| order.id).min() {
         let at = plan::latest(orders);

@@ -1,47 +1,58 @@
 //! The audit log.
 
-use std::sync::LazyLock;
-
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{
+    audit_row::AuditRow,
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     retry::{reading, with_retry},
     value::{StoredTime, Value},
 };
 use crate::{
-    audit::{AuditChange, AuditEntry, AuditQuery, AuditStore, author},
-    clock::{Clock, SystemClock},
-    domain::{AuditId, IdGenerator, KeyId, Page},
+    audit::{AuditChange, AuditEntry, AuditQuery, AuditStore, Author, author},
+    domain::{AuditId, KeyId, Page},
     error::Error,
 };
-
-/// One for the process, so that the ids of entries grow whatever service makes them.
-static IDS: LazyLock<IdGenerator> = LazyLock::new(IdGenerator::default);
 
 /// Enters a change into the log, in its own transaction, in the name of whoever makes it.
 pub(super) async fn record<C: SqlConnection>(
     connection: &mut C,
     change: &AuditChange,
 ) -> Result<(), Error> {
-    let author = author();
-    let json = |value: &Option<serde_json::Value>| {
-        Value::Text(value.as_ref().map(|value| value.to_string().into()))
-    };
-    let values = [
-        Value::Id(IDS.next(SystemClock.now())),
-        Value::Text(author.client.as_deref().map(Into::into)),
-        Value::OptionalId(author.key.map(|key| key.0)),
-        Value::text(change.action.as_str()),
-        Value::text(&change.subject),
-        json(&change.before),
-        json(&change.after),
-        Value::Now,
-    ];
-    let inserted = connection.execute(C::SQL.insert_audit, &values);
-    inserted.await.map(drop)
+    insert_each(connection, &[AuditRow::new(change)], &author()).await
+}
+
+/// Enters many changes likewise.
+pub(super) async fn record_all<C: SqlConnection>(
+    connection: &mut C,
+    changes: impl Iterator<Item = AuditChange>,
+) -> Result<(), Error> {
+    let rows: Vec<AuditRow> = changes.map(|change| AuditRow::new(&change)).collect();
+    connection.insert_audit(&rows, &author()).await
+}
+
+/// Inserts entries one by one.
+pub(super) async fn insert_each<C: SqlConnection>(
+    connection: &mut C,
+    rows: &[AuditRow],
+    author: &Author,
+) -> Result<(), Error> {
+    for row in rows {
+        let values = [
+            Value::Id(row.id),
+            Value::Text(author.client.as_deref().map(Into::into)),
+            Value::OptionalId(author.key.map(|key| key.0)),
+            Value::text(row.action),
+            Value::text(&row.subject),
+            Value::Text(row.before.as_deref().map(Into::into)),
+            Value::Text(row.after.as_deref().map(Into::into)),
+            Value::Now,
+        ];
+        connection.execute(C::SQL.insert_audit, &values).await?;
+    }
+    Ok(())
 }
 
 #[async_trait]

@@ -15,28 +15,24 @@ use sqlx::SqlSafeStr;
 use uuid::Uuid;
 
 use super::{
+    audit_row::AuditRow,
     gate::Gates,
     idempotency_record::{IdempotencyRecord, UsedKey},
+    returns::Returned,
     row::Row,
     statements::Statements,
     value::Value,
 };
 use crate::{
+    audit::Author,
     decision::Decided,
-    domain::{IdempotencyKey, Order, OrderId, Product, ProductId, ReturnId},
+    domain::{IdempotencyKey, Order, Product, ProductId, StockAdjustment},
     error::Error,
     process::AttemptResult,
 };
 
 /// Pieces of each product that change hands, in any order.
 pub(crate) type Pieces = Vec<(ProductId, i64)>;
-
-/// Pieces that an order gives back.
-pub(crate) struct Return<'a> {
-    pub(crate) id: ReturnId,
-    pub(crate) order_id: OrderId,
-    pub(crate) pieces: &'a Pieces,
-}
 
 /// The products that a step changed.
 pub(crate) type Changed = Result<Vec<Product>, Error>;
@@ -76,7 +72,7 @@ pub(crate) type Values<'a> = &'a [Value<'a>];
 
 /// A connection, in a transaction or not.
 #[async_trait]
-pub(crate) trait SqlConnection: Send {
+pub(crate) trait SqlConnection: Send + Sized {
     const SQL: Statements;
 
     /// Executes a statement; gives the number of rows that it changed.
@@ -106,13 +102,26 @@ pub(crate) trait SqlConnection: Send {
 
     /// Looks up the `keys` that were used before; there is at least one.
     async fn used_keys(&mut self, keys: &[&IdempotencyKey]) -> Result<Vec<UsedKey>, Error>;
+
+    /// Inserts new products, unless their skus or ids are there; gives the ids of those that it
+    /// inserted. On Postgres, this and each of the next three is one statement.
+    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error>;
+
+    /// Writes the fields of products, which are locked.
+    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error>;
+
+    /// Enters changes in the ledger of stock.
+    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error>;
+
+    /// Enters changes in the audit log, in the name of `author`.
+    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error>;
 }
 
 /// A transaction, which is rolled back when it is dropped.
 #[async_trait]
 pub(crate) trait SqlTransaction: Send + Sized {
-    /// Inserts orders, which are all pending or all sold, their lines, tasks and keys, and takes
-    /// stock; gives the products that changed. On Postgres, this is one statement.
+    /// Inserts orders, which are all pending, or all sold or held, their lines, tasks, holds and
+    /// keys, and takes stock; gives the products that changed. On Postgres, this is one statement.
     async fn insert_orders(
         &mut self,
         orders: &[&Order],
@@ -121,8 +130,8 @@ pub(crate) trait SqlTransaction: Send + Sized {
         at: DateTime<Utc>,
     ) -> Changed;
 
-    /// Stores decisions on pending orders, gives tasks to those that are sold, and takes stock;
-    /// gives the products that changed. On Postgres, this is one statement.
+    /// Stores decisions on pending orders, gives tasks to those that are sold, holds others from
+    /// `now` on, and takes stock; gives the products that changed. On Postgres, this is one statement.
     ///
     /// # Errors
     /// When an order is not pending any more: it would be decided a second time.
@@ -131,10 +140,19 @@ pub(crate) trait SqlTransaction: Send + Sized {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Changed;
 
-    /// Adds what an order gives back to its products, keeps that it did, and gives the products.
-    async fn return_stock(&mut self, returned: &Return<'_>, at: DateTime<Utc>) -> Changed;
+    /// Confirms those of the orders that are held and whose time is not over, gives them tasks, and
+    /// gives their ids. On Postgres, this is one statement.
+    async fn confirm_orders(
+        &mut self,
+        ids: Vec<Uuid>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Uuid>, Error>;
+
+    /// Adds what orders give back to its products, keeps that they did, and gives the products.
+    async fn return_stock(&mut self, returned: &[Returned], at: DateTime<Utc>) -> Changed;
 
     /// Takes the task of a sold order out of the batch that it lies in, where tasks lie in batches.
     async fn remove_batched_task(&mut self, _order: &Order) -> Result<(), Error> {

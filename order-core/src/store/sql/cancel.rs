@@ -1,18 +1,18 @@
 //! Cancelling an order, or a part of it, and giving back what it held.
 
-use std::sync::LazyLock;
-
 use chrono::{DateTime, Utc};
 
 use super::{
     audit,
-    backend::{Priority, Return, SqlBackend, SqlConnection, SqlTransaction},
+    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    holds::release,
     idempotency::{insert_key, is_replay},
     idempotency_record::IdempotencyRecord,
     lockable::{ContentionSteps, when_lockable},
     orders::{order, with_lines},
     plan,
     retry::{Attempt, reading_at_once},
+    returns,
     rows::OrderRow,
     stock::lock_products,
     tasks::{cancel_task, tell_of_return},
@@ -21,15 +21,12 @@ use super::{
 use crate::{
     audit::AuditChange,
     domain::{
-        IdGenerator, IdempotencyKey, Order, OrderId, OrderReturn, OrderStatus, Product, ProductId,
+        IdempotencyKey, Order, OrderId, OrderReturn, OrderStatus, Product, ProductId,
         RequestedLine, ReturnId,
     },
     error::Error,
     store::orders::Cancelled,
 };
-
-/// One for the process, so that ids grow whatever service cancels.
-static IDS: LazyLock<IdGenerator> = LazyLock::new(IdGenerator::default);
 
 /// What is to be cancelled.
 struct Cancellation<'a> {
@@ -48,7 +45,7 @@ pub(super) async fn cancel<B: ContentionSteps>(
     key: Option<&IdempotencyKey>,
 ) -> Result<Option<Cancelled>, Error> {
     let cancellation = Cancellation {
-        id: ReturnId(IDS.next(at)),
+        id: returns::new_id(at),
         order_id,
         at,
         lines: None,
@@ -161,13 +158,17 @@ async fn is_stored<C: SqlConnection>(
     Ok(false)
 }
 
-/// The task of an order that is cancelled goes, or turns into a compensation. That of one of which
-/// something is left is done, and then is told what came back.
+/// A held order has no task, and keeps only the holds of what is left of it. The task of an order that
+/// is cancelled goes, or turns into a compensation. That of one of which something is left is done, and
+/// then is told what came back.
 async fn change_task<B: SqlBackend>(
     tx: &mut B::Transaction,
     order: &Order,
     after: &Order,
 ) -> Result<(), Error> {
+    if order.status == OrderStatus::Held {
+        return release(&mut **tx, order, after).await;
+    }
     if order.status != OrderStatus::Completed {
         tx.remove_batched_task(order).await?;
     }
@@ -186,12 +187,9 @@ async fn restock<B: SqlBackend>(
     let kept = order.kept_lines();
     let lines = cancellation.lines.unwrap_or(&kept);
     let products = lock_products(&mut **tx, &plan::products_of(lines)).await?;
-    let pieces = plan::restock(&products, lines)?;
-    let returned = Return {
-        id: cancellation.id,
-        order_id: order.id,
-        pieces: &pieces,
-    };
+    let products = products.products;
+    plan::check_room(&products, lines)?;
+    let returned = returns::of_lines(cancellation.id, order.id, lines);
     let changed = tx.return_stock(&returned, cancellation.at).await?;
     Ok(plan::living(&products, changed))
 }
@@ -206,8 +204,9 @@ async fn write<B: SqlBackend>(
     let (id, cancelled) = (Value::Id(order.id.0), Value::Text(Some(cancelled.into())));
     let written = match after.cancelled_at {
         Some(at) => {
-            let was_sold = Value::Int(i64::from(order.status.holds_stock()));
-            let values = [id, Value::Time(at), cancelled, was_sold];
+            let was_sold = Value::Int(i64::from(order.status.is_sold()));
+            let was_held = Value::Int(i64::from(order.status == OrderStatus::Held));
+            let values = [id, Value::Time(at), cancelled, was_sold, was_held];
             tx.execute(B::SQL.orders.cancel, &values).await
         }
         None => {

@@ -1,6 +1,6 @@
 //! Deciding orders that are pending.
 
-use std::sync::Mutex;
+use std::ops::DerefMut;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,17 +9,19 @@ use uuid::Uuid;
 
 use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    changes::Changes,
+    customers::add_customers,
+    holds::reclaim,
     lockable::{ContentionSteps, Waiting},
-    plan::{self, LockedProduct, PendingOrder},
-    retry::{Attempt, Retry, with_retry},
-    rows,
+    plan::{self, LockedProducts, PendingOrder},
+    retry::{Attempt, Retry},
     stock::{lock_products, take_if_enough},
-    value::Value,
 };
 use crate::{
-    decision::Decided,
-    domain::{OrderId, Product, ProductId},
+    decision::{Decided, Granted},
+    domain::OrderId,
     error::Error,
+    metrics,
     store::{
         orders::{Outcome, Selection},
         strategy::Strategy,
@@ -57,27 +59,6 @@ pub(crate) trait ClaimSteps: SqlBackend {
     /// The id after which pending orders are claimed.
     fn claimed_up_to(&self) -> Uuid {
         Uuid::nil()
-    }
-}
-
-/// Products that the attempts at a transaction lock and change.
-#[derive(Default)]
-struct Changes {
-    changed: Mutex<Vec<ProductId>>,
-    wanted: Mutex<Vec<ProductId>>,
-}
-
-impl Changes {
-    /// Records what an attempt is about to change: when its commit stays in doubt, and the next
-    /// attempt has other work, these are the products that may have changed.
-    fn record_changes(&self, products: &[Product]) {
-        lock(&self.changed).extend(products.iter().map(|product| product.id));
-    }
-
-    /// The products that attempts in doubt may have changed.
-    fn uncertain(&self, retry: &Retry) -> Vec<ProductId> {
-        let changed = || std::mem::take(&mut *lock(&self.changed));
-        retry.is_resolving().then(changed).unwrap_or_default()
     }
 }
 
@@ -153,21 +134,9 @@ async fn decide_retrying<B: ClaimSteps + ContentionSteps>(
         }
     });
     let mut outcome = decided.await?;
-    let uncertain = changes.uncertain(&retry);
-    if !uncertain.is_empty() {
-        let changed = with_retry(backend, |_| living(backend, &uncertain)).await?;
-        outcome.extend(Outcome::new(Vec::new(), changed));
-    }
+    let changed = changes.read_uncertain(backend, &retry).await?;
+    outcome.extend(Outcome::new(Vec::new(), changed));
     Ok(outcome)
-}
-
-/// Those of `products` that are living. Waits for whoever is changing them: an attempt in doubt may
-/// still be at its commit.
-async fn living<B: SqlBackend>(backend: &B, products: &[ProductId]) -> Result<Vec<Product>, Error> {
-    let ids = Value::Ids(products.iter().map(|id| id.0).collect());
-    let mut connection = backend.read().await?;
-    let rows = connection.fetch_all(B::SQL.products.living, &[ids]).await?;
-    rows::products(rows)
 }
 
 /// Decides pending orders under the locks of their products.
@@ -200,7 +169,7 @@ async fn decide_locked<B: ClaimSteps + ContentionSteps>(
         }
     };
     drop(claiming);
-    let mut outcome = decide_claimed(&mut tx, &pending, &products, at).await?;
+    let mut outcome = decide_claimed(&mut tx, &pending, products, at).await?;
     outcome.put_off = put_off;
     changes.record_changes(&outcome.changed);
     tx.commit().await?;
@@ -208,17 +177,31 @@ async fn decide_locked<B: ClaimSteps + ContentionSteps>(
 }
 
 /// Decides claimed orders, whose products are locked, and writes the decisions.
-async fn decide_claimed<T: SqlTransaction>(
+async fn decide_claimed<T, C>(
     tx: &mut T,
     pending: &[PendingOrder],
-    products: &[LockedProduct],
+    mut locked: LockedProducts,
     at: DateTime<Utc>,
-) -> Result<Outcome<Decided>, Error> {
-    let mut batch_stock = plan::batch_stock(products);
-    let decisions = plan::decide(pending, &mut batch_stock);
+) -> Result<Outcome<Decided>, Error>
+where
+    C: SqlConnection,
+    T: SqlTransaction + DerefMut<Target = C>,
+{
+    let lines = pending.iter().flat_map(|order| &order.lines);
+    let reclaimed = reclaim(tx, &mut locked, lines, at).await?;
+    let mut batch_stock = plan::batch_stock(&locked);
+    let asking = pending.iter().map(|o| (o.customer.as_deref(), &*o.lines));
+    add_customers(&mut **tx, &locked, asking, &mut batch_stock).await?;
+    let decisions = plan::decide(pending, &mut batch_stock, locked.now);
     let taken = batch_stock.deductions().collect();
-    let changed = tx.write_decisions(&decisions, &taken, at).await?;
-    Ok(Outcome::new(decisions, changed))
+    let changed = tx
+        .write_decisions(&decisions, &taken, at, locked.now)
+        .await?;
+    let reclaimed = reclaimed.unwrap_or_default();
+    metrics::expired(reclaimed.orders);
+    let mut outcome = Outcome::new(decisions, reclaimed.changed);
+    outcome.extend(Outcome::new(Vec::new(), changed));
+    Ok(outcome)
 }
 
 /// Decides one pending order by conditional updates; when one of them refuses, under locks.
@@ -240,18 +223,22 @@ async fn decide_conditional<B: ClaimSteps + ContentionSteps>(
         });
     };
     tx.execute("SAVEPOINT before_taking", &[]).await?;
-    let taken = take_if_enough(&mut *tx, &order.lines, at).await?;
+    let taken = match order.hold_time {
+        None => take_if_enough(&mut *tx, &order.lines, at).await?,
+        // A hold goes by the clock of the database, which is asked when products are locked.
+        Some(_) => None,
+    };
     let outcome = if let Some(changed) = taken {
         tx.execute("RELEASE SAVEPOINT before_taking", &[]).await?;
-        let results = vec![(order.id, Ok(()))];
-        tx.write_decisions(&results, &Vec::new(), at).await?;
+        let results = vec![(order.id, Ok(Granted::Sold))];
+        tx.write_decisions(&results, &Vec::new(), at, at).await?;
         Outcome::new(results, changed)
     } else {
         tx.execute("ROLLBACK TO SAVEPOINT before_taking", &[])
             .await?;
         let ids = plan::products_of(&order.lines);
         let products = lock_products(&mut *tx, &ids).await?;
-        decide_claimed(&mut tx, &pending, &products, at).await?
+        decide_claimed(&mut tx, &pending, products, at).await?
     };
     changes.record_changes(&outcome.changed);
     tx.commit().await?;

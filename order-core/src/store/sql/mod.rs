@@ -6,14 +6,19 @@
 
 mod accept;
 mod audit;
+mod audit_row;
 mod backend;
 mod cancel;
+mod changes;
 mod currency;
+mod customers;
+mod dead_letters;
 mod decide;
 mod error;
 mod error_class;
 mod filtered_products;
 mod gate;
+mod holds;
 mod idempotency;
 mod idempotency_record;
 mod keys;
@@ -24,11 +29,14 @@ mod orders;
 mod plan;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod product_batches;
 mod product_store;
 mod products;
 mod purchase;
 mod queue;
+mod queue_counts;
 mod retry;
+mod returns;
 mod row;
 mod rows;
 #[cfg(feature = "sqlite")]

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{
     accept, cancel,
     decide::{self, ClaimSteps},
+    holds,
     lockable::ContentionSteps,
     orders,
     purchase::{self, PurchaseSteps},
@@ -15,11 +16,14 @@ use super::{
 };
 use crate::{
     decision::Decided,
-    domain::{IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress},
+    domain::{HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress},
     error::Error,
     store::{
         contention::Contention,
-        orders::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection},
+        orders::{
+            Backlog, Cancelled, Expired, LapsedAt, OrderQuery, OrderStore, Outcome, Purchase,
+            Selection,
+        },
         strategy::Strategy,
     },
 };
@@ -74,6 +78,31 @@ impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
 
     async fn give_back(&self, returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
         cancel::give_back(self, returned).await
+    }
+
+    fn keeps_holds(&self) -> bool {
+        true
+    }
+
+    async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        holds::confirm(self, ids, at).await
+    }
+
+    async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        holds::extend(self, id, hold_time).await
+    }
+
+    async fn expire(
+        &self,
+        after: Option<LapsedAt>,
+        limit: usize,
+        at: DateTime<Utc>,
+    ) -> Result<Expired, Error> {
+        holds::expire(self, after, limit, at).await
     }
 
     async fn pending_for(

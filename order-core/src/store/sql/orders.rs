@@ -11,11 +11,15 @@ use super::{
     value::{StoredTime, Value, age},
 };
 use crate::{
-    domain::{MAX_OFFSET_ROWS, Order, OrderId, Page, PageStart, Progress},
+    domain::{MAX_OFFSET_ROWS, Order, OrderId, OrderStatus, Page, PageStart, Progress},
     error::Error,
     queue::COUNT_LIMIT,
     store::orders::{Backlog, OrderQuery},
 };
+
+/// What orders have that are held or expired, and an index has: states that were added later are in
+/// none.
+const WAS_HELD: &str = " AND held_at IS NOT NULL AND confirmed_at IS NULL AND cancelled_at IS NULL";
 
 /// Orders by id, in id order; ids that are not there are left out.
 pub(super) async fn read_orders<C: SqlConnection>(
@@ -52,6 +56,8 @@ struct ProgressRow {
     status: String,
     created_at: StoredTime,
     decided_at: Option<StoredTime>,
+    held_until: Option<StoredTime>,
+    confirmed_at: Option<StoredTime>,
     completed_at: Option<StoredTime>,
     cancelled_at: Option<StoredTime>,
 }
@@ -65,6 +71,8 @@ impl TryFrom<ProgressRow> for Progress {
             status: row.status.parse().map_err(Error::corrupt)?,
             created_at: row.created_at.0,
             decided_at: row.decided_at.map(|at| at.0),
+            held_until: row.held_until.map(|at| at.0),
+            confirmed_at: row.confirmed_at.map(|at| at.0),
             completed_at: row.completed_at.map(|at| at.0),
             cancelled_at: row.cancelled_at.map(|at| at.0),
         })
@@ -206,11 +214,19 @@ impl<'a> Filtered<'a> {
         if let Some(status) = query.status {
             // A literal, so that the planner can see which partial index covers it.
             rows.matching.push_str(&format!(" AND status = '{status}'"));
+            if matches!(status, OrderStatus::Held | OrderStatus::Expired) {
+                rows.matching.push_str(WAS_HELD);
+            }
         }
         if let Some(reference) = &query.reference {
             let reference = rows.bind(Value::text(reference));
             rows.matching
                 .push_str(&format!(" AND reference = {reference}"));
+        }
+        if let Some(customer) = &query.customer {
+            let customer = rows.bind(Value::text(customer));
+            rows.matching
+                .push_str(&format!(" AND customer = {customer}"));
         }
         if let Some(client) = query.client {
             let client = rows.bind(Value::Id(client.0));

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use super::{
     filtered_products,
     lockable::when_lockable,
-    names,
+    names, product_batches,
     products::{self, ProductSteps},
-    retry::{reading, with_retry},
+    retry::{Retry, reading, with_retry},
     stock_history,
     value::Value,
 };
@@ -39,6 +39,41 @@ impl<B: ProductSteps> ProductStore for B {
             products::find(self, products::PRODUCT_WITH_SKU, Value::text(sku))
         })
         .await
+    }
+
+    async fn products_named(
+        &self,
+        skus: &[String],
+        ids: &[ProductId],
+    ) -> Result<Vec<Product>, Error> {
+        reading(self, || product_batches::named(self, skus, ids)).await
+    }
+
+    async fn create_products(
+        &self,
+        products: &[NewProduct],
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        with_retry(self, |attempt| {
+            product_batches::create(self, products, attempt)
+        })
+        .await
+    }
+
+    async fn update_products(
+        &self,
+        changes: &[(ProductId, ProductChange, AdjustmentId)],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Product, Error>>, Error> {
+        let mut retry = Retry::reporting(|_| true);
+        let changed = retry.run(self, |attempt| {
+            product_batches::update(self, changes, at, attempt)
+        });
+        match changed.await {
+            Err(error) if Self::lock_failure(&error).is_some() => {
+                Ok(changes.iter().map(|_| Err(Error::Locked)).collect())
+            }
+            changed => changed,
+        }
     }
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {

@@ -52,12 +52,15 @@ pub(super) const PRODUCT_WITH_SKU: &str = concat!(
 
 const INSERT_PRODUCT: &str =
     "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
-                           name_folded, name_folded_of)
-     VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, CASE WHEN $8 IS NOT NULL THEN $3 END)";
+                           name_folded, name_folded_of, limit_per_customer, on_sale_from,
+                           on_sale_until)
+     VALUES ($1, $2, $3, $4, $5, $6, $12, $7, $8, CASE WHEN $8 IS NOT NULL THEN $3 END,
+             $9, $10, $11)";
 
-const WRITE_PRODUCT: &str =
+pub(super) const WRITE_PRODUCT: &str =
     "UPDATE products SET sku = $2, name = $3, price = $4, stock = $5, version = $6, updated_at = $7,
-            name_folded = $8, name_folded_of = CASE WHEN $8 IS NOT NULL THEN $3 END
+            name_folded = $8, name_folded_of = CASE WHEN $8 IS NOT NULL THEN $3 END,
+            limit_per_customer = $9, on_sale_from = $10, on_sale_until = $11
      WHERE id = $1";
 
 const ARCHIVE_PRODUCT: &str =
@@ -138,7 +141,7 @@ pub(super) async fn update<B: SqlBackend>(
     let product = change.apply(before.clone(), at)?;
     let adjustment = StockAdjustment::set(adjustment_id, before.stock, &product);
     insert_adjustment(&mut *tx, &adjustment).await?;
-    tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
+    tx.execute(WRITE_PRODUCT, &columns(&product)[..11]).await?;
     let change = AuditChange::product_updated(&before, &product);
     audit::record(&mut *tx, &change).await?;
     tx.commit().await?;
@@ -170,7 +173,7 @@ pub(super) async fn adjust<B: SqlBackend>(
     if let Some(record) = &record {
         insert_key(&mut *tx, record).await?;
     }
-    tx.execute(WRITE_PRODUCT, &columns(&product)[..8]).await?;
+    tx.execute(WRITE_PRODUCT, &columns(&product)[..11]).await?;
     let change = AuditChange::stock_adjusted(adjustment, &product);
     audit::record(&mut *tx, &change).await?;
     tx.commit().await?;
@@ -225,7 +228,7 @@ async fn lock<C: SqlConnection>(
 
 /// The parameters of [`INSERT_PRODUCT`], and of [`WRITE_PRODUCT`], which takes all but the last, the
 /// time of creation. A new column goes before that one, so that both statements number it alike.
-fn columns(product: &Product) -> [Value<'_>; 9] {
+pub(super) fn columns(product: &Product) -> [Value<'_>; 12] {
     [
         Value::Id(product.id.0),
         Value::Text(product.sku.as_deref().map(Into::into)),
@@ -235,12 +238,15 @@ fn columns(product: &Product) -> [Value<'_>; 9] {
         Value::Int(product.version),
         Value::Time(product.updated_at),
         Value::Text(stored_fold(&product.name).map(Into::into)),
+        Value::MaybeInt(product.terms.limit_per_customer),
+        Value::MaybeTime(product.terms.on_sale_from),
+        Value::MaybeTime(product.terms.on_sale_until),
         Value::Time(product.created_at),
     ]
 }
 
 /// Enters a change in the ledger, also one of 0 pieces: its id tells later that it was made.
-async fn insert_adjustment<C: SqlConnection>(
+pub(super) async fn insert_adjustment<C: SqlConnection>(
     connection: &mut C,
     adjustment: &StockAdjustment,
 ) -> Result<(), Error> {
@@ -258,7 +264,7 @@ async fn insert_adjustment<C: SqlConnection>(
     inserted.await.map(drop)
 }
 
-async fn is_adjusted<C: SqlConnection>(
+pub(super) async fn is_adjusted<C: SqlConnection>(
     connection: &mut C,
     id: AdjustmentId,
 ) -> Result<bool, Error> {

@@ -8,15 +8,18 @@ use async_trait::async_trait;
 
 use super::{
     backend::{LockFailure, Pieces, Priority, SqlBackend, SqlConnection, SqlTransaction},
+    customers::add_customers,
+    holds::reclaim,
     idempotency::{BatchResult, look_up},
     lockable::{ContentionSteps, Split, Waiting},
-    plan::{self, LockedProduct},
+    plan::{self, LockedProducts},
     retry::{Attempt, Retry},
     stock::{lock_products, prices, take_if_enough},
 };
 use crate::{
     domain::{NewOrder, Order, OrderMode},
     error::Error,
+    metrics,
     store::{
         orders::{Outcome, Purchase},
         strategy::Strategy,
@@ -111,20 +114,27 @@ async fn purchase_locked<B: SqlBackend>(
 ) -> Result<Outcome<Purchase>, Error> {
     let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
     let ids = plan::products_of(orders.iter().flat_map(|order| &order.lines));
-    let products = lock_products(&mut *tx, &ids).await?;
+    let mut products = lock_products(&mut *tx, &ids).await?;
+    let (at, lines) = (plan::latest(orders), orders.iter().flat_map(|o| &o.lines));
+    let reclaimed = reclaim(&mut tx, &mut products, lines, at).await?;
     let (settled, taken) = settle(&mut *tx, orders, &products, attempt).await?;
     let sold: Vec<&Order> = settled.made().collect();
     let mut changed = Vec::new();
     if !sold.is_empty() {
-        let at = plan::latest(orders);
         changed = tx
             .insert_orders(&sold, &settled.records, &taken, at)
             .await?;
+    }
+    if !sold.is_empty() || reclaimed.is_some() {
         tx.commit().await?;
     } else if settled.results.iter().any(Result::is_ok) {
         tx.confirm().await?;
     }
-    Ok(Outcome::new(settled.results, changed))
+    let reclaimed = reclaimed.unwrap_or_default();
+    metrics::expired(reclaimed.orders);
+    let mut outcome = Outcome::new(settled.results, reclaimed.changed);
+    outcome.extend(Outcome::new(Vec::new(), changed));
+    Ok(outcome)
 }
 
 /// Decides each order, unless it was sold before; gives the results, and what the orders take
@@ -132,21 +142,24 @@ async fn purchase_locked<B: SqlBackend>(
 pub(super) async fn settle<C: SqlConnection>(
     connection: &mut C,
     orders: &[NewOrder],
-    products: &[LockedProduct],
+    locked: &LockedProducts,
     attempt: Attempt,
 ) -> Result<(BatchResult, Pieces), Error> {
     let (batch, stored) =
         look_up(connection, orders, OrderMode::Purchase, attempt.resolving).await?;
-    let (prices, mut batch_stock) = (plan::prices(products), plan::batch_stock(products));
+    let (prices, mut batch_stock) = (plan::prices(&locked.products), plan::batch_stock(locked));
+    let asking = orders.iter().map(|o| (o.customer.as_deref(), &*o.lines));
+    add_customers(connection, locked, asking, &mut batch_stock).await?;
     let settled = batch.settle(&stored, |order| {
-        plan::sell(order, &prices, &mut batch_stock)
+        plan::sell(order, &prices, &mut batch_stock, locked.now)
     });
     Ok((settled, batch_stock.deductions().collect()))
 }
 
 /// Sells one order by conditional updates, if that is the strategy. When one of them refuses, it is
 /// sold under locks, which tells why (or sells after all, when stock came back in between). So is
-/// an order that has a key, which may have been sold before.
+/// an order that has a key, which may have been sold before, and one that asks to be held: a hold goes
+/// by the clock of the database, which is asked when products are locked.
 async fn purchase_single<B: SqlBackend>(
     backend: &B,
     order: &NewOrder,
@@ -156,6 +169,7 @@ async fn purchase_single<B: SqlBackend>(
     if strategy == Strategy::ConditionalUpdate
         && !attempt.resolving
         && order.key.is_none()
+        && order.hold_time.is_none()
         && let Some(sold) = purchase_conditional(backend, order, attempt).await?
     {
         return Ok(sold);
@@ -172,7 +186,7 @@ async fn purchase_conditional<B: SqlBackend>(
     let at = order.created_at;
     let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
     let prices = prices(&mut *tx, &plan::products_of(&order.lines)).await?;
-    let Ok(priced) = order.priced(|id| prices.get(&id).copied()) else {
+    let Ok(priced) = prices.order(order) else {
         return Ok(None);
     };
     let Some(changed) = take_if_enough(&mut *tx, &order.lines, at).await? else {

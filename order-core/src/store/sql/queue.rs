@@ -8,20 +8,18 @@ use uuid::Uuid;
 use super::{
     audit::record,
     backend::{Priority, SqlConnection, SqlTransaction, Values},
-    row::Row,
+    dead_letters::{dead_letters, dead_summary},
+    queue_counts::queue_stats,
     tasks::TaskSteps,
-    value::{StoredTime, Value},
+    value::Value,
 };
 use crate::{
     audit::{Action, AuditChange},
     clock::{Clock, SystemClock},
     domain::{IdGenerator, OrderId},
     error::Error,
-    queue::{COUNT_LIMIT, DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    queue::{DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats, Topic},
 };
-
-const DEAD: &str = "SELECT order_id, coalesce(reason, ''), attempts, dead_at FROM queue_entries
-     WHERE topic = $1 AND dead_at IS NOT NULL ORDER BY dead_at DESC, order_id LIMIT $2";
 
 const PAUSE: &str = "INSERT INTO queue_pauses (topic) VALUES ($1) ON CONFLICT DO NOTHING";
 
@@ -71,15 +69,6 @@ async fn operate<B: TaskSteps>(
         tx.commit().await
     };
     backend.attempt(operated).await
-}
-
-async fn read<B: TaskSteps, T: Row>(
-    backend: &B,
-    statement: &'static str,
-    values: Values<'_>,
-) -> Result<Vec<T>, Error> {
-    let read = async { backend.read().await?.fetch_all(statement, values).await };
-    backend.attempt(read).await
 }
 
 fn ids(orders: &[OrderId]) -> Value<'static> {
@@ -179,16 +168,17 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
         .await
     }
 
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let values = [Value::text(topic.as_str()), Value::count(limit)];
-        let rows: Vec<(Uuid, String, i32, StoredTime)> = read(&self.backend, DEAD, &values).await?;
-        let letter = |(order_id, reason, attempts, dead_at): (_, _, i32, StoredTime)| DeadLetter {
-            order_id: OrderId(order_id),
-            reason,
-            attempts: attempts.unsigned_abs(),
-            dead_at: dead_at.0,
-        };
-        Ok(rows.into_iter().map(letter).collect())
+    async fn dead(&self, topic: Topic, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
+        dead_letters(&self.backend, topic, query).await
+    }
+
+    async fn dead_summary(
+        &self,
+        topic: Topic,
+        filter: &DeadFilter,
+        groups: usize,
+    ) -> Result<DeadSummary, Error> {
+        dead_summary(&self.backend, topic, filter, groups).await
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
@@ -216,24 +206,6 @@ impl<B: TaskSteps> OrderQueue for SqlQueue<B> {
     }
 
     async fn stats(&self, topic: Topic) -> Result<QueueStats, Error> {
-        let values = [
-            Value::text(topic.as_str()),
-            Value::Int(i64::from(COUNT_LIMIT)),
-            Value::Now,
-        ];
-        let rows = read(&self.backend, B::SQL.queue.stats, &values).await?;
-        let stats: Option<(i64, i64, i64, i64, f64, bool)> = rows.into_iter().next();
-        let (waiting, in_flight, delayed, dead, oldest_age_seconds, paused) =
-            stats.ok_or(sqlx::Error::RowNotFound)?;
-        Ok(QueueStats {
-            waiting: waiting.unsigned_abs(),
-            in_flight: in_flight.unsigned_abs(),
-            delayed: delayed.unsigned_abs(),
-            dead: dead.unsigned_abs(),
-            oldest_age_seconds,
-            paused,
-            capped: false,
-        }
-        .counted_by_a_database())
+        queue_stats(&self.backend, topic, Duration::ZERO).await
     }
 }

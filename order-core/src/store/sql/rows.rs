@@ -6,13 +6,13 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    plan::{LockedProduct, PendingOrder},
+    plan::{LockedProduct, LockedProducts, PendingOrder, Prices},
     value::StoredTime,
 };
 use crate::{
     domain::{
-        ClientId, Failure, Money, Order, OrderId, OrderLine, OrderStatus, Product, ProductId,
-        Quantity, RequestedLine, folded,
+        ClientId, Failure, FailureDetail, HoldTime, Money, Order, OrderId, OrderLine, OrderStatus,
+        Product, ProductId, Quantity, RequestedLine, SaleTerms, folded,
     },
     error::Error,
 };
@@ -36,7 +36,13 @@ macro_rules! product_columns {
             $table,
             "created_at, ",
             $table,
-            "updated_at"
+            "updated_at, ",
+            $table,
+            "limit_per_customer, ",
+            $table,
+            "on_sale_from, ",
+            $table,
+            "on_sale_until"
         )
     };
 }
@@ -47,7 +53,8 @@ macro_rules! order_columns {
     () => {
         "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
          failure_product_id, failure_requested, failure_available, created_at, decided_at, \
-         completed_at, cancelled_at, trace_parent, client_id, \
+         completed_at, cancelled_at, trace_parent, client_id, customer, hold_seconds, held_at, \
+         held_until, confirmed_at, failure_detail, \
          CAST(cancelled_quantities AS text) AS cancelled_quantities"
     };
 }
@@ -63,6 +70,25 @@ pub(crate) struct ProductRow {
     version: i64,
     created_at: StoredTime,
     updated_at: StoredTime,
+    #[sqlx(flatten)]
+    terms: TermsRow,
+}
+
+#[derive(FromRow)]
+struct TermsRow {
+    limit_per_customer: Option<i32>,
+    on_sale_from: Option<StoredTime>,
+    on_sale_until: Option<StoredTime>,
+}
+
+impl From<TermsRow> for SaleTerms {
+    fn from(row: TermsRow) -> Self {
+        Self {
+            limit_per_customer: row.limit_per_customer.map(i64::from),
+            on_sale_from: row.on_sale_from.map(|at| at.0),
+            on_sale_until: row.on_sale_until.map(|at| at.0),
+        }
+    }
 }
 
 impl TryFrom<ProductRow> for Product {
@@ -75,6 +101,7 @@ impl TryFrom<ProductRow> for Product {
             name: row.name,
             price: money(row.price)?,
             stock: row.stock,
+            terms: row.terms.into(),
             version: row.version,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
@@ -98,6 +125,12 @@ pub(super) struct OrderRow {
     cancelled_at: Option<StoredTime>,
     trace_parent: Option<String>,
     client_id: Option<Uuid>,
+    customer: Option<String>,
+    hold_seconds: Option<i32>,
+    held_at: Option<StoredTime>,
+    held_until: Option<StoredTime>,
+    confirmed_at: Option<StoredTime>,
+    failure_detail: Option<String>,
     /// The pieces that are cancelled of each line, as a JSON array; none when nothing is, or when an
     /// older version cancelled all of it.
     cancelled_quantities: Option<String>,
@@ -116,9 +149,16 @@ impl OrderRow {
                 product_id: ProductId(product_id),
                 requested,
                 available,
+                detail: self.detail()?,
             })),
             _ => Ok(None),
         }
+    }
+
+    fn detail(&self) -> Result<Option<FailureDetail>, Error> {
+        let detail = self.failure_detail.as_deref();
+        let detail = detail.map(serde_json::from_str).transpose();
+        detail.map_err(Error::corrupt)
     }
 
     fn with_lines(self, lines: Vec<OrderLine>) -> Result<Order, Error> {
@@ -137,6 +177,11 @@ impl OrderRow {
             total_price: money(self.total_price)?,
             failure: self.failure()?,
             reference: self.reference,
+            customer: self.customer,
+            hold_time: hold_time(self.hold_seconds)?,
+            held_at: self.held_at.map(|at| at.0),
+            held_until: self.held_until.map(|at| at.0),
+            confirmed_at: self.confirmed_at.map(|at| at.0),
             client: self.client_id.map(ClientId),
             // Of a version that is not known here, no trace goes on.
             trace_parent: self.trace_parent.and_then(|text| text.parse().ok()),
@@ -179,13 +224,14 @@ pub(super) fn assemble(rows: Vec<OrderRow>, lines: Vec<LineRow>) -> Result<Vec<O
         .collect()
 }
 
-/// A line of a pending order: order, product, quantity.
-pub(super) type PendingRow = (Uuid, Uuid, i32);
+/// A line of a pending order: order, product, quantity, the time for which the order asks to be held,
+/// and its customer.
+pub(super) type PendingRow = (Uuid, Uuid, i32, Option<i32>, Option<String>);
 
 /// Gathers rows, sorted by order, into orders.
 pub(super) fn gather(rows: Vec<PendingRow>) -> Result<Vec<PendingOrder>, Error> {
     let mut orders: Vec<PendingOrder> = Vec::new();
-    for (order_id, product_id, count) in rows {
+    for (order_id, product_id, count, hold_seconds, customer) in rows {
         let id = OrderId(order_id);
         let line = RequestedLine {
             product_id: ProductId(product_id),
@@ -195,6 +241,8 @@ pub(super) fn gather(rows: Vec<PendingRow>) -> Result<Vec<PendingOrder>, Error> 
             Some(order) if order.id == id => order.lines.push(line),
             _ => orders.push(PendingOrder {
                 id,
+                hold_time: hold_time(hold_seconds)?,
+                customer,
                 lines: vec![line],
             }),
         }
@@ -208,6 +256,10 @@ pub(super) struct LockedRow {
     price: i64,
     stock: i64,
     archived: bool,
+    lapses_at: Option<StoredTime>,
+    #[sqlx(flatten)]
+    terms: TermsRow,
+    read_at: StoredTime,
 }
 
 impl TryFrom<LockedRow> for LockedProduct {
@@ -219,8 +271,26 @@ impl TryFrom<LockedRow> for LockedProduct {
             price: money(row.price)?,
             stock: row.stock,
             archived: row.archived,
+            terms: row.terms.into(),
+            lapses_at: row.lapses_at.map(|at| at.0),
         })
     }
+}
+
+/// Products that were read together.
+pub(super) fn locked(rows: Vec<LockedRow>) -> Result<LockedProducts, Error> {
+    let mut locked = LockedProducts::default();
+    add_locked(&mut locked, rows)?;
+    Ok(locked)
+}
+
+/// Adds products that were locked later.
+pub(super) fn add_locked(locked: &mut LockedProducts, rows: Vec<LockedRow>) -> Result<(), Error> {
+    for row in rows {
+        locked.now = locked.now.max(row.read_at.0);
+        locked.products.push(row.try_into()?);
+    }
+    Ok(())
 }
 
 /// The fold that is stored beside a name: none of a name of ASCII, which the database folds.
@@ -235,14 +305,22 @@ pub(super) fn folds(names: Vec<(Uuid, String)>) -> (Vec<Uuid>, Vec<String>) {
 }
 
 /// Prices by product, from rows of id and minor units.
-pub(super) fn prices(rows: Vec<(Uuid, i64)>) -> Result<HashMap<ProductId, Money>, Error> {
-    rows.into_iter()
-        .map(|(id, price)| Ok((ProductId(id), money(price)?)))
-        .collect()
+pub(super) fn prices(rows: Vec<(Uuid, i64, bool)>) -> Result<Prices, Error> {
+    let rows = rows.into_iter();
+    let prices = rows.map(|(id, price, is_limited)| {
+        let price = money(price)?;
+        Ok((ProductId(id), (price, is_limited)))
+    });
+    Ok(Prices(prices.collect::<Result<_, Error>>()?))
 }
 
 fn money(minor_units: i64) -> Result<Money, Error> {
     Money::from_minor_units(minor_units).ok_or_else(|| Error::corrupt("negative amount of money"))
+}
+
+fn hold_time(seconds: Option<i32>) -> Result<Option<HoldTime>, Error> {
+    let hold_time = seconds.map(|seconds| HoldTime::new(i64::from(seconds)));
+    hold_time.transpose().map_err(Error::corrupt)
 }
 
 fn quantity(count: i32) -> Result<Quantity, Error> {
@@ -256,3 +334,9 @@ pub(super) fn products(rows: Vec<ProductRow>) -> Result<Vec<Product>, Error> {
 
 /// The number of a count, which a database gives as a signed one.
 pub(super) type Count = (i64,);
+
+/// What else there is to say about a failure, as it is stored.
+pub(super) fn stored_detail(failure: &Failure) -> Result<Option<String>, Error> {
+    let detail = failure.detail.as_ref().map(serde_json::to_string);
+    detail.transpose().map_err(Error::backend)
+}

@@ -1,8 +1,11 @@
 //! The statements whose text differs between databases, by what they are about. Those that are the
 //! same on every database stand beside the scripts that execute them.
 
+use crate::process::TaskState;
+
 /// The statements that differ between databases.
 pub(crate) struct Statements {
+    pub(super) holds: HoldStatements,
     pub(super) keys: KeyStatements,
     /// Inserts an entry of the audit log: its id, client, key, action, subject, before and after,
     /// and the time that follows.
@@ -12,6 +15,29 @@ pub(crate) struct Statements {
     pub(super) queue: QueueStatements,
     pub(super) stats: StatsStatements,
     pub(super) tasks: TaskStatements,
+}
+
+/// The statements over holds that differ between databases.
+pub(crate) struct HoldStatements {
+    /// The ends of holds and their orders, after a time and an order, up to a limit, in that order:
+    /// those that are over at the time that follows.
+    pub(super) lapsed: &'static str,
+    /// The orders of holds that are over at the time that follows: of each of some products up to a
+    /// limit.
+    pub(super) lapsed_of: &'static str,
+    /// Orders without lines, by ids, in id order, that are held and whose time is over at the time that
+    /// follows, locked. Those that are locked already are skipped.
+    pub(super) lock_lapsed: &'static str,
+    /// The same as [`lock_stock`](ProductStatements::lock_stock), without those that are locked already.
+    pub(super) lock_free_products: &'static str,
+    /// Makes held orders expired, by ids, and counts them; gives their ids.
+    pub(super) expire: &'static str,
+    /// Removes the holds of orders, by ids.
+    pub(super) remove: &'static str,
+    /// Sets anew when the first hold of products lapses, by ids.
+    pub(super) refresh: &'static str,
+    /// The time that follows.
+    pub(super) now: &'static str,
 }
 
 /// The statements over keys that differ between databases.
@@ -34,7 +60,7 @@ pub(crate) struct OrderStatements {
     /// One order without lines, locked.
     pub(super) lock: &'static str,
     /// Cancels an order at a time, with the pieces of each line as a JSON array; the fourth parameter
-    /// is 1 when it was sold, and 0 otherwise.
+    /// is 1 when it was sold, and 0 otherwise, and the fifth likewise when it was held.
     pub(super) cancel: &'static str,
     /// Writes the total of what is left of an order, and the pieces that are cancelled of each line, as
     /// a JSON array.
@@ -51,6 +77,9 @@ pub(crate) struct OrderStatements {
     pub(super) along_product_orders: &'static str,
     /// The end of that, before it is sorted.
     pub(super) along_product_end: &'static str,
+    /// The pieces that customers, a JSON array, have of products, by ids, in orders that hold stock at
+    /// the time that follows: customer, product, pieces, and the order, if it is held.
+    pub(super) had_by_customers: &'static str,
     /// The condition that an order has a line of the product `$2`.
     pub(super) has_product: &'static str,
 }
@@ -59,13 +88,20 @@ pub(crate) struct OrderStatements {
 pub(crate) struct ProductStatements {
     /// One living product, locked.
     pub(super) lock: &'static str,
-    /// Price and stock of products, by ids, locked in id order.
+    /// Living products, by ids, locked in id order. Those that are locked are skipped.
+    pub(super) lock_free: &'static str,
+    /// The same, locked in any case.
+    pub(super) lock_all: &'static str,
+    /// Living products, by a list of skus.
+    pub(super) by_skus: &'static str,
+    /// Price and stock of products, by ids, locked in id order, and the time, asked when they are
+    /// locked, that follows.
     pub(super) lock_stock: &'static str,
     /// Living products, by ids, after whoever is changing them.
     pub(super) living: &'static str,
     /// The same as they are now, the newest first.
     pub(super) by_ids: &'static str,
-    /// The prices of living products, by ids.
+    /// The prices of living products, by ids, and whether they have a limit per customer.
     pub(super) prices: &'static str,
     /// The history of the stock of a product, before an entry, up to a limit, the newest first.
     pub(super) stock_history: &'static str,
@@ -88,13 +124,16 @@ pub(crate) struct QueueStatements {
     pub(super) dead_letter: &'static str,
     /// Makes dead entries due, by their orders, at the time that follows; gives their orders.
     pub(super) redrive: &'static str,
-    /// Counts entries up to a limit, by the time that follows.
+    /// The beginning of the condition that the lower-cased reason contains the text that follows.
+    pub(super) reason_contains: &'static str,
+    /// Counts entries up to a limit, of which those may be claimed that have been due for an age, by
+    /// the time that follows.
     pub(super) stats: &'static str,
 }
 
 /// The statements over figures that differ between databases.
 pub(crate) struct StatsStatements {
-    /// One row for each second of a window that is given in seconds, and one for all that was before.
+    /// One row for each step of a window, both given in seconds, and one for all that was before.
     pub(super) counters: &'static str,
     /// The first pending order after an id, and the microseconds that it has been pending, by the
     /// time that follows.
@@ -124,6 +163,9 @@ pub(crate) struct TaskStatements {
     pub(super) insert_compensation: &'static str,
     /// The task of an order, and the time that follows.
     pub(super) task: &'static str,
+    /// Up to so many tasks in a state, of which those may be claimed that have been due for an age,
+    /// by the time that follows, each with that time.
+    pub(super) in_state: fn(TaskState) -> &'static str,
     /// All workers, and the time, those that started last first.
     pub(super) workers: &'static str,
     /// The statements that write a heartbeat, before the last one.

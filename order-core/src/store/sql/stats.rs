@@ -69,7 +69,9 @@ macro_rules! sums {
          CAST(sum(failed) AS bigint) AS failed, CAST(sum(completed) AS bigint) AS completed, \
          CAST(sum(cancelled) AS bigint) AS cancelled, CAST(sum(returned) AS bigint) AS returned, \
          max(max_wait_us) AS max_wait_us, CAST(sum(waited) AS bigint) AS waited, \
-         CAST(sum(waited_us) AS bigint) AS waited_us"
+         CAST(sum(waited_us) AS bigint) AS waited_us, CAST(sum(held) AS bigint) AS held, \
+         CAST(sum(confirmed) AS bigint) AS confirmed, CAST(sum(expired) AS bigint) AS expired, \
+         CAST(sum(released) AS bigint) AS released"
     };
 }
 pub(super) use sums;
@@ -92,7 +94,13 @@ pub(super) fn ages(at: DateTime<Utc>) -> [i64; 3] {
 #[async_trait]
 impl<B: StatsSteps> StatsStore for B {
     async fn counters(&self, window: Duration) -> Result<OrderCounters, Error> {
-        reading(self, || read_counters(self, window)).await
+        let window = window.min(FULL_RESOLUTION);
+        reading(self, || read_counters(self, window, 1)).await
+    }
+
+    async fn history(&self, span: Duration, step: Duration) -> Result<OrderCounters, Error> {
+        let step = step.as_secs().max(1).cast_signed();
+        reading(self, || read_counters(self, span, step)).await
     }
 
     async fn compact_counters(&self, ahead: Duration) -> Result<u64, Error> {
@@ -115,12 +123,12 @@ impl<B: StatsSteps> StatsStore for B {
 async fn read_counters<B: SqlBackend>(
     backend: &B,
     window: Duration,
+    step_secs: i64,
 ) -> Result<OrderCounters, Error> {
-    let window = Value::Int(window.min(FULL_RESOLUTION).as_secs().cast_signed());
+    let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX >> 1);
+    let values = [window, step_secs].map(Value::Int);
     let mut connection = backend.read().await?;
-    let rows: Vec<CounterRow> = connection
-        .fetch_all(B::SQL.stats.counters, &[window])
-        .await?;
+    let rows: Vec<CounterRow> = connection.fetch_all(B::SQL.stats.counters, &values).await?;
     counters(&rows)
 }
 
@@ -196,6 +204,10 @@ struct CounterRow {
     max_wait_us: Option<i64>,
     waited: Option<i64>,
     waited_us: Option<i64>,
+    held: Option<i64>,
+    confirmed: Option<i64>,
+    expired: Option<i64>,
+    released: Option<i64>,
 }
 
 impl CounterRow {
@@ -207,6 +219,10 @@ impl CounterRow {
             completed: count(self.completed),
             cancelled: count(self.cancelled),
             returned: count(self.returned),
+            held: count(self.held),
+            confirmed: count(self.confirmed),
+            expired: count(self.expired),
+            released: count(self.released),
         }
     }
 

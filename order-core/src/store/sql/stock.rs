@@ -1,19 +1,17 @@
 //! Products as orders meet them: their prices, and their stock under locks.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
     backend::SqlConnection,
-    plan::{self, LockedProduct},
+    plan::{self, LockedProducts, Prices},
     rows::{self, LockedRow, ProductRow, product_columns},
     value::Value,
 };
 use crate::{
     decision::requested_of,
-    domain::{Money, Product, ProductId, RequestedLine},
+    domain::{Product, ProductId, RequestedLine},
     error::Error,
 };
 
@@ -21,9 +19,9 @@ use crate::{
 pub(super) async fn prices<C: SqlConnection>(
     connection: &mut C,
     products: &[ProductId],
-) -> Result<HashMap<ProductId, Money>, Error> {
+) -> Result<Prices, Error> {
     let ids = Value::Ids(products.iter().map(|id| id.0).collect());
-    let rows: Vec<(Uuid, i64)> = connection.fetch_all(C::SQL.products.prices, &[ids]).await?;
+    let rows: Vec<(Uuid, i64, bool)> = connection.fetch_all(C::SQL.products.prices, &[ids]).await?;
     rows::prices(rows)
 }
 
@@ -31,22 +29,23 @@ pub(super) async fn prices<C: SqlConnection>(
 pub(super) async fn lock_products<C: SqlConnection>(
     connection: &mut C,
     ids: &[ProductId],
-) -> Result<Vec<LockedProduct>, Error> {
+) -> Result<LockedProducts, Error> {
     let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
     let rows: Vec<LockedRow> = connection
-        .fetch_all(C::SQL.products.lock_stock, &[ids])
+        .fetch_all(C::SQL.products.lock_stock, &[ids, Value::Now])
         .await?;
-    rows.into_iter().map(LockedProduct::try_from).collect()
+    rows::locked(rows)
 }
 
 const TAKE_IF_ENOUGH: &str = concat!(
     "UPDATE products SET stock = stock - $2, version = version + 1, updated_at = $3
-     WHERE id = $1 AND archived_at IS NULL AND stock >= $2 RETURNING ",
+     WHERE id = $1 AND archived_at IS NULL AND stock >= $2 AND limit_per_customer IS NULL
+       AND on_sale_from IS NULL AND on_sale_until IS NULL RETURNING ",
     product_columns!("")
 );
 
 /// Takes what `lines` ask for, product by product in id order, and gives the changed
-/// products; `None` at the first that has too little. What was taken until then is the
+/// products; `None` at the first that has too little, or is sold on terms. What was taken until then is the
 /// caller's to roll back.
 pub(super) async fn take_if_enough<C: SqlConnection>(
     connection: &mut C,

@@ -57,6 +57,7 @@ impl From<EntryRow> for StockEntry {
             id: StockEntryId(row.id),
             kind: match row.kind.as_str() {
                 "adjustment" => StockEntryKind::Adjustment,
+                "hold" => StockEntryKind::Hold,
                 "sale" => StockEntryKind::Sale,
                 _ => StockEntryKind::Return,
             },

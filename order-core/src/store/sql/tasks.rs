@@ -3,28 +3,32 @@
 //! A transaction that ends tasks locks their orders first, in id order, then their entries: the
 //! lock order. Failed attempts are kept last, when no entry is waited for any more.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
     audit::record,
     backend::{LockFailure, Priority, SqlBackend, SqlConnection, SqlTransaction},
+    queue_counts::queue_stats,
     retry::{Retry, reading, with_retry},
-    value::{StoredTime, Value},
+    value::{StoredTime, Value, span_micros},
 };
 use crate::{
     audit::AuditChange,
     domain::{Order, OrderId, OrderStatus},
     error::Error,
     process::{
-        Attempt, AttemptOutcome, AttemptResult, Claim, Claimed, TaskHistory, TaskKind, TaskState,
-        TaskStatus, TaskStore,
+        Attempt, AttemptOutcome, AttemptResult, Claim, Claimed, TaskHistory, TaskKind, TaskQuery,
+        TaskState, TaskStatus, TaskStore,
     },
-    queue::{Lease, Topic},
+    queue::{Lease, QueueStats, Topic},
 };
 
 /// The way in which a database claims tasks.
@@ -68,6 +72,14 @@ impl<B: TaskSteps> TaskStore for B {
 
     async fn put_task(&self, id: OrderId) -> Result<Option<TaskStatus>, Error> {
         with_retry(self, |_| put_task(self, id)).await
+    }
+
+    async fn task_stats(&self, delay: Duration) -> Result<QueueStats, Error> {
+        queue_stats(self, Topic::Process, delay).await
+    }
+
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskStatus>, Error> {
+        reading(self, || tasks(self, query)).await
     }
 
     async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
@@ -124,7 +136,10 @@ async fn put_task<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<Task
         }
         // What is there is a compensation; without one, there is nothing to do.
         OrderStatus::Cancelled => {}
-        status @ (OrderStatus::Pending | OrderStatus::Failed) => {
+        status @ (OrderStatus::Pending
+        | OrderStatus::Held
+        | OrderStatus::Failed
+        | OrderStatus::Expired) => {
             return Err(Error::OrderState { status });
         }
     }
@@ -153,6 +168,22 @@ async fn task_history<B: SqlBackend>(
         attempts: rows.into_iter().map(Attempt::from).collect(),
         task: task(&mut *connection, id).await?,
     }))
+}
+
+async fn tasks<B: SqlBackend>(backend: &B, query: &TaskQuery) -> Result<Vec<TaskStatus>, Error> {
+    let values = [
+        Value::count(query.limit),
+        Value::Ago(query.delay),
+        Value::Now,
+    ];
+    let statement = (B::SQL.tasks.in_state)(query.state);
+    let mut connection = backend.read().await?;
+    let rows: Vec<TaskRow> = connection.fetch_all(statement, &values).await?;
+    let task = |row: TaskRow| TaskStatus {
+        state: query.state,
+        ..row.status(query.delay)
+    };
+    Ok(rows.into_iter().map(task).collect())
 }
 
 /// Cancels the task of an order that is being cancelled, whose row is locked: one that nobody
@@ -195,7 +226,7 @@ async fn task<C: SqlConnection>(
     let row: Option<TaskRow> = connection
         .fetch_optional(C::SQL.tasks.task, &values)
         .await?;
-    Ok(row.map(TaskRow::status))
+    Ok(row.map(|row| row.status(Duration::ZERO)))
 }
 
 /// The error of an attempt whose lease ran out.
@@ -299,21 +330,27 @@ struct TaskRow {
 
 impl TaskRow {
     /// The task as it stands now: what waits, and what is under a lease, is a matter of the time.
-    fn status(self) -> TaskStatus {
+    /// It may be claimed once it has been due for `delay`.
+    fn status(self, delay: Duration) -> TaskStatus {
         let (now, visible_at) = (self.now.0, self.visible_at.0);
         let dead_at = self.dead_at.map(|at| at.0);
         let state = match (dead_at, self.claim_id) {
             (Some(_), _) => TaskState::Dead,
             _ if visible_at <= now => TaskState::Waiting,
             (None, Some(_)) => TaskState::InFlight,
-            (None, None) => TaskState::Delayed,
+            (None, None) if self.attempts > 0 => TaskState::Retrying,
+            (None, None) => TaskState::Scheduled,
+        };
+        let at = match state {
+            TaskState::InFlight => visible_at,
+            _ => dead_at.unwrap_or(visible_at + TimeDelta::microseconds(span_micros(delay))),
         };
         TaskStatus {
             order_id: OrderId(self.order_id),
             kind: TaskKind::of(self.compensates),
             state,
             attempts: self.attempts.unsigned_abs(),
-            at: dead_at.unwrap_or(visible_at),
+            at,
             reason: self.reason,
         }
     }

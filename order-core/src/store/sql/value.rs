@@ -20,9 +20,13 @@ pub(crate) enum Value<'a> {
     /// An array on Postgres, and a JSON array of hexadecimal strings on `SQLite`.
     Ids(Vec<Uuid>),
     Int(i64),
+    /// A number, or none.
+    MaybeInt(Option<i64>),
     /// The orders and the claims of leases: two arrays on Postgres, a JSON array of pairs on `SQLite`.
     Leases(&'a [Lease]),
     Text(Option<Cow<'a, str>>),
+    /// An array on Postgres, and a JSON array on `SQLite`.
+    Texts(&'a [String]),
     Time(DateTime<Utc>),
     /// A time that may never come.
     MaybeTime(Option<DateTime<Utc>>),

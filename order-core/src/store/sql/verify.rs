@@ -50,9 +50,15 @@ const SLICE_END: &str =
     "/* verify */ SELECT id FROM orders WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
 
 const COUNT_ORDERS: &str = "/* verify */ SELECT count(*) AS accepted,
-        count(decided_at) - count(failure_code) AS sold, count(failure_code) AS failed,
+        count(decided_at) - count(failure_code) - count(held_at) + count(confirmed_at) AS sold,
+        count(failure_code) AS failed,
         count(completed_at) AS completed, count(cancelled_at) AS cancelled,
-        count(CASE WHEN cancelled_at IS NOT NULL THEN decided_at END) AS returned
+        count(CASE WHEN cancelled_at IS NOT NULL AND (held_at IS NULL OR confirmed_at IS NOT NULL)
+                   THEN decided_at END) AS returned,
+        count(held_at) AS held, count(confirmed_at) AS confirmed,
+        count(CASE WHEN status = 'expired' THEN 1 END) AS expired,
+        count(CASE WHEN cancelled_at IS NOT NULL AND confirmed_at IS NULL THEN held_at END)
+            AS released
      FROM orders WHERE id > $1 AND id <= $2";
 
 const COUNTERS: &str = "/* verify */ SELECT CAST(coalesce(sum(accepted), 0) AS bigint) AS accepted,
@@ -60,7 +66,11 @@ const COUNTERS: &str = "/* verify */ SELECT CAST(coalesce(sum(accepted), 0) AS b
         CAST(coalesce(sum(failed), 0) AS bigint) AS failed,
         CAST(coalesce(sum(completed), 0) AS bigint) AS completed,
         CAST(coalesce(sum(cancelled), 0) AS bigint) AS cancelled,
-        CAST(coalesce(sum(returned), 0) AS bigint) AS returned
+        CAST(coalesce(sum(returned), 0) AS bigint) AS returned,
+        CAST(coalesce(sum(held), 0) AS bigint) AS held,
+        CAST(coalesce(sum(confirmed), 0) AS bigint) AS confirmed,
+        CAST(coalesce(sum(expired), 0) AS bigint) AS expired,
+        CAST(coalesce(sum(released), 0) AS bigint) AS released
      FROM order_counters";
 
 /// The pieces that are cancelled of the line `l` of the order `o`.
@@ -70,13 +80,14 @@ macro_rules! cancelled {
     };
 }
 
-/// Of each product, what sold orders keep and gave back. What an older version cancelled as a whole
-/// was not kept as a return.
+/// Of each product, what orders that hold stock keep, and what came back: of those that expired, all.
+/// What an older version cancelled as a whole was not kept as a return.
 const LINES: &str = concat!(
     "/* verify */ SELECT id, count(*) AS rows,
-        CAST(sum(CASE WHEN status IN ('success', 'completed') THEN quantity - cancelled ELSE 0 END)
-            AS bigint) AS pieces,
-        CAST(sum(CASE WHEN decided_at IS NULL THEN 0 ELSE cancelled END) AS bigint) AS returned
+        CAST(sum(CASE WHEN status IN ('held', 'success', 'completed') THEN quantity - cancelled
+                      ELSE 0 END) AS bigint) AS pieces,
+        CAST(sum(CASE WHEN decided_at IS NULL THEN 0 WHEN status = 'expired' THEN quantity
+                      ELSE cancelled END) AS bigint) AS returned
      FROM (SELECT l.product_id AS id, l.quantity, o.status, o.decided_at, ",
     cancelled!(),
     " AS cancelled FROM order_lines l LEFT JOIN orders o ON o.id = l.order_id
@@ -129,13 +140,45 @@ const WRONG_STATES: &str = "/* verify */ SELECT id, CAST(status AS text) FROM or
         (completed_at IS NOT NULL) = (status = 'completed')
         AND (cancelled_at IS NOT NULL) = (status = 'cancelled')
         AND (status = 'cancelled' OR (decided_at IS NULL) = (status = 'pending'))
+        AND (held_at IS NOT NULL) = (held_until IS NOT NULL)
+        AND (held_at IS NULL OR hold_seconds IS NOT NULL)
+        AND (status NOT IN ('pending', 'failed') OR held_at IS NULL)
+        AND (status NOT IN ('held', 'expired') OR held_at IS NOT NULL)
+        AND (status NOT IN ('success', 'completed')
+             OR (held_at IS NULL) = (confirmed_at IS NULL))
+        AND (status IN ('success', 'completed', 'cancelled') AND held_at IS NOT NULL
+             OR confirmed_at IS NULL)
         AND (failure_code IS NOT NULL) = (status = 'failed')
         AND (failure_product_id IS NOT NULL) = (status = 'failed')
         AND (failure_requested IS NOT NULL) = (status = 'failed')
         AND (failure_available IS NOT NULL) = (status = 'failed')
-        AND (cancelled_quantities IS NULL OR status IN ('success', 'completed', 'cancelled'))
+        AND (cancelled_quantities IS NULL OR status NOT IN ('pending', 'failed'))
         AND (failure_product_id IS NULL OR EXISTS (
             SELECT 1 FROM order_lines WHERE order_id = id AND product_id = failure_product_id)))";
+
+/// Held orders with a line of which something is left, whose product has no hold that ends when theirs
+/// does, or may lapse unseen.
+const WITHOUT_HOLD: &str = concat!(
+    "/* verify */ SELECT id FROM orders o
+     WHERE id > $1 AND id <= $2 AND held_at IS NOT NULL AND status = 'held' AND EXISTS (
+         SELECT 1 FROM order_lines l JOIN products p ON p.id = l.product_id
+         WHERE l.order_id = o.id AND l.quantity > ",
+    cancelled!(),
+    " AND (
+             p.lapses_at IS NULL OR p.lapses_at > o.held_until
+             OR NOT EXISTS (SELECT 1 FROM holds h WHERE h.order_id = o.id
+                            AND h.product_id = l.product_id AND h.held_until = o.held_until)))"
+);
+
+const WRONG_HOLDS: &str = concat!(
+    "/* verify */ SELECT DISTINCT h.order_id, CAST(o.status AS text)
+     FROM holds h LEFT JOIN orders o ON o.id = h.order_id
+     WHERE o.id IS NULL OR CAST(o.status AS text) <> 'held' OR NOT EXISTS (
+         SELECT 1 FROM order_lines l WHERE l.order_id = h.order_id AND l.product_id = h.product_id
+           AND l.quantity > ",
+    cancelled!(),
+    ")"
+);
 
 const SOLD_WITHOUT_ENTRY: &str = "/* verify */ SELECT id FROM orders
      WHERE id > $1 AND id <= $2 AND status = 'success' AND NOT EXISTS (
@@ -256,6 +299,11 @@ async fn read_slice<C: SqlConnection>(
         let found = Discrepancy::new(Check::OrderState, Some(id), expected, "others");
         books.found.add(found);
     }
+    for id in connection.fetch_ids(WITHOUT_HOLD, &slice).await? {
+        let expected = "a hold of each product that ends when the order's does";
+        let found = Discrepancy::new(Check::Hold, Some(id), expected, "none, or another");
+        books.found.add(found);
+    }
     for id in connection.fetch_ids(SOLD_WITHOUT_ENTRY, &slice).await? {
         books.sold_without_entry(id);
     }
@@ -280,6 +328,13 @@ async fn read_references<C: SqlConnection>(
     let left = std::mem::take(&mut books.batched);
     for id in left {
         books.wrong_task(id, false, "not sold, or not there");
+    }
+    let holds: Vec<(Uuid, Option<String>)> = connection.fetch_all(WRONG_HOLDS, &[]).await?;
+    for (id, status) in holds {
+        match status {
+            None => books.missing_order(id, "a hold"),
+            Some(status) => books.wrong_hold(id, &status),
+        }
     }
     for id in connection.fetch_ids(ATTEMPTS_WITHOUT_ORDER, &[]).await? {
         books.missing_order(id, "an attempt");
@@ -405,6 +460,13 @@ impl Books {
         self.found.add(found);
     }
 
+    fn wrong_hold(&mut self, id: Uuid, status: &str) {
+        let expected = "a hold only of what is left of an order that is held";
+        let found = format!("one of an order that is {status}");
+        let found = Discrepancy::new(Check::Hold, Some(id), expected, found);
+        self.found.add(found);
+    }
+
     fn missing_order(&mut self, id: Uuid, what: &str) {
         let expected = format!("what {what} refers to");
         let found = Discrepancy::new(Check::MissingOrder, Some(id), expected, "none");
@@ -421,19 +483,27 @@ struct Counts {
     completed: i64,
     cancelled: i64,
     returned: i64,
+    held: i64,
+    confirmed: i64,
+    expired: i64,
+    released: i64,
 }
 
 impl Counts {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 10] = [
         "accepted",
         "sold",
         "failed",
         "completed",
         "cancelled",
         "returned",
+        "held",
+        "confirmed",
+        "expired",
+        "released",
     ];
 
-    const fn each(&self) -> [i64; 6] {
+    const fn each(&self) -> [i64; 10] {
         [
             self.accepted,
             self.sold,
@@ -441,10 +511,14 @@ impl Counts {
             self.completed,
             self.cancelled,
             self.returned,
+            self.held,
+            self.confirmed,
+            self.expired,
+            self.released,
         ]
     }
 
-    const fn each_mut(&mut self) -> [&mut i64; 6] {
+    const fn each_mut(&mut self) -> [&mut i64; 10] {
         [
             &mut self.accepted,
             &mut self.sold,
@@ -452,6 +526,10 @@ impl Counts {
             &mut self.completed,
             &mut self.cancelled,
             &mut self.returned,
+            &mut self.held,
+            &mut self.confirmed,
+            &mut self.expired,
+            &mut self.released,
         ]
     }
 }

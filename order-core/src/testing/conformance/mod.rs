@@ -11,6 +11,7 @@
 mod audit;
 mod filters;
 mod fixture;
+mod holds;
 mod idempotency;
 mod keys;
 mod names;
@@ -24,10 +25,13 @@ mod returns;
 mod stats;
 mod suite;
 mod tasks;
+mod terms;
 mod time;
 mod waiting_tasks;
 mod workers;
 
 pub use fixture::start;
-pub use suite::{audit, keys, products_and_orders, queue, returns, stats, store, tasks, workers};
+pub use suite::{
+    audit, holds, keys, products_and_orders, queue, returns, stats, store, tasks, workers,
+};
 pub use time::Time;

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::fixture::Fixture;
 use crate::{
+    decision::Granted,
     domain::{
         ClientId, FailureCode, MAX_STOCK, OrderId, OrderStatus, PageRequest, PageSize, PageStart,
         ProductChange, ProductId, StockRequest,
@@ -282,7 +283,10 @@ pub(super) async fn the_price_is_that_of_the_acceptance(fixture: &Fixture) {
     let decided = fixture
         .store
         .decide(Selection::Oldest(1), Strategy::Batch, fixture.at);
-    assert_eq!(decided.await.unwrap().results, [(order.id(), Ok(()))]);
+    assert_eq!(
+        decided.await.unwrap().results,
+        [(order.id(), Ok(Granted::Sold))]
+    );
     let sold = fixture.store.order(order.id()).await.unwrap().unwrap();
     assert_eq!(sold.lines[0].unit_price.to_string(), "2.50");
     assert_eq!(sold.total_price.to_string(), "5.00");

@@ -62,7 +62,7 @@ pub(super) async fn tasks_that_were_sold_together_end_by_themselves(fixture: &Fi
     assert_eq!(fixture.end_all(&all).await, 1);
     assert_eq!(fixture.counted().await, [0, 1, 1, 1]);
     assert_eq!(fixture.state(ids[0]).await, None);
-    let (delayed, dead) = (TaskState::Delayed, TaskState::Dead);
+    let (delayed, dead) = (TaskState::Retrying, TaskState::Dead);
     assert_eq!(fixture.state(ids[2]).await, Some((delayed, 1)));
     assert_eq!(fixture.state(ids[3]).await, Some((dead, 1)));
     assert_eq!(fixture.errors(ids[2]).await, [(1, "no answer".to_owned())]);

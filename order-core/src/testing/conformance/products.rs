@@ -66,6 +66,61 @@ pub(super) async fn skus_are_unique_among_active_products(fixture: &Fixture) {
     fixture.books_balance().await;
 }
 
+pub(super) async fn many_are_written_as_each_alone(fixture: &Fixture) {
+    let new = |name: &str, sku: &str| {
+        let sku = Some(sku.to_owned());
+        let request = ProductRequest::new(name, "1".parse().unwrap(), 5, sku).unwrap();
+        let id = ProductId(fixture.ids.next(fixture.at));
+        request.into_new_product(id, fixture.adjustment_id(), fixture.at)
+    };
+    let all = [new("Ärmel", "b"), new("Taken", "b"), new("Lamp", "a")];
+    let store = &fixture.store;
+    let created = store.create_products(&all).await.unwrap();
+    assert!(matches!(created[1], Err(Error::SkuTaken)), "{created:?}");
+    let (first, last) = (created[0].clone().unwrap(), created[2].clone().unwrap());
+    for product in [&first, &last] {
+        let stored = store.product(product.id).await.unwrap();
+        assert_eq!(stored.as_ref(), Some(product));
+    }
+    let again = store.create_products(&[new("Late", "a")]).await.unwrap();
+    assert!(matches!(again[0], Err(Error::SkuTaken)), "{again:?}");
+    let skus = ["a", "b", "c"].map(ToOwned::to_owned);
+    let mut named = store.products_named(&skus, &[]).await.unwrap();
+    named.sort_by_key(|product| product.id);
+    assert_eq!(named, [first.clone(), last.clone()]);
+    let ids = [first.id, ProductId(Uuid::nil())];
+    assert_eq!(
+        store.products_named(&[], &ids).await.unwrap(),
+        std::slice::from_ref(&first)
+    );
+
+    let change = |stock| ProductChange::default().stock(stock).unwrap();
+    let changes = [
+        (first.id, change(7).expect_version(1)),
+        (last.id, change(7).expect_version(2)),
+        (ProductId(Uuid::nil()), change(7)),
+    ];
+    let changes = changes.map(|(id, change)| (id, change, fixture.adjustment_id()));
+    let later = fixture.at + chrono::TimeDelta::seconds(1);
+    let changed = store.update_products(&changes, later).await.unwrap();
+    let now = changed[0].as_ref().unwrap();
+    assert_eq!((now.stock, now.version), (7, 2));
+    assert_eq!((now.created_at, now.updated_at), (fixture.at, later));
+    assert_eq!(store.product(first.id).await.unwrap().as_ref(), Some(now));
+    let stale = Error::VersionMismatch {
+        expected: 2,
+        actual: 1,
+    };
+    assert_eq!(
+        changed[1].as_ref().unwrap_err().to_string(),
+        stale.to_string()
+    );
+    assert!(matches!(changed[2], Err(Error::Locked)), "{changed:?}");
+    assert_eq!(fixture.stock(last.id).await, 5);
+    assert!(store.create_products(&[]).await.unwrap().is_empty());
+    fixture.books_balance().await;
+}
+
 fn is_stale(error: Option<&Error>) -> bool {
     let expected_and_actual = match error {
         Some(Error::VersionMismatch { expected, actual }) => (*expected, *actual),

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 use super::{fixture::start, time::Time};
 use crate::{
-    domain::{IdGenerator, OrderId},
-    queue::{Lease, OrderQueue, Topic},
+    domain::{IdGenerator, OrderId, TimeRange},
+    queue::{DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, Topic},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -192,7 +192,10 @@ pub(super) async fn dead_letters_can_be_read_and_redriven((queue, time): Fresh) 
             .unwrap();
         time.advance(TimeDelta::seconds(1)).await;
     }
-    let dead = queue.dead(Topic::Process, 9).await.unwrap();
+    let dead = queue
+        .dead(Topic::Process, &DeadQuery::latest(9))
+        .await
+        .unwrap();
     let letters: Vec<_> = dead
         .iter()
         .map(|d| (d.order_id, d.reason.as_str(), d.attempts))
@@ -201,20 +204,129 @@ pub(super) async fn dead_letters_can_be_read_and_redriven((queue, time): Fresh) 
         letters,
         [(ids[1], "second: with detail", 1), (ids[0], "first", 1)]
     );
-    assert_eq!(queue.dead(Topic::Process, 1).await.unwrap().len(), 1);
-    assert_eq!(queue.dead(Topic::Validate, 9).await.unwrap(), []);
+    assert_eq!(
+        queue
+            .dead(Topic::Process, &DeadQuery::latest(1))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        queue
+            .dead(Topic::Validate, &DeadQuery::latest(9))
+            .await
+            .unwrap(),
+        []
+    );
     let all = queue
         .redrive(Topic::Process, &[ids[0], ids[2]])
         .await
         .unwrap();
     assert_eq!(all, 1, "what is not dead is not redriven");
-    assert_eq!(queue.dead(Topic::Process, 9).await.unwrap().len(), 1);
+    assert_eq!(
+        queue
+            .dead(Topic::Process, &DeadQuery::latest(9))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     let leases = queue
         .claim(Topic::Process, 9, LEASE, NO_WAIT)
         .await
         .unwrap();
     assert_eq!(orders(&leases), [ids[0], ids[2]]);
     assert_eq!(leases[0].attempts, 1, "attempts count from the start");
+}
+
+/// Five dead letters, a second apart.
+async fn five_dead(queue: &dyn OrderQueue, time: &dyn Time) -> Vec<OrderId> {
+    let ids = ids(5);
+    queue.push(Topic::Process, &ids).await.unwrap();
+    let reasons = [
+        "mail: no route",
+        "Mail: no route",
+        "mail: no route",
+        "paper",
+        "50%_off\\",
+    ];
+    for reason in reasons {
+        let leases = queue.claim(Topic::Process, 1, LEASE, NO_WAIT).await;
+        let dead = queue.dead_letter(Topic::Process, leases.unwrap(), reason);
+        assert_eq!(dead.await.unwrap(), 1);
+        time.advance(TimeDelta::seconds(1)).await;
+    }
+    ids
+}
+
+pub(super) async fn dead_letters_are_found_by_reason_and_time((queue, time): Fresh) {
+    let ids = five_dead(&*queue, &*time).await;
+    let dead = async |filter: &DeadFilter, after, limit| {
+        let (filter, topic) = (filter.clone(), Topic::Process);
+        let query = DeadQuery {
+            filter,
+            after,
+            limit,
+        };
+        queue.dead(topic, &query).await.unwrap()
+    };
+    let of = |reason: &str| DeadFilter {
+        reason: Some(reason.to_owned()),
+        ..DeadFilter::default()
+    };
+    let all = dead(&DeadFilter::default(), None, 9).await;
+    let found = |found: &[DeadLetter]| found.iter().map(|dead| dead.order_id).collect::<Vec<_>>();
+    assert_eq!(found(&all), [ids[4], ids[3], ids[2], ids[1], ids[0]]);
+    assert_eq!(
+        found(&dead(&of("mAIL: no"), None, 9).await),
+        [ids[2], ids[1], ids[0]]
+    );
+    assert_eq!(found(&dead(&of("%_off\\"), None, 9).await), [ids[4]]);
+    assert_eq!(found(&dead(&of("a%r"), None, 9).await), []);
+    let since_second = DeadFilter {
+        given_up: TimeRange {
+            from: Some(all[3].dead_at),
+            until: Some(all[1].dead_at),
+        },
+        ..of("mail")
+    };
+    assert_eq!(found(&dead(&since_second, None, 9).await), [ids[2], ids[1]]);
+
+    let (mut after, mut paged) = (None, Vec::new());
+    while let Some(letter) = dead(&of("a"), after, 1).await.pop() {
+        after = Some(letter.place());
+        paged.push(letter);
+    }
+    assert_eq!(found(&paged), [ids[3], ids[2], ids[1], ids[0]]);
+
+    let summary = async |filter: &DeadFilter, groups| {
+        let summary = queue.dead_summary(Topic::Process, filter, groups);
+        summary.await.unwrap()
+    };
+    let counted = summary(&DeadFilter::default(), 2).await;
+    assert_eq!(
+        (counted.count, counted.reasons, counted.capped),
+        (5, 4, false)
+    );
+    let groups = counted.groups.iter();
+    let groups: Vec<_> = groups.map(|g| (&*g.reason, g.count, g.latest)).collect();
+    assert_eq!(
+        groups,
+        [
+            ("mail: no route", 2, all[2].dead_at),
+            ("50%_off\\", 1, all[0].dead_at)
+        ]
+    );
+    assert_eq!(summary(&since_second, 9).await.count, 2);
+    assert_eq!(summary(&of("nothing"), 9).await, DeadSummary::default());
+    assert_eq!(
+        queue
+            .dead_summary(Topic::Validate, &of(""), 9)
+            .await
+            .unwrap(),
+        DeadSummary::default()
+    );
 }
 
 pub(super) async fn a_paused_topic_gives_out_nothing((queue, time): Fresh) {

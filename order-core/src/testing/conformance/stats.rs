@@ -19,6 +19,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// Counts the orders of the list, and checks that the counters say the same.
 pub(super) async fn counters_are_exact(store: &Arc<dyn Store>) -> OrderCounts {
     let (mut pending, mut success, mut failed, mut cancelled, mut completed) = (0, 0, 0, 0, 0);
+    let (mut held, mut expired) = (0, 0);
     let mut start = PageStart::Newest;
     loop {
         let size = PageSize::new(100).unwrap();
@@ -30,7 +31,9 @@ pub(super) async fn counters_are_exact(store: &Arc<dyn Store>) -> OrderCounts {
         for order in &page.items {
             *match order.status {
                 OrderStatus::Pending => &mut pending,
+                OrderStatus::Held => &mut held,
                 OrderStatus::Success => &mut success,
+                OrderStatus::Expired => &mut expired,
                 OrderStatus::Failed => &mut failed,
                 OrderStatus::Cancelled => &mut cancelled,
                 OrderStatus::Completed => &mut completed,
@@ -46,7 +49,8 @@ pub(super) async fn counters_are_exact(store: &Arc<dyn Store>) -> OrderCounts {
     let counted = (totals.pending(), totals.success(), totals.failed);
     assert_eq!(counted, (pending, success, failed), "{totals:?}");
     assert_eq!((totals.cancelled, totals.completed), (cancelled, completed));
-    let all = pending + success + failed + cancelled + completed;
+    assert_eq!((totals.on_hold(), totals.expired), (held, expired));
+    let all = pending + held + success + failed + expired + cancelled + completed;
     assert_eq!(totals.accepted, all);
     totals
 }
@@ -93,6 +97,7 @@ pub(super) async fn every_milestone_is_counted(fixture: &Fixture) {
         completed: 0,
         cancelled: 18,
         returned: 15,
+        ..OrderCounts::default()
     };
     assert_eq!(counters.totals, expected);
     let mut sum = OrderCounts::default();
@@ -101,6 +106,14 @@ pub(super) async fn every_milestone_is_counted(fixture: &Fixture) {
         sum += second.counts;
     }
     assert_eq!(sum, expected, "each in its second");
+    let (hour, step) = (Duration::from_hours(1), Duration::from_mins(1));
+    let history = fixture.stats().history(hour, step).await.unwrap();
+    let mut sum = OrderCounts::default();
+    for step in &history.seconds {
+        sum += step.counts;
+    }
+    assert_eq!((history.totals, sum), (expected, expected));
+    assert!(history.seconds.len() <= 2, "{history:?}");
 }
 
 /// Long after, the rows are few, and say the same.

@@ -3,10 +3,10 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    audit as audit_checks, filters, fixture::fixture, idempotency, keys as key_checks, names,
-    orders, packed_tasks as packed_checks, products, progress, queue as queue_checks, races,
-    returns as return_checks, stats as stats_checks, tasks as task_checks, time::Time,
-    waiting_tasks, workers as worker_checks,
+    audit as audit_checks, filters, fixture::fixture, holds as hold_checks, idempotency,
+    keys as key_checks, names, orders, packed_tasks as packed_checks, products, progress,
+    queue as queue_checks, races, returns as return_checks, stats as stats_checks,
+    tasks as task_checks, terms, time::Time, waiting_tasks, workers as worker_checks,
 };
 use crate::{queue::OrderQueue, store::Store};
 
@@ -24,6 +24,7 @@ where
     audit(&fresh).await;
     stats(&fresh).await;
     tasks(&fresh).await;
+    holds(&fresh).await;
     returns(&fresh).await;
     workers(&fresh).await;
 }
@@ -42,6 +43,7 @@ where
     products::skus_are_unique_among_active_products(&fixture(fresh).await).await;
     products::changes_grow_the_version_and_enter_the_ledger(&fixture(fresh).await).await;
     products::stock_stays_within_its_bounds(&fixture(fresh).await).await;
+    products::many_are_written_as_each_alone(&fixture(fresh).await).await;
     products::pages_and_search_find_each_product_once(&fixture(fresh).await).await;
     products::any_part_of_a_name_finds_it(&fixture(fresh).await).await;
     filters::filters_leave_what_they_say(&fixture(fresh).await).await;
@@ -148,9 +150,33 @@ where
     packed_checks::a_claim_ahead_gives_no_more_than_it_may(&fixture(fresh).await).await;
     waiting_tasks::only_what_was_sold_has_a_task_to_put_on_the_queue(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_counted_once_wherever_it_waits(&fixture(fresh).await).await;
+    waiting_tasks::tasks_are_told_apart_by_their_state(&fixture(fresh).await).await;
     waiting_tasks::a_task_is_put_on_the_queue_again(&fixture(fresh).await).await;
     waiting_tasks::a_pause_holds_tasks_and_workers_hear_of_it(&fixture(fresh).await).await;
     races::what_was_done_for_a_cancelled_order_is_undone(&fixture(fresh).await).await;
+}
+
+/// Checks the holds of a store, and its terms of sale, which need tasks and figures, too.
+///
+/// # Panics
+/// At the first check that fails.
+pub async fn holds<F, Fut>(fresh: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = (Arc<dyn Store>, Arc<dyn Time>)>,
+{
+    hold_checks::an_order_is_held_and_confirmed(&fixture(fresh).await).await;
+    hold_checks::a_confirmed_order_is_sold_like_any_other(&fixture(fresh).await).await;
+    hold_checks::a_hold_cannot_be_confirmed_after_its_time(&fixture(fresh).await).await;
+    hold_checks::a_hold_is_extended_up_to_a_day(&fixture(fresh).await).await;
+    hold_checks::only_what_is_held_is_confirmed_or_extended(&fixture(fresh).await).await;
+    hold_checks::lapsed_stock_goes_to_whoever_needs_it(&fixture(fresh).await).await;
+    hold_checks::what_nobody_needs_expires_in_batches(&fixture(fresh).await).await;
+    hold_checks::what_has_no_room_stays_held(&fixture(fresh).await).await;
+    hold_checks::a_repeated_hold_is_the_same(&fixture(fresh).await).await;
+    hold_checks::a_hold_has_one_end(&fixture(fresh).await).await;
+    terms::a_product_is_sold_within_its_window(&fixture(fresh).await).await;
+    terms::a_customer_has_no_more_than_the_limit(&fixture(fresh).await).await;
 }
 
 /// Checks that parts of orders come back, with the tasks and the audit log that tell of it.
@@ -201,6 +227,7 @@ where
     queue_checks::a_retry_waits_for_its_delay(fresh().await).await;
     queue_checks::dead_letters_are_kept_and_not_claimed(fresh().await).await;
     queue_checks::dead_letters_can_be_read_and_redriven(fresh().await).await;
+    queue_checks::dead_letters_are_found_by_reason_and_time(fresh().await).await;
     queue_checks::a_paused_topic_gives_out_nothing(fresh().await).await;
     queue_checks::concurrent_claims_share_nothing(fresh().await).await;
 }

@@ -9,7 +9,7 @@ use super::fixture::Fixture;
 use crate::{
     domain::{NewOrder, OrderId, OrderRequest, OrderStatus, Quantity},
     process::{AttemptOutcome, Claim, Claimed, TaskKind, TaskState, TaskStatus},
-    queue::Topic,
+    queue::{DeadQuery, Topic},
     store::{Selection, Strategy},
 };
 
@@ -190,7 +190,7 @@ pub(super) async fn a_failed_attempt_is_kept_and_made_again(fixture: &Fixture) {
     let long = "x\0".repeat(9_999);
     let retry = AttemptOutcome::Retry(Duration::from_secs(60), "no answer".to_owned());
     assert_eq!(fixture.end(&claimed, retry).await, 0);
-    assert_eq!(fixture.task(id).await.unwrap().state, TaskState::Delayed);
+    assert_eq!(fixture.task(id).await.unwrap().state, TaskState::Retrying);
     fixture.wait(55).await;
     assert_eq!(fixture.claim(9).await.len(), 0);
     fixture.wait(6).await;
@@ -208,7 +208,14 @@ pub(super) async fn a_failed_attempt_is_kept_and_made_again(fixture: &Fixture) {
     let queue = fixture.queue();
     let stats = queue.stats(Topic::Process).await.unwrap();
     assert_eq!((stats.dead, stats.waiting, stats.capped), (1, 0, false));
-    assert_eq!(queue.dead(Topic::Process, 9).await.unwrap()[0].order_id, id);
+    assert_eq!(
+        queue
+            .dead(Topic::Process, &DeadQuery::latest(9))
+            .await
+            .unwrap()[0]
+            .order_id,
+        id
+    );
     assert_eq!(queue.redrive(Topic::Process, &[id]).await.unwrap(), 1);
     let claimed = fixture.claim(9).await.remove(0);
     assert_eq!(

@@ -8,7 +8,7 @@ use super::{fixture::Fixture, workers::beat};
 use crate::{
     Error,
     domain::{OrderId, OrderStatus},
-    process::{AttemptOutcome, TaskKind, TaskState},
+    process::{AttemptOutcome, TaskKind, TaskQuery, TaskState},
     queue::Topic,
 };
 
@@ -84,6 +84,55 @@ pub(super) async fn a_task_is_counted_once_wherever_it_waits(fixture: &Fixture) 
     let alone = fixture.sold(1).await[0];
     fixture.store.cancel(alone, at, None).await.unwrap();
     assert_eq!(counted().await, (0, 4));
+}
+
+/// The delay between a sale and its task is no backlog, and neither is a retry.
+pub(super) async fn tasks_are_told_apart_by_their_state(fixture: &Fixture) {
+    let delay = Duration::from_secs(60);
+    let (old, tasks) = (fixture.sold(4).await, fixture.tasks());
+    fixture.wait(90).await;
+    let claimed = fixture.claim(3).await;
+    let retry = AttemptOutcome::Retry(Duration::from_secs(600), "later".to_owned());
+    fixture.end(&claimed[0], retry).await;
+    let dead = AttemptOutcome::Dead("never".to_owned());
+    fixture.end(&claimed[1], dead).await;
+    let new = fixture.sold(2).await;
+    let claims: Vec<OrderId> = claimed.iter().map(|c| c.lease.order_id).collect();
+    let rest: Vec<OrderId> = old.into_iter().filter(|id| !claims.contains(id)).collect();
+    let in_state = async |state, limit| {
+        let query = TaskQuery {
+            state,
+            delay,
+            limit,
+        };
+        let found = tasks.tasks(&query).await.unwrap();
+        assert!(found.iter().all(|task| task.state == state), "{found:?}");
+        let mut ids: Vec<OrderId> = found.iter().map(|task| task.order_id).collect();
+        ids.sort();
+        ids
+    };
+    for (state, expected) in [
+        (TaskState::Waiting, &rest[..]),
+        (TaskState::Scheduled, &new),
+        (TaskState::InFlight, &claims[2..]),
+        (TaskState::Retrying, &claims[..1]),
+        (TaskState::Dead, &claims[1..2]),
+    ] {
+        assert_eq!(in_state(state, 9).await, expected, "{state:?}");
+    }
+    assert_eq!(in_state(TaskState::Scheduled, 1).await.len(), 1);
+    let stats = tasks.task_stats(delay).await.unwrap();
+    let counted = [stats.waiting, stats.scheduled, stats.in_flight];
+    assert_eq!((counted, stats.delayed, stats.dead), ([1, 2, 1], 1, 1));
+    assert!(
+        (29.0..=60.0).contains(&stats.oldest_age_seconds),
+        "{stats:?}"
+    );
+    let at_once = tasks.task_stats(Duration::ZERO).await.unwrap();
+    assert_eq!((at_once.waiting, at_once.scheduled), (3, 0));
+    fixture.wait(61).await;
+    let later = tasks.task_stats(delay).await.unwrap();
+    assert_eq!((later.waiting, later.scheduled), (3, 0));
 }
 
 pub(super) async fn a_task_is_put_on_the_queue_again(fixture: &Fixture) {

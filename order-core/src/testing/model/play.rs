@@ -8,24 +8,27 @@ use uuid::Uuid;
 use super::steps::{Placed, Step, Update};
 use crate::{
     clock::{Clock, ManualClock},
+    decision::Granted,
     domain::{
-        AdjustmentId, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order, OrderId,
-        OrderRequest, OrderReturn, PageRequest, PageSize, PageStart, Product, ProductChange,
-        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
+        AdjustmentId, HoldTime, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order,
+        OrderId, OrderRequest, OrderReturn, Page, PageRequest, PageSize, PageStart, Product,
+        ProductChange, ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest,
+        SaleTerms, StockRequest,
     },
     error::Error,
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
     stats::StatsStore,
     store::{
-        Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Selection, Store,
-        Strategy,
+        Cancelled, Decided, Expired, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore,
+        Purchase, Selection, Store, Strategy,
     },
-    testing::ReferenceStore,
+    testing::{ReferenceStore, conformance::Time},
 };
 
 /// One history, as it is played on both stores.
 pub(super) struct Play {
     store: Arc<dyn Store>,
+    time: Arc<dyn Time>,
     reference: ReferenceStore,
     clock: ManualClock,
     ids: IdGenerator,
@@ -34,9 +37,10 @@ pub(super) struct Play {
 }
 
 impl Play {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, time: Arc<dyn Time>) -> Self {
         Self {
             store,
+            time,
             reference: ReferenceStore::default(),
             clock: ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()),
             ids: IdGenerator::default(),
@@ -59,8 +63,13 @@ impl Play {
     async fn one(&mut self, step: &Step) -> Result<(), String> {
         let at = self.clock.now();
         match step {
-            Step::Create { stock, price, sku } => {
-                let product = self.new_product(*stock, *price, *sku, at);
+            Step::Create {
+                stock,
+                price,
+                sku,
+                limit,
+            } => {
+                let product = self.new_product((*stock, *price), *sku, *limit, at);
                 same(
                     self.store.create_product(&product).await,
                     self.reference.create_product(&product).await,
@@ -89,11 +98,11 @@ impl Play {
             Step::Purchase { orders, strategy } => {
                 let orders = self.new_orders(orders, at);
                 same(
-                    self.store.purchase(&orders, *strategy).await.map(sorted),
+                    self.store.purchase(&orders, *strategy).await.map(bought),
                     self.reference
                         .purchase(&orders, *strategy)
                         .await
-                        .map(sorted),
+                        .map(bought),
                 )
             }
             Step::Decide { oldest, strategy } => {
@@ -121,14 +130,51 @@ impl Play {
                 )
             }
             Step::DoTasks { most } => self.do_tasks(*most, at).await,
+            _ => self.hold(step, at).await,
+        }
+    }
+
+    /// The steps of holds, and of time.
+    async fn hold(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
+        match step {
+            Step::Confirm { orders } => {
+                let mut ids: Vec<OrderId> = orders.iter().map(|n| self.order(*n)).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                same(
+                    self.store.confirm(&ids, at).await.map(timeless),
+                    self.reference.confirm(&ids, at).await.map(timeless),
+                )
+            }
+            Step::Extend { order, seconds } => {
+                let (id, hold_time) = (self.order(*order), HoldTime::new(*seconds).unwrap());
+                let told = |result| timeless(vec![result]);
+                let store = self.store.extend(id, hold_time).await;
+                let reference = self.reference.extend(id, hold_time).await;
+                same(Ok(told(store)), Ok(told(reference)))
+            }
+            Step::Expire => {
+                let told = |expired: Expired| (expired.orders, by_id(expired.changed));
+                same(
+                    self.store.expire(None, 1_000, at).await.map(told),
+                    self.reference.expire(None, 1_000, at).await.map(told),
+                )
+            }
+            Step::Wait { seconds } => {
+                let by = TimeDelta::seconds(*seconds);
+                self.time.advance(by).await;
+                self.reference.advance(by).await;
+                Ok(())
+            }
+            other => Err(format!("{other:?} is not a step of holds")),
         }
     }
 
     fn new_product(
         &mut self,
-        stock: i64,
-        price: i64,
+        (stock, price): (i64, i64),
         sku: Option<u8>,
+        limit: Option<i64>,
         at: DateTime<Utc>,
     ) -> NewProduct {
         let request = ProductRequest::new(
@@ -139,9 +185,15 @@ impl Play {
         );
         let id = ProductId(self.ids.next(at));
         self.products.push(id);
-        request
-            .unwrap()
-            .into_new_product(id, AdjustmentId(self.ids.next(at)), at)
+        let terms = SaleTerms {
+            limit_per_customer: limit,
+            ..SaleTerms::default()
+        };
+        request.unwrap().on_terms(terms).unwrap().into_new_product(
+            id,
+            AdjustmentId(self.ids.next(at)),
+            at,
+        )
     }
 
     async fn adjust(
@@ -200,8 +252,8 @@ impl Play {
         at: DateTime<Utc>,
     ) -> Result<(), String> {
         same(
-            self.store.decide(pick, strategy, at).await.map(sorted),
-            self.reference.decide(pick, strategy, at).await.map(sorted),
+            self.store.decide(pick, strategy, at).await.map(decided),
+            self.reference.decide(pick, strategy, at).await.map(decided),
         )
     }
 
@@ -227,9 +279,13 @@ impl Play {
             },
             ..OrderQuery::default()
         };
+        let told = |page: Page<Order, OrderId>| {
+            let orders = page.items.into_iter().map(without_time);
+            (orders.collect::<Vec<_>>(), page.next, page.total)
+        };
         same(
-            self.store.orders(&orders).await,
-            self.reference.orders(&orders).await,
+            self.store.orders(&orders).await.map(told),
+            self.reference.orders(&orders).await.map(told),
         )?;
         let window = Duration::from_secs(600);
         if let Some(stats) = Arc::clone(&self.store).stats_store() {
@@ -273,7 +329,7 @@ impl Play {
         let brief = |claimed: &[Claimed]| {
             let brief = claimed
                 .iter()
-                .map(|c| (c.lease.order_id, c.kind, c.order.clone()));
+                .map(|c| (c.lease.order_id, c.kind, c.order.clone().map(without_time)));
             brief.collect::<Vec<_>>()
         };
         same(
@@ -335,7 +391,7 @@ impl Play {
     fn new_orders(&mut self, orders: &[Placed], at: DateTime<Utc>) -> Vec<NewOrder> {
         orders
             .iter()
-            .map(|(lines, key)| {
+            .map(|(lines, key, hold, customer)| {
                 let lines = lines
                     .iter()
                     .map(|(product, quantity)| RequestedLine {
@@ -345,7 +401,10 @@ impl Play {
                     .collect();
                 let id = OrderId(self.ids.next(at));
                 self.orders.push(id);
-                let mut request = OrderRequest::new(lines, None).unwrap();
+                let hold_time = hold.map(|seconds| HoldTime::new(seconds).unwrap());
+                let customer = customer.map(|n| format!("customer {n}"));
+                let request = OrderRequest::new(lines, None).unwrap().held_for(hold_time);
+                let mut request = request.for_customer(customer).unwrap();
                 if let Some(key) = key {
                     request = request.with_key(key_named(*key));
                 }
@@ -365,6 +424,55 @@ impl Play {
     }
 }
 
+/// The order without the times that are those of its store's clock, as far as it has them.
+fn without_time(order: Order) -> Order {
+    Order {
+        held_at: order.held_at.map(|_| DateTime::UNIX_EPOCH),
+        held_until: order.held_until.map(|_| DateTime::UNIX_EPOCH),
+        ..order
+    }
+}
+
+fn without_time_of_error(error: Error) -> Error {
+    match error {
+        Error::HoldExpired { .. } => Error::HoldExpired {
+            held_until: DateTime::UNIX_EPOCH,
+        },
+        error => error,
+    }
+}
+
+type Told = Vec<Result<Option<Order>, Error>>;
+
+fn timeless(results: Told) -> Told {
+    let results = results.into_iter();
+    results
+        .map(|result| match result {
+            Ok(order) => Ok(order.map(without_time)),
+            Err(error) => Err(without_time_of_error(error)),
+        })
+        .collect()
+}
+
+fn bought(outcome: Outcome<Purchase>) -> (Vec<Purchase>, Vec<Product>) {
+    let (results, changed) = sorted(outcome);
+    let results = results.into_iter().map(|result| result.map(without_time));
+    (results.collect(), changed)
+}
+
+fn decided(outcome: Outcome<Decided>) -> (Vec<Decided>, Vec<Product>) {
+    let (results, changed) = sorted(outcome);
+    let timeless = |granted| match granted {
+        Granted::Held { .. } => Granted::Held {
+            until: DateTime::UNIX_EPOCH,
+        },
+        Granted::Sold => Granted::Sold,
+    };
+    let results = results.into_iter();
+    let results = results.map(|(id, decision)| (id, decision.map(timeless)));
+    (results.collect(), changed)
+}
+
 /// Changed products come in any order.
 fn sorted<T>(outcome: Outcome<T>) -> (Vec<T>, Vec<Product>) {
     (outcome.results, by_id(outcome.changed))
@@ -373,7 +481,7 @@ fn sorted<T>(outcome: Outcome<T>) -> (Vec<T>, Vec<Product>) {
 fn restocked(cancelled: Option<Cancelled>) -> Option<(Order, Vec<Product>, bool)> {
     cancelled.map(|cancelled| {
         let changed = by_id(cancelled.changed);
-        (cancelled.order, changed, cancelled.replayed)
+        (without_time(cancelled.order), changed, cancelled.replayed)
     })
 }
 

@@ -18,6 +18,7 @@ pub(super) enum Step {
         stock: i64,
         price: i64,
         sku: Option<u8>,
+        limit: Option<i64>,
     },
     Update(Update),
     Adjust {
@@ -57,6 +58,18 @@ pub(super) enum Step {
     DoTasks {
         most: usize,
     },
+    Confirm {
+        orders: Vec<usize>,
+    },
+    Extend {
+        order: usize,
+        seconds: i64,
+    },
+    Expire,
+    /// Time goes by for the stores.
+    Wait {
+        seconds: i64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -68,8 +81,8 @@ pub(super) struct Update {
     pub(super) expected_version: Option<i64>,
 }
 
-/// `(product, quantity)` of each line, and a key.
-pub(super) type Placed = (Vec<(usize, i64)>, Option<u8>);
+/// `(product, quantity)` of each line, a key, the seconds for which it is held, and a customer.
+pub(super) type Placed = (Vec<(usize, i64)>, Option<u8>, Option<i64>, Option<u8>);
 
 /// Random histories.
 pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
@@ -79,17 +92,21 @@ pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
     let lines = || vec((product(), 1_i64..6), 1..5);
     // Keys that come often, and often with the same order.
     let key = || 0_u8..4;
-    let placed = prop_oneof![
+    let hold = || option::weighted(0.3, select(&[600_i64, 3_600, 86_400][..]));
+    let asked = prop_oneof![
         6 => lines().prop_map(|lines| (lines, None)),
         2 => key().prop_map(|key| (vec![(usize::from(key), 1)], Some(key))),
         1 => (lines(), key()).prop_map(|(lines, key)| (lines, Some(key))),
     ];
+    let customer = || option::weighted(0.7, 0_u8..3);
+    let placed = (asked, hold(), customer())
+        .prop_map(|((lines, key), hold, customer)| (lines, key, hold, customer));
     let orders = || vec(placed.clone(), 1..8);
     let stock = || prop_oneof![9 => 0_i64..25, 1 => Just(MAX_STOCK)];
     let sku = || option::weighted(0.4, 0_u8..3);
     let step = prop_oneof![
-        2 => (stock(), 0_i64..1_000, sku())
-            .prop_map(|(stock, price, sku)| Step::Create { stock, price, sku }),
+        2 => (stock(), 0_i64..1_000, sku(), option::weighted(0.3, 1_i64..9))
+            .prop_map(|(stock, price, sku, limit)| Step::Create { stock, price, sku, limit }),
         2 => (product(), option::of(stock()), option::of(0_i64..1_000), option::of(sku()),
               option::weighted(0.3, 1_i64..4))
             .prop_map(|(product, stock, price, sku, expected_version)| Step::Update(Update {
@@ -112,6 +129,11 @@ pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
         4 => (order(), vec((product(), 1_i64..4), 1..3), option::weighted(0.2, key()))
             .prop_map(|(order, lines, key)| Step::GiveBack { order, lines, key }),
         2 => (1_usize..9).prop_map(|most| Step::DoTasks { most }),
+        3 => vec(order(), 1..6).prop_map(|orders| Step::Confirm { orders }),
+        2 => (order(), select(&[60_i64, 6_000, 86_400][..]))
+            .prop_map(|(order, seconds)| Step::Extend { order, seconds }),
+        1 => Just(Step::Expire),
+        2 => select(&[300_i64, 2_000, 50_000][..]).prop_map(|seconds| Step::Wait { seconds }),
     ];
     vec(step, 1..40)
 }

@@ -32,6 +32,15 @@ impl State {
         self.history.push((id, entry));
     }
 
+    /// What an order took as a hold is sold.
+    pub(super) fn enter_confirmed(&mut self, order: OrderId) {
+        for (_, entry) in &mut self.history {
+            if entry.order_id == Some(order) && entry.kind == StockEntryKind::Hold {
+                entry.kind = StockEntryKind::Sale;
+            }
+        }
+    }
+
     /// Enters what an order took or gave back.
     pub(super) fn enter(
         &mut self,
@@ -42,11 +51,11 @@ impl State {
         at: DateTime<Utc>,
     ) {
         for (product, pieces) in pieces {
-            let is_sale = kind == StockEntryKind::Sale;
+            let is_return = kind == StockEntryKind::Return;
             let entry = StockEntry {
                 id: StockEntryId(id),
                 kind,
-                delta: if is_sale { -pieces } else { *pieces },
+                delta: if is_return { *pieces } else { -pieces },
                 reason: None,
                 order_id: Some(order),
                 client: None,

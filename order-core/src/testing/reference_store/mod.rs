@@ -5,6 +5,7 @@
 
 mod audit;
 mod history;
+mod holds;
 mod keys;
 mod orders;
 mod page;

@@ -11,10 +11,14 @@ use crate::{
     audit::AuditChange,
     decision::Decided,
     domain::{
-        IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress, RequestedLine,
+        HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress,
+        RequestedLine,
     },
     error::Error,
-    store::{Backlog, Cancelled, OrderQuery, OrderStore, Outcome, Purchase, Selection, Strategy},
+    store::{
+        Backlog, Cancelled, Expired, LapsedAt, OrderQuery, OrderStore, Outcome, Purchase,
+        Selection, Strategy,
+    },
 };
 
 #[async_trait]
@@ -34,7 +38,7 @@ impl OrderStore for ReferenceStore {
         strategy: Strategy,
     ) -> Result<Outcome<Purchase>, Error> {
         let mut state = self.state.lock().unwrap();
-        let before = state.stocks();
+        let before = state.versions();
         let size = group_size(orders.len(), strategy);
         let mut results = Vec::new();
         for group in orders.chunks(size) {
@@ -55,7 +59,7 @@ impl OrderStore for ReferenceStore {
         at: DateTime<Utc>,
     ) -> Result<Outcome<Decided>, Error> {
         let mut state = self.state.lock().unwrap();
-        let before = state.stocks();
+        let before = state.versions();
         let ids = state.pending(pick);
         let size = group_size(ids.len(), strategy);
         let mut results = Vec::new();
@@ -90,6 +94,7 @@ impl OrderStore for ReferenceStore {
             .filter(|order| query.created.contains(order.created_at))
             .filter(|order| query.client.is_none() || order.client == query.client)
             .filter(|order| query.reference.is_none() || order.reference == query.reference)
+            .filter(|order| query.customer.is_none() || order.customer == query.customer)
             .filter(|order| {
                 query
                     .product_id
@@ -147,6 +152,32 @@ impl OrderStore for ReferenceStore {
         Ok(Some(cancelled))
     }
 
+    fn keeps_holds(&self) -> bool {
+        true
+    }
+
+    async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        let mut state = self.state.lock().unwrap();
+        Ok(ids.iter().map(|id| state.confirm(*id, at)).collect())
+    }
+
+    async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
+        self.state.lock().unwrap().extend(id, hold_time)
+    }
+
+    async fn expire(
+        &self,
+        after: Option<LapsedAt>,
+        limit: usize,
+        at: DateTime<Utc>,
+    ) -> Result<Expired, Error> {
+        Ok(self.state.lock().unwrap().expire(after, limit, at))
+    }
+
     async fn pending_for(
         &self,
         age: Duration,
@@ -177,12 +208,12 @@ fn take_back(
     lines: Option<&[RequestedLine]>,
     at: DateTime<Utc>,
 ) -> Result<Cancelled, Error> {
-    let stocks = state.stocks();
+    let versions = state.versions();
     let order = state.cancel(id, before.clone(), lines, at)?;
     state.record(AuditChange::order_cancelled(before, &order));
     Ok(Cancelled {
         order,
-        changed: state.changed_since(&stocks),
+        changed: state.changed_since(&versions),
         replayed: false,
     })
 }

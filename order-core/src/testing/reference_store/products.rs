@@ -8,7 +8,7 @@ use crate::{
     audit::AuditChange,
     domain::{
         AdjustmentId, MAX_STOCK, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
-        Replayable, StockAdjustment, StockEntry, StockEntryId,
+        Replayable, RuleViolation, StockAdjustment, StockEntry, StockEntryId,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -81,6 +81,21 @@ impl ProductStore for ReferenceStore {
         }
         if let Some(name) = &change.name {
             product.name.clone_from(name);
+        }
+        let terms = &mut product.terms;
+        for (changed, own) in [
+            (change.on_sale_from, &mut terms.on_sale_from),
+            (change.on_sale_until, &mut terms.on_sale_until),
+        ] {
+            *own = changed.unwrap_or(*own);
+        }
+        if let Some(limit) = change.limit_per_customer {
+            terms.limit_per_customer = limit;
+        }
+        if let (Some(from), Some(until)) = (terms.on_sale_from, terms.on_sale_until)
+            && until <= from
+        {
+            return Err(RuleViolation::SaleWindow.into());
         }
         if let Some(price) = change.price {
             product.price = price;

@@ -1,6 +1,7 @@
 //! The queue of the reference store: a map.
 
 use std::{
+    cmp::Reverse,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use crate::{
     audit::{Action, AuditChange},
     domain::{IdGenerator, OrderId},
     error::Error,
-    queue::{DeadLetter, Lease, OrderQueue, QueueStats, Topic},
+    queue::{DeadFilter, DeadLetter, DeadQuery, DeadSummary, Lease, OrderQueue, QueueStats, Topic},
 };
 
 impl State {
@@ -45,6 +46,23 @@ impl ReferenceQueue {
             state,
             ids: IdGenerator::default(),
         }
+    }
+
+    fn dead_letters(&self, topic: Topic) -> Vec<DeadLetter> {
+        let state = self.state.lock().unwrap();
+        let entries = state.entries.iter().filter(|((of, _), _)| *of == topic);
+        let dead = entries.filter_map(|((_, id), entry)| {
+            let (dead_at, reason) = entry.dead.clone()?;
+            Some(DeadLetter {
+                order_id: *id,
+                reason,
+                attempts: entry.attempts,
+                dead_at,
+            })
+        });
+        let mut dead: Vec<DeadLetter> = dead.collect();
+        dead.sort_by_key(|letter| (Reverse(letter.dead_at), letter.order_id));
+        dead
     }
 
     fn consume(
@@ -139,25 +157,26 @@ impl OrderQueue for ReferenceQueue {
         })
     }
 
-    async fn dead(&self, topic: Topic, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let state = self.state.lock().unwrap();
-        let mut dead: Vec<DeadLetter> = state
-            .entries
-            .iter()
-            .filter(|((of, _), _)| *of == topic)
-            .filter_map(|((_, id), entry)| {
-                let (dead_at, reason) = entry.dead.clone()?;
-                Some(DeadLetter {
-                    order_id: *id,
-                    reason,
-                    attempts: entry.attempts,
-                    dead_at,
-                })
-            })
-            .collect();
-        dead.sort_by_key(|letter| std::cmp::Reverse(letter.dead_at));
-        dead.truncate(limit);
-        Ok(dead)
+    async fn dead(&self, topic: Topic, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
+        let after = query.after.map(|(at, order)| (Reverse(at), order));
+        let letters = self.dead_letters(topic).into_iter().filter(|letter| {
+            let is_after = after < Some((Reverse(letter.dead_at), letter.order_id));
+            is_after && query.filter.matches(letter)
+        });
+        Ok(letters.take(query.limit).collect())
+    }
+
+    async fn dead_summary(
+        &self,
+        topic: Topic,
+        filter: &DeadFilter,
+        groups: usize,
+    ) -> Result<DeadSummary, Error> {
+        let letters = self.dead_letters(topic).into_iter();
+        Ok(DeadSummary::of(
+            letters.filter(|letter| filter.matches(letter)),
+            groups,
+        ))
     }
 
     async fn redrive(&self, topic: Topic, orders: &[OrderId]) -> Result<usize, Error> {
@@ -210,6 +229,8 @@ impl OrderQueue for ReferenceQueue {
                 stats.oldest_age_seconds = stats.oldest_age_seconds.max(age);
             } else if entry.claim.is_some() {
                 stats.in_flight += 1;
+            } else if entry.runs == 0 {
+                stats.scheduled += 1;
             } else {
                 stats.delayed += 1;
             }

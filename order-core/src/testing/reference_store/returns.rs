@@ -37,10 +37,10 @@ impl State {
                 .collect(),
         };
         let is_possible = match status {
-            OrderStatus::Success | OrderStatus::Completed => true,
+            OrderStatus::Held | OrderStatus::Success | OrderStatus::Completed => true,
             OrderStatus::Pending => lines.is_none(),
             OrderStatus::Cancelled => lines.is_some(),
-            OrderStatus::Failed => false,
+            OrderStatus::Failed | OrderStatus::Expired => false,
         };
         if !is_possible {
             return Err(Error::OrderState { status });
@@ -77,10 +77,10 @@ impl State {
         if nothing_left && status != OrderStatus::Completed {
             order.status = OrderStatus::Cancelled;
             order.cancelled_at = Some(at);
-            if status.holds_stock() {
+            if status.is_sold() {
                 self.unsold(order.id);
             }
-        } else {
+        } else if status.is_sold() {
             self.gave_back(order.id, status == OrderStatus::Completed);
         }
         self.orders.insert(order.id, order.clone());
@@ -96,10 +96,7 @@ impl State {
             return Err(Error::StockLimit { product_id });
         }
         for (id, pieces) in back {
-            let product = match self.products.get_mut(id) {
-                Some(product) => product,
-                None => self.archived.get_mut(id).unwrap(),
-            };
+            let product = self.product_mut(*id);
             product.stock += pieces;
             product.version += 1;
             product.updated_at = at;

@@ -12,11 +12,11 @@ use super::queue_entry::QueueEntry;
 use crate::{
     audit::AuditEntry,
     clock::{Clock, SystemClock},
-    decision::Decision,
+    decision::{Decision, Granted},
     domain::{
-        Failure, FailureCode, IdGenerator, IdempotencyKey, Money, NewOrder, Order, OrderId,
-        OrderLine, OrderStatus, Product, ProductId, ReturnId, RuleViolation, StockEntry,
-        StockEntryKind,
+        Failure, FailureCode, FailureDetail, IdGenerator, IdempotencyKey, Money, NewOrder, Order,
+        OrderId, OrderLine, OrderStatus, Product, ProductId, RequestedLine, ReturnId,
+        RuleViolation, StockEntry, StockEntryKind,
     },
     error::Error,
     heartbeat::KnownWorker,
@@ -108,25 +108,38 @@ impl State {
                 cancelled_quantity: 0,
             });
         }
+        let is_limited = |line: &RequestedLine| {
+            let product = &self.products[&line.product_id];
+            product.terms.limit_per_customer.is_some()
+        };
         let total = i64::try_from(total).map_err(|_| RuleViolation::TotalLimit)?;
+        if order.customer.is_none() && order.lines.iter().any(is_limited) {
+            let reason = "is missing: a product has a limit per customer";
+            return Err(Error::invalid("customer", reason));
+        }
         Ok(Order {
             id: order.id,
             status: OrderStatus::Pending,
             lines,
             total_price: Money::from_minor_units(total).unwrap(),
             reference: order.reference.clone(),
+            customer: order.customer.clone(),
+            hold_time: order.hold_time,
             client: order.client,
             trace_parent: order.trace_parent,
             failure: None,
             created_at: order.created_at,
             decided_at: None,
+            held_at: None,
+            held_until: None,
+            confirmed_at: None,
             completed_at: None,
             cancelled_at: None,
         })
     }
 
     /// Takes the stock of all lines, one product at a time, and puts it back when one fails.
-    pub(super) fn take(&mut self, order: &Order, at: DateTime<Utc>) -> Decision {
+    pub(super) fn take(&mut self, order: &Order, at: DateTime<Utc>) -> Result<(), Failure> {
         let mut wanted: Vec<(ProductId, i64)> = Vec::new();
         for line in &order.lines {
             match wanted.iter_mut().find(|(id, _)| *id == line.product_id) {
@@ -140,10 +153,21 @@ impl State {
                 product_id: *product_id,
                 requested: *requested,
                 available,
+                detail: None,
             };
             let Some(product) = self.products.get(product_id) else {
                 return Err(failure(FailureCode::ProductUnavailable, 0));
             };
+            if let Some(detail) = self.refused_to(order, *product_id, *requested) {
+                let code = match detail {
+                    FailureDetail::Window { .. } => FailureCode::NotOnSale,
+                    FailureDetail::Limit { .. } => FailureCode::CustomerLimit,
+                };
+                return Err(Failure {
+                    detail: Some(detail),
+                    ..failure(code, product.stock)
+                });
+            }
             if product.stock < *requested {
                 return Err(failure(FailureCode::InsufficientStock, product.stock));
             }
@@ -155,8 +179,50 @@ impl State {
             product.updated_at = at;
         }
         let sold_at = order.decided_at.unwrap_or(at);
-        self.enter(order.id.0, order.id, StockEntryKind::Sale, &taken, sold_at);
+        let kind = match order.hold_time {
+            Some(_) => StockEntryKind::Hold,
+            None => StockEntryKind::Sale,
+        };
+        self.enter(order.id.0, order.id, kind, &taken, sold_at);
         Ok(())
+    }
+
+    /// Why a product is not sold to the customer of an order, whatever there is of it.
+    fn refused_to(&self, order: &Order, id: ProductId, requested: i64) -> Option<FailureDetail> {
+        let (now, terms) = (self.now(), self.products[&id].terms);
+        let (on_sale_from, on_sale_until) = (terms.on_sale_from, terms.on_sale_until);
+        if on_sale_from.is_some_and(|from| now < from)
+            || on_sale_until.is_some_and(|until| until <= now)
+        {
+            return Some(FailureDetail::Window {
+                on_sale_from,
+                on_sale_until,
+            });
+        }
+        let limit = terms.limit_per_customer?;
+        let is_lapsed =
+            |order: &Order| order.status == OrderStatus::Held && order.held_until.unwrap() <= now;
+        let (mut has, mut held_order) = (0, None);
+        let own = self.orders.values().filter(|other| {
+            order.customer.is_some()
+                && other.customer == order.customer
+                && other.status.holds_stock()
+                && !is_lapsed(other)
+        });
+        for other in own {
+            let lines = other.lines.iter().filter(|line| line.product_id == id);
+            let pieces: i64 = lines.map(OrderLine::kept).sum();
+            has += pieces;
+            if pieces > 0 && other.status == OrderStatus::Held {
+                held_order = Some(other.id);
+            }
+        }
+        let is_over = order.customer.is_none() || has + requested > limit;
+        is_over.then_some(FailureDetail::Limit {
+            limit,
+            has,
+            held_order,
+        })
     }
 
     /// A batch counts as one change of each product whose stock it changed.
@@ -173,10 +239,20 @@ impl State {
         products.map(|p| (p.id, p.stock)).collect()
     }
 
+    pub(super) fn versions(&self) -> BTreeMap<ProductId, i64> {
+        let products = self.products.values();
+        products.map(|p| (p.id, p.version)).collect()
+    }
+
+    /// The products that are at another version than they were `before`.
     pub(super) fn changed_since(&self, before: &BTreeMap<ProductId, i64>) -> Vec<Product> {
         let products = self.products.values();
         products
-            .filter(|p| before.get(&p.id).is_some_and(|stock| *stock != p.stock))
+            .filter(|p| {
+                before
+                    .get(&p.id)
+                    .is_some_and(|version| *version != p.version)
+            })
             .cloned()
             .collect()
     }
@@ -185,7 +261,7 @@ impl State {
         if let Some(stored) = self.orders.get(&order.id) {
             return Ok(stored.clone());
         }
-        let asked = format!("accept {:?} {:?}", order.lines, order.reference);
+        let asked = asked("accept", order);
         if let Some(made) = self.replay(order.key.as_ref(), &asked)? {
             return Ok(unsettled(self.orders[&OrderId(made)].clone()));
         }
@@ -197,25 +273,32 @@ impl State {
     }
 
     pub(super) fn purchase(&mut self, orders: &[NewOrder]) -> Vec<Result<Order, Error>> {
-        let before = self.stocks();
         let at = orders.iter().map(|order| order.created_at).max();
+        let lines = orders.iter().flat_map(|order| &order.lines);
+        let wanted = lines.map(|line| (line.product_id, line.quantity.get()));
+        self.reclaim(wanted, at.unwrap_or_default());
+        let before = self.stocks();
         let results = orders
             .iter()
             .map(|order| {
                 if let Some(stored) = self.orders.get(&order.id) {
                     return Ok(stored.clone());
                 }
-                let asked = format!("purchase {:?} {:?}", order.lines, order.reference);
+                let asked = asked("purchase", order);
                 if let Some(made) = self.replay(order.key.as_ref(), &asked)? {
-                    let placed = unsettled(self.orders[&OrderId(made)].clone());
-                    return Ok(sold(placed));
+                    let stored = self.orders[&OrderId(made)].clone();
+                    let (created_at, held_at) = (stored.created_at, stored.held_at);
+                    let placed = unsettled(stored);
+                    return Ok(granted(placed, created_at, held_at.unwrap_or_default()));
                 }
                 let placed = self.price(order)?;
                 self.take(&placed, at.unwrap_or_default())?;
                 self.keep_key(order.key.as_ref(), asked, order.id.0);
-                let placed = sold(placed);
+                let placed = granted(placed, order.created_at, self.now());
                 self.orders.insert(order.id, placed.clone());
-                self.sold(order.id);
+                if placed.status == OrderStatus::Success {
+                    self.sold(order.id);
+                }
                 Ok(placed)
             })
             .collect();
@@ -228,22 +311,32 @@ impl State {
         ids: &[OrderId],
         at: DateTime<Utc>,
     ) -> Vec<(OrderId, Decision)> {
+        let lines = ids.iter().flat_map(|id| self.orders[id].lines.clone());
+        let wanted: Vec<_> = lines.map(|l| (l.product_id, l.quantity.get())).collect();
+        self.reclaim(wanted.into_iter(), at);
         let before = self.stocks();
         let decisions = ids
             .iter()
             .map(|id| {
-                let mut order = self.orders[id].clone();
-                let decision = self.take(&order, at);
-                order.decided_at = Some(at);
-                order.failure = decision.err();
-                order.status = match decision {
-                    Ok(()) => OrderStatus::Success,
-                    Err(_) => OrderStatus::Failed,
+                let order = self.orders[id].clone();
+                let taken = self.take(&order, at);
+                let order = match taken {
+                    Ok(()) => granted(order, at, self.now()),
+                    Err(failure) => Order {
+                        status: OrderStatus::Failed,
+                        failure: Some(failure),
+                        decided_at: Some(at),
+                        ..order
+                    },
                 };
-                self.orders.insert(*id, order);
-                if decision.is_ok() {
+                let decision = taken.map(|()| match order.held_until {
+                    None => Granted::Sold,
+                    Some(until) => Granted::Held { until },
+                });
+                if order.status == OrderStatus::Success {
                     self.sold(*id);
                 }
+                self.orders.insert(*id, order);
                 (*id, decision)
             })
             .collect();
@@ -260,6 +353,14 @@ impl State {
         match pick {
             Selection::Oldest(limit) => pending.take(limit).collect(),
             Selection::ByIds(ids) => pending.filter(|id| ids.contains(id)).collect(),
+        }
+    }
+
+    /// A product, archived or not.
+    pub(super) fn product_mut(&mut self, id: ProductId) -> &mut Product {
+        match self.products.get_mut(&id) {
+            Some(product) => product,
+            None => self.archived.get_mut(&id).unwrap(),
         }
     }
 
@@ -284,6 +385,9 @@ fn unsettled(order: Order) -> Order {
         status: OrderStatus::Pending,
         failure: None,
         decided_at: None,
+        held_at: None,
+        held_until: None,
+        confirmed_at: None,
         completed_at: None,
         cancelled_at: None,
         total_price: Money::from_minor_units(total).unwrap(),
@@ -292,8 +396,20 @@ fn unsettled(order: Order) -> Order {
     }
 }
 
-fn sold(mut order: Order) -> Order {
+/// What is asked for, as a text that is the same for the same request.
+fn asked(mode: &str, order: &NewOrder) -> String {
+    let (lines, reference) = (&order.lines, &order.reference);
+    let (hold_time, customer) = (order.hold_time, &order.customer);
+    format!("{mode} {lines:?} {reference:?} {hold_time:?} {customer:?}")
+}
+
+fn granted(mut order: Order, at: DateTime<Utc>, now: DateTime<Utc>) -> Order {
+    order.decided_at = Some(at);
     order.status = OrderStatus::Success;
-    order.decided_at = Some(order.created_at);
+    if let Some(hold_time) = order.hold_time {
+        order.status = OrderStatus::Held;
+        order.held_at = Some(now);
+        order.held_until = Some(now + TimeDelta::seconds(i64::from(hold_time.seconds())));
+    }
     order
 }

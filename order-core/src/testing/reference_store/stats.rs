@@ -15,16 +15,23 @@ fn counts<'a>(orders: impl Iterator<Item = &'a Order>) -> OrderCounts {
     let mut counts = OrderCounts::default();
     for order in orders {
         counts.accepted += 1;
-        let was_sold = order.decided_at.is_some() && order.failure.is_none();
+        let was_held = order.held_at.is_some();
+        let was_confirmed = order.confirmed_at.is_some();
+        let was_granted = order.decided_at.is_some() && order.failure.is_none();
+        let was_sold = was_granted && (!was_held || was_confirmed);
         counts.sold += u64::from(was_sold);
+        counts.held += u64::from(was_held);
+        counts.confirmed += u64::from(was_confirmed);
         match order.status {
             OrderStatus::Failed => counts.failed += 1,
+            OrderStatus::Expired => counts.expired += 1,
             OrderStatus::Completed => counts.completed += 1,
             OrderStatus::Cancelled => {
                 counts.cancelled += 1;
                 counts.returned += u64::from(was_sold);
+                counts.released += u64::from(was_held && !was_confirmed);
             }
-            OrderStatus::Pending | OrderStatus::Success => {}
+            OrderStatus::Pending | OrderStatus::Held | OrderStatus::Success => {}
         }
     }
     counts
@@ -59,6 +66,10 @@ impl StatsStore for ReferenceStore {
             totals,
             seconds: vec![second],
         })
+    }
+
+    async fn history(&self, span: Duration, _: Duration) -> Result<OrderCounters, Error> {
+        self.counters(span).await
     }
 
     async fn compact_counters(&self, _: Duration) -> Result<u64, Error> {

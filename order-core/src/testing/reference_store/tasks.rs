@@ -1,6 +1,6 @@
 //! The tasks and the workers of the reference store.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,10 +12,10 @@ use crate::{
     error::Error,
     heartbeat::{Heartbeat, KnownWorker, RETENTION, WorkerStore},
     process::{
-        Attempt, AttemptOutcome, AttemptResult, Claim, Claimed, TaskHistory, TaskKind, TaskState,
-        TaskStatus, TaskStore,
+        Attempt, AttemptOutcome, AttemptResult, Claim, Claimed, TaskHistory, TaskKind, TaskQuery,
+        TaskState, TaskStatus, TaskStore,
     },
-    queue::{Lease, Topic},
+    queue::{Lease, QueueStats, Topic},
 };
 
 impl State {
@@ -91,23 +91,41 @@ impl State {
         completed
     }
 
-    fn task(&self, id: OrderId) -> Option<TaskStatus> {
+    /// The task of an order, which may be claimed once it has been due for `delay`.
+    fn task(&self, id: OrderId, delay: TimeDelta) -> Option<TaskStatus> {
         let now = self.now();
         let entry = self.entries.get(&(Topic::Process, id))?;
         let state = match (&entry.dead, &entry.claim) {
             (Some(_), _) => TaskState::Dead,
-            _ if entry.visible_at <= now => TaskState::Waiting,
-            (None, Some(_)) => TaskState::InFlight,
-            (None, None) => TaskState::Delayed,
+            _ if entry.visible_at + delay <= now => TaskState::Waiting,
+            (None, Some(_)) if entry.visible_at > now => TaskState::InFlight,
+            (None, None) if entry.runs == 0 => TaskState::Scheduled,
+            (None, _) => TaskState::Retrying,
+        };
+        let at = match (state, &entry.dead) {
+            (_, Some((at, _))) => *at,
+            (TaskState::InFlight, _) => entry.visible_at,
+            _ => entry.visible_at + delay,
         };
         Some(TaskStatus {
             order_id: id,
             kind: TaskKind::of(entry.compensates),
             state,
             attempts: entry.attempts,
-            at: entry.dead.as_ref().map_or(entry.visible_at, |(at, _)| *at),
+            at,
             reason: entry.dead.as_ref().map(|(_, reason)| reason.clone()),
         })
+    }
+
+    /// All tasks, as [`task`](Self::task) has them.
+    fn tasks(&self, delay: TimeDelta) -> Vec<TaskStatus> {
+        let of_topic = self
+            .entries
+            .keys()
+            .filter(|(topic, _)| *topic == Topic::Process);
+        of_topic
+            .filter_map(|(_, id)| self.task(*id, delay))
+            .collect()
     }
 
     fn history(&self, id: OrderId) -> Vec<Attempt> {
@@ -184,7 +202,42 @@ impl TaskStore for ReferenceStore {
             entry.visible_at = entry.visible_at.min(now);
         }
         state.record(AuditChange::task_put(id));
-        Ok(state.task(id))
+        Ok(state.task(id, TimeDelta::zero()))
+    }
+
+    async fn task_stats(&self, delay: Duration) -> Result<QueueStats, Error> {
+        let state = self.state.lock().unwrap();
+        let mut stats = QueueStats {
+            paused: state.paused.contains(&Topic::Process),
+            ..QueueStats::default()
+        };
+        for task in state.tasks(span(delay)) {
+            match task.state {
+                TaskState::Waiting => stats.waiting += 1,
+                TaskState::Scheduled => stats.scheduled += 1,
+                TaskState::InFlight => stats.in_flight += 1,
+                TaskState::Retrying => stats.delayed += 1,
+                TaskState::Dead => stats.dead += 1,
+            }
+            if task.state == TaskState::Waiting {
+                let age = (state.now() - task.at).as_seconds_f64();
+                stats.oldest_age_seconds = stats.oldest_age_seconds.max(age);
+            }
+        }
+        Ok(stats)
+    }
+
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskStatus>, Error> {
+        let state = self.state.lock().unwrap();
+        let mut tasks = state.tasks(span(query.delay));
+        tasks.retain(|task| task.state == query.state);
+        if query.state == TaskState::Dead {
+            tasks.sort_by_key(|task| (Reverse(task.at), task.order_id));
+        } else {
+            tasks.sort_by_key(|task| (task.at, task.order_id));
+        }
+        tasks.truncate(query.limit);
+        Ok(tasks)
     }
 
     async fn task_history(&self, id: OrderId) -> Result<Option<TaskHistory>, Error> {
@@ -192,7 +245,7 @@ impl TaskStore for ReferenceStore {
         let found = state.orders.contains_key(&id);
         Ok(found.then(|| TaskHistory {
             attempts: state.history(id),
-            task: state.task(id),
+            task: state.task(id, TimeDelta::zero()),
         }))
     }
 }

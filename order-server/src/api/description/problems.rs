@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use order_core::{
     Error,
-    domain::{OrderStatus, ProductId},
+    domain::{OrderId, OrderStatus, ProductId},
 };
 use poem::http::StatusCode;
 use serde_json::{Value, json};
@@ -87,7 +88,7 @@ fn is_one(id: &str, ids: &[&str]) -> bool {
 
 /// Every problem that an operation may answer.
 fn table() -> impl Iterator<Item = (AppliesTo, Problem)> {
-    let all = [authorization(), state(), input(), everywhere()];
+    let all = [authorization(), state(), terms(), input(), everywhere()];
     all.into_iter().flatten()
 }
 
@@ -149,7 +150,7 @@ fn state() -> Table {
             Error::StockLimit { product_id }.into(),
         ),
         (
-            AppliesTo::Named(&["cancelOrder", "processOrder"]),
+            AppliesTo::Named(&["cancelOrder", "confirmOrder", "extendHold", "processOrder"]),
             is_final.into(),
         ),
         (AppliesTo::Preconditioned, changed.into()),
@@ -158,6 +159,34 @@ fn state() -> Table {
             Error::ProductContended { product_id }.into(),
         ),
         (AppliesTo::Named(BUYING), Error::Locked.into()),
+    ]
+}
+
+/// Problems with terms of sale and with holds.
+fn terms() -> Table {
+    let product_id = ProductId(PRODUCT);
+    let not_on_sale = Error::NotOnSale {
+        product_id,
+        on_sale_from: Some(DateTime::UNIX_EPOCH),
+        on_sale_until: None,
+    };
+    let over_limit = Error::CustomerLimit {
+        product_id,
+        requested: 2,
+        limit: 2,
+        has: 1,
+        held_order: Some(OrderId(ORDER)),
+    };
+    vec![
+        (AppliesTo::Named(&["purchase"]), not_on_sale.into()),
+        (AppliesTo::Named(&["purchase"]), over_limit.into()),
+        (
+            AppliesTo::Named(&["confirmOrder", "extendHold"]),
+            Error::HoldExpired {
+                held_until: DateTime::UNIX_EPOCH,
+            }
+            .into(),
+        ),
     ]
 }
 

@@ -10,6 +10,23 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = $1 AND archived_at IS NULL FOR NO KEY UPDATE"
     ),
+    lock_free: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = ANY($1) AND archived_at IS NULL
+         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+    ),
+    lock_all: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE id = ANY($1) AND archived_at IS NULL
+         ORDER BY id FOR NO KEY UPDATE"
+    ),
+    by_skus: concat!(
+        "SELECT ",
+        product_columns!(""),
+        " FROM products WHERE sku = ANY($1) AND archived_at IS NULL"
+    ),
     lock_stock: LOCK,
     living: concat!(
         "SELECT ",
@@ -21,20 +38,23 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = ANY($1) AND archived_at IS NULL ORDER BY id DESC"
     ),
-    prices: "SELECT id, price FROM products WHERE id = ANY($1) AND archived_at IS NULL",
+    prices: "SELECT id, price, limit_per_customer IS NOT NULL FROM products
+         WHERE id = ANY($1) AND archived_at IS NULL",
     // `OFFSET 0` keeps the planner to the way along the lines.
     stock_history: stock_history!(
-        "SELECT order_id AS id, 'sale', -pieces, CAST(NULL AS text), order_id, CAST(NULL AS text),
-                CAST(NULL AS uuid), decided_at
+        "SELECT order_id AS id, taken.kind, -pieces, CAST(NULL AS text), order_id,
+                CAST(NULL AS text), CAST(NULL AS uuid), decided_at
          FROM (SELECT order_id, CAST(sum(quantity) AS bigint) AS pieces FROM order_lines
                WHERE product_id = $1 AND order_id < $2
                GROUP BY order_id ORDER BY order_id DESC) line
          CROSS JOIN LATERAL (
-             SELECT decided_at FROM orders
-             WHERE id = line.order_id AND (status IN ('success', 'completed')
+             SELECT decided_at, CASE WHEN held_at IS NOT NULL AND confirmed_at IS NULL
+                                     THEN 'hold' ELSE 'sale' END AS kind
+             FROM orders
+             WHERE id = line.order_id AND (status IN ('held', 'success', 'completed', 'expired')
                  OR status = 'cancelled' AND decided_at IS NOT NULL
                     AND cancelled_quantities IS NOT NULL)
-             OFFSET 0) sold_order"
+             OFFSET 0) taken"
     ),
     unfolded: "SELECT id, name FROM products
          WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)
@@ -42,9 +62,13 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
          ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED",
 };
 
-/// The lock is taken above the sort, so that rows are locked in the order they come in.
-pub(crate) const LOCK: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived
-     FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+/// The lock is taken above the sort, so that rows are locked in the order they come in. The clock is
+/// asked above the lock: with the last row, all are locked.
+pub(crate) const LOCK: &str = "WITH locked AS MATERIALIZED (
+         SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
+                limit_per_customer, on_sale_from, on_sale_until
+         FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE)
+     SELECT *, clock_timestamp() AS read_at FROM locked";
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none, and a page far back
 /// would walk past all that is newer.

@@ -5,12 +5,12 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, types::Json};
+use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{
     error::on_commit,
-    orders::{by_id, insert_arguments, insert_orders, take_stock},
+    orders::{by_id, first_lapse, insert_arguments, insert_orders, take_stock, write_holds},
     session,
     store::PostgresStore,
 };
@@ -22,25 +22,46 @@ use crate::{
         sql::{
             backend::{Changed, Pieces, SqlConnection},
             idempotency::BatchResult,
-            plan::{self, LockedProduct},
+            plan::{self, LockedProducts},
             purchase::{PurchaseSteps, settle},
             retry::Attempt,
-            rows::{self, LockedRow, product_columns},
-            value::{StoredTime, Value},
+            rows::{self, product_columns},
+            value::Value,
         },
     },
 };
 
 /// With the time, by the clock of the database.
-const READ_UNLOCKED: &str = "SELECT id, price, stock, archived_at IS NOT NULL AS archived,
+const READ_UNLOCKED: &str =
+    "SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
+            limit_per_customer, on_sale_from, on_sale_until,
             clock_timestamp() AS read_at
      FROM products WHERE id = ANY($1)";
 
 /// The time for which products that were read without a lock may be sold from.
 const SNAPSHOT_TTL: Duration = Duration::from_millis(500);
 
+/// The steps that lock the products and check them.
+macro_rules! locked_and_checked {
+    () => {
+        "locked AS MATERIALIZED (
+             SELECT id, price, stock, archived_at, limit_per_customer, on_sale_from, on_sale_until
+             FROM products
+             WHERE id = ANY($25) ORDER BY id FOR NO KEY UPDATE),
+         checked AS MATERIALIZED (
+             SELECT count(*) FILTER (
+                        WHERE archived_at IS NULL AND price = ($29::jsonb -> id::text)::bigint
+                          AND stock >= ($26::jsonb -> id::text)::bigint
+                          AND limit_per_customer IS NULL
+                          AND (on_sale_from IS NULL OR on_sale_from <= clock_timestamp())
+                          AND (on_sale_until IS NULL OR on_sale_until > clock_timestamp()))
+                    = cardinality($25) AND clock_timestamp() < $30 AS is_well
+             FROM locked), "
+    };
+}
+
 /// Inserts sold orders, and takes their stock, if each product has as much as is taken and still
-/// costs what it did when it was read; if not, or later than at `$22`, it writes nothing and gives
+/// costs what it did when it was read; if not, or later than at `$30`, it writes nothing and gives
 /// no product.
 ///
 /// The rows of the products are locked in id order before anything is written, since each step asks
@@ -48,15 +69,7 @@ const SNAPSHOT_TTL: Duration = Duration::from_millis(500);
 /// were locked, also where they are newer than what the statement began with.
 const INSERT_CHECKED: &str = insert_orders!(
     concat!(
-        "locked AS MATERIALIZED (
-             SELECT id, price, stock, archived_at FROM products
-             WHERE id = ANY($18) ORDER BY id FOR NO KEY UPDATE),
-         checked AS MATERIALIZED (
-             SELECT count(*) FILTER (
-                        WHERE archived_at IS NULL AND price = ($21::jsonb -> id::text)::bigint
-                          AND stock >= ($19::jsonb -> id::text)::bigint)
-                    = cardinality($18) AND clock_timestamp() < $22 AS is_well
-             FROM locked), ",
+        locked_and_checked!(),
         take_stock!("(SELECT is_well FROM checked)")
     ),
     "(SELECT is_well FROM checked)",
@@ -64,15 +77,17 @@ const INSERT_CHECKED: &str = insert_orders!(
     " FROM taken"
 );
 
-/// Products as they were at a time by the clock of the database, without a lock.
-type Snapshot = (Vec<LockedProduct>, DateTime<Utc>);
-
-#[derive(FromRow)]
-struct SnapshotRow {
-    #[sqlx(flatten)]
-    product: LockedRow,
-    read_at: StoredTime,
-}
+/// The same, of orders that are held, some or all.
+const INSERT_HELD_CHECKED: &str = insert_orders!(
+    concat!(
+        locked_and_checked!(),
+        take_stock!("(SELECT is_well FROM checked)"),
+        write_holds!("(SELECT is_well FROM checked)")
+    ),
+    "(SELECT is_well FROM checked)",
+    product_columns!(""),
+    " FROM taken"
+);
 
 #[async_trait]
 impl PurchaseSteps for PostgresStore {
@@ -100,7 +115,13 @@ impl PurchaseSteps for PostgresStore {
         }
         let mut connection = self.connections.acquire().await?;
         let snapshot = read_unlocked(&mut connection, orders).await?;
-        let (settled, taken) = settle(&mut *connection, orders, &snapshot.0, attempt).await?;
+        let lines = orders.iter().flat_map(|order| &order.lines);
+        if !plan::short(&snapshot, lines).is_empty() || snapshot.has_limits() {
+            // There is more to be had from holds that lapsed, and what customers have is read, under
+            // locks.
+            return Ok(None);
+        }
+        let (settled, taken) = settle(&mut *connection, orders, &snapshot, attempt).await?;
         let mut changed = Vec::new();
         if settled.made().next().is_some() {
             if settled.results.iter().any(Result::is_err) {
@@ -122,37 +143,56 @@ impl PurchaseSteps for PostgresStore {
 async fn read_unlocked(
     connection: &mut PgConnection,
     orders: &[NewOrder],
-) -> Result<Snapshot, Error> {
+) -> Result<LockedProducts, Error> {
     let ids = plan::products_of(orders.iter().flat_map(|order| &order.lines));
     let ids = Value::Ids(ids.iter().map(|id| id.0).collect());
-    let rows: Vec<SnapshotRow> = connection.fetch_all(READ_UNLOCKED, &[ids]).await?;
-    let at = rows.first().map(|row| row.read_at.0).unwrap_or_default();
-    let products = rows.into_iter().map(|row| row.product.try_into());
-    Ok((products.collect::<Result<_, _>>()?, at))
+    let rows = connection.fetch_all(READ_UNLOCKED, &[ids]).await?;
+    rows::locked(rows)
 }
 
-/// Executes [`INSERT_CHECKED`], which commits by itself.
+/// Executes [`INSERT_CHECKED`], which commits by itself. It gives no product when it wrote nothing.
 async fn insert_checked(
     connection: &mut PgConnection,
     settled: &BatchResult,
     taken: &Pieces,
-    (products, read_at): &Snapshot,
+    snapshot: &LockedProducts,
     at: DateTime<Utc>,
 ) -> Changed {
     let sold: Vec<&Order> = settled.made().collect();
-    let prices: HashMap<Uuid, i64> = products
+    let prices: HashMap<Uuid, i64> = snapshot
+        .products
         .iter()
         .map(|product| (product.id.0, product.price.minor_units()))
         .collect();
     let (ids, pieces) = by_id(taken);
     let arguments = insert_arguments(&sold, &settled.records)?;
-    let inserted = sqlx::query_as_with(INSERT_CHECKED, arguments)
+    let lapses_at = first_lapse(&sold);
+    let insert = match lapses_at {
+        None => INSERT_CHECKED,
+        Some(_) => INSERT_HELD_CHECKED,
+    };
+    let inserted = sqlx::query_as_with(insert, arguments)
         .bind(ids)
         .bind(pieces)
         .bind(at)
+        .bind(lapses_at)
         .bind(Json(prices))
-        .bind(*read_at + SNAPSHOT_TTL)
+        .bind(snapshot.now + SNAPSHOT_TTL)
         .fetch_all(connection)
         .await;
-    rows::products(inserted.map_err(|error| on_commit(error.into()))?)
+    match inserted {
+        Ok(rows) => rows::products(rows),
+        Err(error) if is_short(&error) => Ok(Vec::new()),
+        Err(error) => Err(on_commit(error.into())),
+    }
+}
+
+/// Tells whether a product had less than was taken. Under its lock it had enough; but an update first
+/// makes a row of what its snapshot shows, and checks that: when stock was gone by then, and came back
+/// while the statement waited for the lock, the row that is refused is not the one to be written.
+fn is_short(error: &sqlx::Error) -> bool {
+    let constraint = error
+        .as_database_error()
+        .and_then(|error| error.constraint());
+    constraint == Some("products_stock_range")
 }

@@ -48,31 +48,45 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
      SET dead_at = NULL, reason = NULL, attempts = 0, visible_at = clock_timestamp()
      WHERE topic = $1 AND order_id = ANY($2) AND dead_at IS NOT NULL
      RETURNING order_id",
-    stats: "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
-     SELECT least(due.count + batches.due, $2), least(later.in_flight + batches.in_flight, $2),
-            later.count - later.in_flight, dead.count,
-            coalesce(date_part('epoch', clock.now - least(batches.oldest, (
+    // The collation leaves all but ASCII as it is, like SQLite.
+    reason_contains: " AND strpos(lower(reason COLLATE \"C\"), ",
+    stats: "WITH clock AS MATERIALIZED (
+         SELECT now, now - $3::bigint * interval '1 microsecond' AS due
+         FROM (SELECT clock_timestamp() AS now) AS clock)
+     SELECT least(due.count + batches.due, $2),
+            least(later.scheduled + batches.scheduled, $2),
+            least(later.in_flight + batches.in_flight, $2),
+            least(later.count - later.scheduled - later.in_flight + batches.retrying, $2),
+            dead.count,
+            coalesce(date_part('epoch', clock.due - least(batches.oldest, (
                 SELECT visible_at FROM queue_entries
                 WHERE topic = $1 AND dead_at IS NULL
-                  AND visible_at <= (SELECT now FROM clock)
+                  AND visible_at <= (SELECT due FROM clock)
                 ORDER BY visible_at LIMIT 1))), 0),
             EXISTS (SELECT FROM queue_pauses WHERE topic = $1)
      FROM clock,
-          (SELECT coalesce(sum(tasks) FILTER (WHERE waits), 0)::bigint AS due,
-                  coalesce(sum(tasks) FILTER (WHERE NOT waits), 0)::bigint AS in_flight,
-                  min(due_at) FILTER (WHERE waits) AS oldest
-           FROM (SELECT tasks, due_at,
-                        claim_id IS NULL OR due_at <= (SELECT now FROM clock) AS waits
+          (SELECT coalesce(sum(tasks) FILTER (WHERE is_due), 0)::bigint AS due,
+                  coalesce(sum(tasks) FILTER (WHERE NOT is_due AND NOT is_claimed), 0)::bigint
+                      AS scheduled,
+                  coalesce(sum(tasks) FILTER (WHERE is_leased), 0)::bigint AS in_flight,
+                  coalesce(sum(tasks) FILTER (WHERE NOT is_due AND is_claimed AND NOT is_leased),
+                           0)::bigint AS retrying,
+                  min(due_at) FILTER (WHERE is_due) AS oldest
+           FROM (SELECT tasks, due_at, claim_id IS NOT NULL AS is_claimed,
+                        due_at <= (SELECT due FROM clock) AS is_due,
+                        claim_id IS NOT NULL AND due_at > (SELECT now FROM clock) AS is_leased
                  FROM task_batches WHERE $1 = 'process'
                  ORDER BY due_at LIMIT $2) b) batches,
           (SELECT count(*) FROM (
                SELECT FROM queue_entries
                WHERE topic = $1 AND dead_at IS NULL
-                 AND visible_at <= (SELECT now FROM clock) LIMIT $2) e) due,
-          (SELECT count(*), count(claim_id) AS in_flight FROM (
-               SELECT claim_id FROM queue_entries
-               WHERE topic = $1 AND dead_at IS NULL
-                 AND visible_at > (SELECT now FROM clock) LIMIT $2) e) later,
+                 AND visible_at <= (SELECT due FROM clock) LIMIT $2) e) due,
+          (SELECT count(*), count(*) FILTER (WHERE claim_id IS NULL AND runs = 0) AS scheduled,
+                  count(*) FILTER (WHERE claim_id IS NOT NULL
+                                     AND visible_at > (SELECT now FROM clock)) AS in_flight
+           FROM (SELECT claim_id, runs, visible_at FROM queue_entries
+                 WHERE topic = $1 AND dead_at IS NULL
+                   AND visible_at > (SELECT due FROM clock) LIMIT $2) e) later,
           (SELECT count(*) FROM (
                SELECT FROM queue_entries
                WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $2) e) dead",

@@ -25,9 +25,9 @@ pub(super) const STATEMENTS: StatsStatements = StatsStatements {
     hot_products: HOT_PRODUCTS,
 };
 
-/// One row for each second of the window, and one for all that was before.
+/// One row for each step of the window, and one for all that was before.
 const COUNTERS: &str = concat!(
-    "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at END AS second, ",
+    "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at - at % $2 END AS second, ",
     sums!(),
     " FROM (SELECT CAST(floor(date_part('epoch', clock_timestamp())) AS bigint) AS now) AS clock
      LEFT JOIN order_counters ON true GROUP BY 1, 2"

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{due_cursor::DueCursor, store::PostgresStore, task_batches::unpack};
 use crate::{
     error::Error,
-    process::{AttemptOutcome, AttemptResult, Claim, Claimed},
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskState},
     queue::Topic,
     store::sql::{
         backend::{SqlBackend, SqlConnection},
@@ -28,6 +28,58 @@ use crate::{
     },
 };
 
+/// Tasks in a state: entries, and those that still lie in a batch.
+macro_rules! in_state {
+    ($entries:literal, $batches:literal) => {
+        concat!(
+            "WITH clock AS MATERIALIZED (
+                 SELECT now, now - $2::bigint * interval '1 microsecond' AS due
+                 FROM (SELECT clock_timestamp() AS now) AS clock)
+             SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason,
+                    (SELECT now FROM clock) AS now
+             FROM ((SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason
+                    FROM queue_entries WHERE topic = 'process' AND dead_at IS NULL AND ",
+            $entries,
+            " ORDER BY visible_at LIMIT $1)
+                   UNION ALL
+                   (SELECT id, (claim_id IS NOT NULL)::integer, false, due_at, claim_id, NULL, NULL
+                    FROM (SELECT order_ids, due_at, claim_id FROM task_batches WHERE ",
+            $batches,
+            " ORDER BY due_at LIMIT $1) batch, unnest(order_ids) AS id LIMIT $1)) tasks
+             ORDER BY visible_at, order_id LIMIT $1"
+        )
+    };
+}
+
+const fn in_state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Waiting => in_state!(
+            "visible_at <= (SELECT due FROM clock)",
+            "due_at <= (SELECT due FROM clock)"
+        ),
+        TaskState::Scheduled => in_state!(
+            "visible_at > (SELECT due FROM clock) AND claim_id IS NULL AND runs = 0",
+            "due_at > (SELECT due FROM clock) AND claim_id IS NULL"
+        ),
+        TaskState::InFlight => in_state!(
+            "visible_at > (SELECT now FROM clock) AND claim_id IS NOT NULL",
+            "due_at > (SELECT now FROM clock) AND claim_id IS NOT NULL"
+        ),
+        TaskState::Retrying => in_state!(
+            "visible_at > (SELECT due FROM clock) AND (claim_id IS NULL AND runs > 0
+                 OR claim_id IS NOT NULL AND visible_at <= (SELECT now FROM clock))",
+            "due_at > (SELECT due FROM clock) AND due_at <= (SELECT now FROM clock)
+                 AND claim_id IS NOT NULL"
+        ),
+        TaskState::Dead => DEAD,
+    }
+}
+
+const DEAD: &str = "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason,
+        clock_timestamp() AS now
+     FROM queue_entries WHERE topic = 'process' AND dead_at IS NOT NULL
+     ORDER BY dead_at DESC, order_id LIMIT $1";
+
 pub(super) const STATEMENTS: TaskStatements = TaskStatements {
     lock_status: "SELECT status::text FROM orders WHERE id = $1 FOR NO KEY UPDATE",
     // Not of an order whose task still lies in a batch: it could not be there sooner.
@@ -36,7 +88,8 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
            coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0)
     WHERE NOT EXISTS (SELECT FROM orders,
                           LATERAL (SELECT order_ids FROM task_batches
-                                   WHERE sold_at = orders.decided_at OFFSET 0) batch
+                                   WHERE sold_at = coalesce(orders.confirmed_at,
+                                                            orders.decided_at) OFFSET 0) batch
                       WHERE orders.id = $1 AND $1 = ANY(order_ids))
     ON CONFLICT (topic, order_id) DO NOTHING",
     make_due: "
@@ -66,8 +119,10 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
          SELECT orders.id, (claim_id IS NOT NULL)::integer, false, due_at, claim_id, NULL, NULL,
                 clock_timestamp()
          FROM orders, LATERAL (SELECT due_at, claim_id, order_ids FROM task_batches
-                               WHERE sold_at = orders.decided_at OFFSET 0) batch
+                               WHERE sold_at = coalesce(orders.confirmed_at,
+                                                        orders.decided_at) OFFSET 0) batch
          WHERE orders.id = $1 AND $1 = ANY(order_ids) LIMIT 1",
+    in_state,
     workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
             sold, failed, processed, in_flight, clock_timestamp() AS now
          FROM workers ORDER BY id DESC",

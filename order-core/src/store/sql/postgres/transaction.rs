@@ -15,22 +15,30 @@ use super::{
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
+    holds::{self, CONFIRM},
     keys,
-    orders::{self, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, insert_arguments},
+    orders::{
+        self, INSERT_HELD, INSERT_PENDING, INSERT_SOLD, RETURN_STOCK, by_id, first_lapse,
+        insert_arguments,
+    },
+    product_batches,
     products::{self, WRITE_FOLDS},
     queue, session, stats,
     task_leases::{self, DELETE_BATCH, REMOVE_FROM_BATCH},
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, endings},
 };
 use crate::{
+    audit::Author,
     decision::Decided,
-    domain::{IdempotencyKey, Order, OrderStatus},
+    domain::{IdempotencyKey, Order, OrderStatus, Product, StockAdjustment},
     error::Error,
     process::AttemptResult,
     store::sql::{
-        backend::{Changed, Pieces, Return, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        audit_row::AuditRow,
+        backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
+        returns::{self, Returned},
         row::Row,
         rows::{self, ProductRow},
         statements::Statements,
@@ -59,12 +67,14 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
             Value::OptionalId(id) => arguments.add(id),
             Value::Ids(ids) => arguments.add(ids),
             Value::Int(number) => arguments.add(number),
+            Value::MaybeInt(number) => arguments.add(number),
             Value::Leases(leases) => {
                 let pairs = leases.iter().map(|l| (l.order_id.0, l.claim_id));
                 let (orders, claims): (Vec<Uuid>, Vec<Uuid>) = pairs.unzip();
                 arguments.add(orders).and_then(|()| arguments.add(claims))
             }
             Value::Text(text) => arguments.add(text.as_deref()),
+            Value::Texts(texts) => arguments.add(*texts),
             Value::Time(time) => arguments.add(time),
             Value::MaybeTime(time) => arguments.add(time),
             Value::Now => Ok(()),
@@ -78,6 +88,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for PgConnection {
     const SQL: Statements = Statements {
+        holds: holds::STATEMENTS,
         keys: keys::STATEMENTS,
         insert_audit: INSERT_AUDIT,
         orders: orders::STATEMENTS,
@@ -103,6 +114,22 @@ impl SqlConnection for PgConnection {
         let query = sqlx::query_as(USED_KEYS).bind(scopes).bind(keys);
         Ok(query.fetch_all(self).await?)
     }
+
+    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error> {
+        product_batches::insert_products(self, products).await
+    }
+
+    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
+        product_batches::write_products(self, products).await
+    }
+
+    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error> {
+        product_batches::insert_adjustments(self, all).await
+    }
+
+    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error> {
+        product_batches::insert_audit(self, rows, author).await
+    }
 }
 
 #[async_trait]
@@ -115,13 +142,18 @@ impl SqlTransaction for PooledConnection {
         at: DateTime<Utc>,
     ) -> Changed {
         let arguments = insert_arguments(orders, keys)?;
-        let is_sold = orders.iter().any(|o| o.status == OrderStatus::Success);
+        let is_sold = orders.iter().any(|o| o.status != OrderStatus::Pending);
+        let lapses_at = first_lapse(orders);
         let is_single = !self.is_in_transaction;
         let connection = &mut **self;
         let rows: Result<Vec<ProductRow>, sqlx::Error> = if is_sold {
             let (ids, pieces) = by_id(taken);
-            let query = sqlx::query_as_with(INSERT_SOLD, arguments);
-            let query = query.bind(ids).bind(pieces).bind(at);
+            let insert = match lapses_at {
+                None => INSERT_SOLD,
+                Some(_) => INSERT_HELD,
+            };
+            let query = sqlx::query_as_with(insert, arguments);
+            let query = query.bind(ids).bind(pieces).bind(at).bind(lapses_at);
             query.fetch_all(connection).await
         } else {
             let query = sqlx::query_with(INSERT_PENDING, arguments);
@@ -138,16 +170,20 @@ impl SqlTransaction for PooledConnection {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Changed {
-        let (sold, failed, failures) = outcomes(decisions);
+        let outcomes = outcomes(decisions)?;
         let (ids, pieces) = by_id(taken);
         let rows: Vec<WrittenRow> = sqlx::query_as(WRITE_DECISIONS)
             .bind(at)
             .bind(ids)
             .bind(pieces)
-            .bind(sold)
-            .bind(failed)
-            .bind(failures)
+            .bind(outcomes.sold)
+            .bind(outcomes.failed)
+            .bind(outcomes.failures)
+            .bind(outcomes.held)
+            .bind(outcomes.lapses_at)
+            .bind(now)
             .fetch_all(&mut **self)
             .await?;
         let written = rows.first().map_or(0, |row| row.written.unsigned_abs());
@@ -155,11 +191,25 @@ impl SqlTransaction for PooledConnection {
         rows::products(rows.into_iter().filter_map(|row| row.product).collect())
     }
 
-    async fn return_stock(&mut self, returned: &Return<'_>, at: DateTime<Utc>) -> Changed {
-        let pieces = returned.pieces.iter().map(|(id, pieces)| (id.0, *pieces));
-        let (ids, pieces): (Vec<Uuid>, Vec<i64>) = pieces.unzip();
+    async fn confirm_orders(
+        &mut self,
+        ids: Vec<Uuid>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Uuid>, Error> {
+        let values = [Value::Ids(ids), Value::Time(at)];
+        self.fetch_ids(CONFIRM, &values).await
+    }
+
+    async fn return_stock(&mut self, returned: &[Returned], at: DateTime<Utc>) -> Changed {
+        let of = |id: fn(&Returned) -> Uuid| returned.iter().map(id).collect::<Vec<Uuid>>();
+        let sums = returns::sums(returned).into_iter();
+        let (ids, pieces): (Vec<Uuid>, Vec<i64>) = sums.map(|(id, n)| (id.0, n)).unzip();
         let query = sqlx::query_as(RETURN_STOCK).bind(ids).bind(pieces).bind(at);
-        let query = query.bind(returned.id.0).bind(returned.order_id.0);
+        let query = query
+            .bind(of(|one| one.product_id.0))
+            .bind(of(|one| one.id.0));
+        let query = query.bind(of(|one| one.order_id.0));
+        let query = query.bind(returned.iter().map(|one| one.pieces).collect::<Vec<i64>>());
         rows::products(query.fetch_all(&mut **self).await?)
     }
 
@@ -167,7 +217,7 @@ impl SqlTransaction for PooledConnection {
     async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
         let batch: Option<(i64, i32)> = sqlx::query_as(REMOVE_FROM_BATCH)
             .bind(order.id.0)
-            .bind(order.decided_at)
+            .bind(order.sold_at())
             .fetch_optional(&mut **self)
             .await?;
         if let Some((batch, 0)) = batch {

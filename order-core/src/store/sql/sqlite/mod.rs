@@ -12,6 +12,7 @@
 mod database;
 mod error;
 mod file;
+mod holds;
 mod keys;
 mod meter;
 mod orders;

@@ -11,14 +11,18 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
         product_columns!(""),
         " FROM products WHERE id = $1 AND archived_at IS NULL"
     ),
-    lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived FROM products
+    lock_stock: "SELECT id, price, stock, archived_at IS NOT NULL AS archived, lapses_at,
+                limit_per_customer, on_sale_from, on_sale_until, $2 AS read_at FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id",
-    living: concat!(
+    lock_free: LIVING,
+    lock_all: LIVING,
+    by_skus: concat!(
         "SELECT ",
         product_columns!(""),
         " FROM products
-         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
+         WHERE sku IN (SELECT value FROM json_each($1)) AND archived_at IS NULL"
     ),
+    living: LIVING,
     by_ids: concat!(
         "SELECT ",
         product_columns!(""),
@@ -26,13 +30,16 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL
          ORDER BY id DESC"
     ),
-    prices: "SELECT id, price FROM products
+    prices: "SELECT id, price, limit_per_customer IS NOT NULL FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL",
     // `CROSS JOIN` keeps the planner to the way along the lines.
     stock_history: stock_history!(
-        "SELECT order_id AS id, 'sale', -sum(quantity), NULL, order_id, NULL, NULL, decided_at
+        "SELECT order_id AS id,
+                CASE WHEN held_at IS NOT NULL AND confirmed_at IS NULL THEN 'hold' ELSE 'sale' END,
+                -sum(quantity), NULL, order_id, NULL, NULL, decided_at
          FROM order_lines CROSS JOIN orders ON orders.id = order_id
-         WHERE product_id = $1 AND order_id < $2 AND (status IN ('success', 'completed')
+         WHERE product_id = $1 AND order_id < $2
+           AND (status IN ('held', 'success', 'completed', 'expired')
              OR status = 'cancelled' AND decided_at IS NOT NULL AND cancelled_quantities IS NOT NULL)
          GROUP BY order_id"
     ),
@@ -41,6 +48,13 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
            AND name_folded_of IS NOT name AND id > $1
          ORDER BY id LIMIT $2",
 };
+
+const LIVING: &str = concat!(
+    "SELECT ",
+    product_columns!(""),
+    " FROM products
+     WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL"
+);
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none.
 pub(super) const PAGE: &str = concat!(
@@ -70,7 +84,8 @@ pub(super) const WRITE_FOLDS: &str =
      WHERE products.id = fold.id";
 
 pub(super) const TAKE_STOCK: &str = concat!(
-    "UPDATE products SET stock = stock - t.pieces, version = version + 1, updated_at = $2
+    "UPDATE products SET stock = stock - t.pieces, version = version + 1, updated_at = $2,
+            lapses_at = CASE WHEN lapses_at < $3 OR $3 IS NULL THEN lapses_at ELSE $3 END
      FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS pieces FROM json_each($1)) AS t
      WHERE products.id = t.id RETURNING ",
     product_columns!("")

@@ -41,9 +41,12 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
          WHERE topic = $1 AND dead_at IS NOT NULL
            AND order_id IN (SELECT unhex(value) FROM json_each($2))
          RETURNING order_id",
+    reason_contains: " AND instr(lower(reason), ",
     stats: "SELECT min(due.count + batches.due, $2),
+                min(later.scheduled + batches.scheduled, $2),
                 min(later.in_flight + batches.in_flight, $2),
-                later.count - later.in_flight, dead.count,
+                min(later.count - later.scheduled - later.in_flight + batches.retrying, $2),
+                dead.count,
                 coalesce(($3 - (SELECT min(since) FROM (
                     SELECT min(visible_at) AS since FROM queue_entries
                     WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $3
@@ -51,18 +54,26 @@ pub(super) const STATEMENTS: QueueStatements = QueueStatements {
                          / 1000000.0, 0.0),
                 EXISTS (SELECT 1 FROM queue_pauses WHERE topic = $1)
          FROM (SELECT coalesce(sum(tasks) FILTER (WHERE due_at <= $3), 0) AS due,
-                      coalesce(sum(tasks) FILTER (WHERE due_at > $3), 0) AS in_flight,
+                      coalesce(sum(tasks) FILTER (WHERE due_at > $3 AND claim_id IS NULL), 0)
+                          AS scheduled,
+                      coalesce(sum(tasks) FILTER (WHERE due_at > $4 AND claim_id IS NOT NULL), 0)
+                          AS in_flight,
+                      coalesce(sum(tasks) FILTER (WHERE due_at > $3 AND due_at <= $4
+                                                    AND claim_id IS NOT NULL), 0) AS retrying,
                       min(due_at) FILTER (WHERE due_at <= $3) AS oldest
-               FROM (SELECT tasks, due_at FROM task_batches WHERE $1 = 'process'
+               FROM (SELECT tasks, due_at, claim_id FROM task_batches WHERE $1 = 'process'
                      ORDER BY due_at LIMIT $2)) batches,
               (SELECT count(*) AS count FROM (
                    SELECT 1 FROM queue_entries
                    WHERE topic = $1 AND dead_at IS NULL AND visible_at <= $3
                    LIMIT $2)) due,
-              (SELECT count(*) AS count, count(claim_id) AS in_flight FROM (
-                   SELECT claim_id FROM queue_entries
-                   WHERE topic = $1 AND dead_at IS NULL AND visible_at > $3
-                   LIMIT $2)) later,
+              (SELECT count(*) AS count,
+                      count(*) FILTER (WHERE claim_id IS NULL AND runs = 0) AS scheduled,
+                      count(*) FILTER (WHERE claim_id IS NOT NULL AND visible_at > $4)
+                          AS in_flight
+               FROM (SELECT claim_id, runs, visible_at FROM queue_entries
+                     WHERE topic = $1 AND dead_at IS NULL AND visible_at > $3
+                     LIMIT $2)) later,
               (SELECT count(*) AS count FROM (
                    SELECT 1 FROM queue_entries
                    WHERE topic = $1 AND dead_at IS NOT NULL LIMIT $2)) dead",

@@ -24,9 +24,9 @@ pub(super) const STATEMENTS: StatsStatements = StatsStatements {
     hot_products: HOT_PRODUCTS,
 };
 
-/// One row for each second of the window, and one for all that was before.
+/// One row for each step of the window, and one for all that was before.
 const COUNTERS: &str = concat!(
-    "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at END AS second, ",
+    "SELECT clock.now, CASE WHEN at >= clock.now - $1 THEN at - at % $2 END AS second, ",
     sums!(),
     " FROM (SELECT unixepoch() AS now) AS clock LEFT JOIN order_counters ON true GROUP BY 1, 2"
 );
@@ -51,7 +51,9 @@ const ADD: &str = concat!(
          failed = failed + excluded.failed, completed = completed + excluded.completed,
          cancelled = cancelled + excluded.cancelled, returned = returned + excluded.returned,
          max_wait_us = max(max_wait_us, excluded.max_wait_us), waited = waited + excluded.waited,
-         waited_us = waited_us + excluded.waited_us"
+         waited_us = waited_us + excluded.waited_us, held = held + excluded.held,
+         confirmed = confirmed + excluded.confirmed, expired = expired + excluded.expired,
+         released = released + excluded.released"
 );
 
 const REMOVE: &str = concat!(

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     error::Error,
-    process::{AttemptOutcome, AttemptResult, Claim, Claimed},
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskState},
     queue::Topic,
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
@@ -27,6 +27,53 @@ use crate::{
         value::{StoredTime, Value, after, before, hex},
     },
 };
+
+/// Tasks in a state: entries, and those that still lie in a batch.
+macro_rules! in_state {
+    ($entries:literal, $batches:literal) => {
+        concat!(
+            "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason, $3 AS now
+             FROM (SELECT * FROM (
+                       SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason
+                       FROM queue_entries
+                       WHERE topic = 'process' AND dead_at IS NULL AND ",
+            $entries,
+            "          ORDER BY visible_at LIMIT $1)
+                   UNION ALL
+                   SELECT * FROM (
+                       SELECT unhex(value), claim_id IS NOT NULL, 0, due_at, claim_id, NULL, NULL
+                       FROM (SELECT order_ids, due_at, claim_id FROM task_batches WHERE ",
+            $batches,
+            "                ORDER BY due_at LIMIT $1), json_each(order_ids) LIMIT $1))
+             ORDER BY visible_at, order_id LIMIT $1"
+        )
+    };
+}
+
+const fn in_state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Waiting => in_state!("visible_at <= $2", "due_at <= $2"),
+        TaskState::Scheduled => in_state!(
+            "visible_at > $2 AND claim_id IS NULL AND runs = 0",
+            "due_at > $2 AND claim_id IS NULL"
+        ),
+        TaskState::InFlight => in_state!(
+            "visible_at > $3 AND claim_id IS NOT NULL",
+            "due_at > $3 AND claim_id IS NOT NULL"
+        ),
+        TaskState::Retrying => in_state!(
+            "visible_at > $2 AND (claim_id IS NULL AND runs > 0
+                 OR claim_id IS NOT NULL AND visible_at <= $3)",
+            "due_at > $2 AND due_at <= $3 AND claim_id IS NOT NULL"
+        ),
+        TaskState::Dead => DEAD,
+    }
+}
+
+const DEAD: &str = "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason,
+        $3 AS now
+     FROM queue_entries WHERE topic = 'process' AND dead_at IS NOT NULL
+     ORDER BY dead_at DESC, order_id LIMIT $1";
 
 pub(super) const STATEMENTS: TaskStatements = TaskStatements {
     lock_status: "SELECT status FROM orders WHERE id = $1",
@@ -65,6 +112,7 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
          WHERE orders.id = $1
            AND EXISTS (SELECT 1 FROM json_each(order_ids) WHERE value = lower(hex($1)))
          LIMIT 1",
+    in_state,
     workers: "SELECT id, host, pid, version, topics, started_at, heartbeat_at, stopped_at,
                 sold, failed, processed, in_flight, $1 AS now
          FROM workers ORDER BY id DESC",

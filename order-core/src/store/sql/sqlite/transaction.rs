@@ -8,9 +8,11 @@ use sqlx::{Arguments, SqliteConnection, sqlite::SqliteArguments, types::Json};
 use uuid::Uuid;
 
 use super::{
+    holds::{self, CONFIRM, CONFIRMABLE},
     keys,
     orders::{
-        self, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, INSERT_RETURNS, USED_KEYS, WRITE_DECISIONS,
+        self, INSERT_HOLDS, INSERT_HOLDS_OF, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS,
+        INSERT_RETURNS, USED_KEYS, WRITE_DECISIONS,
     },
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats, task_batches,
@@ -18,16 +20,20 @@ use super::{
     writer::WriteTransaction,
 };
 use crate::{
+    audit::Author,
     clock::{Clock, SystemClock},
-    decision::Decided,
-    domain::{IdempotencyKey, Order, OrderStatus, Product, ProductId},
+    decision::{Decided, Granted},
+    domain::{HoldTime, IdempotencyKey, Order, OrderStatus, Product, ProductId, StockAdjustment},
     error::Error,
     process::AttemptResult,
     queue::Lease,
     store::sql::{
-        backend::{Changed, Pieces, Return, Rows, Sql, SqlConnection, SqlTransaction, Values},
+        audit,
+        audit_row::AuditRow,
+        backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
-        plan,
+        plan, product_batches,
+        returns::{self, Returned},
         row::Row,
         rows,
         statements::Statements,
@@ -52,11 +58,13 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
                 arguments.add(Json(ids.iter().copied().map(hex).collect::<Vec<String>>()))
             }
             Value::Int(number) => arguments.add(number),
+            Value::MaybeInt(number) => arguments.add(number),
             Value::Leases(leases) => {
                 let pair = |lease: &Lease| [hex(lease.order_id.0), hex(lease.claim_id)];
                 arguments.add(Json(leases.iter().map(pair).collect::<Vec<_>>()))
             }
             Value::Text(text) => arguments.add(text.as_deref()),
+            Value::Texts(texts) => arguments.add(Json(*texts)),
             Value::Time(time) => arguments.add(time.timestamp_micros()),
             Value::MaybeTime(time) => arguments.add(time.map(|time| time.timestamp_micros())),
             Value::Now => arguments.add(SystemClock.now().timestamp_micros()),
@@ -73,6 +81,7 @@ fn arguments(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for SqliteConnection {
     const SQL: Statements = Statements {
+        holds: holds::STATEMENTS,
         keys: keys::STATEMENTS,
         insert_audit: INSERT_AUDIT,
         orders: orders::STATEMENTS,
@@ -96,6 +105,22 @@ impl SqlConnection for SqliteConnection {
         let asked = keys.iter().map(|key| json!([hex(key.scope), key.key]));
         let query = sqlx::query_as(USED_KEYS).bind(Json(asked.collect::<Vec<_>>()));
         Ok(query.fetch_all(self).await?)
+    }
+
+    async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error> {
+        product_batches::insert_each(self, products).await
+    }
+
+    async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
+        product_batches::write_each(self, products).await
+    }
+
+    async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error> {
+        product_batches::adjust_each(self, all).await
+    }
+
+    async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error> {
+        audit::insert_each(self, rows, author).await
     }
 }
 
@@ -147,7 +172,12 @@ impl SqlTransaction for WriteTransaction {
             let keys = keys.iter().map(key_row).collect();
             write_rows(self, INSERT_KEYS, keys, now).await?;
         }
-        take_stock(self, taken.iter().copied(), at).await
+        let holds: Vec<_> = orders.iter().flat_map(|order| hold_rows(order)).collect();
+        if !holds.is_empty() {
+            write_rows(self, INSERT_HOLDS, holds, now).await?;
+        }
+        let lapses_at = orders.iter().filter_map(|order| order.held_until).min();
+        take_stock(self, taken.iter().copied(), at, lapses_at).await
     }
 
     async fn write_decisions(
@@ -155,30 +185,56 @@ impl SqlTransaction for WriteTransaction {
         decisions: &[Decided],
         taken: &Pieces,
         at: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Changed {
-        let sold = decisions.iter().filter(|(_, decision)| decision.is_ok());
+        let sold = decisions.iter().filter(|(_, it)| *it == Ok(Granted::Sold));
         let batch = task_batches::pack(self, sold.map(|(id, _)| id.0)).await?;
-        let rows = decisions.iter().map(decision_row).collect();
+        let rows = decisions.iter().map(|it| decision_row(it, now));
+        let rows = rows.collect::<Result<_, _>>()?;
         let written = write_packed(self, WRITE_DECISIONS, rows, at, batch).await?;
         plan::expect_all_written(decisions.len(), written)?;
-        take_stock(self, taken.iter().copied(), at).await
+        let held = decisions.iter().filter_map(|(id, it)| match it {
+            Ok(Granted::Held { until }) => Some((id.0, *until)),
+            _ => None,
+        });
+        let (held, untils): (Vec<Uuid>, Vec<DateTime<Utc>>) = held.unzip();
+        if !held.is_empty() {
+            self.execute(INSERT_HOLDS_OF, &[Value::Ids(held)]).await?;
+        }
+        let lapses_at = untils.into_iter().min();
+        take_stock(self, taken.iter().copied(), at, lapses_at).await
+    }
+
+    async fn confirm_orders(
+        &mut self,
+        ids: Vec<Uuid>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Uuid>, Error> {
+        let values = [Value::Ids(ids), Value::Now];
+        let ids = self.fetch_ids(CONFIRMABLE, &values).await?;
+        let batch = task_batches::pack(self, ids.iter().copied()).await?;
+        if let Some(batch) = batch {
+            let confirmed = [Value::Ids(ids.clone()), Value::Time(at), Value::Int(batch)];
+            self.execute(CONFIRM, &confirmed).await?;
+            self.execute(holds::STATEMENTS.remove, &confirmed[..1])
+                .await?;
+        }
+        Ok(ids)
     }
 
     /// Taking less than nothing gives back.
-    async fn return_stock(&mut self, returned: &Return<'_>, at: DateTime<Utc>) -> Changed {
-        let pieces = returned.pieces.iter();
-        let rows: Vec<_> = pieces
-            .clone()
-            .map(|(id, n)| json!([hex(id.0), n]))
-            .collect();
+    async fn return_stock(&mut self, returned: &[Returned], at: DateTime<Utc>) -> Changed {
+        let rows = returned.iter().map(|one| {
+            let (id, order_id) = (hex(one.id.0), hex(one.order_id.0));
+            json!([hex(one.product_id.0), id, order_id, one.pieces])
+        });
         sqlx::query(INSERT_RETURNS)
-            .bind(Json(rows))
+            .bind(Json(rows.collect::<Vec<_>>()))
             .bind(at.timestamp_micros())
-            .bind(returned.id.0)
-            .bind(returned.order_id.0)
             .execute(&mut **self)
             .await?;
-        take_stock(self, pieces.map(|(id, n)| (*id, -n)), at).await
+        let sums = returns::sums(returned).into_iter();
+        take_stock(self, sums.map(|(id, n)| (id, -n)), at, None).await
     }
 
     async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
@@ -241,10 +297,24 @@ fn order_row(order: &Order) -> serde_json::Value {
         order.total_price.minor_units(),
         order.reference,
         created_at,
-        (order.status == OrderStatus::Success).then_some(created_at),
+        (order.status != OrderStatus::Pending).then_some(created_at),
         order.trace_parent.map(|parent| parent.to_string()),
         order.client.map(|client| hex(client.0)),
+        order.customer,
+        order.hold_time.map(HoldTime::seconds),
+        order.held_at.map(|at| at.timestamp_micros()),
+        order.held_until.map(|at| at.timestamp_micros()),
     ])
+}
+
+fn hold_rows(order: &Order) -> impl Iterator<Item = serde_json::Value> {
+    let (id, until) = (hex(order.id.0), order.held_until);
+    let held = until.map(|_| plan::products_of(&order.requested_lines()));
+    let products = held.unwrap_or_default().into_iter();
+    products.map(move |product| {
+        let until = until.map(|until| until.timestamp_micros());
+        json!([id, hex(product.0), until])
+    })
 }
 
 fn line_rows(order: &Order) -> impl Iterator<Item = serde_json::Value> {
@@ -269,17 +339,24 @@ fn key_row(record: &IdempotencyRecord) -> serde_json::Value {
     ])
 }
 
-fn decision_row((id, decision): &Decided) -> serde_json::Value {
-    match decision {
-        Ok(()) => json!([hex(id.0)]),
+fn decision_row((id, decision): &Decided, now: DateTime<Utc>) -> Result<serde_json::Value, Error> {
+    Ok(match decision {
+        Ok(Granted::Sold) => json!([hex(id.0)]),
+        Ok(Granted::Held { until }) => {
+            let (held_at, until) = (now.timestamp_micros(), until.timestamp_micros());
+            json!([hex(id.0), null, null, null, null, held_at, until])
+        }
         Err(failure) => json!([
             hex(id.0),
             failure.code.as_str(),
             hex(failure.product_id.0),
             failure.requested,
             failure.available,
+            null,
+            null,
+            rows::stored_detail(failure)?,
         ]),
-    }
+    })
 }
 
 /// Takes pieces off products, and gives the products after that.
@@ -287,6 +364,7 @@ async fn take_stock(
     connection: &mut SqliteConnection,
     taken: impl Iterator<Item = (ProductId, i64)>,
     at: DateTime<Utc>,
+    lapses_at: Option<DateTime<Utc>>,
 ) -> Result<Vec<Product>, Error> {
     let taken: Vec<_> = taken.map(|(id, n)| json!([hex(id.0), n])).collect();
     if taken.is_empty() {
@@ -294,6 +372,7 @@ async fn take_stock(
     }
     let query = sqlx::query_as(TAKE_STOCK)
         .bind(Json(taken))
-        .bind(at.timestamp_micros());
+        .bind(at.timestamp_micros())
+        .bind(lapses_at.map(|at| at.timestamp_micros()));
     rows::products(query.fetch_all(connection).await?)
 }

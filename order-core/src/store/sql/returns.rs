@@ -1,0 +1,48 @@
+//! What orders give back, as it is kept.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use chrono::{DateTime, Utc};
+
+use super::{backend::Pieces, plan::products_of};
+use crate::{
+    decision::requested_of,
+    domain::{IdGenerator, OrderId, ProductId, RequestedLine, ReturnId},
+};
+
+/// One for the process, so that ids grow whatever service cancels or expires.
+static IDS: LazyLock<IdGenerator> = LazyLock::new(IdGenerator::default);
+
+/// Pieces of a product that an order gives back.
+pub(crate) struct Returned {
+    /// Of the return, which may be of several products.
+    pub(crate) id: ReturnId,
+    pub(crate) order_id: OrderId,
+    pub(crate) product_id: ProductId,
+    pub(crate) pieces: i64,
+}
+
+pub(super) fn new_id(at: DateTime<Utc>) -> ReturnId {
+    ReturnId(IDS.next(at))
+}
+
+/// What `lines` of an order give back, in the order of the products.
+pub(super) fn of_lines(id: ReturnId, order_id: OrderId, lines: &[RequestedLine]) -> Vec<Returned> {
+    let products = products_of(lines).into_iter();
+    let returned = products.map(|product_id| Returned {
+        id,
+        order_id,
+        product_id,
+        pieces: requested_of(product_id, lines),
+    });
+    returned.collect()
+}
+
+/// The pieces that come back to each product, each once, in id order.
+pub(super) fn sums(returned: &[Returned]) -> Pieces {
+    let mut sums: BTreeMap<ProductId, i64> = BTreeMap::new();
+    for one in returned {
+        *sums.entry(one.product_id).or_default() += one.pieces;
+    }
+    sums.into_iter().collect()
+}

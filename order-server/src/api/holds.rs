@@ -1,0 +1,94 @@
+//! Operations on held orders: confirm, extend.
+
+use order_core::{
+    OrderService,
+    domain::{ClientId, HoldTime, OrderId},
+};
+use poem_openapi::{Object, OpenApi, param::Path};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    order_body::{OrderBody, is_visible},
+    tag::Tag,
+    wire::Whole,
+};
+use crate::{
+    auth::WriteOrders,
+    http::{json::Json, object::read_from_objects, problem::Problem},
+};
+
+/// A longer hold.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[oai(deny_unknown_fields)]
+struct ExtendHold {
+    /// How long to hold the order, from now; in all, a hold takes up to a day. An order that is held
+    /// for longer already stays so.
+    #[oai(validator(minimum(value = "1"), maximum(value = "86400")))]
+    hold_seconds: Whole,
+}
+
+read_from_objects!(ExtendHold);
+
+/// The operations on held orders.
+pub struct Holds {
+    service: OrderService,
+}
+
+impl Holds {
+    pub(super) const fn new(service: OrderService) -> Self {
+        Self { service }
+    }
+
+    /// Refuses an order that is not one of this client's, where only those may be changed.
+    async fn check_visible(&self, id: Uuid, only: Option<ClientId>) -> Result<(), Problem> {
+        if only.is_none() {
+            return Ok(());
+        }
+        // The client of an order never changes.
+        let order = self.service.order(OrderId(id)).await?;
+        let order = order.filter(|order| is_visible(order, only));
+        order.map(drop).ok_or_else(|| Problem::order_not_found(id))
+    }
+}
+
+#[OpenApi(tag = "Tag::Orders")]
+impl Holds {
+    /// Confirm a held order: it is sold, at the prices at which it was accepted. An order that is
+    /// confirmed already stays so
+    #[oai(
+        path = "/orders/:id/confirm",
+        method = "post",
+        operation_id = "confirmOrder"
+    )]
+    async fn confirm(
+        &self,
+        caller: WriteOrders,
+        id: Path<Uuid>,
+    ) -> Result<Json<OrderBody>, Problem> {
+        self.check_visible(id.0, caller.only).await?;
+        let order = self.service.confirm(OrderId(id.0)).await?;
+        let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
+        Ok(Json(order.into()))
+    }
+
+    /// Hold a held order for longer
+    #[oai(
+        path = "/orders/:id/extend",
+        method = "post",
+        operation_id = "extendHold"
+    )]
+    async fn extend(
+        &self,
+        caller: WriteOrders,
+        id: Path<Uuid>,
+        body: Json<ExtendHold>,
+    ) -> Result<Json<OrderBody>, Problem> {
+        let hold_time = HoldTime::new(body.0.hold_seconds.0)?;
+        self.check_visible(id.0, caller.only).await?;
+        let order = self.service.extend(OrderId(id.0), hold_time).await?;
+        let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
+        Ok(Json(order.into()))
+    }
+}

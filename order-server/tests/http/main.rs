@@ -1,0 +1,23 @@
+//! What the server answers, and to whom. One program, because each costs a build and a Postgres.
+//!
+//! Tests that judge how long something takes, or that look at the whole process (its counters,
+//! descriptors, memory and log), are programs of their own.
+
+#![allow(clippy::unwrap_used)] // Panicking is how a test tells.
+
+#[path = "../shop/mod.rs"]
+mod shop;
+
+mod api;
+mod bad_input;
+mod bulk;
+mod headers;
+mod idempotency;
+mod keys;
+mod openapi;
+mod operate;
+mod pages;
+mod rate_limit;
+mod tls;
+mod traces;
+mod webhook;
