@@ -241,14 +241,7 @@ pub(crate) async fn run(
             let request = StockRequest::new(delta, reason)?;
             found(service.adjust_stock(id, request).await?, id)?
         }
-        Product::Stock { id, limit } => {
-            let history = pages::newest(limit, async |page| {
-                let history = service.stock_history(id, &page).await?;
-                history.ok_or(Error::ProductNotFound(id))
-            });
-            output.rows(STOCK_COLUMNS, &history.await?)?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        Product::Stock { id, limit } => return stock(id, limit, service, output).await,
         Product::Import(import) => return product_import::run(import, service, output).await,
         Product::Export(export) => return product_export::run(export, service, output).await,
         Product::Delete { id, yes } => {
@@ -262,6 +255,20 @@ pub(crate) async fn run(
         }
     };
     output.row(COLUMNS, InCurrency::from(changed))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stock(
+    id: ProductId,
+    limit: u32,
+    service: &OrderService,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let history = pages::newest(limit, async |page| {
+        let history = service.stock_history(id, &page).await?;
+        history.ok_or(Error::ProductNotFound(id))
+    });
+    output.rows(STOCK_COLUMNS, &history.await?)?;
     Ok(ExitCode::SUCCESS)
 }
 

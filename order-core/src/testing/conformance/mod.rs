@@ -11,6 +11,7 @@
 mod audit;
 mod filters;
 mod fixture;
+mod held_returns;
 mod holds;
 mod idempotency;
 mod keys;

@@ -33,7 +33,7 @@ fn lines(of: Lines<'_>) -> Vec<RequestedLine> {
 }
 
 impl Fixture {
-    fn a_return(&self, id: OrderId, of: Lines<'_>, key: Option<&str>) -> OrderReturn {
+    pub(super) fn a_return(&self, id: OrderId, of: Lines<'_>, key: Option<&str>) -> OrderReturn {
         let mut request = ReturnRequest::new(lines(of)).unwrap();
         if let Some(key) = key {
             request = request.with_key(IdempotencyKey::new(Uuid::nil(), key).unwrap());
@@ -41,7 +41,7 @@ impl Fixture {
         request.into_return(ReturnId(self.ids.next(self.at)), id, self.at)
     }
 
-    async fn give_back(&self, id: OrderId, of: Lines<'_>) -> Result<Order, Error> {
+    pub(super) async fn give_back(&self, id: OrderId, of: Lines<'_>) -> Result<Order, Error> {
         let returned = self.a_return(id, of, None);
         let given = self.store.give_back(&returned).await?;
         Ok(given.unwrap().order)
@@ -504,7 +504,7 @@ pub(super) async fn the_history_of_stock_adds_up(fixture: &Fixture) {
 }
 
 /// All of the history of a product's stock, in pages of this size.
-async fn history(fixture: &Fixture, product: ProductId, size: u32) -> Vec<StockEntry> {
+pub(super) async fn history(fixture: &Fixture, product: ProductId, size: u32) -> Vec<StockEntry> {
     let (mut all, mut start) = (Vec::new(), PageStart::Newest);
     loop {
         let size = PageSize::new(size).unwrap();

@@ -3,9 +3,9 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    audit as audit_checks, filters, fixture::fixture, holds as hold_checks, idempotency,
-    keys as key_checks, names, orders, packed_tasks as packed_checks, products, progress,
-    queue as queue_checks, races, returns as return_checks, stats as stats_checks,
+    audit as audit_checks, filters, fixture::fixture, held_returns, holds as hold_checks,
+    idempotency, keys as key_checks, names, orders, packed_tasks as packed_checks, products,
+    progress, queue as queue_checks, races, returns as return_checks, stats as stats_checks,
     tasks as task_checks, terms, time::Time, waiting_tasks, workers as worker_checks,
 };
 use crate::{queue::OrderQueue, store::Store};
@@ -175,6 +175,12 @@ where
     hold_checks::what_has_no_room_stays_held(&fixture(fresh).await).await;
     hold_checks::a_repeated_hold_is_the_same(&fixture(fresh).await).await;
     hold_checks::a_hold_has_one_end(&fixture(fresh).await).await;
+    held_returns::what_is_left_of_a_hold_expires(&fixture(fresh).await).await;
+    held_returns::what_is_left_of_a_lapsed_hold_goes_to_whoever_needs_it(&fixture(fresh).await)
+        .await;
+    held_returns::what_is_left_of_a_hold_is_confirmed(&fixture(fresh).await).await;
+    held_returns::a_hold_of_which_nothing_is_left_is_cancelled(&fixture(fresh).await).await;
+    held_returns::what_came_back_may_be_had_again(&fixture(fresh).await).await;
     terms::a_product_is_sold_within_its_window(&fixture(fresh).await).await;
     terms::a_customer_has_no_more_than_the_limit(&fixture(fresh).await).await;
 }

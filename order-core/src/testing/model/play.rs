@@ -13,7 +13,7 @@ use crate::{
         AdjustmentId, HoldTime, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order,
         OrderId, OrderRequest, OrderReturn, Page, PageRequest, PageSize, PageStart, Product,
         ProductChange, ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest,
-        SaleTerms, StockRequest,
+        SaleTerms, StockEntry, StockEntryId, StockRequest,
     },
     error::Error,
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
@@ -57,7 +57,7 @@ impl Play {
                 .and(self.same_state().await)
                 .map_err(|difference| format!("step {number}, {step:?}: {difference}"))?;
         }
-        Ok(())
+        self.same_histories().await
     }
 
     async fn one(&mut self, step: &Step) -> Result<(), String> {
@@ -122,6 +122,13 @@ impl Play {
                     self.reference.cancel(id, at, key).await.map(restocked),
                 )
             }
+            _ => self.afterwards(step, at).await,
+        }
+    }
+
+    /// What is done with orders that were placed, and how time goes by.
+    async fn afterwards(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
+        match step {
             Step::GiveBack { order, lines, key } => {
                 let returned = self.new_return(*order, lines, *key, at);
                 same(
@@ -130,13 +137,6 @@ impl Play {
                 )
             }
             Step::DoTasks { most } => self.do_tasks(*most, at).await,
-            _ => self.hold(step, at).await,
-        }
-    }
-
-    /// The steps of holds, and of time.
-    async fn hold(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
-        match step {
             Step::Confirm { orders } => {
                 let mut ids: Vec<OrderId> = orders.iter().map(|n| self.order(*n)).collect();
                 ids.sort_unstable();
@@ -166,7 +166,7 @@ impl Play {
                 self.reference.advance(by).await;
                 Ok(())
             }
-            other => Err(format!("{other:?} is not a step of holds")),
+            other => Err(format!("{other:?} is done elsewhere")),
         }
     }
 
@@ -299,6 +299,29 @@ impl Play {
         }
         same(self.store.verify().await, Ok(Vec::new()))?;
         same(self.reference.verify().await, Ok(Vec::new()))
+    }
+
+    /// Compares what changed the stock of each product: the newest hundred changes, but for the ids
+    /// of returns, which each store makes.
+    async fn same_histories(&self) -> Result<(), String> {
+        let page = PageRequest {
+            size: PageSize::new(100).unwrap(),
+            start: PageStart::Newest,
+        };
+        let brief = |page: Page<StockEntry, StockEntryId>| {
+            let items = page.items.into_iter();
+            let mut brief: Vec<_> = items.map(|e| (e.at, e.order_id, e.kind, e.delta)).collect();
+            brief.sort_by_key(|(at, order, _, delta)| (*at, *order, *delta));
+            // Of a longer one, the oldest are others when several were made at one time.
+            (page.next.is_none()).then_some(brief)
+        };
+        for id in &self.products {
+            same(
+                self.store.stock_history(*id, &page).await.map(brief),
+                self.reference.stock_history(*id, &page).await.map(brief),
+            )?;
+        }
+        Ok(())
     }
 
     fn new_return(
