@@ -165,8 +165,8 @@ impl OrderService {
         Ok(self.after_cancelling(cancelled))
     }
 
-    /// Gives back part of a sold or completed order: its stock, and what it costs. When nothing is left
-    /// of a sold one, it is cancelled; a completed one stays so.
+    /// Gives back part of a held, sold or completed order: its stock, and what it costs. When nothing
+    /// is left of a held or sold one, it is cancelled; a completed one stays so.
     ///
     /// # Errors
     /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that it does

@@ -45,6 +45,14 @@ pub struct Shop {
     costs: Costs,
 }
 
+/// A line of one piece.
+fn one_of(product_id: ProductId) -> RequestedLine {
+    RequestedLine {
+        product_id,
+        quantity: Quantity::new(1).unwrap(),
+    }
+}
+
 impl Shop {
     pub async fn new(store: SqliteStore, file: &Path) -> Self {
         let mut shop = Self {
@@ -213,6 +221,7 @@ impl Shop {
                 for id in &held[..2] {
                     shop.store.cancel(*id, shop.now(), None).await.unwrap();
                 }
+                shop.give_back_held().await;
             },
         )
         .await;
@@ -338,16 +347,28 @@ impl Shop {
         let done = lost.result(Uuid::max(), Duration::ZERO, AttemptOutcome::Done);
         assert_eq!(self.store.end_tasks(&[done], self.now()).await.unwrap(), 1);
         for id in sold {
-            let line = RequestedLine {
-                product_id: self.product,
-                quantity: Quantity::new(1).unwrap(),
-            };
-            let request = ReturnRequest::new(vec![line]).unwrap();
-            let returned = ReturnId(self.ids.next(self.now()));
-            let returned = request.into_return(returned, id, self.now());
-            let given = self.store.give_back(&returned).await.unwrap().unwrap();
-            assert!(given.order.status.holds_stock());
+            self.give_back_one(id, self.product).await;
         }
+    }
+
+    /// A piece of an order, of which something is left.
+    async fn give_back_one(&self, id: OrderId, product_id: ProductId) {
+        let request = ReturnRequest::new(vec![one_of(product_id)]).unwrap();
+        let returned = ReturnId(self.ids.next(self.now()));
+        let returned = request.into_return(returned, id, self.now());
+        let given = self.store.give_back(&returned).await.unwrap().unwrap();
+        assert!(given.order.status.holds_stock());
+    }
+
+    /// A held order of which one product comes back, and then the other.
+    async fn give_back_held(&self) {
+        let lines = vec![one_of(self.product), one_of(self.new_product().await.id)];
+        let request = OrderRequest::new(lines.clone(), None).unwrap();
+        let request = request.held_for(HoldTime::new(60).ok());
+        let order = request.into_new_order(OrderId(self.ids.next(self.now())), self.now());
+        let held = self.purchase(vec![order], Strategy::Batch).await[0];
+        self.give_back_one(held, lines[1].product_id).await;
+        self.store.cancel(held, self.now(), None).await.unwrap();
     }
 
     async fn look(&mut self) {

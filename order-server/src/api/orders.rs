@@ -275,8 +275,8 @@ impl Orders {
     }
 
     /// Cancel an order and return its stock: all that is left of it, or `lines`. An order that is
-    /// cancelled already stays so. One of which something is left stays sold, and one that is completed
-    /// stays that
+    /// cancelled already stays so. One of which something is left stays held or sold, and one that is
+    /// completed stays that
     #[oai(
         path = "/orders/:id/cancel",
         method = "post",
