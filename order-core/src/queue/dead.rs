@@ -1,11 +1,14 @@
 //! Questions about entries that were given up.
 
+#[cfg(any(feature = "redis", feature = "testing"))]
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{COUNT_LIMIT, DeadLetter};
+#[cfg(any(feature = "redis", feature = "testing"))]
+use super::COUNT_LIMIT;
+use super::DeadLetter;
 use crate::domain::{OrderId, TimeRange};
 
 /// The dead letters that are meant: all of a topic by default.
@@ -87,6 +90,7 @@ impl DeadQuery {
     }
 }
 
+#[cfg(any(feature = "redis", feature = "testing"))]
 impl DeadSummary {
     /// Counts `letters`, and gives up to `groups` of their groups.
     pub(crate) fn of(letters: impl IntoIterator<Item = DeadLetter>, groups: usize) -> Self {

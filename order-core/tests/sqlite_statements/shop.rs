@@ -7,14 +7,17 @@ use order_core::{
     audit::{AuditQuery, AuditStore},
     clock::{Clock, SystemClock},
     domain::{
-        AdjustmentId, ClientId, HoldTime, IdGenerator, IdempotencyKey, KeyId, NewOrder, OrderId,
-        OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange, ProductId,
-        ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
+        AdjustmentId, ClientId, HoldTime, IdGenerator, IdempotencyKey, KeyId, NewOrder, NewProduct,
+        OrderId, OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange,
+        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
+        TimeRange,
     },
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{Client, KeyRequest, KeyStore, Secret},
-    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskKind, TaskStore},
-    queue::{DeadQuery, Lease, OrderQueue, Topic},
+    process::{
+        AttemptOutcome, AttemptResult, Claim, Claimed, TaskKind, TaskQuery, TaskState, TaskStore,
+    },
+    queue::{DeadFilter, DeadLetter, DeadQuery, Lease, OrderQueue, Topic},
     stats::StatsStore,
     store::{
         OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteQueue, SqliteStore,
@@ -385,6 +388,7 @@ impl Shop {
         })
         .await;
         self.look_at_lists().await;
+        self.look_at_tasks().await;
         self.cost("what operators see", async |shop| {
             let window = Duration::from_mins(1);
             shop.store.counters(window).await.unwrap();
@@ -448,6 +452,57 @@ impl Shop {
         .await;
     }
 
+    async fn look_at_tasks(&mut self) {
+        self.cost("tasks that wait, and those given up", async |shop| {
+            shop.tasks(TaskState::Waiting).await;
+            shop.tasks(TaskState::Dead).await;
+        })
+        .await;
+        self.cost("dead letters of a moment", async |shop| {
+            let latest = shop.dead(&DeadQuery::latest(GROUP)).await;
+            let last = latest.last().unwrap();
+            let given_up = TimeRange {
+                from: Some(last.dead_at),
+                until: Some(shop.now()),
+            };
+            let filter = DeadFilter {
+                given_up,
+                ..DeadFilter::default()
+            };
+            let (after, limit) = (Some(last.place()), GROUP);
+            for query in [
+                DeadQuery {
+                    filter: filter.clone(),
+                    after: None,
+                    limit,
+                },
+                DeadQuery {
+                    filter: DeadFilter::default(),
+                    after,
+                    limit,
+                },
+            ] {
+                assert!(!shop.dead(&query).await.is_empty());
+            }
+        })
+        .await;
+    }
+
+    async fn tasks(&self, state: TaskState) {
+        let (delay, limit) = (Duration::ZERO, GROUP);
+        let query = TaskQuery {
+            state,
+            delay,
+            limit,
+        };
+        let tasks = self.store.tasks(&query).await.unwrap();
+        assert!(tasks.iter().all(|task| task.state == state));
+    }
+
+    async fn dead(&self, query: &DeadQuery) -> Vec<DeadLetter> {
+        self.queue.dead(Topic::Process, query).await.unwrap()
+    }
+
     async fn manage(&mut self) {
         self.cost("products", async |shop| {
             let product = shop.new_product().await;
@@ -487,6 +542,8 @@ impl Shop {
             );
         })
         .await;
+        self.cost("an import", async |shop| shop.import().await)
+            .await;
         self.cost("names that an older version wrote", async |shop| {
             let product = shop.new_product().await;
             let mut older = SqliteConnection::connect(&shop.url).await.unwrap();
@@ -517,8 +574,58 @@ impl Shop {
         .await;
     }
 
-    /// What may count up to a limit, and reads pages by number: grows, but not past that.
+    async fn import(&self) {
+        let new: Vec<NewProduct> = (0..GROUP).map(|_| self.unstored_product()).collect();
+        let created = self.store.create_products(&new).await.unwrap();
+        let created: Vec<Product> = created.into_iter().map(Result::unwrap).collect();
+        let skus: Vec<String> = created.iter().filter_map(|new| new.sku.clone()).collect();
+        let ids: Vec<ProductId> = created.iter().map(|new| new.id).collect();
+        let named = self.store.products_named(&skus[1..], &ids[..1]).await;
+        assert_eq!(named.unwrap().len(), GROUP);
+        let change = ProductChange::default().stock(7).unwrap();
+        let change = |id| (id, change.clone(), AdjustmentId(self.ids.next(self.now())));
+        let changes: Vec<_> = ids.into_iter().map(change).collect();
+        let changed = self.store.update_products(&changes, self.now()).await;
+        assert!(changed.unwrap().iter().all(Result::is_ok));
+    }
+
+    /// What may count up to a limit, or reads pages by number: grows, but not past that. Or looks for
+    /// a text, or for tasks of a state among all that are not due: these are as many as a worker
+    /// holds, and as fail.
     pub async fn count(&self) {
+        for state in [
+            TaskState::Scheduled,
+            TaskState::InFlight,
+            TaskState::Retrying,
+        ] {
+            self.tasks(state).await;
+        }
+        for given_up in [
+            TimeRange::default(),
+            TimeRange {
+                from: Some(DateTime::UNIX_EPOCH),
+                until: Some(self.now()),
+            },
+        ] {
+            let filter = DeadFilter {
+                reason: Some("O".to_owned()),
+                given_up,
+            };
+            let mut query = DeadQuery {
+                filter: filter.clone(),
+                after: None,
+                limit: 1,
+            };
+            query.after = Some(self.dead(&query).await[0].place());
+            self.dead(&query).await;
+            let summary = self.queue.dead_summary(Topic::Process, &filter, 10);
+            assert!(summary.await.unwrap().count > 0);
+        }
+        let all = DeadFilter::default();
+        self.queue
+            .dead_summary(Topic::Process, &all, 10)
+            .await
+            .unwrap();
         self.store.backlog().await.unwrap();
         self.queue.stats(Topic::Process).await.unwrap();
         let page = PageRequest::numbered(2, PageSize::default()).unwrap();
@@ -572,16 +679,18 @@ impl Shop {
         (0..GROUP).map(|_| self.order()).collect()
     }
 
-    async fn new_product(&self) -> Product {
+    fn unstored_product(&self) -> NewProduct {
         let now = self.now();
         let sku = self.ids.next(now).to_string();
         let request =
             ProductRequest::new(format!("p {sku}"), "1".parse().unwrap(), 1 << 30, Some(sku));
         let adjustment = AdjustmentId(self.ids.next(now));
-        let product =
-            request
-                .unwrap()
-                .into_new_product(ProductId(self.ids.next(now)), adjustment, now);
+        let id = ProductId(self.ids.next(now));
+        request.unwrap().into_new_product(id, adjustment, now)
+    }
+
+    async fn new_product(&self) -> Product {
+        let product = self.unstored_product();
         self.store.create_product(&product).await.unwrap()
     }
 

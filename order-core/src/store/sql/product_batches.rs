@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     audit,
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-    products::{WRITE_PRODUCT, columns, insert_adjustment, is_adjusted},
+    products::is_adjusted,
     retry::Attempt,
     rows::{self, ProductRow},
     stock,
@@ -23,14 +23,6 @@ use crate::{
     domain::{AdjustmentId, NewProduct, Product, ProductChange, ProductId, StockAdjustment},
     error::Error,
 };
-
-const INSERT_UNLESS_THERE: &str =
-    "INSERT INTO products (id, sku, name, price, stock, version, created_at, updated_at,
-                           name_folded, name_folded_of, limit_per_customer, on_sale_from,
-                           on_sale_until)
-     VALUES ($1, $2, $3, $4, $5, $6, $12, $7, $8, CASE WHEN $8 IS NOT NULL THEN $3 END,
-             $9, $10, $11)
-     ON CONFLICT DO NOTHING";
 
 pub(super) async fn named<B: SqlBackend>(
     backend: &B,
@@ -131,42 +123,4 @@ pub(super) async fn update<B: SqlBackend>(
     audit::record_all(&mut *tx, log).await?;
     tx.commit().await?;
     Ok(results)
-}
-
-/// Inserts products one by one.
-pub(super) async fn insert_each<C: SqlConnection>(
-    connection: &mut C,
-    products: &[Product],
-) -> Result<Vec<Uuid>, Error> {
-    let mut inserted = Vec::new();
-    for product in products {
-        let values = columns(product);
-        if connection.execute(INSERT_UNLESS_THERE, &values).await? == 1 {
-            inserted.push(product.id.0);
-        }
-    }
-    Ok(inserted)
-}
-
-/// Writes products one by one.
-pub(super) async fn write_each<C: SqlConnection>(
-    connection: &mut C,
-    products: &[Product],
-) -> Result<(), Error> {
-    for product in products {
-        let values = columns(product);
-        connection.execute(WRITE_PRODUCT, &values[..11]).await?;
-    }
-    Ok(())
-}
-
-/// Enters changes in the ledger one by one.
-pub(super) async fn adjust_each<C: SqlConnection>(
-    connection: &mut C,
-    all: &[StockAdjustment],
-) -> Result<(), Error> {
-    for adjustment in all {
-        insert_adjustment(connection, adjustment).await?;
-    }
-    Ok(())
 }

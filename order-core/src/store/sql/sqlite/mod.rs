@@ -16,6 +16,7 @@ mod holds;
 mod keys;
 mod meter;
 mod orders;
+mod product_batches;
 mod products;
 mod queue;
 mod readers;

@@ -14,6 +14,7 @@ use super::{
         self, INSERT_HOLDS, INSERT_HOLDS_OF, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS,
         INSERT_RETURNS, USED_KEYS, WRITE_DECISIONS,
     },
+    product_batches,
     products::{self, TAKE_STOCK, WRITE_FOLDS},
     queue, stats, task_batches,
     tasks::{self, COMPLETE, DELETE_DONE, INSERT_FAILED, PUT_BACK, ending, failure},
@@ -32,7 +33,7 @@ use crate::{
         audit_row::AuditRow,
         backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
-        plan, product_batches,
+        plan,
         returns::{self, Returned},
         row::Row,
         rows,
@@ -108,15 +109,15 @@ impl SqlConnection for SqliteConnection {
     }
 
     async fn insert_products(&mut self, products: &[Product]) -> Result<Vec<Uuid>, Error> {
-        product_batches::insert_each(self, products).await
+        product_batches::insert_products(self, products).await
     }
 
     async fn write_products(&mut self, products: &[Product]) -> Result<(), Error> {
-        product_batches::write_each(self, products).await
+        product_batches::write_products(self, products).await
     }
 
     async fn insert_adjustments(&mut self, all: &[StockAdjustment]) -> Result<(), Error> {
-        product_batches::adjust_each(self, all).await
+        product_batches::insert_adjustments(self, all).await
     }
 
     async fn insert_audit(&mut self, rows: &[AuditRow], author: &Author) -> Result<(), Error> {
