@@ -300,6 +300,37 @@ async fn part_of_an_order_comes_back() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_held_order_is_confirmed() {
+    on_each_store(async |shop| {
+        let product = shop.product("p", 9).await;
+        let order = json!({"product_id": product, "quantity": 5, "hold_seconds": 60});
+        let held = shop.post("/orders/purchase", &order).await;
+        let path = held.header("location").replace("/api/v1", "");
+        let back = json!({"lines": [{"product_id": product, "quantity": 2}]});
+        let part = shop.post(&format!("{path}/cancel"), &back).await;
+        assert_eq!((part.status, &part.body["status"]), (200, &json!("held")));
+        assert_eq!(part.body["total_price"], "7.50");
+        assert_eq!(part.body["held_until"], held.body["held_until"]);
+        let history = format!("/products/{product}/stock");
+        let took = async || shop.get(&history).await.body["items"][1].clone();
+        assert_eq!(took().await["kind"], "hold");
+        let confirmed = shop.post(&format!("{path}/confirm"), &Value::Null).await;
+        assert_eq!(confirmed.body["status"], "success");
+        assert_eq!(confirmed.body["total_price"], "7.50");
+        assert_eq!(confirmed.body["lines"], part.body["lines"]);
+        let took = took().await;
+        assert_eq!(
+            (&took["kind"], &took["delta"]),
+            (&json!("sale"), &json!(-5))
+        );
+        let stock = &shop.get(&format!("/products/{product}")).await.body["stock"];
+        assert_eq!(*stock, 6);
+        assert_eq!(shop.verify().await, []);
+    })
+    .await;
+}
+
 fn path_id(path: &str) -> &str {
     path.rsplit('/').next().unwrap()
 }
