@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     ClientId, Failure, HoldTime, Money, OrderId, OrderLine, OrderMode, OrderStatus, RequestedLine,
-    RuleViolation, TraceParent, order_request::total,
+    RuleViolation, TraceParent, order_line::total,
 };
 
 /// An order as it is stored.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     ClientId, Fingerprint, HoldTime, IdempotencyKey, Money, Order, OrderId, OrderLine, OrderMode,
     OrderStatus, ProductId, Quantity, RequestedLine, RuleViolation, TraceParent, ValidationError,
-    text,
+    order_line::total, text,
 };
 
 /// An order that a buyer asks for: checked, without an id yet.
@@ -263,14 +263,4 @@ impl NewOrder {
             cancelled_at: None,
         })
     }
-}
-
-/// The sum over what is not cancelled of the lines; `None` when it does not fit: 100 lines of
-/// 1 000 000 pieces may be 10^23.
-pub(super) fn total(lines: &[OrderLine]) -> Option<Money> {
-    let minor_units = lines.iter().try_fold(0_i64, |sum, line| {
-        let price = line.unit_price.minor_units();
-        sum.checked_add(line.kept().checked_mul(price)?)
-    });
-    Money::from_minor_units(minor_units?)
 }

@@ -6,13 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     audit, bulk, dead_letters, follow, health, holds, operate, orders, products, stats,
-    stats_history, stock,
+    stats_history,
 };
 
 /// All operations.
 pub type AllOperations = (
     products::Products,
-    stock::Stock,
     orders::Orders,
     holds::Holds,
     follow::Follow,
@@ -36,7 +35,6 @@ pub(crate) fn service(
     let follow = follow::Follow::new(service.clone(), max_streams, stop);
     let operations = (
         products::Products::new(service.clone()),
-        stock::Stock::new(service.clone()),
         orders::Orders::new(service.clone(), follow.clone()),
         holds::Holds::new(service.clone()),
         follow,

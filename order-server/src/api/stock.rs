@@ -1,25 +1,15 @@
-//! The history of a product's stock.
+//! The history of a product's stock as it looks on the wire.
 
 use order_core::{
     OrderService,
-    domain::{ProductId, StockEntry, StockEntryKind},
+    domain::{PageRequest, ProductId, StockEntry, StockEntryId, StockEntryKind},
 };
-use poem_openapi::{
-    Enum, Object, OpenApi,
-    param::{Path, Query},
-};
+use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{
-    cursor::{encode, page_request},
-    tag::Tag,
-    wire::Time,
-};
-use crate::{
-    auth::ReadProducts,
-    http::{json::Json, problem::Problem},
-};
+use super::{cursor::encode, wire::Time};
+use crate::http::problem::Problem;
 
 /// What changed the stock of a product.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
@@ -76,51 +66,22 @@ impl From<StockEntry> for EntryBody {
 /// A page of the history of a product's stock, newest first.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "StockHistory")]
-struct HistoryPage {
+pub(super) struct HistoryPage {
     items: Vec<EntryBody>,
     /// Cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
-/// The operations on the history of stock.
-pub struct Stock {
-    service: OrderService,
-}
-
-impl Stock {
-    pub(super) fn new(service: OrderService) -> Self {
-        Self { service }
-    }
-}
-
-#[OpenApi(tag = "Tag::Products")]
-impl Stock {
-    /// Read what changed a product's stock, newest first: adjustments, holds, sales and returns, one by
-    /// one. A hold or a sale stands where its order was placed. All of them add up to the stock
-    #[oai(
-        path = "/products/:id/stock",
-        method = "get",
-        operation_id = "listStockEntries"
-    )]
-    async fn list(
-        &self,
-        _caller: ReadProducts,
-        id: Path<Uuid>,
-        /// Items per page
-        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
-        page_size: Query<Option<u32>>,
-        /// The same as `page_size`
-        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
-        limit: Query<Option<u32>>,
-        /// The `next_cursor` of the previous page
-        cursor: Query<Option<String>>,
-    ) -> Result<Json<HistoryPage>, Problem> {
-        let page = page_request(page_size.0, limit.0, cursor.0.as_deref(), None)?;
-        let history = self.service.stock_history(ProductId(id.0), &page).await?;
-        let history = history.ok_or_else(|| Problem::product_not_found(id.0))?;
-        Ok(Json(HistoryPage {
-            items: history.items.into_iter().map(Into::into).collect(),
-            next_cursor: history.next.map(|id| encode(id.0)),
-        }))
-    }
+/// Reads a page of the history.
+pub(super) async fn page(
+    service: &OrderService,
+    id: Uuid,
+    page: &PageRequest<StockEntryId>,
+) -> Result<HistoryPage, Problem> {
+    let history = service.stock_history(ProductId(id), page).await?;
+    let history = history.ok_or_else(|| Problem::product_not_found(id))?;
+    Ok(HistoryPage {
+        items: history.items.into_iter().map(Into::into).collect(),
+        next_cursor: history.next.map(|id| encode(id.0)),
+    })
 }

@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use chrono::{DateTime, Utc};
 
-use super::{backend::Pieces, plan::products_of};
-use crate::{
-    decision::requested_of,
-    domain::{IdGenerator, OrderId, ProductId, RequestedLine, ReturnId},
-};
+use crate::domain::{IdGenerator, OrderId, ProductId, RequestedLine, ReturnId};
 
 /// One for the process, so that ids grow whatever service cancels or expires.
 static IDS: LazyLock<IdGenerator> = LazyLock::new(IdGenerator::default);
@@ -28,21 +24,29 @@ pub(super) fn new_id(at: DateTime<Utc>) -> ReturnId {
 
 /// What `lines` of an order give back, in the order of the products.
 pub(super) fn of_lines(id: ReturnId, order_id: OrderId, lines: &[RequestedLine]) -> Vec<Returned> {
-    let products = products_of(lines).into_iter();
-    let returned = products.map(|product_id| Returned {
+    let pieces = lines
+        .iter()
+        .map(|line| (line.product_id, line.quantity.get()));
+    let returned = summed(pieces).map(|(product_id, pieces)| Returned {
         id,
         order_id,
         product_id,
-        pieces: requested_of(product_id, lines),
+        pieces,
     });
     returned.collect()
 }
 
 /// The pieces that come back to each product, each once, in id order.
-pub(super) fn sums(returned: &[Returned]) -> Pieces {
+pub(super) fn sums(returned: &[Returned]) -> impl Iterator<Item = (ProductId, i64)> {
+    summed(returned.iter().map(|one| (one.product_id, one.pieces)))
+}
+
+fn summed(
+    pieces: impl Iterator<Item = (ProductId, i64)>,
+) -> impl Iterator<Item = (ProductId, i64)> {
     let mut sums: BTreeMap<ProductId, i64> = BTreeMap::new();
-    for one in returned {
-        *sums.entry(one.product_id).or_default() += one.pieces;
+    for (product, pieces) in pieces {
+        *sums.entry(product).or_default() += pieces;
     }
-    sums.into_iter().collect()
+    sums.into_iter()
 }

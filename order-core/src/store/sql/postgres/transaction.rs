@@ -202,7 +202,7 @@ impl SqlTransaction for PooledConnection {
 
     async fn return_stock(&mut self, returned: &[Returned], at: DateTime<Utc>) -> Changed {
         let of = |id: fn(&Returned) -> Uuid| returned.iter().map(id).collect::<Vec<Uuid>>();
-        let sums = returns::sums(returned).into_iter();
+        let sums = returns::sums(returned);
         let (ids, pieces): (Vec<Uuid>, Vec<i64>) = sums.map(|(id, n)| (id.0, n)).unzip();
         let query = sqlx::query_as(RETURN_STOCK).bind(ids).bind(pieces).bind(at);
         let query = query

@@ -234,7 +234,7 @@ impl SqlTransaction for WriteTransaction {
             .bind(at.timestamp_micros())
             .execute(&mut **self)
             .await?;
-        let sums = returns::sums(returned).into_iter();
+        let sums = returns::sums(returned);
         take_stock(self, sums.map(|(id, n)| (id, -n)), at, None).await
     }
 
