@@ -25,7 +25,7 @@ async fn tasks(server: &Program) -> u64 {
     let topics = queue["topics"].as_array().unwrap();
     let tasks = topics.iter().find(|topic| topic["topic"] == "process");
     let count = |what: &str| tasks.unwrap()[what].as_u64().unwrap();
-    count("waiting") + count("in_flight") + count("delayed")
+    count("waiting") + count("scheduled") + count("in_flight") + count("delayed")
 }
 
 async fn buy(server: &Program, product: &Value) -> Duration {
