@@ -37,7 +37,8 @@ BEGIN
             WHEN relation.name = 'order_tallies' THEN 'SELECT, INSERT'
             WHEN relation.kind = 'v' THEN 'SELECT'
             -- History: only added to.
-            WHEN relation.name IN ('order_lines', 'stock_adjustments', 'audit_log') THEN 'SELECT, INSERT'
+            WHEN relation.name IN ('order_lines', 'stock_adjustments', 'stock_returns', 'audit_log')
+                THEN 'SELECT, INSERT'
             -- What ends with its work.
             WHEN relation.name IN ('holds', 'idempotency_keys', 'order_counters', 'queue_entries',
                                    'queue_pauses', 'task_batches', 'process_attempts', 'workers')

@@ -22,7 +22,7 @@ const ID: &str = "019b0000-0000-7000-8000-000000000000";
 fn needs(command: &str) -> &'static [(&'static str, &'static str)] {
     match command {
         "product create" => &[("name", "p"), ("price", "1"), ("stock", "1")],
-        "product update" => &[("id", ID)],
+        "product update" | "product stock" => &[("id", ID)],
         "product adjust" => &[("id", ID), ("delta", "1")],
         "order bulk" => &[("product", ID), ("count", "1")],
         "worker run" => &[("drain", "true")],

@@ -101,7 +101,12 @@ impl Command {
                 | Self::Audit(_)
                 | Self::Stats
                 | Self::Workers
-                | Self::Product(Product::Get { .. } | Product::List { .. } | Product::Export(_))
+                | Self::Product(
+                    Product::Get { .. }
+                        | Product::List { .. }
+                        | Product::Stock { .. }
+                        | Product::Export(_)
+                )
                 | Self::Order(
                     Order::Get { .. }
                         | Order::List { .. }

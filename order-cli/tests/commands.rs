@@ -5,11 +5,31 @@
 mod operate;
 mod shell;
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use serde_json::{Value, json};
 
 use shell::{cli, lines, product, row, rows};
+
+/// One of two pieces of an order comes back, once for a key, and the history tells it.
+fn some_comes_back(dir: &Path, id: &str, bought: &str) {
+    let (one, three) = (format!("{id}:1"), format!("{id}:3"));
+    for _ in 0..2 {
+        let once = ["--line", &one, "--idempotency-key", "back"];
+        let back = row(dir, &[&["order", "cancel", bought], &once[..]].concat());
+        assert_eq!(
+            (&back["status"], &back["total_price"]),
+            (&json!("success"), &json!("18.50"))
+        );
+    }
+    let too_many = cli(dir, &["order", "cancel", bought, "--line", &three]);
+    assert_eq!(too_many.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&too_many.stderr).into_owned();
+    assert!(told.contains("lines[0].quantity"), "{told}");
+    let history = rows(dir, &["product", "stock", id, "--limit", "4"]);
+    let deltas: Vec<_> = history.iter().map(|entry| &entry["delta"]).collect();
+    assert_eq!(deltas, [&json!(1), &json!(1), &json!(-1), &json!(-2)]);
+}
 
 #[test]
 fn an_operator_sells_from_the_command_line() {
@@ -69,6 +89,7 @@ fn an_operator_sells_from_the_command_line() {
         "cancelled"
     );
     assert_eq!(row(dir, &["product", "get", &id])["stock"], 1);
+    some_comes_back(dir, &id, bought["id"].as_str().unwrap());
     let verified = cli(dir, &["verify"]);
     assert!(verified.status.success(), "{verified:?}");
 
@@ -444,6 +465,7 @@ fn what_only_reads_makes_no_database() {
         &["verify"],
         &["product", "get", nobody],
         &["product", "list"],
+        &["product", "stock", nobody],
         &["product", "export"],
         &["order", "get", nobody],
         &["order", "list"],

@@ -127,7 +127,7 @@ impl Tables {
         }
         let id = self.replayed(order.key(), request)?;
         let row = id.and_then(|id| self.orders.get(&id));
-        Ok(row.map(|row| as_placed(row.order.clone())))
+        Ok(row.map(|row| row.order.clone().as_placed()))
     }
 
     fn priced(&self, order: &NewOrder) -> Result<Order, Error> {
@@ -240,18 +240,6 @@ impl Tables {
 /// A text that is the same for the same request.
 fn request(mode: &str, order: &NewOrder) -> String {
     format!("{mode} {:?} {:?}", order.lines(), order.reference())
-}
-
-/// The order as it was when it was placed.
-fn as_placed(order: Order) -> Order {
-    Order {
-        status: OrderStatus::Pending,
-        failure: None,
-        decided_at: None,
-        completed_at: None,
-        cancelled_at: None,
-        ..order
-    }
 }
 
 /// The orders that share a transaction: all, or one each.

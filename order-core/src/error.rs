@@ -250,6 +250,13 @@ impl From<RuleViolation> for Error {
             RuleViolation::HoldExpired { held_until } => Self::HoldExpired { held_until },
             RuleViolation::HoldLimit => Self::invalid("hold_seconds", too_long()),
             RuleViolation::SaleWindow => Self::invalid("on_sale_until", ends_too_early()),
+            RuleViolation::NotInOrder { line } => {
+                Self::invalid(format!("lines[{line}].product_id"), "is not in the order")
+            }
+            RuleViolation::MoreThanLeft { line, left } => Self::invalid(
+                format!("lines[{line}].quantity"),
+                format!("is more than the {left} that are left of the product"),
+            ),
             RuleViolation::TotalLimit => Self::invalid("total_price", too_large()),
         }
     }

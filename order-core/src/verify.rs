@@ -11,7 +11,7 @@ use uuid::Uuid;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Check {
-    /// The stock of a product is the sum of its adjustments less what orders hold of it.
+    /// The stock of a product is the sum of its adjustments less what orders that hold stock keep of it.
     Stock,
     /// What lines, adjustments and failures refer to as a product is there.
     MissingProduct,
@@ -19,12 +19,15 @@ pub enum Check {
     MissingOrder,
     /// An order has lines, numbered from 1 without a gap.
     OrderLines,
-    /// The total of an order is the sum of quantity times price over its lines.
+    /// The total of an order is the sum of quantity times price over what is not cancelled of its lines.
     OrderTotal,
+    /// What sold orders gave back of a product is what was kept of its returns, and no line gave back
+    /// more than it had.
+    Returns,
     /// An order has the times and the failure that its status asks for, and no others.
     OrderState,
     /// An order that was sold has a task until it is completed, and no other order has one, but for
-    /// one that was cancelled and is to be compensated.
+    /// one that gave something back, which is to be compensated.
     Task,
     /// A held order has a hold of each of its products, which tells when it lapses, and no other order
     /// has one.
@@ -45,7 +48,7 @@ impl Check {
             Self::MissingProduct | Self::MissingOrder => {
                 "rows were deleted past this program: restore them from a backup"
             }
-            Self::OrderLines | Self::OrderTotal | Self::OrderState => {
+            Self::OrderLines | Self::OrderTotal | Self::OrderState | Self::Returns => {
                 "the order was changed past this program: restore its rows from a backup, or cancel \
                  it"
             }
@@ -72,6 +75,7 @@ impl fmt::Display for Check {
             Self::MissingOrder => "missing order",
             Self::OrderLines => "order lines",
             Self::OrderTotal => "order total",
+            Self::Returns => "returns",
             Self::OrderState => "order state",
             Self::Task => "task",
             Self::Hold => "hold",

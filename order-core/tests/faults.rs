@@ -12,8 +12,8 @@ use std::{
 use order_core::{
     Error, OrderService, WorkerOptions,
     domain::{
-        AdjustmentId, ClientId, KeyId, OrderId, OrderRequest, OrderStatus, ProductChange,
-        ProductId, ProductRequest, Quantity, StockRequest,
+        AdjustmentId, ClientId, KeyId, NewOrder, OrderId, OrderRequest, OrderStatus, ProductChange,
+        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
     },
     keys::{Client, KeyRequest, KeyStore, Scope, Secret},
     process::{AttemptOutcome, Claim, TaskState, TaskStore},
@@ -202,6 +202,9 @@ async fn history(
     assert_eq!(decided.status, OrderStatus::Success);
     assert_eq!(stock().await, 16);
 
+    cuts += give_one_back(store, wire, cut, &sold).await;
+    assert_eq!(stock().await, 17);
+
     wire.cut(cut);
     let cancelled = store.cancel(sold.id(), at, None).await.unwrap().unwrap();
     cuts += wire.was_cut();
@@ -213,6 +216,26 @@ async fn history(
     wire.cut(cut);
     assert!(store.archive_product(id, &[], at).await.unwrap());
     cuts + wire.was_cut()
+}
+
+/// Gives back one of two pieces of an order; how often it was cut.
+async fn give_one_back(
+    store: &PostgresStore,
+    wire: &Wire,
+    cut: (Cut, i64),
+    sold: &NewOrder,
+) -> i64 {
+    let one = RequestedLine {
+        quantity: Quantity::new(1).unwrap(),
+        ..sold.lines()[0]
+    };
+    let id = ReturnId(Uuid::now_v7_for_tests());
+    let back = ReturnRequest::new(vec![one]).unwrap();
+    let back = back.into_return(id, sold.id(), sold.created_at());
+    wire.cut(cut);
+    let given = store.give_back(&back).await.unwrap().unwrap();
+    assert_eq!(given.order.lines[0].cancelled_quantity, 1);
+    wire.was_cut()
 }
 
 /// Updates a product at version 2 twice, to 20 pieces and another price; how many of the two

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
     domain::{
-        ClientId, HoldTime, InCurrency, OrderId, OrderRequest, OrderStatus, ProductId,
-        RequestedLine,
+        ClientId, HoldTime, InCurrency, Order as StoredOrder, OrderId, OrderRequest, OrderStatus,
+        ProductId, RequestedLine, ReturnRequest,
     },
     store::OrderQuery,
 };
@@ -88,10 +88,16 @@ pub(crate) enum Order {
         #[arg(long = "hold", value_name = "SECONDS", value_parser = hold_time)]
         hold: HoldTime,
     },
-    /// Cancel an order, and return its stock
+    /// Cancel an order, or a part of it, and return its stock
     Cancel {
         /// Id of the order
         id: OrderId,
+        /// Product and number of pieces that come back, instead of all that are left; may be repeated
+        #[arg(long = "line", value_name = "PRODUCT:QUANTITY", value_parser = line)]
+        lines: Vec<RequestedLine>,
+        /// Key that makes the command safe to repeat: the pieces come back once for a key
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
     },
     /// Process a sold order now: its task need not wait any longer, and a dead letter is redriven
     Process {
@@ -140,6 +146,26 @@ fn line(text: &str) -> Result<RequestedLine, Error> {
     })
 }
 
+async fn cancel(
+    service: &OrderService,
+    id: OrderId,
+    lines: Vec<RequestedLine>,
+    key: Option<String>,
+) -> Result<Option<StoredOrder>, Error> {
+    let key = key.as_deref().map(idempotency_key).transpose()?;
+    let cancelled = if lines.is_empty() {
+        service.cancel_or_replay(id, key).await?
+    } else {
+        let request = ReturnRequest::new(lines)?;
+        let request = match key {
+            Some(key) => request.with_key(key),
+            None => request,
+        };
+        service.give_back(id, request).await?
+    };
+    Ok(cancelled.map(|cancelled| cancelled.value))
+}
+
 pub(crate) async fn run(
     command: Order,
     service: &OrderService,
@@ -185,7 +211,11 @@ pub(crate) async fn run(
         }
         Order::Confirm { id } => found(service.confirm(id).await?, id)?,
         Order::Extend { id, hold } => found(service.extend(id, hold).await?, id)?,
-        Order::Cancel { id } => found(service.cancel(id).await?, id)?,
+        Order::Cancel {
+            id,
+            lines,
+            idempotency_key,
+        } => found(cancel(service, id, lines, idempotency_key).await?, id)?,
         Order::Process { id } => {
             let task = found(service.process_order(id).await?, id)?;
             output.row(TASK, answers::task(task))?;

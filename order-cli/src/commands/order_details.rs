@@ -35,6 +35,7 @@ const LINES: &[Column] = &[
     ("name", "/name"),
     ("quantity", "/quantity"),
     ("unit_price", "/unit_price"),
+    ("cancelled", "/cancelled_quantity"),
 ];
 pub(super) const TASK: &[Column] = &[
     ("kind", "/kind"),

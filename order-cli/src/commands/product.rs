@@ -29,6 +29,15 @@ const COLUMNS: &[Column] = &[
     ("version", "/version"),
 ];
 
+const STOCK_COLUMNS: &[Column] = &[
+    ("at", "/at"),
+    ("kind", "/kind"),
+    ("delta", "/delta"),
+    ("reason", "/reason"),
+    ("order_id", "/order_id"),
+    ("client", "/client"),
+];
+
 /// The terms on which a product is sold.
 #[derive(Debug, Args)]
 pub(crate) struct Terms {
@@ -153,6 +162,14 @@ pub(crate) enum Product {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// List what changed the stock of a product, newest first
+    Stock {
+        /// Id of the product
+        id: ProductId,
+        /// Maximum number of changes to print
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
     /// Create and update products from a CSV file
     Import(product_import::Import),
     /// Write all products as CSV that import reads
@@ -246,6 +263,7 @@ pub(crate) async fn run(
             let request = StockRequest::new(delta, reason)?;
             found(service.adjust_stock(id, request).await?, id)?
         }
+        Product::Stock { id, limit } => return stock(id, limit, service, output).await,
         Product::Import(import) => return product_import::run(import, service, output).await,
         Product::Export(export) => return product_export::run(export, service, output).await,
         Product::Delete { id, yes } => {
@@ -259,6 +277,20 @@ pub(crate) async fn run(
         }
     };
     output.row(COLUMNS, InCurrency::from(changed))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stock(
+    id: ProductId,
+    limit: u32,
+    service: &OrderService,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let history = pages::newest(limit, None, async |page| {
+        let history = service.stock_history(id, &page).await?;
+        history.ok_or(Error::ProductNotFound(id))
+    });
+    output.rows(STOCK_COLUMNS, &history.await?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{AuditId, KeyId, Order, OrderId, Product, StockAdjustment},
+    domain::{AuditId, KeyId, Order, OrderId, OrderStatus, Product, StockAdjustment},
     keys::ApiKey,
     queue::Topic,
 };
@@ -37,6 +37,8 @@ pub enum Action {
     TaskPut,
     /// An order was cancelled.
     OrderCancel,
+    /// A part of an order was cancelled, or a completed order gave something back.
+    OrderReturn,
 }
 
 impl Action {
@@ -56,6 +58,7 @@ impl Action {
             Self::DeadLetterRedrive => "dead_letter.redrive",
             Self::TaskPut => "task.put",
             Self::OrderCancel => "order.cancel",
+            Self::OrderReturn => "order.return",
         }
     }
 }
@@ -186,11 +189,30 @@ impl AuditChange {
         Self::of(Action::TaskPut, order.to_string())
     }
 
-    pub(crate) fn order_cancelled(before: &str, after: &Order) -> Self {
+    /// An order, or a part of it, was cancelled.
+    pub(crate) fn order_cancelled(before: &Order, after: &Order) -> Self {
+        let (was, is) = (before.status.as_str(), after.status.as_str());
+        let mut now = json!({"status": is, "total_price": after.total_price});
+        if after.status == OrderStatus::Cancelled {
+            return Self {
+                before: Some(json!({"status": was})),
+                after: Some(now),
+                ..Self::of(Action::OrderCancel, after.id.to_string())
+            };
+        }
+        let lines = before.lines.iter().zip(&after.lines);
+        let came_back = lines.filter(|(before, after)| before != after);
+        let came_back = came_back.map(|(before, after)| {
+            json!({
+                "product_id": after.product_id,
+                "quantity": after.cancelled_quantity - before.cancelled_quantity,
+            })
+        });
+        now["returned"] = came_back.collect();
         Self {
-            before: Some(json!({"status": before})),
-            after: Some(json!({"status": after.status.as_str(), "total_price": after.total_price})),
-            ..Self::of(Action::OrderCancel, after.id.to_string())
+            before: Some(json!({"status": was, "total_price": before.total_price})),
+            after: Some(now),
+            ..Self::of(Action::OrderReturn, after.id.to_string())
         }
     }
 }

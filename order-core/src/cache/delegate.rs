@@ -6,12 +6,13 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::CachedStore;
+use super::{CacheMark, CachedStore};
 use crate::{
     decision::Decided,
     domain::{
-        AdjustmentId, HoldTime, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, Page,
-        Product, ProductChange, ProductId, Progress, Replayable, StockAdjustment,
+        AdjustmentId, HoldTime, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderReturn,
+        Page, PageRequest, Product, ProductChange, ProductId, Progress, Replayable,
+        StockAdjustment, StockEntry, StockEntryId,
     },
     error::Error,
     store::{
@@ -114,8 +115,33 @@ impl ProductStore for CachedStore {
         Ok(archived)
     }
 
+    async fn stock_history(
+        &self,
+        id: ProductId,
+        page: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        self.inner.stock_history(id, page).await
+    }
+
     async fn fold_names(&self) -> Result<u64, Error> {
         self.inner.fold_names().await
+    }
+}
+
+impl CachedStore {
+    /// Puts the products into the cache that got stock back from an order.
+    async fn cancelled(
+        &self,
+        cancelled: Result<Option<Cancelled>, Error>,
+        mark: CacheMark,
+    ) -> Result<Option<Cancelled>, Error> {
+        let cancelled = self.invalidate_all_if_unknown(cancelled)?;
+        if let Some(cancelled) = &cancelled {
+            self.changed_products(&cancelled.changed, mark).await;
+            let lines = cancelled.order.lines.iter().map(|line| line.product_id);
+            self.invalidate_missing(lines, &cancelled.changed);
+        }
+        Ok(cancelled)
     }
 }
 
@@ -181,13 +207,13 @@ impl OrderStore for CachedStore {
     ) -> Result<Option<Cancelled>, Error> {
         let mark = self.mark();
         let cancelled = self.inner.cancel(id, at, key).await;
-        let cancelled = self.invalidate_all_if_unknown(cancelled)?;
-        if let Some(cancelled) = &cancelled {
-            self.changed_products(&cancelled.changed, mark).await;
-            let lines = cancelled.order.lines.iter().map(|line| line.product_id);
-            self.invalidate_missing(lines, &cancelled.changed);
-        }
-        Ok(cancelled)
+        self.cancelled(cancelled, mark).await
+    }
+
+    async fn give_back(&self, returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
+        let mark = self.mark();
+        let cancelled = self.inner.give_back(returned).await;
+        self.cancelled(cancelled, mark).await
     }
 
     fn keeps_holds(&self) -> bool {

@@ -47,6 +47,15 @@ impl Fingerprint {
         Self(hash.finalize().into())
     }
 
+    pub(crate) fn of_return(id: OrderId, lines: &[RequestedLine]) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"return").chain_update(id.0);
+        for line in lines {
+            hash.update(line.product_id.0);
+            hash.update(line.quantity.get().to_be_bytes());
+        }
+        Self(hash.finalize().into())
+    }
+
     pub(crate) fn of_adjustment(adjustment: &StockAdjustment) -> Self {
         let hash = Sha256::new_with_prefix(b"adjust")
             .chain_update(adjustment.product_id.0)
@@ -100,6 +109,10 @@ mod tests {
             accept(&[one], Some("")),
             accept(&[one], Some("a")),
             Fingerprint::of_cancel(OrderId(Uuid::from_u128(1))),
+            Fingerprint::of_return(OrderId(Uuid::from_u128(1)), &[one]),
+            Fingerprint::of_return(OrderId(Uuid::from_u128(1)), &[two]),
+            Fingerprint::of_return(OrderId(Uuid::from_u128(1)), &[line(1, 2)]),
+            Fingerprint::of_return(OrderId(Uuid::from_u128(2)), &[one]),
             with(1, None),
             with(2, None),
             with(0, Some("a")),

@@ -58,6 +58,16 @@ id!(
     "adjustment_id"
 );
 id!(
+    /// Names a return, so that one whose commit was in doubt is never carried out twice.
+    ReturnId,
+    "return_id"
+);
+id!(
+    /// Names an entry of the history of a product's stock.
+    StockEntryId,
+    "stock_entry_id"
+);
+id!(
     /// Names a key of the API.
     KeyId,
     "key_id"

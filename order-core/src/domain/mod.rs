@@ -16,6 +16,7 @@ mod order;
 mod order_line;
 mod order_mode;
 mod order_request;
+mod order_return;
 mod order_status;
 mod page;
 mod product;
@@ -23,6 +24,7 @@ mod progress;
 mod quantity;
 mod rule_violation;
 mod sale_terms;
+mod stock_entry;
 mod text;
 mod time_range;
 mod trace_parent;
@@ -34,13 +36,16 @@ pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fold::MAX_FOLDED_CHARS;
 pub use fold::folded;
 pub use hold::HoldTime;
-pub use id::{AdjustmentId, AuditId, ClientId, IdGenerator, KeyId, OrderId, ProductId};
+pub use id::{
+    AdjustmentId, AuditId, ClientId, IdGenerator, KeyId, OrderId, ProductId, ReturnId, StockEntryId,
+};
 pub use idempotency::{IdempotencyKey, Replayable};
 pub use money::Money;
 pub use order::Order;
 pub use order_line::{OrderLine, RequestedLine};
 pub(crate) use order_mode::OrderMode;
 pub use order_request::{NewOrder, OrderRequest};
+pub use order_return::{OrderReturn, ReturnRequest};
 pub use order_status::OrderStatus;
 pub use page::{MAX_OFFSET_ROWS, Page, PageRequest, PageSize, PageStart};
 pub use product::{
@@ -52,6 +57,7 @@ pub use rule_violation::RuleViolation;
 pub(crate) use rule_violation::{rfc3339, too_large, too_long};
 pub use sale_terms::SaleTerms;
 pub(crate) use sale_terms::ends_too_early;
+pub use stock_entry::{StockEntry, StockEntryKind};
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     ClientId, Fingerprint, HoldTime, IdempotencyKey, Money, Order, OrderId, OrderLine, OrderMode,
     OrderStatus, ProductId, Quantity, RequestedLine, RuleViolation, TraceParent, ValidationError,
-    text,
+    order_line::total, text,
 };
 
 /// An order that a buyer asks for: checked, without an id yet.
@@ -239,6 +239,7 @@ impl NewOrder {
                     product_id: line.product_id,
                     quantity: line.quantity,
                     unit_price: price.ok_or(RuleViolation::ProductNotFound(line.product_id))?,
+                    cancelled_quantity: 0,
                 })
             })
             .collect::<Result<Vec<_>, RuleViolation>>()?;
@@ -262,13 +263,4 @@ impl NewOrder {
             cancelled_at: None,
         })
     }
-}
-
-/// The sum over the lines; `None` when it does not fit: 100 lines of 1 000 000 pieces may be 10^23.
-fn total(lines: &[OrderLine]) -> Option<Money> {
-    let minor_units = lines.iter().try_fold(0_i64, |sum, line| {
-        let price = line.unit_price.minor_units();
-        sum.checked_add(line.quantity.get().checked_mul(price)?)
-    });
-    Money::from_minor_units(minor_units?)
 }

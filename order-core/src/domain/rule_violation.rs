@@ -53,6 +53,20 @@ pub enum RuleViolation {
     /// The sale of the product would end before it begins.
     #[error("on_sale_until {}", ends_too_early())]
     SaleWindow,
+    /// A line of a return names a product that the order does not contain.
+    #[error("lines[{line}].product_id is not in the order")]
+    NotInOrder {
+        /// The place of the line, from 0.
+        line: usize,
+    },
+    /// A line of a return asks for more than is left of the order.
+    #[error("lines[{line}].quantity is more than the {left} that are left")]
+    MoreThanLeft {
+        /// The place of the line, from 0.
+        line: usize,
+        /// The pieces that are left of its product.
+        left: i64,
+    },
     /// The order's total would be more than 64 bits hold.
     #[error("total_price {}", too_large())]
     TotalLimit,

@@ -60,8 +60,10 @@ pub trait OrderProcessor: Send + Sync {
     /// The reason of the failure, and if another attempt may help.
     async fn process(&self, task: &Task) -> Result<(), ProcessError>;
 
-    /// Undoes the task, since the order was cancelled. It may not have been done, or only in
-    /// part. The default does nothing.
+    /// Undoes the task, since the order was cancelled: it may not have been done, or only in part. Or
+    /// undoes a part of it, since a completed order gave something back ([`TaskId::is_return`](super::TaskId::is_return)).
+    /// [`Task::returned`] is all that came back so far, which a later return adds to. The default
+    /// does nothing.
     ///
     /// # Errors
     /// As [`process`](Self::process).

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::{Order, OrderId};
+use crate::domain::{Order, OrderId, OrderStatus, RequestedLine};
 
 /// The kind of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -14,7 +14,7 @@ use crate::domain::{Order, OrderId};
 pub enum TaskKind {
     /// The work that follows the sale of an order.
     Process,
-    /// The undoing of that work: the order was cancelled.
+    /// The undoing of that work, or of a part of it: the order was cancelled, or gave something back.
     Compensate,
 }
 
@@ -34,20 +34,44 @@ impl TaskKind {
     }
 }
 
-/// Names a task: the same for each of its attempts, and another for the compensation.
+/// Names a task: the same for each of its attempts, and another for the compensation, and for each
+/// one that tells of more that came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TaskId {
     /// The order.
     pub order_id: OrderId,
     /// The kind of work.
     pub kind: TaskKind,
+    /// The pieces that came back so far of an order that stays completed.
+    pub returned: Option<i64>,
+}
+
+impl TaskId {
+    /// The id of the task of this kind of an order as it is now.
+    #[must_use]
+    pub fn of(kind: TaskKind, order: &Order) -> Self {
+        let is_return = kind.compensates() && order.status == OrderStatus::Completed;
+        let cancelled = order.lines.iter().map(|line| line.cancelled_quantity);
+        Self {
+            order_id: order.id,
+            kind,
+            returned: is_return.then(|| cancelled.sum()),
+        }
+    }
+
+    /// True when it undoes a part of a completed order, or all of it: the order stays completed.
+    #[must_use]
+    pub const fn is_return(&self) -> bool {
+        self.returned.is_some()
+    }
 }
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            TaskKind::Process => write!(f, "sale_{}", self.order_id),
-            TaskKind::Compensate => write!(f, "cancel_{}", self.order_id),
+        match (self.kind, self.returned) {
+            (TaskKind::Process, _) => write!(f, "sale_{}", self.order_id),
+            (TaskKind::Compensate, None) => write!(f, "cancel_{}", self.order_id),
+            (TaskKind::Compensate, Some(n)) => write!(f, "return_{}_{n}", self.order_id),
         }
     }
 }
@@ -66,11 +90,14 @@ pub struct Task {
 impl Task {
     /// The id to deduplicate by.
     #[must_use]
-    pub const fn id(&self) -> TaskId {
-        TaskId {
-            order_id: self.order.id,
-            kind: self.kind,
-        }
+    pub fn id(&self) -> TaskId {
+        TaskId::of(self.kind, &self.order)
+    }
+
+    /// What came back of the order, all returns together.
+    #[must_use]
+    pub fn returned(&self) -> Vec<RequestedLine> {
+        self.order.cancelled_lines()
     }
 }
 

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     domain::{
         HoldTime, IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page, Replayable,
-        composed,
+        ReturnId, ReturnRequest, composed,
     },
     error::Error,
-    store::{OrderQuery, Strategy},
+    store::{Cancelled, OrderQuery, Strategy},
     trace,
 };
 
@@ -136,10 +136,11 @@ impl OrderService {
         self.inner.orders.orders(&query).await
     }
 
-    /// Cancels an order and gives back the stock it holds; one cancelled already stays so.
+    /// Cancels an order and gives back the stock it holds; one cancelled already stays so. One that
+    /// is completed stays that, and gives everything back.
     ///
     /// # Errors
-    /// [`Error::OrderState`] when it failed or is completed, [`Error::StockLimit`].
+    /// [`Error::OrderState`] when it failed, [`Error::StockLimit`].
     pub async fn cancel(&self, id: OrderId) -> Result<Option<Order>, Error> {
         let cancelled = self.cancel_or_replay(id, None).await?;
         Ok(cancelled.map(|cancelled| cancelled.value))
@@ -161,11 +162,35 @@ impl OrderService {
                 inner.orders.cancel(id, now, key.as_ref()).await
             })
             .await?;
+        Ok(self.after_cancelling(cancelled))
+    }
+
+    /// Gives back part of a held, sold or completed order: its stock, and what it costs. When nothing
+    /// is left of a held or sold one, it is cancelled; a completed one stays so.
+    ///
+    /// # Errors
+    /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that it does
+    /// not have, or has too little left of; [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
+    pub async fn give_back(
+        &self,
+        id: OrderId,
+        request: ReturnRequest,
+    ) -> Result<Option<Replayable<Order>>, Error> {
+        let now = self.now();
+        let returned = request.into_return(ReturnId(self.inner.ids.next(now)), id, now);
+        let cancelled = self
+            .run_to_completion(move |inner| async move { inner.orders.give_back(&returned).await })
+            .await?;
+        Ok(self.after_cancelling(cancelled))
+    }
+
+    fn after_cancelling(&self, cancelled: Option<Cancelled>) -> Option<Replayable<Order>> {
         self.watcher.wake().notify_one();
-        Ok(cancelled.map(|cancelled| Replayable {
+        self.inner.sold.notify_one();
+        cancelled.map(|cancelled| Replayable {
             value: cancelled.order,
             replayed: cancelled.replayed,
-        }))
+        })
     }
 
     /// Confirms a held order, which makes it sold, at the prices at which it was accepted; one that was

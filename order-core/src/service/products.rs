@@ -6,8 +6,8 @@ use super::{OrderService, storable::storable};
 use crate::{
     cache::{CacheStats, CacheStatus},
     domain::{
-        AdjustmentId, Page, Product, ProductChange, ProductId, ProductRequest, Replayable,
-        StockRequest, composed,
+        AdjustmentId, Page, PageRequest, Product, ProductChange, ProductId, ProductRequest,
+        Replayable, StockEntry, StockEntryId, StockRequest, composed,
     },
     error::Error,
     store::ProductQuery,
@@ -129,6 +129,22 @@ impl OrderService {
             inner.products.adjust_stock(&adjustment).await
         })
         .await
+    }
+
+    /// The history of the stock of an active product, the newest entry first; `None` when there is no
+    /// such product. Pages continue after an entry, and have no numbers.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn stock_history(
+        &self,
+        id: ProductId,
+        page: &PageRequest<StockEntryId>,
+    ) -> Result<Option<Page<StockEntry, StockEntryId>>, Error> {
+        if self.product(id).await?.is_none() {
+            return Ok(None);
+        }
+        self.inner.products.stock_history(id, page).await.map(Some)
     }
 
     /// Archives a product; true when an active one was there.

@@ -9,8 +9,8 @@ use super::{contention::Contention, strategy::Strategy};
 use crate::{
     decision::Decided,
     domain::{
-        ClientId, HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page,
-        PageRequest, Product, ProductId, Progress, TimeRange,
+        ClientId, HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderStatus,
+        Page, PageRequest, Product, ProductId, Progress, TimeRange,
     },
     error::Error,
 };
@@ -205,11 +205,11 @@ pub trait OrderStore: Send + Sync {
     /// Orders with their lines, newest first.
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error>;
 
-    /// Cancels a pending, held or successful order and gives back what it held. One that is
-    /// cancelled already is answered as it is.
+    /// Cancels an order and gives back what it held. One of which nothing is left is answered as it
+    /// is. One that is completed stays so, and gave everything back.
     ///
     /// # Errors
-    /// [`Error::OrderState`] when it failed, expired or is completed; [`Error::StockLimit`] when a
+    /// [`Error::OrderState`] when it failed or expired; [`Error::StockLimit`] when a
     /// product was stocked up so far that what comes back does not fit;
     /// [`Error::IdempotencyKeyReused`].
     async fn cancel(
@@ -218,6 +218,19 @@ pub trait OrderStore: Send + Sync {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error>;
+
+    /// Gives back part of an order that holds stock: what is left of it stays held or sold, and when
+    /// nothing is left, it is cancelled, unless it is completed.
+    ///
+    /// # Errors
+    /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that the
+    /// order does not have, or has too little left of; [`Error::StockLimit`];
+    /// [`Error::IdempotencyKeyReused`]; [`Error::Unsupported`] by a store that cancels only whole
+    /// orders.
+    async fn give_back(&self, _returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
+        let what = "what was cancelled of an order";
+        Err(Error::Unsupported { what })
+    }
 
     /// Tells whether it keeps holds: whether an order may ask to be held.
     fn keeps_holds(&self) -> bool {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     domain::{
         AdjustmentId, Money, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
-        Replayable, StockAdjustment, TimeRange, folded,
+        Replayable, StockAdjustment, StockEntry, StockEntryId, TimeRange, folded,
     },
     error::Error,
 };
@@ -179,6 +179,20 @@ pub trait ProductStore: Send + Sync {
         expected_versions: &[i64],
         at: DateTime<Utc>,
     ) -> Result<bool, Error>;
+
+    /// The history of a product's stock, the newest entry first; the whole of it adds up to the stock.
+    /// Pages have no numbers.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by a store that does not tell it.
+    async fn stock_history(
+        &self,
+        _id: ProductId,
+        _page: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        let what = "a history of stock";
+        Err(Error::Unsupported { what })
+    }
 
     /// Makes the names that somebody wrote past this version as easy to find as all others: an
     /// older version that is still running, or a person. How many those were. What is locked is

@@ -154,7 +154,7 @@ fn task(claimed: &Claimed) -> Result<Option<Task>, ProcessError> {
     };
     let fits = match claimed.kind {
         TaskKind::Process => order.status.is_sold(),
-        TaskKind::Compensate => order.status == OrderStatus::Cancelled,
+        TaskKind::Compensate => order.is_to_be_compensated(),
     };
     if !fits && order.status != OrderStatus::Cancelled {
         return Err(ProcessError::give_up(format!(

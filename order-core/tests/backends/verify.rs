@@ -12,7 +12,7 @@ use order_core::{
     clock::{Clock, SystemClock},
     domain::{
         HoldTime, IdempotencyKey, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest,
-        Quantity, RequestedLine,
+        Quantity, RequestedLine, ReturnRequest,
     },
     process::{LogProcessor, ProcessOptions, Processing},
     store::{PostgresStore, SqliteStore, Store},
@@ -20,7 +20,7 @@ use order_core::{
     verify::{
         Check::{
             self, Counters, Hold, MissingOrder, MissingProduct, OrderLines, OrderState, OrderTotal,
-            Stock, Task,
+            Returns, Stock, Task,
         },
         Discrepancy, VerifyOptions,
     },
@@ -114,6 +114,14 @@ fn one(product: ProductId) -> OrderRequest {
     OrderRequest::one(product, Quantity::new(1).unwrap())
 }
 
+fn one_line(product_id: ProductId) -> Vec<RequestedLine> {
+    let quantity = Quantity::new(1).unwrap();
+    vec![RequestedLine {
+        product_id,
+        quantity,
+    }]
+}
+
 /// Works off the tasks of `shop` until `stop`.
 fn working(shop: &OrderService, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
     let processing = Processing::new(Arc::new(LogProcessor), ProcessOptions::default());
@@ -160,6 +168,10 @@ struct Shop {
     both: OrderId,
     cancelled: OrderId,
     held: [OrderId; 3],
+    /// Two of its three pieces are left.
+    part: OrderId,
+    /// Likewise, and it is held.
+    held_part: OrderId,
     pending: OrderId,
 }
 
@@ -192,6 +204,13 @@ impl Shop {
         shop.cancel(released).await.unwrap().unwrap();
         let confirmed = shop.purchase(hold()).await.unwrap().id;
         shop.confirm(confirmed).await.unwrap().unwrap();
+        let three = || OrderRequest::one(lamp, Quantity::new(3).unwrap());
+        let back = || ReturnRequest::new(one_line(lamp)).unwrap();
+        let part = shop.purchase(three()).await.unwrap().id;
+        shop.give_back(part, back()).await.unwrap().unwrap();
+        let held_three = three().held_for(HoldTime::new(3_600).ok());
+        let held_part = shop.purchase(held_three).await.unwrap().id;
+        shop.give_back(held_part, back()).await.unwrap().unwrap();
         let pending = shop.accept(one(lamp)).await.unwrap().id;
         Self {
             lamp,
@@ -204,6 +223,8 @@ impl Shop {
             both,
             cancelled,
             held,
+            part,
+            held_part,
             pending,
         }
     }
@@ -237,6 +258,17 @@ fn damaged_amounts(damaged: &Damaged, shop: &Shop) -> Damages {
                 id(shop.sold[1])
             ),
             &[OrderTotal],
+        ),
+        (
+            format!(
+                "UPDATE orders SET cancelled_quantities = '[4]' WHERE id = {}",
+                id(shop.part)
+            ),
+            &[Stock, OrderTotal, Returns, Returns],
+        ),
+        (
+            format!("DELETE FROM stock_returns WHERE product_id = {lamp_id}"),
+            &[Returns],
         ),
         (
             format!(
@@ -275,6 +307,7 @@ fn damaged_amounts(damaged: &Damaged, shop: &Shop) -> Damages {
 
 fn damaged_holds(damaged: &Damaged, shop: &Shop) -> Damages {
     let [first, second, third] = shop.held.map(|id| damaged.id(id.0));
+    let part = damaged.id(shop.held_part.0);
     let (sold, nobody) = (damaged.id(shop.done.0), damaged.id(NOBODY));
     let (lamp, now) = (damaged.id(shop.lamp.0), damaged.now());
     let hold = |order: &str| {
@@ -290,11 +323,19 @@ fn damaged_holds(damaged: &Damaged, shop: &Shop) -> Damages {
         ),
         (
             format!("UPDATE orders SET status = 'expired' WHERE id = {second}"),
-            &[Stock, Counters, Hold],
+            &[Stock, Returns, Counters, Hold],
         ),
         (
             format!("UPDATE orders SET held_at = NULL WHERE id = {third}"),
             &[OrderState, Counters],
+        ),
+        (
+            format!("DELETE FROM holds WHERE order_id = {part}"),
+            &[Hold],
+        ),
+        (
+            format!("UPDATE orders SET cancelled_quantities = '[4]' WHERE id = {part}"),
+            &[Stock, OrderTotal, Returns, Returns],
         ),
         (hold(&sold), &[Hold]),
         (hold(&nobody), &[MissingOrder]),
@@ -421,7 +462,7 @@ async fn finds_in_a_part(store: &Arc<dyn Store>) {
     };
     assert_eq!(
         (found(OrderTotal), found(OrderLines), found(OrderState)),
-        (3, 2, 4)
+        (5, 2, 4)
     );
     assert_eq!((found(Stock), found(Counters)), (0, 0));
     let options = VerifyOptions {
@@ -474,9 +515,20 @@ async fn load(shop: OrderService, products: [ProductId; 2], stop: CancellationTo
                 };
             }
         }
-        // Its task waits, is under way, or is done: then it is not cancelled any more.
+        // Its task waits, is under way, or is done.
         if bought.len().is_multiple_of(3) {
             let _ = shop.cancel(bought[bought.len() / 2]).await;
+        }
+        if bought.len().is_multiple_of(5) {
+            let three = || OrderRequest::one(products[0], Quantity::new(3).unwrap());
+            let held = three().held_for(HoldTime::new(1).ok());
+            let back = || ReturnRequest::new(one_line(products[0])).unwrap();
+            for three in [three(), held] {
+                if let Ok(order) = shop.purchase(three).await {
+                    let _ = shop.give_back(order.id, back()).await;
+                    let _ = shop.give_back(order.id, back()).await;
+                }
+            }
         }
     }
 }

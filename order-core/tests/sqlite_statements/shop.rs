@@ -9,12 +9,15 @@ use order_core::{
     domain::{
         AdjustmentId, ClientId, HoldTime, IdGenerator, IdempotencyKey, KeyId, NewOrder, NewProduct,
         OrderId, OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange,
-        ProductId, ProductRequest, Quantity, RequestedLine, StockRequest, TimeRange,
+        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
+        TimeRange,
     },
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{Client, KeyRequest, KeyStore, Secret},
-    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskQuery, TaskState, TaskStore},
-    queue::{DeadFilter, DeadLetter, DeadQuery, OrderQueue, Topic},
+    process::{
+        AttemptOutcome, AttemptResult, Claim, Claimed, TaskKind, TaskQuery, TaskState, TaskStore,
+    },
+    queue::{DeadFilter, DeadLetter, DeadQuery, Lease, OrderQueue, Topic},
     stats::StatsStore,
     store::{
         OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, SqliteQueue, SqliteStore,
@@ -43,6 +46,14 @@ pub struct Shop {
     product: ProductId,
     url: String,
     costs: Costs,
+}
+
+/// A line of one piece.
+fn one_of(product_id: ProductId) -> RequestedLine {
+    RequestedLine {
+        product_id,
+        quantity: Quantity::new(1).unwrap(),
+    }
 }
 
 impl Shop {
@@ -193,6 +204,7 @@ impl Shop {
                 let cancelled = shop.store.cancel(sold, shop.now(), Some(&key)).await;
                 assert!(cancelled.unwrap().is_some());
             }
+            shop.give_back_some().await;
             let pending = shop.accept().await[0];
             let cancelled = shop.store.cancel(pending, shop.now(), None).await;
             assert!(cancelled.unwrap().is_some());
@@ -212,6 +224,7 @@ impl Shop {
                 for id in &held[..2] {
                     shop.store.cancel(*id, shop.now(), None).await.unwrap();
                 }
+                shop.give_back_held().await;
             },
         )
         .await;
@@ -307,10 +320,65 @@ impl Shop {
         assert!(cancelled.unwrap().is_some());
     }
 
+    /// The history of a product's stock.
+    async fn look_back(&self) {
+        let page = PageRequest::default();
+        let history = self.store.stock_history(self.product, &page).await;
+        assert!(!history.unwrap().items.is_empty());
+    }
+
+    /// A piece of a sold order, and one of an order whose task is done.
+    async fn give_back_some(&self) {
+        let two = Quantity::new(2).unwrap();
+        let order = || {
+            let order = OrderRequest::one(self.product, two);
+            order.into_new_order(OrderId(self.ids.next(self.now())), self.now())
+        };
+        let orders = vec![order(), order()];
+        let sold = self.purchase(orders, Strategy::Batch).await;
+        // Whoever lost a claim, and did the task all the same, completes the order.
+        let lost = Claimed {
+            lease: Lease {
+                order_id: sold[1],
+                attempts: 1,
+                claim_id: self.ids.next(self.now()),
+            },
+            kind: TaskKind::Process,
+            run: 1,
+            order: None,
+        };
+        let done = lost.result(Uuid::max(), Duration::ZERO, AttemptOutcome::Done);
+        assert_eq!(self.store.end_tasks(&[done], self.now()).await.unwrap(), 1);
+        for id in sold {
+            self.give_back_one(id, self.product).await;
+        }
+    }
+
+    /// A piece of an order, of which something is left.
+    async fn give_back_one(&self, id: OrderId, product_id: ProductId) {
+        let request = ReturnRequest::new(vec![one_of(product_id)]).unwrap();
+        let returned = ReturnId(self.ids.next(self.now()));
+        let returned = request.into_return(returned, id, self.now());
+        let given = self.store.give_back(&returned).await.unwrap().unwrap();
+        assert!(given.order.status.holds_stock());
+    }
+
+    /// A held order of which one product comes back, and then the other.
+    async fn give_back_held(&self) {
+        let lines = vec![one_of(self.product), one_of(self.new_product().await.id)];
+        let request = OrderRequest::new(lines.clone(), None).unwrap();
+        let request = request.held_for(HoldTime::new(60).ok());
+        let order = request.into_new_order(OrderId(self.ids.next(self.now())), self.now());
+        let held = self.purchase(vec![order], Strategy::Batch).await[0];
+        self.give_back_one(held, lines[1].product_id).await;
+        self.store.cancel(held, self.now(), None).await.unwrap();
+    }
+
     async fn look(&mut self) {
         self.cost("orders", async |shop| {
             let id = shop.purchase(vec![shop.order()], Strategy::Batch).await[0];
             assert!(shop.store.order(id).await.unwrap().is_some());
+            shop.look_back().await;
             assert_eq!(shop.store.progress(&[id]).await.unwrap().len(), 1);
             let day = Duration::from_hours(24);
             for (age, found) in [(9_000 * day, 0), (300 * day, GROUP)] {

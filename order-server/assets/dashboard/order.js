@@ -40,12 +40,12 @@ async function read(path) {
 }
 
 function draw({ order, attempts, products }) {
-  const pieces = order.lines.reduce((sum, line) => sum + line.quantity, 0);
+  const sum = (of) => order.lines.reduce((sum, line) => sum + line[of], 0);
   const waited = order.decided_at && between(order.created_at, order.decided_at);
   part("facts").replaceChildren(
     fact("State", state(order.status)),
     fact("Total", money(order.total_price, order.currency)),
-    fact("Pieces", count(pieces)),
+    fact("Pieces", pieces(sum("quantity"), sum("cancelled_quantity"))),
     fact("Waited", order.decided_at ? (waited > 0 ? span(waited) : "decided at once") : "still waiting"),
     fact("Reference", order.reference ?? "–"),
     fact("Client", element("code", {}, order.client ?? "–")),
@@ -115,12 +115,14 @@ function item({ at, kind, what, detail, after }) {
   return made;
 }
 
-function row({ product_id: id, quantity, unit_price: price }, products, currency) {
+const pieces = (all, cancelled) => cancelled ? `${count(all)}, ${count(cancelled)} cancelled` : count(all);
+
+function row({ product_id: id, quantity, cancelled_quantity: cancelled, unit_price: price }, products, currency) {
   const known = products[id];
   const name = known ? productLink(known) : element("span", {}, "product ", element("code", { title: id }, short(id)), " (archived)");
   return element("tr", {},
     element("td", { class: "reason" }, name),
-    element("td", { class: "number" }, count(quantity)),
+    element("td", { class: "number" }, pieces(quantity, cancelled)),
     element("td", { class: "number" }, money(price, currency)));
 }
 

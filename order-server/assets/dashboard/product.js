@@ -69,7 +69,7 @@ function draw(product) {
 }
 
 const piecesOf = (id, order) => order.lines
-  .reduce((sum, line) => sum + (line.product_id === id ? line.quantity : 0), 0);
+  .reduce((sum, line) => sum + (line.product_id === id ? line.quantity - line.cancelled_quantity : 0), 0);
 const isSold = (order) => ["success", "completed"].includes(order.status);
 
 function drawOrders(id, items, more) {

@@ -23,6 +23,7 @@ mod service;
 mod shared_look;
 mod stats;
 mod stats_history;
+mod stock;
 mod tag;
 mod wire;
 

@@ -1,6 +1,12 @@
 //! Operations for operators: the queue, tasks, workers.
 
-use order_core::{OrderService, domain::OrderId, queue::Topic, service::TopicStats};
+use order_core::{
+    OrderService,
+    domain::OrderId,
+    process::{TaskId, TaskKind, TaskStatus},
+    queue::Topic,
+    service::TopicStats,
+};
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Path, Query},
@@ -34,6 +40,24 @@ impl Operations {
     pub(super) fn new(service: OrderService) -> Self {
         Self { service }
     }
+
+    /// A task with its id, which says of a compensation what came back of the order.
+    async fn named(&self, task: TaskStatus) -> Result<TaskBody, Problem> {
+        let (order_id, kind) = (task.order_id, task.kind);
+        let id = match kind {
+            TaskKind::Process => TaskId {
+                order_id,
+                kind,
+                returned: None,
+            },
+            TaskKind::Compensate => {
+                let order = self.service.order(order_id).await?;
+                let order = order.ok_or_else(|| Problem::order_not_found(order_id.0))?;
+                TaskId::of(kind, &order)
+            }
+        };
+        Ok(TaskBody::of(task, id))
+    }
 }
 
 fn topic(name: &str) -> Result<Topic, Problem> {
@@ -64,9 +88,11 @@ impl Operations {
     ) -> Result<Json<TaskList>, Problem> {
         let limit = usize::from(limit.0.unwrap_or(100));
         let tasks = self.service.tasks(state.0.into(), limit).await?;
-        Ok(Json(TaskList {
-            items: tasks.into_iter().map(Into::into).collect(),
-        }))
+        let mut items = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            items.push(self.named(task).await?);
+        }
+        Ok(Json(TaskList { items }))
     }
 
     /// Stop the work on a topic, in all processes, within two seconds
@@ -122,7 +148,7 @@ impl Operations {
     async fn process(&self, _caller: Operate, id: Path<Uuid>) -> Result<Put, Problem> {
         let task = self.service.process_order(OrderId(id.0)).await?;
         let task = task.ok_or_else(|| Problem::order_not_found(id.0))?;
-        Ok(Put::Task(Json(task.into())))
+        Ok(Put::Task(Json(self.named(task).await?)))
     }
 
     /// Read the task of an order, and its failed attempts
@@ -138,6 +164,10 @@ impl Operations {
     ) -> Result<Json<AttemptList>, Problem> {
         let history = self.service.task_history(OrderId(id.0)).await?;
         let history = history.ok_or_else(|| Problem::order_not_found(id.0))?;
-        Ok(Json(history.into()))
+        let task = match history.task {
+            Some(task) => Some(self.named(task).await?),
+            None => None,
+        };
+        Ok(Json(AttemptList::of(history.attempts, task)))
     }
 }

@@ -2,7 +2,7 @@
 
 use order_core::{
     heartbeat::{KnownWorker, WorkerState},
-    process::{Attempt, TaskHistory, TaskId, TaskKind, TaskState, TaskStatus},
+    process::{Attempt, TaskId, TaskKind, TaskState, TaskStatus},
     queue::Topic,
     service::TopicStats,
 };
@@ -228,12 +228,9 @@ pub(super) struct TaskBody {
     reason: Option<String>,
 }
 
-impl From<TaskStatus> for TaskBody {
-    fn from(task: TaskStatus) -> Self {
-        let id = TaskId {
-            order_id: task.order_id,
-            kind: task.kind,
-        };
+impl TaskBody {
+    /// The task that has this id.
+    pub(super) fn of(task: TaskStatus, id: TaskId) -> Self {
         Self {
             id: id.to_string(),
             order_id: task.order_id.0,
@@ -285,11 +282,12 @@ pub(super) struct AttemptList {
     task: Option<TaskBody>,
 }
 
-impl From<TaskHistory> for AttemptList {
-    fn from(history: TaskHistory) -> Self {
+impl AttemptList {
+    /// The failed attempts, and the task.
+    pub(super) fn of(attempts: Vec<Attempt>, task: Option<TaskBody>) -> Self {
         Self {
-            items: history.attempts.into_iter().map(Into::into).collect(),
-            task: history.task.map(Into::into),
+            items: attempts.into_iter().map(Into::into).collect(),
+            task,
         }
     }
 }

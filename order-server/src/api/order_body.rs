@@ -11,7 +11,7 @@ use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::{Amount, Time, Whole, currency};
+use super::wire::{Amount, Time, Whole, currency, given};
 use crate::http::object::read_from_objects;
 
 /// One line to buy.
@@ -50,7 +50,30 @@ pub(super) struct Buy {
     pub(super) hold_seconds: Option<Whole>,
 }
 
-read_from_objects!(Buy, BuyLine);
+/// What to take back of an order: `lines`, or all that is left of it.
+#[derive(Debug, Default, Deserialize, Object)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[oai(deny_unknown_fields)]
+pub(super) struct Cancel {
+    /// Pieces that come back of products of the order. The same product may be in several lines.
+    #[serde(default, deserialize_with = "given")]
+    #[oai(validator(min_items = 1, max_items = 100))]
+    pub(super) lines: Option<Vec<BuyLine>>,
+}
+
+read_from_objects!(Buy, BuyLine, Cancel);
+
+/// The lines of a request.
+pub(super) fn requested(lines: &[BuyLine]) -> Result<Vec<RequestedLine>, Error> {
+    let lines = lines.iter().enumerate().map(|(at, line)| {
+        Ok(RequestedLine {
+            product_id: ProductId(line.product_id),
+            quantity: Quantity::new(line.quantity.0)
+                .map_err(|error| within(&format!("lines[{at}]"), error))?,
+        })
+    });
+    lines.collect()
+}
 
 impl TryFrom<Buy> for OrderRequest {
     type Error = Error;
@@ -61,17 +84,7 @@ impl TryFrom<Buy> for OrderRequest {
                 product_id: ProductId(product_id),
                 quantity: Quantity::new(quantity.0)?,
             }],
-            (None, None, Some(lines)) => lines
-                .iter()
-                .enumerate()
-                .map(|(at, line)| {
-                    Ok(RequestedLine {
-                        product_id: ProductId(line.product_id),
-                        quantity: Quantity::new(line.quantity.0)
-                            .map_err(|error| within(&format!("lines[{at}]"), error))?,
-                    })
-                })
-                .collect::<Result<_, Error>>()?,
+            (None, None, Some(lines)) => requested(&lines)?,
             (None, None, None) => return Err(Error::invalid("product_id", "is missing")),
             (Some(_), None, None) => return Err(Error::invalid("quantity", "is missing")),
             (None, Some(_), None) => return Err(Error::invalid("product_id", "is missing")),
@@ -162,6 +175,9 @@ pub(super) struct LineBody {
     quantity: i64,
     /// The price of one piece when the order was accepted.
     unit_price: Amount,
+    /// Pieces that were cancelled, and went back if they had been sold.
+    #[oai(validator(minimum(value = "0")))]
+    cancelled_quantity: i64,
 }
 
 impl From<OrderLine> for LineBody {
@@ -170,6 +186,7 @@ impl From<OrderLine> for LineBody {
             product_id: line.product_id.0,
             quantity: line.quantity.get(),
             unit_price: Amount(line.unit_price),
+            cancelled_quantity: line.cancelled_quantity,
         }
     }
 }
@@ -246,6 +263,7 @@ pub(super) struct OrderBody {
     id: Uuid,
     status: Status,
     lines: Vec<LineBody>,
+    /// The price of what is not cancelled.
     total_price: Amount,
     /// Currency of all prices of the order: its code of ISO 4217.
     #[oai(validator(pattern = "^[A-Z]{3}$"))]

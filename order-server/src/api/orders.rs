@@ -1,10 +1,10 @@
 //! Operations on orders: place in the background, buy at once, read, list, cancel.
 
 use order_core::{
-    OrderService,
+    Error, OrderService,
     domain::{
         ClientId, Order, OrderId, OrderRequest, OrderStatus, PageRequest, PageStart, ProductId,
-        Progress, TimeRange,
+        Progress, ReturnRequest, TimeRange,
     },
     store::OrderQuery,
 };
@@ -19,13 +19,13 @@ use super::{
     cursor::{encode, page_request},
     follow::Follow,
     idempotency_header::{IdempotencyHeader, replayed},
-    order_body::{Buy, OrderBody, Status, StatusBody, is_visible},
+    order_body::{Buy, Cancel, OrderBody, Status, StatusBody, is_visible, requested},
     tag::Tag,
     wire::Time,
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
-    http::{json::Json, prefer::Wait, problem::Problem},
+    http::{json::Json, optional_json::OptionalJson, prefer::Wait, problem::Problem},
 };
 
 /// A page of orders, newest first.
@@ -274,7 +274,9 @@ impl Orders {
         Ok(Json(StatusBody::at(&order, order.stage())))
     }
 
-    /// Cancel an order and return its stock. An order that is cancelled already stays so
+    /// Cancel an order and return its stock: all that is left of it, or `lines`. An order that is
+    /// cancelled already stays so. One of which something is left stays held or sold, and one that is
+    /// completed stays that
     #[oai(
         path = "/orders/:id/cancel",
         method = "post",
@@ -287,15 +289,25 @@ impl Orders {
         /// Makes the request safe to repeat
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyHeader,
+        body: OptionalJson<Cancel>,
     ) -> Result<Cancelled, Problem> {
         if caller.only.is_some() {
             // The client of an order never changes.
             self.find(id.0, caller.only).await?;
         }
-        let cancelled = self
-            .service
-            .cancel_or_replay(OrderId(id.0), idempotency.0)
-            .await?;
+        let cancelled = match body.0.and_then(|body| body.lines) {
+            None => {
+                let cancelled = self.service.cancel_or_replay(OrderId(id.0), idempotency.0);
+                cancelled.await?
+            }
+            Some(lines) => {
+                let mut request = ReturnRequest::new(requested(&lines)?).map_err(Error::from)?;
+                if let Some(key) = idempotency.0 {
+                    request = request.with_key(key);
+                }
+                self.service.give_back(OrderId(id.0), request).await?
+            }
+        };
         let cancelled = cancelled.ok_or_else(|| Problem::order_not_found(id.0))?;
         let replayed = replayed(cancelled.replayed);
         Ok(Cancelled::Order(Json(cancelled.value.into()), replayed))

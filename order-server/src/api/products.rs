@@ -21,6 +21,7 @@ use super::{
         AdjustStock, CreateProduct, PatchProduct, ProductBody, ProductPage, ReplaceProduct,
         on_terms,
     },
+    stock,
     tag::Tag,
     wire::{Amount, Time},
 };
@@ -309,6 +310,30 @@ impl Products {
             return Err(Problem::invalid("body", "changes nothing"));
         }
         self.change(id.0, change, if_match).await
+    }
+
+    /// Read what changed a product's stock, newest first: adjustments, holds, sales and returns, one by
+    /// one. A hold or a sale stands where its order was placed. All of them add up to the stock
+    #[oai(
+        path = "/products/:id/stock",
+        method = "get",
+        operation_id = "listStockEntries"
+    )]
+    async fn history(
+        &self,
+        _caller: ReadProducts,
+        id: Path<Uuid>,
+        /// Items per page
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        page_size: Query<Option<u32>>,
+        /// The same as `page_size`
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// The `next_cursor` of the previous page
+        cursor: Query<Option<String>>,
+    ) -> Result<Json<stock::HistoryPage>, Problem> {
+        let page = page_request(page_size.0, limit.0, cursor.0.as_deref(), None)?;
+        Ok(Json(stock::page(&self.service, id.0, &page).await?))
     }
 
     /// Add to or take from a product's stock

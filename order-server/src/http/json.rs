@@ -55,10 +55,9 @@ impl<T: Type, const LIMIT: usize> Payload for Json<T, LIMIT> {
     }
 }
 
-impl<T: DeserializeOwned + Type, const LIMIT: usize> ParsePayload for Json<T, LIMIT> {
-    const IS_REQUIRED: bool = true;
-
-    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+impl<T, const LIMIT: usize> Json<T, LIMIT> {
+    /// The bytes of a body, which are none when there is no body.
+    pub(super) async fn bytes(request: &Request, body: &mut RequestBody) -> poem::Result<Vec<u8>> {
         // Who says how much will come, and waits to be told to go on, sends nothing in vain.
         let announced = announced(request).unwrap_or(0);
         if announced > LIMIT {
@@ -68,7 +67,15 @@ impl<T: DeserializeOwned + Type, const LIMIT: usize> ParsePayload for Json<T, LI
             return Err(too_large(LIMIT).into());
         }
         let read = read(request, body.take()?, announced, LIMIT);
-        let bytes = in_time(request, read).await??;
+        Ok(in_time(request, read).await??)
+    }
+}
+
+impl<T: DeserializeOwned + Type, const LIMIT: usize> ParsePayload for Json<T, LIMIT> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = Self::bytes(request, body).await?;
         Ok(Self(parse(&bytes)?))
     }
 }
@@ -99,22 +106,28 @@ impl<'a, T: DeserializeOwned + Type, const LIMIT: usize> ApiExtractor<'a> for Js
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let content_type = request.content_type().unwrap_or_default();
-        if !Self::check_content_type(content_type) {
-            return Err(unsupported("content type must be application/json").into());
-        }
-        if !is_utf_8(content_type) {
-            return Err(unsupported("charset must be utf-8").into());
-        }
-        if is_encoded(request) {
-            let problem = unsupported("body must not be compressed");
-            let mut response = problem.into_response();
-            let only = HeaderValue::from_static("identity");
-            response.headers_mut().insert(header::ACCEPT_ENCODING, only);
-            return Err(poem::Error::from_response(response));
-        }
+        check_type(request)?;
         <Self as ParsePayload>::from_request(request, body).await
     }
+}
+
+/// Checks that a body is said to be JSON in UTF-8, as it is.
+pub(super) fn check_type(request: &Request) -> poem::Result<()> {
+    let content_type = request.content_type().unwrap_or_default();
+    if !Json::<String>::check_content_type(content_type) {
+        return Err(unsupported("content type must be application/json").into());
+    }
+    if !is_utf_8(content_type) {
+        return Err(unsupported("charset must be utf-8").into());
+    }
+    if is_encoded(request) {
+        let problem = unsupported("body must not be compressed");
+        let mut response = problem.into_response();
+        let only = HeaderValue::from_static("identity");
+        response.headers_mut().insert(header::ACCEPT_ENCODING, only);
+        return Err(poem::Error::from_response(response));
+    }
+    Ok(())
 }
 
 /// Reads a body, up to a limit, and keeps nothing of it: a client that sends it already would lose

@@ -10,6 +10,7 @@ pub(crate) mod header_parameter;
 pub(crate) mod json;
 pub(crate) mod network;
 pub(crate) mod object;
+pub(crate) mod optional_json;
 mod parse;
 pub(crate) mod prefer;
 pub(crate) mod problem;

@@ -229,6 +229,113 @@ async fn names_are_searched_in_any_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn part_of_an_order_comes_back() {
+    on_each_store(async |shop| {
+        let (a, b) = (shop.product("a", 9).await, shop.product("b", 9).await);
+        let lines = json!([{"product_id": a, "quantity": 3}, {"product_id": b, "quantity": 2}]);
+        let bought = shop
+            .post("/orders/purchase", &json!({"lines": lines}))
+            .await;
+        assert_eq!(bought.body["lines"][0]["cancelled_quantity"], 0);
+        let path = bought.header("location").replace("/api/v1", "");
+        let cancel = format!("{path}/cancel");
+        let back = json!({"lines": [{"product_id": a, "quantity": 2}]});
+        let part = shop.post(&cancel, &back).await;
+        assert_eq!(
+            (part.status, &part.body["total_price"]),
+            (200, &json!("7.50"))
+        );
+        assert_eq!(part.body["lines"][0]["cancelled_quantity"], 2);
+        assert_eq!(shop.get(&path).await.body["lines"], part.body["lines"]);
+        assert_eq!(shop.get(&format!("/products/{a}")).await.body["stock"], 8);
+        for (body, field) in [
+            (back, "lines[0].quantity"),
+            (
+                json!({"lines": [{"product_id": path_id(&path), "quantity": 1}]}),
+                "lines[0].product_id",
+            ),
+            (
+                json!({"lines": [{"product_id": a, "quantity": 0}]}),
+                "lines[0].quantity",
+            ),
+            (json!({"lines": []}), "lines"),
+            (json!({"lines": null}), "lines"),
+            (json!({"line": 1}), "line"),
+        ] {
+            let refused = shop.post(&cancel, &body).await;
+            assert_eq!(
+                (refused.status, &refused.body["field"]),
+                (422, &json!(field)),
+                "{body}"
+            );
+        }
+        let form = shop.client.post(shop.url(&cancel)).body("lines=1");
+        assert_eq!(form.send().await.unwrap().status(), 415);
+        assert_eq!(shop.get(&format!("/products/{a}")).await.body["stock"], 8);
+        let rest = shop.client.post(shop.url(&cancel));
+        let rest = rest.header("content-type", "application/json").send().await;
+        assert_eq!(rest.unwrap().status(), 200);
+        let all = shop.get(&path).await.body;
+        assert_eq!(all["total_price"], "0.00");
+        assert_eq!(all["lines"][1]["cancelled_quantity"], 2);
+        assert_eq!(shop.get(&format!("/products/{b}")).await.body["stock"], 9);
+        let history = format!("/products/{a}/stock");
+        let page = shop.get(&format!("{history}?page_size=3")).await.body;
+        let kinds = |page: &Value| {
+            let items = page["items"].as_array().unwrap().iter();
+            let kinds = items.map(|entry| (entry["kind"].clone(), entry["delta"].clone()));
+            kinds.collect::<Vec<_>>()
+        };
+        let told = [("return", 1), ("return", 2), ("sale", -3)];
+        let told = told.map(|(kind, delta)| (json!(kind), json!(delta)));
+        assert_eq!(kinds(&page), told);
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let rest = shop.get(&format!("{history}?cursor={cursor}")).await.body;
+        assert_eq!(kinds(&rest), [(json!("adjustment"), json!(9))]);
+        assert_eq!(rest["next_cursor"], Value::Null);
+        let nowhere = format!("/products/{}/stock", path_id(&path));
+        assert_eq!(shop.get(&nowhere).await.status, 404);
+        assert_eq!(shop.verify().await, []);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_held_order_is_confirmed() {
+    on_each_store(async |shop| {
+        let product = shop.product("p", 9).await;
+        let order = json!({"product_id": product, "quantity": 5, "hold_seconds": 60});
+        let held = shop.post("/orders/purchase", &order).await;
+        let path = held.header("location").replace("/api/v1", "");
+        let back = json!({"lines": [{"product_id": product, "quantity": 2}]});
+        let part = shop.post(&format!("{path}/cancel"), &back).await;
+        assert_eq!((part.status, &part.body["status"]), (200, &json!("held")));
+        assert_eq!(part.body["total_price"], "7.50");
+        assert_eq!(part.body["held_until"], held.body["held_until"]);
+        let history = format!("/products/{product}/stock");
+        let took = async || shop.get(&history).await.body["items"][1].clone();
+        assert_eq!(took().await["kind"], "hold");
+        let confirmed = shop.post(&format!("{path}/confirm"), &Value::Null).await;
+        assert_eq!(confirmed.body["status"], "success");
+        assert_eq!(confirmed.body["total_price"], "7.50");
+        assert_eq!(confirmed.body["lines"], part.body["lines"]);
+        let took = took().await;
+        assert_eq!(
+            (&took["kind"], &took["delta"]),
+            (&json!("sale"), &json!(-5))
+        );
+        let stock = &shop.get(&format!("/products/{product}")).await.body["stock"];
+        assert_eq!(*stock, 6);
+        assert_eq!(shop.verify().await, []);
+    })
+    .await;
+}
+
+fn path_id(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_are_read_followed_and_cancelled() {
     on_each_store(async |shop| {
         let (a, b) = (shop.product("a", 5).await, shop.product("b", 5).await);

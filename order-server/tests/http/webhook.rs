@@ -9,8 +9,8 @@ use std::{
 use chrono::DateTime;
 use order_core::{
     domain::{
-        AdjustmentId, IdGenerator, InCurrency, Order, OrderId, OrderRequest, ProductId,
-        ProductRequest, Quantity,
+        AdjustmentId, IdGenerator, InCurrency, Order, OrderId, OrderRequest, OrderStatus,
+        ProductId, ProductRequest, Quantity, RequestedLine,
     },
     process::{OrderProcessor, ProcessError, Task, TaskKind, WebhookOptions, WebhookProcessor},
     store::{OrderStore, ProductStore, Strategy},
@@ -113,6 +113,22 @@ async fn task(kind: TaskKind) -> Task {
     }
 }
 
+/// The compensation of one piece that came back after the sale was done.
+fn returned(sale: &Task) -> Task {
+    let mut order = sale.order.clone();
+    order.status = OrderStatus::Completed;
+    let one = RequestedLine {
+        product_id: order.lines[0].product_id,
+        quantity: Quantity::new(1).unwrap(),
+    };
+    let at = order.created_at;
+    Task {
+        kind: TaskKind::Compensate,
+        order: order.given_back(&[one], at).unwrap(),
+        attempt: 1,
+    }
+}
+
 fn ok() -> Response {
     Response::builder().body("thanks")
 }
@@ -129,6 +145,8 @@ async fn a_receiver_verifies_what_it_is_sent() {
     sender.process(&sale).await.unwrap();
     sender.process(&sale).await.unwrap();
     sender.compensate(&undo).await.unwrap();
+    let returned = returned(&sale);
+    sender.compensate(&returned).await.unwrap();
     let received = receiver.received();
     for (headers, body) in &received {
         for secret in [OLD, NEW] {
@@ -147,6 +165,7 @@ async fn a_receiver_verifies_what_it_is_sent() {
     assert_eq!(ids[0], format!("sale_{}", sale.order.id));
     assert_eq!(ids[0], ids[1], "an attempt has the id of the one before");
     assert_eq!(ids[2], format!("cancel_{}", undo.order.id));
+    assert_eq!(ids[3], format!("return_{}_1", returned.order.id));
     let body = |at: usize| -> Value { serde_json::from_slice(&received[at].1).unwrap() };
     assert_eq!(
         (&body(0)["type"], &body(2)["type"]),
@@ -157,6 +176,8 @@ async fn a_receiver_verifies_what_it_is_sent() {
         serde_json::to_value(InCurrency::from(&sale.order)).unwrap()
     );
     assert_eq!(body(0)["data"]["total_price"], "5.00");
+    assert_eq!(body(3)["type"], "order.returned");
+    assert_eq!(body(3)["data"]["lines"][0]["cancelled_quantity"], 1);
     assert_eq!(body(0)["timestamp"], "2027-01-15T08:00:00.123456Z");
 }
 

@@ -50,7 +50,8 @@ type HttpClient = Client<HttpsConnector<HttpConnector<Guard>>, Full<Bytes>>;
 
 const AGENT: &str = concat!("orders/", env!("CARGO_PKG_VERSION"));
 
-/// Sends `order.success` for each sale, and `order.cancelled` where that is to be undone.
+/// Sends `order.success` for each sale, `order.cancelled` where that is to be undone, and
+/// `order.returned` where a part of it is: the lines say what came back so far.
 pub struct WebhookProcessor {
     /// The address; without path, query and password when it is shown.
     url: Url,
@@ -112,15 +113,16 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn of(task: &'a Task) -> Self {
+    fn of(task: &'a Task, now: DateTime<Utc>) -> Self {
         let order = &task.order;
         let (r#type, at) = match task.kind {
             TaskKind::Process => ("order.success", order.sold_at()),
+            TaskKind::Compensate if task.id().is_return() => ("order.returned", None),
             TaskKind::Compensate => ("order.cancelled", order.cancelled_at),
         };
         Self {
             r#type,
-            timestamp: at.unwrap_or(order.created_at),
+            timestamp: at.unwrap_or(now),
             data: order.into(),
         }
     }
@@ -160,9 +162,9 @@ impl WebhookProcessor {
     }
 
     async fn send(&self, task: &Task) -> Result<(), ProcessError> {
-        let body = serde_json::to_vec(&Message::of(task))
-            .map_err(|error| ProcessError::give_up(error.to_string()))?;
         let (id, now) = (task.id().to_string(), self.clock.now());
+        let body = serde_json::to_vec(&Message::of(task, now))
+            .map_err(|error| ProcessError::give_up(error.to_string()))?;
         let signatures: Vec<String> = self
             .secrets
             .iter()

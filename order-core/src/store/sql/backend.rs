@@ -18,6 +18,7 @@ use super::{
     audit_row::AuditRow,
     gate::Gates,
     idempotency_record::{IdempotencyRecord, UsedKey},
+    returns::Returned,
     row::Row,
     statements::Statements,
     value::Value,
@@ -150,8 +151,8 @@ pub(crate) trait SqlTransaction: Send + Sized {
         at: DateTime<Utc>,
     ) -> Result<Vec<Uuid>, Error>;
 
-    /// Adds pieces to products, and gives these.
-    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed;
+    /// Adds what orders give back to its products, keeps that they did, and gives the products.
+    async fn return_stock(&mut self, returned: &[Returned], at: DateTime<Utc>) -> Changed;
 
     /// Takes the task of a sold order out of the batch that it lies in, where tasks lie in batches.
     async fn remove_batched_task(&mut self, _order: &Order) -> Result<(), Error> {

@@ -14,18 +14,19 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    backend::{Pieces, Priority, SqlBackend, SqlConnection, SqlTransaction},
+    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     changes::Changes,
     lockable::ContentionSteps,
     orders::{read_orders, with_lines},
     plan::{self, LockedProducts},
     retry::{Attempt, Retry, reading_at_once, with_retry},
+    returns::{self, Returned},
     rows::{LockedRow, OrderRow, add_locked},
     stock::lock_products,
     value::{StoredTime, Value},
 };
 use crate::{
-    domain::{HoldTime, Order, OrderId, Product, RequestedLine, RuleViolation},
+    domain::{HoldTime, Order, OrderId, OrderStatus, Product, RequestedLine, RuleViolation},
     error::Error,
     metrics,
     store::orders::{Expired, LapsedAt},
@@ -45,6 +46,7 @@ const MOST_RECLAIMED: usize = 1_000;
 
 const EXTEND_ORDER: &str = "UPDATE orders SET held_until = $2 WHERE id = $1";
 const EXTEND_HOLDS: &str = "UPDATE holds SET held_until = $2 WHERE order_id = $1";
+const RELEASE_PRODUCT: &str = "DELETE FROM holds WHERE order_id = $1 AND product_id = $2";
 
 fn ids_of(orders: &[Order]) -> Value<'static> {
     Value::Ids(orders.iter().map(|order| order.id.0).collect())
@@ -73,7 +75,7 @@ where
     let ids = tx.fetch_ids(C::SQL.holds.lapsed_of, &values).await?;
     let lapsed = lock_lapsed(&mut **tx, ids).await?;
     let known: HashSet<Uuid> = locked.products.iter().map(|p| p.id.0).collect();
-    let lines: Vec<RequestedLine> = lapsed.iter().flat_map(Order::requested_lines).collect();
+    let lines: Vec<RequestedLine> = lapsed.iter().flat_map(Order::kept_lines).collect();
     let others = plan::products_of(&lines).into_iter().map(|id| id.0);
     let others: Vec<Uuid> = others.filter(|id| !known.contains(id)).collect();
     let mut all = LockedProducts::clone(locked);
@@ -85,7 +87,7 @@ where
         add_locked(&mut all, rows)?;
     }
     let (expired, returned) = plan::expire(&lapsed, &all.products);
-    let changed = write_expired(tx, &expired, &returned, at).await?;
+    let changed = write_expired(tx, &expired, at).await?;
     tx.execute(C::SQL.holds.refresh, &[short]).await?;
     locked.give(&returned);
     Ok(Some(Reclaimed {
@@ -110,11 +112,10 @@ async fn lock_lapsed<C: SqlConnection>(
     with_lines(connection, rows).await
 }
 
-/// Writes that locked orders expired, and gives back what they held.
+/// Writes that locked orders expired, and gives back what is left of them.
 async fn write_expired<T, C>(
     tx: &mut T,
     expired: &[Order],
-    returned: &Pieces,
     at: DateTime<Utc>,
 ) -> Result<Vec<Product>, Error>
 where
@@ -128,16 +129,35 @@ where
     let written = tx.fetch_ids(C::SQL.holds.expire, &ids).await?;
     plan::expect_all_written(expired.len(), written.len() as u64)?;
     tx.execute(C::SQL.holds.remove, &ids).await?;
-    tx.return_stock(returned, at).await
+    let returned = expired.iter().flat_map(|order| {
+        let id = returns::new_id(at);
+        returns::of_lines(id, order.id, &order.kept_lines())
+    });
+    let returned: Vec<Returned> = returned.collect();
+    tx.return_stock(&returned, at).await
 }
 
-/// Ends the hold of an order that is locked, before its stock goes back.
+/// Ends the holds of the products of which an order, which is locked, keeps nothing after pieces of it
+/// come back.
 pub(super) async fn release<C: SqlConnection>(
     connection: &mut C,
-    id: OrderId,
+    order: &Order,
+    after: &Order,
 ) -> Result<(), Error> {
-    let ids = [Value::Ids(vec![id.0])];
-    connection.execute(C::SQL.holds.remove, &ids).await?;
+    if after.status != OrderStatus::Held {
+        let ids = [Value::Ids(vec![order.id.0])];
+        return connection
+            .execute(C::SQL.holds.remove, &ids)
+            .await
+            .map(drop);
+    }
+    let kept = plan::products_of(&after.kept_lines());
+    for product in plan::products_of(&order.kept_lines()) {
+        if !kept.contains(&product) {
+            let values = [Value::Id(order.id.0), Value::Id(product.0)];
+            connection.execute(RELEASE_PRODUCT, &values).await?;
+        }
+    }
     Ok(())
 }
 
@@ -282,17 +302,17 @@ async fn expire_once<B: ContentionSteps>(
         .await?;
     let mut orders = lock_lapsed(&mut *tx, ids.to_vec()).await?;
     if let Some(contention) = backend.contention() {
-        orders.retain(|order| contention.among(&order.requested_lines()).is_none());
+        orders.retain(|order| contention.among(&order.kept_lines()).is_none());
     }
     if orders.is_empty() {
         return Ok(Expired::default());
     }
-    let lines: Vec<RequestedLine> = orders.iter().flat_map(Order::requested_lines).collect();
+    let lines: Vec<RequestedLine> = orders.iter().flat_map(Order::kept_lines).collect();
     let products = plan::products_of(&lines);
     lock(&changes.wanted).clone_from(&products);
     let locked = lock_products(&mut *tx, &products).await?;
     let (expired, returned) = plan::expire(&orders, &locked.products);
-    let changed = write_expired(&mut tx, &expired, &returned, at).await?;
+    let changed = write_expired(&mut tx, &expired, at).await?;
     let returned = Value::Ids(returned.iter().map(|(id, _)| id.0).collect());
     tx.execute(B::SQL.holds.refresh, &[returned]).await?;
     changes.record_changes(&changed);

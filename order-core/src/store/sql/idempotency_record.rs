@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{Fingerprint, IdempotencyKey, OrderId, StockAdjustment};
+use crate::domain::{Fingerprint, IdempotencyKey, OrderId, OrderReturn, StockAdjustment};
 
 /// A key that was used: its scope, itself, and the request that used it.
 pub(crate) type UsedKey = (Uuid, String, Vec<u8>, Uuid);
@@ -26,6 +26,16 @@ impl IdempotencyRecord {
             target_id: id.0,
             created_at,
         }
+    }
+
+    /// The key of a return, if it has one.
+    pub(super) fn of_return(returned: &OrderReturn) -> Option<Self> {
+        Some(Self {
+            key: returned.key.clone()?,
+            fingerprint: Fingerprint::of_return(returned.order_id, &returned.lines),
+            target_id: returned.order_id.0,
+            created_at: returned.at,
+        })
     }
 
     /// The key of an adjustment, if it has one.

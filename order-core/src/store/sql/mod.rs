@@ -37,6 +37,7 @@ mod purchase;
 mod queue;
 mod queue_counts;
 mod retry;
+mod returns;
 mod row;
 mod rows;
 #[cfg(feature = "sqlite")]
@@ -44,6 +45,7 @@ mod sqlite;
 mod statements;
 mod stats;
 mod stock;
+mod stock_history;
 mod tasks;
 mod value;
 mod verify;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     decision::Decided,
-    domain::{HoldTime, IdempotencyKey, NewOrder, Order, OrderId, Page, Progress},
+    domain::{HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress},
     error::Error,
     store::{
         contention::Contention,
@@ -74,6 +74,10 @@ impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
         cancel::cancel(self, id, at, key).await
+    }
+
+    async fn give_back(&self, returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
+        cancel::give_back(self, returned).await
     }
 
     fn keeps_holds(&self) -> bool {

@@ -95,7 +95,7 @@ pub(super) fn expire(lapsed: &[Order], locked: &[LockedProduct]) -> (Vec<Order>,
         .collect();
     let mut expired = Vec::with_capacity(lapsed.len());
     for order in lapsed {
-        let lines = order.requested_lines();
+        let lines = order.kept_lines();
         let pieces = |id| requested_of(id, &lines);
         let products = products_of(&lines);
         let fits = |id: &ProductId| room.get(id).is_some_and(|(room, _)| pieces(*id) <= *room);
@@ -214,26 +214,17 @@ pub(super) fn latest(orders: &[NewOrder]) -> DateTime<Utc> {
         .unwrap_or_default()
 }
 
-/// The pieces that go back to each product, in id order, when `lines` are taken back.
+/// Checks that there is room for what comes back when `lines` are taken back.
 ///
 /// # Errors
-/// [`Error::StockLimit`] for the first that would have too much.
-pub(super) fn restock(
-    products: &[LockedProduct],
-    lines: &[RequestedLine],
-) -> Result<Vec<(ProductId, i64)>, Error> {
-    products
-        .iter()
-        .map(|product| {
-            let pieces = requested_of(product.id, lines);
-            if product.stock + pieces > MAX_STOCK {
-                return Err(Error::StockLimit {
-                    product_id: product.id,
-                });
-            }
-            Ok((product.id, pieces))
-        })
-        .collect()
+/// [`Error::StockLimit`] for the first product, in id order, that would have too much.
+pub(super) fn check_room(products: &[LockedProduct], lines: &[RequestedLine]) -> Result<(), Error> {
+    let is_full =
+        |product: &&LockedProduct| product.stock + requested_of(product.id, lines) > MAX_STOCK;
+    match products.iter().find(is_full).map(|product| product.id) {
+        Some(product_id) => Err(Error::StockLimit { product_id }),
+        None => Ok(()),
+    }
 }
 
 /// Those of `changed` that are not archived.

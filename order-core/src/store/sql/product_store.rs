@@ -9,12 +9,13 @@ use super::{
     names, product_batches,
     products::{self, ProductSteps},
     retry::{Retry, reading, with_retry},
+    stock_history,
     value::Value,
 };
 use crate::{
     domain::{
-        AdjustmentId, NewProduct, Page, Product, ProductChange, ProductId, Replayable,
-        StockAdjustment,
+        AdjustmentId, NewProduct, Page, PageRequest, Product, ProductChange, ProductId, Replayable,
+        StockAdjustment, StockEntry, StockEntryId,
     },
     error::Error,
     store::products::{ProductQuery, ProductStore},
@@ -87,6 +88,14 @@ impl<B: ProductSteps> ProductStore for B {
             return reading(self, || products::list(self, query)).await;
         }
         reading(self, || filtered_products::list(self, query)).await
+    }
+
+    async fn stock_history(
+        &self,
+        id: ProductId,
+        page: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        reading(self, || stock_history::list(self, id, page)).await
     }
 
     async fn update_product(

@@ -14,7 +14,7 @@ use super::{
     value::Value,
 };
 use crate::{
-    audit::AuditChange,
+    audit::{AuditChange, author},
     domain::{
         AdjustmentId, NewProduct, Page, PageStart, Product, ProductChange, ProductId, Replayable,
         StockAdjustment,
@@ -70,8 +70,8 @@ const ARCHIVE_PRODUCT: &str =
 const IS_ARCHIVED_AT: &str = "SELECT 1 FROM products WHERE id = $1 AND archived_at = $2";
 
 const INSERT_ADJUSTMENT: &str =
-    "INSERT INTO stock_adjustments (id, product_id, delta, reason, created_at)
-     VALUES ($1, $2, $3, $4, $5)";
+    "INSERT INTO stock_adjustments (id, product_id, delta, reason, created_at, client, key_id)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 const IS_ADJUSTED: &str = "SELECT 1 FROM stock_adjustments WHERE id = $1";
 
@@ -250,12 +250,15 @@ pub(super) async fn insert_adjustment<C: SqlConnection>(
     connection: &mut C,
     adjustment: &StockAdjustment,
 ) -> Result<(), Error> {
+    let author = author();
     let values = [
         Value::Id(adjustment.id.0),
         Value::Id(adjustment.product_id.0),
         Value::Int(adjustment.delta),
         Value::text(&adjustment.reason),
         Value::Time(adjustment.created_at),
+        Value::Text(author.client.as_deref().map(Into::into)),
+        Value::OptionalId(author.key.map(|key| key.0)),
     ];
     let inserted = connection.execute(INSERT_ADJUSTMENT, &values);
     inserted.await.map(drop)

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        ClientId, Failure, FailureDetail, HoldTime, Money, Order, OrderId, OrderLine, Product,
-        ProductId, Quantity, RequestedLine, SaleTerms, folded,
+        ClientId, Failure, FailureDetail, HoldTime, Money, Order, OrderId, OrderLine, OrderStatus,
+        Product, ProductId, Quantity, RequestedLine, SaleTerms, folded,
     },
     error::Error,
 };
@@ -54,7 +54,8 @@ macro_rules! order_columns {
         "id, CAST(status AS text) AS status, total_price, reference, failure_code, \
          failure_product_id, failure_requested, failure_available, created_at, decided_at, \
          completed_at, cancelled_at, trace_parent, client_id, customer, hold_seconds, held_at, \
-         held_until, confirmed_at, failure_detail"
+         held_until, confirmed_at, failure_detail, \
+         CAST(cancelled_quantities AS text) AS cancelled_quantities"
     };
 }
 pub(super) use order_columns;
@@ -130,6 +131,9 @@ pub(super) struct OrderRow {
     held_until: Option<StoredTime>,
     confirmed_at: Option<StoredTime>,
     failure_detail: Option<String>,
+    /// The pieces that are cancelled of each line, as a JSON array; none when nothing is, or when an
+    /// older version cancelled all of it.
+    cancelled_quantities: Option<String>,
 }
 
 impl OrderRow {
@@ -158,9 +162,17 @@ impl OrderRow {
     }
 
     fn with_lines(self, lines: Vec<OrderLine>) -> Result<Order, Error> {
-        Ok(Order {
+        let status = self.status.parse().map_err(Error::corrupt)?;
+        let cancelled: Vec<i64> = match &self.cancelled_quantities {
+            Some(text) => serde_json::from_str(text).map_err(Error::corrupt)?,
+            None if status == OrderStatus::Cancelled => {
+                lines.iter().map(|line| line.quantity.get()).collect()
+            }
+            None => Vec::new(),
+        };
+        let order = Order {
             id: OrderId(self.id),
-            status: self.status.parse().map_err(Error::corrupt)?,
+            status,
             lines,
             total_price: money(self.total_price)?,
             failure: self.failure()?,
@@ -177,6 +189,10 @@ impl OrderRow {
             decided_at: self.decided_at.map(|at| at.0),
             completed_at: self.completed_at.map(|at| at.0),
             cancelled_at: self.cancelled_at.map(|at| at.0),
+        };
+        Ok(match cancelled[..] {
+            [] => order,
+            _ => order.with_cancelled_quantities(&cancelled),
         })
     }
 }
@@ -197,6 +213,7 @@ pub(super) fn assemble(rows: Vec<OrderRow>, lines: Vec<LineRow>) -> Result<Vec<O
             product_id: ProductId(line.product_id),
             quantity: quantity(line.quantity)?,
             unit_price: money(line.unit_price)?,
+            cancelled_quantity: 0,
         });
     }
     rows.into_iter()

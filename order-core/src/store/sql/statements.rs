@@ -59,9 +59,12 @@ pub(crate) struct OrderStatements {
     pub(super) progress: &'static str,
     /// One order without lines, locked.
     pub(super) lock: &'static str,
-    /// Cancels an order at a time; the third parameter is 1 when it was sold, and 0 otherwise, and the
-    /// fourth likewise when it was held.
+    /// Cancels an order at a time, with the pieces of each line as a JSON array; the fourth parameter
+    /// is 1 when it was sold, and 0 otherwise, and the fifth likewise when it was held.
     pub(super) cancel: &'static str,
+    /// Writes the total of what is left of an order, and the pieces that are cancelled of each line, as
+    /// a JSON array.
+    pub(super) give_back: &'static str,
     /// The ids of orders that have been pending for an age, after an id, up to a limit, in id order.
     pub(super) pending_for: &'static str,
     /// The number of pending orders up to a limit, and the microseconds that the oldest of them has
@@ -100,6 +103,8 @@ pub(crate) struct ProductStatements {
     pub(super) by_ids: &'static str,
     /// The prices of living products, by ids, and whether they have a limit per customer.
     pub(super) prices: &'static str,
+    /// The history of the stock of a product, before an entry, up to a limit, the newest first.
+    pub(super) stock_history: &'static str,
     /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
     /// order. Those that are locked are skipped.
     pub(super) unfolded: &'static str,
@@ -150,6 +155,12 @@ pub(crate) struct TaskStatements {
     /// Turns the task of an order into a compensation that is due at the time that follows. An
     /// attempt that is under way keeps its lease.
     pub(super) mark_compensating: &'static str,
+    /// Notes that a return came, on the task of an order that somebody may know without it: of one that
+    /// was claimed before, or of a completed order, if the second parameter says that it is.
+    pub(super) mark_returned: &'static str,
+    /// Inserts the compensation of a completed order, due at the time that follows, unless it has a
+    /// task.
+    pub(super) insert_compensation: &'static str,
     /// The task of an order, and the time that follows.
     pub(super) task: &'static str,
     /// Up to so many tasks in a state, of which those may be claimed that have been due for an age,

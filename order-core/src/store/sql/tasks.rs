@@ -200,6 +200,24 @@ pub(super) async fn cancel_task<C: SqlConnection>(
     Ok(())
 }
 
+/// Has it told that part of an order came back, which is locked, with no task in a batch. A task that
+/// nobody claimed yet will see for itself. Any other goes on, and is followed by a compensation.
+pub(super) async fn tell_of_return<C: SqlConnection>(
+    connection: &mut C,
+    order: &Order,
+) -> Result<(), Error> {
+    let statements = C::SQL.tasks;
+    let is_completed = order.status == OrderStatus::Completed;
+    let task = [Value::Id(order.id.0), Value::Bool(is_completed)];
+    connection.execute(statements.mark_returned, &task).await?;
+    let insert = match is_completed {
+        true => statements.insert_compensation,
+        false => statements.insert,
+    };
+    let values = [Value::Id(order.id.0), Value::Now];
+    connection.execute(insert, &values).await.map(drop)
+}
+
 async fn task<C: SqlConnection>(
     connection: &mut C,
     id: OrderId,

@@ -73,11 +73,39 @@ const COUNTERS: &str = "/* verify */ SELECT CAST(coalesce(sum(accepted), 0) AS b
         CAST(coalesce(sum(released), 0) AS bigint) AS released
      FROM order_counters";
 
-const LINES: &str = "/* verify */ SELECT l.product_id AS id, count(*) AS rows,
-        CAST(sum(CASE WHEN o.status IN ('held', 'success', 'completed') THEN l.quantity ELSE 0 END)
-            AS bigint) AS pieces
-     FROM order_lines l LEFT JOIN orders o ON o.id = l.order_id
-     WHERE l.order_id > $1 AND l.order_id <= $2 GROUP BY l.product_id";
+/// The pieces that are cancelled of the line `l` of the order `o`.
+macro_rules! cancelled {
+    () => {
+        "coalesce(CAST(o.cancelled_quantities ->> (l.line_no - 1) AS bigint), 0)"
+    };
+}
+
+/// Of each product, what orders that hold stock keep, and what came back: of those that expired, all.
+/// What an older version cancelled as a whole was not kept as a return.
+const LINES: &str = concat!(
+    "/* verify */ SELECT id, count(*) AS rows,
+        CAST(sum(CASE WHEN status IN ('held', 'success', 'completed') THEN quantity - cancelled
+                      ELSE 0 END) AS bigint) AS pieces,
+        CAST(sum(CASE WHEN decided_at IS NULL THEN 0 WHEN status = 'expired' THEN quantity
+                      ELSE cancelled END) AS bigint) AS returned
+     FROM (SELECT l.product_id AS id, l.quantity, o.status, o.decided_at, ",
+    cancelled!(),
+    " AS cancelled FROM order_lines l LEFT JOIN orders o ON o.id = l.order_id
+           WHERE l.order_id > $1 AND l.order_id <= $2) lines
+     GROUP BY id"
+);
+
+const RETURNS: &str = "/* verify */ SELECT product_id AS id, count(*) AS rows,
+        CAST(sum(quantity) AS bigint) AS pieces
+     FROM stock_returns GROUP BY product_id";
+
+const WRONG_RETURNS: &str = concat!(
+    "/* verify */ SELECT o.id FROM orders o JOIN order_lines l ON l.order_id = o.id
+     WHERE o.id > $1 AND o.id <= $2 AND o.cancelled_quantities IS NOT NULL
+       AND NOT ",
+    cancelled!(),
+    " BETWEEN 0 AND l.quantity"
+);
 
 const ADJUSTMENTS: &str = "/* verify */ SELECT product_id AS id, count(*) AS rows,
         CAST(sum(delta) AS bigint) AS pieces
@@ -90,14 +118,22 @@ const LINES_WITHOUT_ORDER: &str = "/* verify */ SELECT DISTINCT order_id FROM or
      WHERE order_id > $1 AND order_id <= $2
        AND NOT EXISTS (SELECT 1 FROM orders WHERE id = order_id)";
 
-const WRONG_TOTALS: &str = "/* verify */ SELECT o.id, o.total_price, l.total, l.lines, l.last_no
-     FROM orders o LEFT JOIN (
-         SELECT order_id, CAST(sum(quantity * unit_price) AS bigint) AS total, count(*) AS lines,
-                CAST(max(line_no) AS bigint) AS last_no
-         FROM order_lines WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id) l
-       ON l.order_id = o.id
-     WHERE o.id > $1 AND o.id <= $2
-       AND (l.lines IS NULL OR l.last_no <> l.lines OR l.total <> o.total_price)";
+/// The price of what is cancelled is put together only for the orders that have some.
+const WRONG_TOTALS: &str = concat!(
+    "/* verify */ SELECT * FROM (
+         SELECT o.id, o.total_price, CASE WHEN o.cancelled_quantities IS NULL THEN own.total ELSE (
+                    SELECT CAST(sum((l.quantity - ",
+    cancelled!(),
+    ") * l.unit_price) AS bigint) FROM order_lines l WHERE l.order_id = o.id) END AS total,
+                own.lines, own.last_no
+         FROM orders o LEFT JOIN (
+             SELECT order_id, CAST(sum(quantity * unit_price) AS bigint) AS total,
+                    count(*) AS lines, CAST(max(line_no) AS bigint) AS last_no
+             FROM order_lines WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id) own
+           ON own.order_id = o.id
+         WHERE o.id > $1 AND o.id <= $2) totals
+     WHERE lines IS NULL OR last_no <> lines OR total <> total_price"
+);
 
 const WRONG_STATES: &str = "/* verify */ SELECT id, CAST(status AS text) FROM orders
      WHERE id > $1 AND id <= $2 AND NOT (
@@ -116,22 +152,33 @@ const WRONG_STATES: &str = "/* verify */ SELECT id, CAST(status AS text) FROM or
         AND (failure_product_id IS NOT NULL) = (status = 'failed')
         AND (failure_requested IS NOT NULL) = (status = 'failed')
         AND (failure_available IS NOT NULL) = (status = 'failed')
+        AND (cancelled_quantities IS NULL OR status NOT IN ('pending', 'failed'))
         AND (failure_product_id IS NULL OR EXISTS (
             SELECT 1 FROM order_lines WHERE order_id = id AND product_id = failure_product_id)))";
 
-/// Held orders with a line whose product has no hold that ends when theirs does, or may lapse unseen.
-const WITHOUT_HOLD: &str = "/* verify */ SELECT id FROM orders o
+/// Held orders with a line of which something is left, whose product has no hold that ends when theirs
+/// does, or may lapse unseen.
+const WITHOUT_HOLD: &str = concat!(
+    "/* verify */ SELECT id FROM orders o
      WHERE id > $1 AND id <= $2 AND held_at IS NOT NULL AND status = 'held' AND EXISTS (
          SELECT 1 FROM order_lines l JOIN products p ON p.id = l.product_id
-         WHERE l.order_id = o.id AND (
+         WHERE l.order_id = o.id AND l.quantity > ",
+    cancelled!(),
+    " AND (
              p.lapses_at IS NULL OR p.lapses_at > o.held_until
              OR NOT EXISTS (SELECT 1 FROM holds h WHERE h.order_id = o.id
-                            AND h.product_id = l.product_id AND h.held_until = o.held_until)))";
+                            AND h.product_id = l.product_id AND h.held_until = o.held_until)))"
+);
 
-const WRONG_HOLDS: &str = "/* verify */ SELECT DISTINCT h.order_id, CAST(o.status AS text)
+const WRONG_HOLDS: &str = concat!(
+    "/* verify */ SELECT DISTINCT h.order_id, CAST(o.status AS text)
      FROM holds h LEFT JOIN orders o ON o.id = h.order_id
      WHERE o.id IS NULL OR CAST(o.status AS text) <> 'held' OR NOT EXISTS (
-         SELECT 1 FROM order_lines WHERE order_id = h.order_id AND product_id = h.product_id)";
+         SELECT 1 FROM order_lines l WHERE l.order_id = h.order_id AND l.product_id = h.product_id
+           AND l.quantity > ",
+    cancelled!(),
+    ")"
+);
 
 const SOLD_WITHOUT_ENTRY: &str = "/* verify */ SELECT id FROM orders
      WHERE id > $1 AND id <= $2 AND status = 'success' AND NOT EXISTS (
@@ -141,8 +188,10 @@ const WRONG_ENTRIES: &str =
     "/* verify */ SELECT e.order_id, CAST(o.status AS text), CAST(e.compensates AS integer)
      FROM queue_entries e LEFT JOIN orders o ON o.id = e.order_id
      WHERE o.id IS NULL OR e.topic = 'process'
-       AND CAST(o.status AS text) <> CASE WHEN CAST(e.compensates AS integer) = 1
-                            THEN 'cancelled' ELSE 'success' END";
+       AND CAST(o.status AS text) <> CASE
+           WHEN CAST(e.compensates AS integer) = 0 THEN 'success'
+           WHEN o.cancelled_quantities IS NOT NULL AND o.completed_at IS NOT NULL THEN 'completed'
+           ELSE 'cancelled' END";
 
 const COUNT_TASKS: &str = "/* verify */ SELECT count(*) FROM queue_entries WHERE topic = 'process'";
 
@@ -170,6 +219,10 @@ pub(super) async fn verify<B: VerifySteps>(
     if options.is_whole() {
         books.compare_counters(&counters);
         read_references(connection, &mut books).await?;
+    }
+    let returns: Vec<Pieces> = connection.fetch_all(RETURNS, &[]).await?;
+    for kept in returns {
+        books.products.entry(kept.id).or_default().returns = kept.pieces;
     }
     let adjustments: Vec<Pieces> = connection.fetch_all(ADJUSTMENTS, &[]).await?;
     for adjusted in adjustments {
@@ -221,11 +274,17 @@ async fn read_slice<C: SqlConnection>(
     let slice = [Value::Id(after), Value::Id(until)];
     let counts: Counts = connection.fetch_one(COUNT_ORDERS, &slice).await?;
     books.count_orders(&counts);
-    let lines: Vec<Pieces> = connection.fetch_all(LINES, &slice).await?;
+    let lines: Vec<LinesRow> = connection.fetch_all(LINES, &slice).await?;
     for held in lines {
         books.found.verified.lines += held.rows.unsigned_abs();
         let product = books.products.entry(held.id).or_default();
         product.held = product.held.saturating_add(held.pieces);
+        product.given_back = product.given_back.saturating_add(held.returned);
+    }
+    for id in connection.fetch_ids(WRONG_RETURNS, &slice).await? {
+        let (expected, found) = ("no line that gave back more than it had", "one");
+        let found = Discrepancy::new(Check::Returns, Some(id), expected, found);
+        books.found.add(found);
     }
     for id in connection.fetch_ids(LINES_WITHOUT_ORDER, &slice).await? {
         books.missing_order(id, "lines");
@@ -306,11 +365,12 @@ async fn read_products<C: SqlConnection>(
         for row in rows {
             books.found.verified.products += 1;
             let sums = books.products.remove(&row.id).unwrap_or_default();
-            if options.is_whole()
-                && let Some(found) =
-                    Discrepancy::of_stock(row.id, row.stock, sums.adjusted, sums.held)
-            {
-                let (sku, name) = (row.sku, Some(row.name));
+            if !options.is_whole() {
+                continue;
+            }
+            let stock = Discrepancy::of_stock(row.id, row.stock, sums.adjusted, sums.held);
+            for found in stock.into_iter().chain(sums.wrong_returns(row.id)) {
+                let (sku, name) = (row.sku.clone(), Some(row.name.clone()));
                 books.found.add(Discrepancy { sku, name, ..found });
             }
         }
@@ -337,6 +397,20 @@ struct Books {
 struct Sums {
     adjusted: i64,
     held: i64,
+    /// What its orders gave back, as they tell it.
+    given_back: i64,
+    /// What was kept of its returns.
+    returns: i64,
+}
+
+impl Sums {
+    fn wrong_returns(&self, id: Uuid) -> Option<Discrepancy> {
+        (self.given_back != self.returns).then(|| {
+            let expected = format!("{} given back by orders", self.given_back);
+            let found = format!("{} kept as returns", self.returns);
+            Discrepancy::new(Check::Returns, Some(id), expected, found)
+        })
+    }
 }
 
 impl Books {
@@ -387,7 +461,7 @@ impl Books {
     }
 
     fn wrong_hold(&mut self, id: Uuid, status: &str) {
-        let expected = "a hold only of what is in an order that is held";
+        let expected = "a hold only of what is left of an order that is held";
         let found = format!("one of an order that is {status}");
         let found = Discrepancy::new(Check::Hold, Some(id), expected, found);
         self.found.add(found);
@@ -466,6 +540,15 @@ struct Pieces {
     id: Uuid,
     rows: i64,
     pieces: i64,
+}
+
+/// What sold orders keep of a product and gave back, and the number of its lines.
+#[derive(FromRow)]
+struct LinesRow {
+    id: Uuid,
+    rows: i64,
+    pieces: i64,
+    returned: i64,
 }
 
 #[derive(FromRow)]

@@ -25,18 +25,18 @@ fn held_order(fixture: &Fixture, lines: &[(ProductId, i64)], hold: i64) -> NewOr
     request.into_new_order(id, at)
 }
 
-async fn buy(fixture: &Fixture, order: &NewOrder) -> Result<Order, Error> {
+pub(super) async fn buy(fixture: &Fixture, order: &NewOrder) -> Result<Order, Error> {
     let orders = std::slice::from_ref(order);
     let outcome = fixture.store.purchase(orders, Strategy::Batch).await;
     outcome.unwrap().results.remove(0)
 }
 
-async fn hold(fixture: &Fixture, lines: &[(ProductId, i64)], for_seconds: i64) -> Order {
+pub(super) async fn hold(fixture: &Fixture, lines: &[(ProductId, i64)], for_seconds: i64) -> Order {
     let order = held_order(fixture, lines, for_seconds);
     buy(fixture, &order).await.unwrap()
 }
 
-async fn confirm(fixture: &Fixture, id: OrderId) -> Result<Option<Order>, Error> {
+pub(super) async fn confirm(fixture: &Fixture, id: OrderId) -> Result<Option<Order>, Error> {
     let confirmed = fixture.store.confirm(&[id], fixture.at).await;
     confirmed.unwrap().remove(0)
 }
@@ -45,7 +45,7 @@ async fn status(fixture: &Fixture, id: OrderId) -> OrderStatus {
     fixture.store.order(id).await.unwrap().unwrap().status
 }
 
-async fn expire(fixture: &Fixture) -> Vec<OrderId> {
+pub(super) async fn expire(fixture: &Fixture) -> Vec<OrderId> {
     let expired = fixture.store.expire(None, 100, fixture.at).await.unwrap();
     assert_eq!(expired.next, None);
     expired.orders
@@ -388,7 +388,7 @@ pub(super) async fn a_hold_has_one_end(fixture: &Fixture) {
     let product = fixture.product("p", 1_000).await.id;
     for round in 0..8 {
         let orders: Vec<NewOrder> = (0..12)
-            .map(|n| held_order(fixture, &[(product, 1)], if n < 6 { 60 } else { 3_600 }))
+            .map(|n| held_order(fixture, &[(product, 2)], if n < 6 { 60 } else { 3_600 }))
             .collect();
         fixture
             .store
@@ -414,6 +414,11 @@ pub(super) async fn a_hold_has_one_end(fixture: &Fixture) {
             });
             all.spawn(async move {
                 let _ = extending.extend(id, seconds(60)).await;
+                None
+            });
+            let (giving, returned) = (store(), fixture.a_return(id, &[(product, 1)], None));
+            all.spawn(async move {
+                let _ = giving.give_back(&returned).await;
                 None
             });
         }

@@ -11,6 +11,7 @@
 mod audit;
 mod filters;
 mod fixture;
+mod held_returns;
 mod holds;
 mod idempotency;
 mod keys;
@@ -21,6 +22,7 @@ mod products;
 mod progress;
 mod queue;
 mod races;
+mod returns;
 mod stats;
 mod suite;
 mod tasks;
@@ -30,5 +32,7 @@ mod waiting_tasks;
 mod workers;
 
 pub use fixture::start;
-pub use suite::{audit, holds, keys, products_and_orders, queue, stats, store, tasks, workers};
+pub use suite::{
+    audit, holds, keys, products_and_orders, queue, returns, stats, store, tasks, workers,
+};
 pub use time::Time;

@@ -137,7 +137,7 @@ pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(fixture: &Fixt
             }
             for id in ids.iter().skip(number).step_by(TASKS) {
                 let cancelled = store.cancel(*id, at, None).await;
-                assert!(matches!(cancelled, Ok(_) | Err(Error::OrderState { .. })));
+                assert!(cancelled.unwrap().is_some());
             }
             Vec::new()
         }
@@ -150,7 +150,11 @@ pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(fixture: &Fixt
         let (done, undone) = (count(TaskKind::Process), count(TaskKind::Compensate));
         let order = fixture.store.order(id).await.unwrap().unwrap();
         match order.status {
-            OrderStatus::Completed => assert_eq!((done, undone), (1, 0)),
+            // What was done before it was cancelled is undone, and stays completed.
+            OrderStatus::Completed => {
+                let came_back = usize::from(order.is_taken_back());
+                assert_eq!((done, undone), (1, came_back));
+            }
             // What was claimed and not begun yet may be undone for nothing.
             OrderStatus::Cancelled => assert!(done <= undone && undone < 2, "{done}, {undone}"),
             status => panic!("{status}"),
@@ -160,7 +164,7 @@ pub(super) async fn what_was_done_for_a_cancelled_order_is_undone(fixture: &Fixt
 }
 
 /// Does what is due, a few at a time; gives what there was to do.
-async fn do_tasks(
+pub(super) async fn do_tasks(
     store: &dyn TaskStore,
     number: usize,
     at: DateTime<Utc>,
@@ -183,8 +187,11 @@ async fn do_tasks(
             |claimed: &Claimed| claimed.result(Uuid::max(), Duration::ZERO, AttemptOutcome::Done);
         let ended: Vec<AttemptResult> = claimed.iter().map(done).collect();
         made.extend(claimed.into_iter().filter_map(|claimed| {
-            let is_cancelled = claimed.order?.status == OrderStatus::Cancelled;
-            let is_to_do = claimed.kind.compensates() == is_cancelled;
+            let order = claimed.order?;
+            let is_to_do = match claimed.kind {
+                TaskKind::Process => order.status != OrderStatus::Cancelled,
+                TaskKind::Compensate => order.is_partly_cancelled(),
+            };
             is_to_do.then_some((claimed.lease.order_id, claimed.kind))
         }));
         store.end_tasks(&ended, at).await.unwrap();

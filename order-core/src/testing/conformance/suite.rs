@@ -3,10 +3,10 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    audit as audit_checks, filters, fixture::fixture, holds as hold_checks, idempotency,
-    keys as key_checks, names, orders, packed_tasks as packed_checks, products, progress,
-    queue as queue_checks, races, stats as stats_checks, tasks as task_checks, terms, time::Time,
-    waiting_tasks, workers as worker_checks,
+    audit as audit_checks, filters, fixture::fixture, held_returns, holds as hold_checks,
+    idempotency, keys as key_checks, names, orders, packed_tasks as packed_checks, products,
+    progress, queue as queue_checks, races, returns as return_checks, stats as stats_checks,
+    tasks as task_checks, terms, time::Time, waiting_tasks, workers as worker_checks,
 };
 use crate::{queue::OrderQueue, store::Store};
 
@@ -25,6 +25,7 @@ where
     stats(&fresh).await;
     tasks(&fresh).await;
     holds(&fresh).await;
+    returns(&fresh).await;
     workers(&fresh).await;
 }
 
@@ -174,8 +175,36 @@ where
     hold_checks::what_has_no_room_stays_held(&fixture(fresh).await).await;
     hold_checks::a_repeated_hold_is_the_same(&fixture(fresh).await).await;
     hold_checks::a_hold_has_one_end(&fixture(fresh).await).await;
+    held_returns::what_is_left_of_a_hold_expires(&fixture(fresh).await).await;
+    held_returns::what_is_left_of_a_lapsed_hold_goes_to_whoever_needs_it(&fixture(fresh).await)
+        .await;
+    held_returns::what_is_left_of_a_hold_is_confirmed(&fixture(fresh).await).await;
+    held_returns::a_hold_of_which_nothing_is_left_is_cancelled(&fixture(fresh).await).await;
+    held_returns::what_came_back_may_be_had_again(&fixture(fresh).await).await;
     terms::a_product_is_sold_within_its_window(&fixture(fresh).await).await;
     terms::a_customer_has_no_more_than_the_limit(&fixture(fresh).await).await;
+}
+
+/// Checks that parts of orders come back, with the tasks and the audit log that tell of it.
+///
+/// # Panics
+/// At the first check that fails.
+pub async fn returns<F, Fut>(fresh: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = (Arc<dyn Store>, Arc<dyn Time>)>,
+{
+    return_checks::part_of_an_order_comes_back(&fixture(fresh).await).await;
+    return_checks::the_rest_of_an_order_is_cancelled(&fixture(fresh).await).await;
+    return_checks::only_what_holds_stock_gives_back(&fixture(fresh).await).await;
+    return_checks::a_return_with_a_key_is_carried_out_once(&fixture(fresh).await).await;
+    return_checks::what_came_back_does_not_change_a_replay(&fixture(fresh).await).await;
+    return_checks::each_piece_comes_back_once(&fixture(fresh).await).await;
+    return_checks::returns_and_all_else_agree(&fixture(fresh).await).await;
+    return_checks::a_completed_order_gives_back_and_stays_completed(&fixture(fresh).await).await;
+    return_checks::what_came_back_is_told(&fixture(fresh).await).await;
+    return_checks::a_return_is_entered_in_the_audit_log(&fixture(fresh).await).await;
+    return_checks::the_history_of_stock_adds_up(&fixture(fresh).await).await;
 }
 
 /// Checks the heartbeats that a store keeps.

@@ -13,7 +13,7 @@ use crate::{
     store::{OrderQuery, Selection, Strategy},
 };
 
-async fn product(fixture: &Fixture, terms: SaleTerms) -> ProductId {
+pub(super) async fn product(fixture: &Fixture, terms: SaleTerms) -> ProductId {
     let request = ProductRequest::new("p", "2.50".parse().unwrap(), 100, None).unwrap();
     let request = request.on_terms(terms).unwrap();
     let product = fixture.create(request).await.unwrap();
@@ -118,8 +118,13 @@ pub(super) async fn a_product_is_sold_within_its_window(fixture: &Fixture) {
     fixture.books_balance().await;
 }
 
-fn order(fixture: &Fixture, id: ProductId, pieces: i64, customer: &str, hold: bool) -> NewOrder {
-    let order = fixture.order(&[(id, pieces)]);
+pub(super) fn order(
+    fixture: &Fixture,
+    lines: &[(ProductId, i64)],
+    customer: &str,
+    hold: bool,
+) -> NewOrder {
+    let order = fixture.order(lines);
     let (order_id, at) = (order.id(), order.created_at());
     let request = order.into_request().for_customer(Some(customer.to_owned()));
     let hold_time = hold.then(|| HoldTime::new(60).unwrap());
@@ -129,7 +134,7 @@ fn order(fixture: &Fixture, id: ProductId, pieces: i64, customer: &str, hold: bo
         .into_new_order(order_id, at)
 }
 
-fn limit_of(refused: Result<Order, Error>) -> (i64, i64, Option<OrderId>) {
+pub(super) fn limit_of(refused: Result<Order, Error>) -> (i64, i64, Option<OrderId>) {
     match refused {
         Err(Error::CustomerLimit {
             limit,
@@ -148,7 +153,7 @@ pub(super) async fn a_customer_has_no_more_than_the_limit(fixture: &Fixture) {
             ..SaleTerms::default()
         };
         let id = product(fixture, terms).await;
-        let of = |customer, pieces| order(fixture, id, pieces, customer, false);
+        let of = |customer, pieces| order(fixture, &[(id, pieces)], customer, false);
         let nobody = fixture.order(&[(id, 1)]);
         let accepted = fixture.store.accept(std::slice::from_ref(&nobody)).await;
         for refused in [
@@ -199,10 +204,10 @@ async fn what_comes_back_may_be_had_again(
     (id, first): (ProductId, OrderId),
     strategy: Strategy,
 ) {
-    let of = |customer, pieces| order(fixture, id, pieces, customer, false);
+    let of = |customer, pieces| order(fixture, &[(id, pieces)], customer, false);
     // What is cancelled is had no longer.
     fixture.store.cancel(first, fixture.at, None).await.unwrap();
-    let held = order(fixture, id, 2, "a", true);
+    let held = order(fixture, &[(id, 2)], "a", true);
     let held_id = held.id();
     assert_eq!(
         buy(fixture, held, strategy).await.unwrap().status,

@@ -11,10 +11,12 @@ use crate::{
     decision::Granted,
     domain::{
         AdjustmentId, HoldTime, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order,
-        OrderId, OrderRequest, Page, PageRequest, PageSize, PageStart, Product, ProductChange,
-        ProductId, ProductRequest, Quantity, RequestedLine, SaleTerms, StockRequest,
+        OrderId, OrderRequest, OrderReturn, Page, PageRequest, PageSize, PageStart, Product,
+        ProductChange, ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest,
+        SaleTerms, StockEntry, StockEntryId, StockRequest,
     },
     error::Error,
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
     stats::StatsStore,
     store::{
         Cancelled, Decided, Expired, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore,
@@ -55,7 +57,7 @@ impl Play {
                 .and(self.same_state().await)
                 .map_err(|difference| format!("step {number}, {step:?}: {difference}"))?;
         }
-        Ok(())
+        self.same_histories().await
     }
 
     async fn one(&mut self, step: &Step) -> Result<(), String> {
@@ -120,13 +122,21 @@ impl Play {
                     self.reference.cancel(id, at, key).await.map(restocked),
                 )
             }
-            _ => self.hold(step, at).await,
+            _ => self.afterwards(step, at).await,
         }
     }
 
-    /// The steps of holds, and of time.
-    async fn hold(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
+    /// What is done with orders that were placed, and how time goes by.
+    async fn afterwards(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
         match step {
+            Step::GiveBack { order, lines, key } => {
+                let returned = self.new_return(*order, lines, *key, at);
+                same(
+                    self.store.give_back(&returned).await.map(restocked),
+                    self.reference.give_back(&returned).await.map(restocked),
+                )
+            }
+            Step::DoTasks { most } => self.do_tasks(*most, at).await,
             Step::Confirm { orders } => {
                 let mut ids: Vec<OrderId> = orders.iter().map(|n| self.order(*n)).collect();
                 ids.sort_unstable();
@@ -156,7 +166,7 @@ impl Play {
                 self.reference.advance(by).await;
                 Ok(())
             }
-            other => Err(format!("{other:?} is not a step of holds")),
+            other => Err(format!("{other:?} is done elsewhere")),
         }
     }
 
@@ -289,6 +299,116 @@ impl Play {
         }
         same(self.store.verify().await, Ok(Vec::new()))?;
         same(self.reference.verify().await, Ok(Vec::new()))
+    }
+
+    /// Compares what changed the stock of each product: the newest hundred changes, but for the ids
+    /// of returns, which each store makes.
+    async fn same_histories(&self) -> Result<(), String> {
+        let page = PageRequest {
+            size: PageSize::new(100).unwrap(),
+            start: PageStart::Newest,
+        };
+        let brief = |page: Page<StockEntry, StockEntryId>| {
+            let items = page.items.into_iter();
+            let mut brief: Vec<_> = items.map(|e| (e.at, e.order_id, e.kind, e.delta)).collect();
+            brief.sort_by_key(|(at, order, _, delta)| (*at, *order, *delta));
+            // Of a longer one, the oldest are others when several were made at one time.
+            (page.next.is_none()).then_some(brief)
+        };
+        for id in &self.products {
+            same(
+                self.store.stock_history(*id, &page).await.map(brief),
+                self.reference.stock_history(*id, &page).await.map(brief),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn new_return(
+        &self,
+        order: usize,
+        lines: &[(usize, i64)],
+        key: Option<u8>,
+        at: DateTime<Utc>,
+    ) -> OrderReturn {
+        let lines = lines.iter().map(|(product, quantity)| RequestedLine {
+            product_id: self.product(*product),
+            quantity: Quantity::new(*quantity).unwrap(),
+        });
+        let mut request = ReturnRequest::new(lines.collect()).unwrap();
+        if let Some(key) = key {
+            request = request.with_key(key_named(key));
+        }
+        request.into_return(ReturnId(self.ids.next(at)), self.order(order), at)
+    }
+
+    /// Claims the same tasks from both, and does the first of them.
+    async fn do_tasks(&self, most: usize, at: DateTime<Utc>) -> Result<(), String> {
+        let Some(tasks) = Arc::clone(&self.store).task_store() else {
+            return Ok(());
+        };
+        let claimed = self.claim_all(&*tasks, at).await;
+        let expected = self.claim_all(&self.reference, at).await;
+        let brief = |claimed: &[Claimed]| {
+            let brief = claimed
+                .iter()
+                .map(|c| (c.lease.order_id, c.kind, c.order.clone().map(without_time)));
+            brief.collect::<Vec<_>>()
+        };
+        same(
+            claimed
+                .as_ref()
+                .map(|claimed| brief(claimed))
+                .map_err(Clone::clone),
+            expected
+                .as_ref()
+                .map(|claimed| brief(claimed))
+                .map_err(Clone::clone),
+        )?;
+        for (store, claimed) in [
+            (&*tasks, claimed),
+            (&self.reference as &dyn TaskStore, expected),
+        ] {
+            let ended = claimed.unwrap_or_default().into_iter().enumerate();
+            let ended = ended.map(|(place, claimed)| {
+                let outcome = match place < most {
+                    true => AttemptOutcome::Done,
+                    false => AttemptOutcome::NotBegun,
+                };
+                claimed.result(Uuid::nil(), Duration::ZERO, outcome)
+            });
+            let ended: Vec<AttemptResult> = ended.collect();
+            if !ended.is_empty() {
+                let ended = store.end_tasks(&ended, at).await;
+                ended.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All tasks that are due, by order: one claim may leave some for the next.
+    async fn claim_all(
+        &self,
+        tasks: &dyn TaskStore,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Claimed>, Error> {
+        let mut all = Vec::new();
+        loop {
+            let claim = Claim {
+                id: self.ids.next(at),
+                worker_id: Uuid::nil(),
+                max: 1_000,
+                ahead: 0,
+                delay: Duration::ZERO,
+                lease: Duration::from_secs(600),
+            };
+            let claimed = tasks.claim_tasks(&claim).await?;
+            if claimed.is_empty() {
+                all.sort_by_key(|claimed: &Claimed| claimed.lease.order_id);
+                return Ok(all);
+            }
+            all.extend(claimed);
+        }
     }
 
     fn new_orders(&mut self, orders: &[Placed], at: DateTime<Utc>) -> Vec<NewOrder> {

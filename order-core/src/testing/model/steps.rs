@@ -48,6 +48,16 @@ pub(super) enum Step {
         order: usize,
         key: Option<u8>,
     },
+    /// Pieces of products that the order may have or not.
+    GiveBack {
+        order: usize,
+        lines: Vec<(usize, i64)>,
+        key: Option<u8>,
+    },
+    /// Does the tasks that are due, up to so many.
+    DoTasks {
+        most: usize,
+    },
     Confirm {
         orders: Vec<usize>,
     },
@@ -116,6 +126,9 @@ pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
             .prop_map(|(orders, strategy)| Step::DecideThese { orders, strategy }),
         3 => (order(), option::weighted(0.3, key()))
             .prop_map(|(order, key)| Step::Cancel { order, key }),
+        4 => (order(), vec((product(), 1_i64..4), 1..3), option::weighted(0.2, key()))
+            .prop_map(|(order, lines, key)| Step::GiveBack { order, lines, key }),
+        2 => (1_usize..9).prop_map(|most| Step::DoTasks { most }),
         3 => vec(order(), 1..6).prop_map(|orders| Step::Confirm { orders }),
         2 => (order(), select(&[60_i64, 6_000, 86_400][..]))
             .prop_map(|(order, seconds)| Step::Extend { order, seconds }),

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::state::State;
 use crate::{
-    domain::{HoldTime, MAX_STOCK, Order, OrderId, OrderStatus, ProductId},
+    domain::{HoldTime, MAX_STOCK, Order, OrderId, OrderStatus, ProductId, StockEntryKind},
     error::Error,
     store::{Expired, LapsedAt},
 };
@@ -30,7 +30,10 @@ impl State {
             let product = self.products.get(id).or_else(|| self.archived.get(id));
             product.is_some_and(|product| product.stock < sums.get(id).copied().unwrap_or(0))
         };
-        let needed = |order: &&Order| order.lines.iter().any(|line| is_short(&line.product_id));
+        let needed = |order: &&Order| {
+            let mut kept = order.lines.iter().filter(|line| line.kept() > 0);
+            kept.any(|line| is_short(&line.product_id))
+        };
         let lapsed = self.orders.values().filter(|order| self.is_lapsed(order));
         let lapsed: Vec<OrderId> = lapsed.filter(needed).map(|order| order.id).collect();
         self.expire_these(&lapsed, at);
@@ -44,7 +47,7 @@ impl State {
             let lines = self.orders[id].lines.clone();
             let stocks = self.stocks();
             for line in &lines {
-                self.product_mut(line.product_id).stock += line.quantity.get();
+                self.product_mut(line.product_id).stock += line.kept();
             }
             let is_full = |id| self.stocks()[&id] > MAX_STOCK;
             if lines.iter().any(|line| is_full(line.product_id)) {
@@ -55,6 +58,12 @@ impl State {
             }
             self.orders.get_mut(id).unwrap().status = OrderStatus::Expired;
             expired.push(*id);
+            let mut back: BTreeMap<ProductId, i64> = BTreeMap::new();
+            for line in lines.iter().filter(|line| line.kept() > 0) {
+                *back.entry(line.product_id).or_default() += line.kept();
+            }
+            let made = self.log_ids.next(at);
+            self.enter(made, *id, StockEntryKind::Return, &back, at);
         }
         for (id, stock) in before {
             let product = self.product_mut(id);
@@ -104,6 +113,7 @@ impl State {
                 order.status = OrderStatus::Success;
                 order.confirmed_at = Some(at);
                 self.sold(id);
+                self.enter_confirmed(id);
             }
             OrderStatus::Held | OrderStatus::Expired => {
                 let held_until = order.held_until.unwrap();

@@ -4,6 +4,7 @@
 //! slow words, so that a mistake in the shared decision does not hide in both.
 
 mod audit;
+mod history;
 mod holds;
 mod keys;
 mod orders;
@@ -11,6 +12,7 @@ mod page;
 mod products;
 mod queue;
 mod queue_entry;
+mod returns;
 mod state;
 mod stats;
 mod store;

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
-use super::{page::page, store::ReferenceStore};
+use super::{page::page, state::State, store::ReferenceStore};
 use crate::{
     audit::AuditChange,
     decision::Decided,
-    domain::{HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Page, Progress},
+    domain::{
+        HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress,
+        RequestedLine,
+    },
     error::Error,
     store::{
         Backlog, Cancelled, Expired, LapsedAt, OrderQuery, OrderStore, Outcome, Purchase,
@@ -108,27 +112,44 @@ impl OrderStore for ReferenceStore {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
         let mut state = self.state.lock().unwrap();
-        let Some(order) = state.orders.get(&id) else {
+        let Some(order) = state.orders.get(&id).cloned() else {
             return Ok(None);
         };
         let asked = format!("cancel {id}");
         let replayed = state.replay(key, &asked)?.is_some();
-        let status = order.status;
-        let is_cancelled = status == OrderStatus::Cancelled;
-        let before = state.versions();
-        let cancelled = state.cancel(id, at)?;
-        let changed = state.changed_since(&before);
-        if !is_cancelled {
-            state.keep_key(key, asked, id.0);
-            if let Some(order) = &cancelled {
-                state.record(AuditChange::order_cancelled(status.as_str(), order));
-            }
+        if replayed || order.lines.iter().all(|line| line.kept() == 0) {
+            return Ok(Some(Cancelled {
+                order,
+                changed: Vec::new(),
+                replayed,
+            }));
         }
-        Ok(cancelled.map(|order| Cancelled {
-            order,
-            changed,
-            replayed,
-        }))
+        let made = state.log_ids.next(at);
+        let cancelled = take_back(&mut state, made, &order, None, at)?;
+        state.keep_key(key, asked, id.0);
+        Ok(Some(cancelled))
+    }
+
+    async fn give_back(&self, returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
+        let mut state = self.state.lock().unwrap();
+        let (id, key) = (returned.order_id(), returned.key());
+        let Some(order) = state.orders.get(&id).cloned() else {
+            return Ok(None);
+        };
+        let asked = format!("return {id} {:?}", returned.lines());
+        let replayed = state.replay(key, &asked)?.is_some();
+        if replayed || state.returns.contains(&returned.id()) {
+            return Ok(Some(Cancelled {
+                order,
+                changed: Vec::new(),
+                replayed,
+            }));
+        }
+        let (made, lines) = (returned.id().0, Some(returned.lines()));
+        let cancelled = take_back(&mut state, made, &order, lines, returned.at())?;
+        state.keep_key(key, asked, id.0);
+        state.returns.insert(returned.id());
+        Ok(Some(cancelled))
     }
 
     fn keeps_holds(&self) -> bool {
@@ -178,6 +199,23 @@ impl OrderStore for ReferenceStore {
             oldest_age: pending.first().map(|id| state.pending_for(*id)),
         })
     }
+}
+
+fn take_back(
+    state: &mut State,
+    id: Uuid,
+    before: &Order,
+    lines: Option<&[RequestedLine]>,
+    at: DateTime<Utc>,
+) -> Result<Cancelled, Error> {
+    let versions = state.versions();
+    let order = state.cancel(id, before.clone(), lines, at)?;
+    state.record(AuditChange::order_cancelled(before, &order));
+    Ok(Cancelled {
+        order,
+        changed: state.changed_since(&versions),
+        replayed: false,
+    })
 }
 
 fn group_size(orders: usize, strategy: Strategy) -> usize {

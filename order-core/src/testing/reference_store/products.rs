@@ -7,8 +7,8 @@ use super::{page::page, store::ReferenceStore};
 use crate::{
     audit::AuditChange,
     domain::{
-        AdjustmentId, MAX_STOCK, NewProduct, Page, Product, ProductChange, ProductId, Replayable,
-        RuleViolation, StockAdjustment,
+        AdjustmentId, MAX_STOCK, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
+        Replayable, RuleViolation, StockAdjustment, StockEntry, StockEntryId,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -16,11 +16,11 @@ use crate::{
 
 #[async_trait]
 impl ProductStore for ReferenceStore {
-    async fn create_product(&self, product: &NewProduct) -> Result<Product, Error> {
+    async fn create_product(&self, new: &NewProduct) -> Result<Product, Error> {
         let mut state = self.state.lock().unwrap();
-        let product = product.clone().into_product();
+        let product = new.clone().into_product();
         state.sku_is_free(product.sku.as_ref(), product.id)?;
-        state.adjustments.push((product.id, product.stock));
+        state.adjust(&StockAdjustment::initial(new));
         state.products.insert(product.id, product.clone());
         state.record(AuditChange::product_created(&product));
         Ok(product)
@@ -50,11 +50,23 @@ impl ProductStore for ReferenceStore {
         Ok(page(all, &query.page, |product: &Product| product.id))
     }
 
+    async fn stock_history(
+        &self,
+        id: ProductId,
+        request: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        let state = self.state.lock().unwrap();
+        let own = state.history.iter().filter(|(of, _)| *of == id);
+        let mut all: Vec<StockEntry> = own.map(|(_, entry)| entry.clone()).collect();
+        all.sort_by_key(|entry| std::cmp::Reverse(entry.id));
+        Ok(page(all, request, |entry: &StockEntry| entry.id))
+    }
+
     async fn update_product(
         &self,
         id: ProductId,
         change: &ProductChange,
-        _: AdjustmentId,
+        adjustment_id: AdjustmentId,
         at: DateTime<Utc>,
     ) -> Result<Option<Product>, Error> {
         let mut state = self.state.lock().unwrap();
@@ -89,8 +101,10 @@ impl ProductStore for ReferenceStore {
             product.price = price;
         }
         if let Some(stock) = change.stock {
-            state.adjustments.push((id, stock - product.stock));
+            let stock_before = product.stock;
             product.stock = stock;
+            product.updated_at = at;
+            state.adjust(&StockAdjustment::set(adjustment_id, stock_before, &product));
         }
         product.version += 1;
         product.updated_at = at;
@@ -129,7 +143,7 @@ impl ProductStore for ReferenceStore {
         product.version += 1;
         product.updated_at = adjustment.created_at;
         let product = product.clone();
-        state.adjustments.push((id, delta));
+        state.adjust(adjustment);
         state.keep_key(adjustment.key.as_ref(), asked, adjustment.id.0);
         state.record(AuditChange::stock_adjusted(adjustment, &product));
         Ok(Some(Replayable::first(product)))

@@ -12,6 +12,8 @@ pub(super) struct QueueEntry {
     pub(super) claim: Option<(Uuid, Option<Uuid>, DateTime<Utc>)>,
     pub(super) dead: Option<(DateTime<Utc>, String)>,
     pub(super) compensates: bool,
+    /// Something came back that its claim may not know.
+    pub(super) returned: bool,
 }
 
 impl QueueEntry {

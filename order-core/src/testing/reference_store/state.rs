@@ -14,9 +14,9 @@ use crate::{
     clock::{Clock, SystemClock},
     decision::{Decision, Granted},
     domain::{
-        Failure, FailureCode, FailureDetail, IdGenerator, IdempotencyKey, MAX_STOCK, Money,
-        NewOrder, Order, OrderId, OrderLine, OrderStatus, Product, ProductId, RequestedLine,
-        RuleViolation,
+        Failure, FailureCode, FailureDetail, IdGenerator, IdempotencyKey, Money, NewOrder, Order,
+        OrderId, OrderLine, OrderStatus, Product, ProductId, RequestedLine, ReturnId,
+        RuleViolation, StockEntry, StockEntryKind,
     },
     error::Error,
     heartbeat::KnownWorker,
@@ -32,6 +32,9 @@ pub(super) struct State {
     pub(super) archived: BTreeMap<ProductId, Product>,
     pub(super) orders: BTreeMap<OrderId, Order>,
     pub(super) adjustments: Vec<(ProductId, i64)>,
+    pub(super) returns: BTreeSet<ReturnId>,
+    /// The changes of stock, in the order of making.
+    pub(super) history: Vec<(ProductId, StockEntry)>,
     /// The request that a key was used for, and the id that it made.
     pub(super) used: BTreeMap<IdempotencyKey, (String, Uuid)>,
     pub(super) clients: Vec<Client>,
@@ -102,6 +105,7 @@ impl State {
                 product_id: line.product_id,
                 quantity: line.quantity,
                 unit_price: product.price,
+                cancelled_quantity: 0,
             });
         }
         let is_limited = |line: &RequestedLine| {
@@ -168,11 +172,18 @@ impl State {
                 return Err(failure(FailureCode::InsufficientStock, product.stock));
             }
         }
+        let taken = wanted.iter().copied().collect();
         for (product_id, requested) in wanted {
             let product = self.products.get_mut(&product_id).unwrap();
             product.stock -= requested;
             product.updated_at = at;
         }
+        let sold_at = order.decided_at.unwrap_or(at);
+        let kind = match order.hold_time {
+            Some(_) => StockEntryKind::Hold,
+            None => StockEntryKind::Sale,
+        };
+        self.enter(order.id.0, order.id, kind, &taken, sold_at);
         Ok(())
     }
 
@@ -200,7 +211,7 @@ impl State {
         });
         for other in own {
             let lines = other.lines.iter().filter(|line| line.product_id == id);
-            let pieces: i64 = lines.map(|line| line.quantity.get()).sum();
+            let pieces: i64 = lines.map(OrderLine::kept).sum();
             has += pieces;
             if pieces > 0 && other.status == OrderStatus::Held {
                 held_order = Some(other.id);
@@ -345,49 +356,6 @@ impl State {
         }
     }
 
-    pub(super) fn cancel(
-        &mut self,
-        id: OrderId,
-        at: DateTime<Utc>,
-    ) -> Result<Option<Order>, Error> {
-        let Some(mut order) = self.orders.get(&id).cloned() else {
-            return Ok(None);
-        };
-        match order.status {
-            OrderStatus::Cancelled => return Ok(Some(order)),
-            OrderStatus::Pending => {}
-            OrderStatus::Held | OrderStatus::Success => {
-                let mut back: BTreeMap<ProductId, i64> = BTreeMap::new();
-                for line in &order.lines {
-                    *back.entry(line.product_id).or_default() += line.quantity.get();
-                }
-                let full = |(id, pieces): (&ProductId, &i64)| {
-                    let product = self.products.get(id).or_else(|| self.archived.get(id));
-                    (product.unwrap().stock + pieces > MAX_STOCK).then_some(*id)
-                };
-                if let Some(product_id) = back.iter().find_map(full) {
-                    return Err(Error::StockLimit { product_id });
-                }
-                for (id, pieces) in back {
-                    let product = self.product_mut(id);
-                    product.stock += pieces;
-                    product.version += 1;
-                    product.updated_at = at;
-                }
-                if order.status == OrderStatus::Success {
-                    self.unsold(id);
-                }
-            }
-            status @ (OrderStatus::Failed | OrderStatus::Expired | OrderStatus::Completed) => {
-                return Err(Error::OrderState { status });
-            }
-        }
-        order.status = OrderStatus::Cancelled;
-        order.cancelled_at = Some(at);
-        self.orders.insert(id, order.clone());
-        Ok(Some(order))
-    }
-
     /// A product, archived or not.
     pub(super) fn product_mut(&mut self, id: ProductId) -> &mut Product {
         match self.products.get_mut(&id) {
@@ -401,27 +369,18 @@ impl State {
         let entry = self.entries.entry((Topic::Process, id));
         entry.or_insert_with(|| QueueEntry::due(now));
     }
-
-    pub(super) fn unsold(&mut self, id: OrderId) {
-        let now = self.now();
-        let Some(entry) = self.entries.get_mut(&(Topic::Process, id)) else {
-            return;
-        };
-        if entry.runs == 0 {
-            self.entries.remove(&(Topic::Process, id));
-            return;
-        }
-        entry.compensates = true;
-        entry.attempts = 0;
-        entry.dead = None;
-        if entry.claim.is_none() {
-            entry.visible_at = now;
-        }
-    }
 }
 
 /// The order as if nothing had become of it yet.
 fn unsettled(order: Order) -> Order {
+    let mut lines = order.lines;
+    for line in &mut lines {
+        line.cancelled_quantity = 0;
+    }
+    let prices = lines
+        .iter()
+        .map(|line| line.unit_price.minor_units() * line.quantity.get());
+    let total = prices.sum();
     Order {
         status: OrderStatus::Pending,
         failure: None,
@@ -431,6 +390,8 @@ fn unsettled(order: Order) -> Order {
         confirmed_at: None,
         completed_at: None,
         cancelled_at: None,
+        total_price: Money::from_minor_units(total).unwrap(),
+        lines,
         ..order
     }
 }

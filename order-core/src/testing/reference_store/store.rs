@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use super::{queue::ReferenceQueue, state::State};
 use crate::{
     audit::AuditStore,
-    domain::Order,
+    domain::{Order, OrderLine},
     error::Error,
     heartbeat::WorkerStore,
     keys::KeyStore,
@@ -72,7 +72,7 @@ impl Store for ReferenceStore {
             let lines = state.orders.values().filter(holding);
             let lines = lines.flat_map(|order| &order.lines);
             let own = lines.filter(|line| line.product_id == id);
-            own.map(|line| line.quantity.get()).sum()
+            own.map(OrderLine::kept).sum()
         };
         let books = products.filter_map(|product| {
             let id = product.id;

@@ -68,6 +68,13 @@ impl State {
             return completed;
         }
         match &ended.outcome {
+            AttemptOutcome::Done if entry.returned => {
+                *entry = QueueEntry {
+                    runs: entry.runs,
+                    compensates: true,
+                    ..QueueEntry::due(now)
+                };
+            }
             AttemptOutcome::Done => drop(self.entries.remove(&(Topic::Process, id))),
             AttemptOutcome::Retry(delay, _) => entry.visible_at = now + span(*delay),
             AttemptOutcome::Dead(reason) => entry.dead = Some((now, reason.clone())),

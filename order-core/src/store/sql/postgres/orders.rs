@@ -34,8 +34,11 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
         " FROM orders WHERE id = $1 FOR NO KEY UPDATE"
     ),
     cancel: "WITH cancelled AS (
-             UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1)
-         INSERT INTO order_counters (cancelled, returned, released) VALUES (1, $3, $4)",
+             UPDATE orders SET status = 'cancelled', cancelled_at = $2, total_price = 0,
+                    cancelled_quantities = $3::jsonb
+             WHERE id = $1)
+         INSERT INTO order_counters (cancelled, returned, released) VALUES (1, $4, $5)",
+    give_back: "UPDATE orders SET total_price = $2, cancelled_quantities = $3::jsonb WHERE id = $1",
     pending_for: "SELECT id FROM orders
          WHERE status = 'pending' AND coalesce(stored_at, created_at)
                <= (SELECT clock_timestamp() - $1::bigint * interval '1 microsecond')
@@ -52,20 +55,29 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     along_product_orders: " ORDER BY order_id DESC) line
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = order_id OFFSET 0) orders WHERE true",
     along_product_end: "",
-    had_by_customers: "SELECT o.customer, line.product_id, line.quantity,
+    had_by_customers: "SELECT o.customer, line.product_id, line.kept,
                 CASE WHEN o.status = 'held' THEN o.id END
          FROM jsonb_array_elements_text($1::jsonb) AS asked (customer),
-              LATERAL (SELECT id, customer, status::text AS status, held_until FROM orders
-                       WHERE customer = asked.customer
+              LATERAL (SELECT id, customer, status::text AS status, held_until, cancelled_quantities
+                       FROM orders WHERE customer = asked.customer
                          AND status::text IN ('held', 'success', 'completed') OFFSET 0) o,
-              LATERAL (SELECT product_id, quantity FROM order_lines
+              LATERAL (SELECT product_id, quantity
+                              - coalesce((o.cancelled_quantities ->> (line_no - 1))::integer, 0) AS kept
+                       FROM order_lines
                        WHERE order_id = o.id AND product_id = ANY($2) OFFSET 0) line
-         WHERE o.status <> 'held' OR o.held_until > clock_timestamp()",
+         WHERE line.kept > 0 AND (o.status <> 'held' OR o.held_until > clock_timestamp())",
     has_product: " AND id IN (SELECT order_id FROM order_lines WHERE product_id = $2)",
 };
 
+/// By products: their ids, the pieces, and the time. Of each return: the product, its own id, the order
+/// and the pieces.
 pub(super) const RETURN_STOCK: &str = concat!(
-    "UPDATE products p
+    "WITH kept AS (
+         INSERT INTO stock_returns (product_id, id, order_id, quantity, created_at)
+         SELECT product_id, id, order_id, pieces, $3
+         FROM unnest($4::uuid[], $5::uuid[], $6::uuid[], $7::bigint[])
+              AS back (product_id, id, order_id, pieces))
+     UPDATE products p
      SET stock = p.stock + back.pieces, version = p.version + 1, updated_at = $3
      FROM unnest($1::uuid[], $2::bigint[]) AS back (id, pieces)
      WHERE p.id = back.id RETURNING ",

@@ -100,9 +100,17 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
                           ELSE visible_at END
     WHERE topic = 'process' AND order_id = $1",
     mark_compensating: "UPDATE queue_entries
-         SET compensates = true, attempts = 0, dead_at = NULL, reason = NULL,
+         SET compensates = true, returned = false, attempts = 0, dead_at = NULL, reason = NULL,
              visible_at = CASE WHEN claim_id IS NULL THEN clock_timestamp() ELSE visible_at END
          WHERE topic = 'process' AND order_id = $1",
+    mark_returned: "UPDATE queue_entries SET returned = true
+         WHERE topic = 'process' AND order_id = $1 AND (runs > 0 OR $2)
+           AND (claim_id IS NOT NULL OR NOT compensates)",
+    insert_compensation:
+        "INSERT INTO queue_entries (topic, order_id, visible_at, runs, compensates)
+         SELECT 'process', $1, clock_timestamp(),
+                coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0), true
+         ON CONFLICT (topic, order_id) DO NOTHING",
     // An entry, or a task that still lies in a batch: one snapshot has it in one of the two places.
     task: "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason,
             clock_timestamp() AS now
@@ -164,17 +172,24 @@ const CLAIM: &str = concat!(
      SELECT claimed.*, (SELECT max(visible_at) FROM due) AS last FROM claimed"
 );
 
-/// A task that is done leaves the queue, unless its order was cancelled meanwhile: it is undone.
+/// A task that is done leaves the queue, unless its order was cancelled meanwhile, or gave something
+/// back: it is undone, or told so.
 pub(super) const DELETE_DONE: &str = "DELETE FROM queue_entries
      WHERE topic = 'process' AND order_id = ANY($1)
        AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'
-       AND compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean";
+       AND compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean AND NOT returned";
 
-/// A task that is not done goes back, or is dead; one that was cancelled meanwhile is due at once.
+/// A task that is not done goes back, or is dead; one that was cancelled meanwhile is due at once, and
+/// so is the compensation that follows one that is done when a return came meanwhile.
 pub(super) const PUT_BACK: &str = "
     UPDATE queue_entries
     SET claim_id = NULL,
-        visible_at = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
+        compensates = compensates OR (returned
+            AND ($2::jsonb -> order_id::text -> 'done')::boolean),
+        returned = returned AND NOT ($2::jsonb -> order_id::text -> 'done')::boolean,
+        visible_at = CASE
+            WHEN ($2::jsonb -> order_id::text -> 'done')::boolean THEN clock_timestamp()
+            WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
             THEN coalesce(clock_timestamp() + ($2::jsonb -> order_id::text ->> 'retry_us')::bigint
                               * interval '1 microsecond', visible_at)
             ELSE clock_timestamp() END,
@@ -183,8 +198,9 @@ pub(super) const PUT_BACK: &str = "
             THEN clock_timestamp() END,
         reason = CASE WHEN compensates = ($2::jsonb -> order_id::text -> 'compensates')::boolean
             THEN $2::jsonb -> order_id::text ->> 'reason' END,
-        attempts = attempts - CASE WHEN attempts > 0
-            AND ($2::jsonb -> order_id::text -> 'not_made')::boolean THEN 1 ELSE 0 END,
+        attempts = CASE WHEN ($2::jsonb -> order_id::text -> 'done')::boolean THEN 0
+            ELSE attempts - CASE WHEN attempts > 0
+                AND ($2::jsonb -> order_id::text -> 'not_made')::boolean THEN 1 ELSE 0 END END,
         runs = runs - ($2::jsonb -> order_id::text -> 'not_begun')::boolean::integer
     WHERE topic = 'process' AND order_id = ANY($1)
       AND claim_id::text = $2::jsonb -> order_id::text ->> 'claim_id'";
@@ -309,6 +325,7 @@ pub(super) fn endings<'a>(ended: impl Iterator<Item = &'a AttemptResult>) -> (Ve
             "compensates": ended.kind.compensates(),
             "retry_us": retry_us,
             "reason": reason,
+            "done": ended.outcome == AttemptOutcome::Done,
             "not_made": ended.outcome.is_no_attempt(),
             "not_begun": ended.outcome == AttemptOutcome::NotBegun,
         });

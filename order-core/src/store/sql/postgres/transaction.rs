@@ -38,6 +38,7 @@ use crate::{
         backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
+        returns::{self, Returned},
         row::Row,
         rows::{self, ProductRow},
         statements::Statements,
@@ -199,10 +200,16 @@ impl SqlTransaction for PooledConnection {
         self.fetch_ids(CONFIRM, &values).await
     }
 
-    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
-        let (ids, pieces): (Vec<Uuid>, Vec<i64>) =
-            returned.iter().map(|(id, pieces)| (id.0, *pieces)).unzip();
+    async fn return_stock(&mut self, returned: &[Returned], at: DateTime<Utc>) -> Changed {
+        let of = |id: fn(&Returned) -> Uuid| returned.iter().map(id).collect::<Vec<Uuid>>();
+        let sums = returns::sums(returned);
+        let (ids, pieces): (Vec<Uuid>, Vec<i64>) = sums.map(|(id, n)| (id.0, n)).unzip();
         let query = sqlx::query_as(RETURN_STOCK).bind(ids).bind(pieces).bind(at);
+        let query = query
+            .bind(of(|one| one.product_id.0))
+            .bind(of(|one| one.id.0));
+        let query = query.bind(of(|one| one.order_id.0));
+        let query = query.bind(returned.iter().map(|one| one.pieces).collect::<Vec<i64>>());
         rows::products(query.fetch_all(&mut **self).await?)
     }
 

@@ -15,7 +15,10 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
                 cancelled_at FROM orders
          WHERE id IN (SELECT unhex(value) FROM json_each($1))",
     // A trigger counts it, whether it was sold or not.
-    cancel: "UPDATE orders SET status = 'cancelled', cancelled_at = $2 WHERE id = $1",
+    cancel: "UPDATE orders SET status = 'cancelled', cancelled_at = $2, total_price = 0,
+                cancelled_quantities = $3
+         WHERE id = $1",
+    give_back: "UPDATE orders SET total_price = $2, cancelled_quantities = $3 WHERE id = $1",
     // Of the oldest, not of all: when none of them is old enough, none is.
     pending_for: "SELECT id FROM (SELECT id, coalesce(stored_at, created_at) AS since FROM orders
                          WHERE status = 'pending' AND id > $2 ORDER BY id LIMIT $3)
@@ -30,12 +33,13 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
          WHERE product_id = $1 AND order_id < $2",
     along_product_orders: "",
     along_product_end: " GROUP BY order_id",
-    had_by_customers: "SELECT o.customer, line.product_id, line.quantity,
+    had_by_customers: "SELECT o.customer, line.product_id,
+                line.quantity - coalesce(o.cancelled_quantities ->> (line.line_no - 1), 0) AS kept,
                 CASE WHEN o.status = 'held' THEN o.id END
          FROM json_each($1) asked
          CROSS JOIN orders o ON o.customer = asked.value
          CROSS JOIN order_lines line ON line.order_id = o.id
-         WHERE o.status IN ('held', 'success', 'completed')
+         WHERE o.status IN ('held', 'success', 'completed') AND kept > 0
            AND (o.status <> 'held' OR o.held_until > $3)
            AND line.product_id IN (SELECT unhex(value) FROM json_each($2))",
     has_product: " AND EXISTS (SELECT 1 FROM order_lines \
@@ -63,6 +67,12 @@ pub(super) const INSERT_HOLDS_OF: &str = "INSERT INTO holds (order_id, product_i
 pub(super) const INSERT_LINES: &str =
     "INSERT INTO order_lines (order_id, line_no, product_id, quantity, unit_price)
      SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4
+     FROM json_each($1)";
+
+/// `$1` are the product, the id, the order and the pieces of each.
+pub(super) const INSERT_RETURNS: &str =
+    "INSERT INTO stock_returns (product_id, id, order_id, quantity, created_at)
+     SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3, $2
      FROM json_each($1)";
 
 pub(super) const INSERT_KEYS: &str =

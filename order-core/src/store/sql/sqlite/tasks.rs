@@ -92,9 +92,17 @@ pub(super) const STATEMENTS: TaskStatements = TaskStatements {
              visible_at = CASE WHEN claim_id IS NULL THEN min(visible_at, $2) ELSE visible_at END
          WHERE topic = 'process' AND order_id = $1",
     mark_compensating: "UPDATE queue_entries
-         SET compensates = 1, attempts = 0, dead_at = NULL, reason = NULL,
+         SET compensates = 1, returned = 0, attempts = 0, dead_at = NULL, reason = NULL,
              visible_at = CASE WHEN claim_id IS NULL THEN $2 ELSE visible_at END
          WHERE topic = 'process' AND order_id = $1",
+    mark_returned: "UPDATE queue_entries SET returned = 1
+         WHERE topic = 'process' AND order_id = $1 AND (runs > 0 OR $2)
+           AND (claim_id IS NOT NULL OR NOT compensates)",
+    insert_compensation:
+        "INSERT INTO queue_entries (topic, order_id, visible_at, runs, compensates)
+         SELECT 'process', $1, $2,
+                coalesce((SELECT max(attempt) FROM process_attempts WHERE order_id = $1), 0), 1
+         WHERE true ON CONFLICT DO NOTHING",
     // An entry, or a task that still lies in a batch.
     task: "SELECT order_id, attempts, compensates, visible_at, claim_id, dead_at, reason, $2 AS now
          FROM queue_entries WHERE topic = 'process' AND order_id = $1
@@ -158,14 +166,16 @@ pub(super) const COMPLETE: &str = "UPDATE orders SET status = 'completed', compl
      WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND status = 'success'";
 
 /// `$1` are attempts: order, claim, whether it undid. A task that is done leaves the queue, unless
-/// its order was cancelled meanwhile, so that it is to be undone.
+/// its order was cancelled meanwhile, so that it is to be undone, or gave something back, so that it is
+/// told so.
 pub(super) const DELETE_DONE: &str = "
-    DELETE FROM queue_entries WHERE topic = 'process' AND (order_id, claim_id, compensates) IN
+    DELETE FROM queue_entries WHERE topic = 'process' AND NOT returned AND (order_id, claim_id, compensates) IN
         (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each($1))";
 
 /// `$1` are attempts: order, claim, whether it undid, when to retry, why it is dead, whether
-/// it was not made, whether it was not begun. A task that is not done goes back, or is dead; one that was cancelled
-/// meanwhile is due at once.
+/// it was not made, whether it was not begun, whether it is done. A task that is not done goes back, or
+/// is dead; one that was cancelled meanwhile is due at once, and so is the compensation that follows
+/// one that is done when a return came meanwhile.
 ///
 /// `LIMIT` has the attempts put together first, so that each looks up its entry. Without it,
 /// the planner sees that all have the same topic, and compares each entry of that topic with
@@ -173,15 +183,17 @@ pub(super) const DELETE_DONE: &str = "
 pub(super) const PUT_BACK: &str = "
     UPDATE queue_entries
     SET claim_id = NULL,
-        visible_at = CASE WHEN queue_entries.compensates = ended.compensates
+        compensates = queue_entries.compensates OR (returned AND ended.done),
+        returned = returned AND NOT ended.done,
+        visible_at = CASE WHEN ended.done THEN $2 WHEN queue_entries.compensates = ended.compensates
             THEN coalesce(ended.retry_at, visible_at) ELSE $2 END,
         dead_at = CASE WHEN queue_entries.compensates = ended.compensates
             AND ended.reason IS NOT NULL THEN $2 END,
         reason = CASE WHEN queue_entries.compensates = ended.compensates THEN ended.reason END,
-        attempts = max(0, attempts - ended.not_made), runs = runs - ended.not_begun
+        attempts = CASE WHEN ended.done THEN 0 ELSE max(0, attempts - ended.not_made) END, runs = runs - ended.not_begun
     FROM (SELECT 'process' AS topic, unhex(value ->> 0) AS id, unhex(value ->> 1) AS claim_id,
                  value ->> 2 AS compensates, value ->> 3 AS retry_at, value ->> 4 AS reason,
-                 value ->> 5 AS not_made, value ->> 6 AS not_begun
+                 value ->> 5 AS not_made, value ->> 6 AS not_begun, value ->> 7 AS done
           FROM json_each($1) LIMIT -1) AS ended
     WHERE queue_entries.topic = ended.topic AND order_id = ended.id
       AND queue_entries.claim_id = ended.claim_id";
@@ -328,6 +340,7 @@ pub(super) fn ending(ended: &AttemptResult, now: DateTime<Utc>) -> serde_json::V
         reason,
         i32::from(ended.outcome.is_no_attempt()),
         i32::from(ended.outcome == AttemptOutcome::NotBegun),
+        i32::from(ended.outcome == AttemptOutcome::Done),
     ])
 }
 

@@ -11,8 +11,8 @@ use super::{
     holds::{self, CONFIRM, CONFIRMABLE},
     keys,
     orders::{
-        self, INSERT_HOLDS, INSERT_HOLDS_OF, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS, USED_KEYS,
-        WRITE_DECISIONS,
+        self, INSERT_HOLDS, INSERT_HOLDS_OF, INSERT_KEYS, INSERT_LINES, INSERT_ORDERS,
+        INSERT_RETURNS, USED_KEYS, WRITE_DECISIONS,
     },
     product_batches,
     products::{self, TAKE_STOCK, WRITE_FOLDS},
@@ -34,6 +34,7 @@ use crate::{
         backend::{Changed, Pieces, Rows, Sql, SqlConnection, SqlTransaction, Values},
         idempotency_record::{IdempotencyRecord, UsedKey},
         plan,
+        returns::{self, Returned},
         row::Row,
         rows,
         statements::Statements,
@@ -223,8 +224,18 @@ impl SqlTransaction for WriteTransaction {
     }
 
     /// Taking less than nothing gives back.
-    async fn return_stock(&mut self, returned: &Pieces, at: DateTime<Utc>) -> Changed {
-        take_stock(self, returned.iter().map(|(id, n)| (*id, -n)), at, None).await
+    async fn return_stock(&mut self, returned: &[Returned], at: DateTime<Utc>) -> Changed {
+        let rows = returned.iter().map(|one| {
+            let (id, order_id) = (hex(one.id.0), hex(one.order_id.0));
+            json!([hex(one.product_id.0), id, order_id, one.pieces])
+        });
+        sqlx::query(INSERT_RETURNS)
+            .bind(Json(rows.collect::<Vec<_>>()))
+            .bind(at.timestamp_micros())
+            .execute(&mut **self)
+            .await?;
+        let sums = returns::sums(returned);
+        take_stock(self, sums.map(|(id, n)| (id, -n)), at, None).await
     }
 
     async fn remove_batched_task(&mut self, order: &Order) -> Result<(), Error> {
