@@ -270,10 +270,14 @@ async fn a_client_sees_and_cancels_its_own_orders() {
             for (method, what, may) in [
                 ("GET", "", sees),
                 ("GET", "/status", sees),
+                ("POST", "/confirm", cancels),
+                ("POST", "/extend", cancels),
                 ("POST", "/cancel", cancels),
                 ("GET", "/events", sees),
             ] {
-                let answer = call(method, &format!("/orders/{of}{what}"), shown, None).await;
+                let body = (what == "/extend").then(|| json!({"hold_seconds": 60}));
+                let path = format!("/orders/{of}{what}");
+                let answer = call(method, &path, shown, body.as_ref()).await;
                 if may {
                     // A worker may have completed what is cancelled.
                     let done = answer.status == 200 || (method, answer.status) == ("POST", 409);
