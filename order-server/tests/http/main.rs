@@ -15,6 +15,7 @@ mod headers;
 mod holds;
 mod idempotency;
 mod keys;
+mod live_stock;
 mod openapi;
 mod operate;
 mod pages;
