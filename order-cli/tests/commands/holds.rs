@@ -100,7 +100,7 @@ fn a_hold_that_nobody_confirms_goes_to_whoever_needs_it() {
     let dir = dir.path();
     let product = product(dir, "5");
     let line = format!("{product}:5");
-    let held = row(dir, &["order", "purchase", "--line", &line, "--hold", "2"]);
+    let held = row(dir, &["order", "purchase", "--line", &line, "--hold", "3"]);
     let wanted = format!("{product}:1");
     let buy = ["order", "purchase", "--line", &wanted];
     let said = refusal(dir, &buy, 1);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use super::Shop;
 
@@ -33,6 +34,8 @@ impl Events {
 
     /// The next event; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Event> {
+        // A stream that only shows that it lives has no next event.
+        let deadline = Instant::now() + LIMIT;
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
@@ -46,7 +49,7 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(LIMIT, self.response.chunk()).await;
+            let chunk = timeout_at(deadline, self.response.chunk()).await;
             let chunk = chunk.unwrap().unwrap()?;
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
