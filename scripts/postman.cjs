@@ -47,6 +47,8 @@ const walk = [
     ['Clean up', 'archiveProduct', 204, { path: PRODUCT }, []],
     ['Clean up', 'getProduct', 404, { name: 'Read what is archived', path: PRODUCT },
         [is('body.code', 'product_not_found')]],
+    ['Clean up', 'watchProduct', 404, { name: 'Watch what is archived', path: PRODUCT },
+        [is('body.code', 'product_not_found')]],
     ['Server', 'health', 200, {}, [is('body.status', 'ok')]],
     ['Server', 'ready', 200, {}, [is('body.database', 'up')]],
     ['Server', 'cacheStats', 200, {}, []],

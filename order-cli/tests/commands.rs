@@ -1,6 +1,8 @@
 //! The commands, as an operator runs them.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+#[path = "commands/holds.rs"]
+mod holds;
 #[path = "commands/operate.rs"]
 mod operate;
 mod shell;

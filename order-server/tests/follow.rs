@@ -18,52 +18,12 @@ use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use shop::{Answer, Shop, on_each_store};
+use shop::{Answer, Shop, events::Events, on_each_store};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// One event: its id, and its data.
-type Event = (String, Value);
-
-/// The stream of an order, as it comes in.
-struct Events {
-    response: reqwest::Response,
-    text: String,
-}
-
-impl Events {
-    async fn open(shop: &Shop, id: &str, seen: Option<&str>) -> Self {
-        let mut request = shop.client.get(shop.url(&format!("/orders/{id}/events")));
-        if let Some(seen) = seen {
-            request = request.header("last-event-id", seen);
-        }
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let text = String::new();
-        Self { response, text }
-    }
-
-    /// The next event; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let field = |name: &str| {
-                    let field = event.lines().find_map(|line| line.strip_prefix(name));
-                    field.map(ToOwned::to_owned)
-                };
-                let event = field("id: ").zip(field("data: "));
-                self.text = rest.to_owned();
-                if let Some((id, data)) = event {
-                    return Some((id, serde_json::from_str(&data).unwrap()));
-                }
-                continue;
-            }
-            let chunk = tokio::time::timeout(LIMIT, self.response.chunk()).await;
-            let chunk = chunk.unwrap().unwrap()?;
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-    }
+async fn follow(shop: &Shop, id: &str, seen: Option<&str>) -> Events {
+    Events::open(shop, &format!("/orders/{id}/events"), seen).await
 }
 
 async fn order(shop: &Shop, product: &str) -> String {
@@ -154,7 +114,7 @@ async fn waiting_runs_out_and_others_may_decide() {
     let shop = Shop::open_without_worker(&url, limits).await;
     let product = shop.product("p", 5).await;
     let early = order(&shop, &product).await;
-    let mut events = Events::open(&shop, &early, None).await;
+    let mut events = follow(&shop, &early, None).await;
     assert_eq!(events.next().await.unwrap().0, "pending");
     let body = json!({"product_id": product, "quantity": 1});
     for (wait, waits, applied) in [("wait=1", true, "wait=1"), ("wait=x", false, "")] {
@@ -195,7 +155,7 @@ async fn a_stream_that_breaks_is_taken_up_without_a_gap() {
         let id = order(shop, &product).await;
         shop.decided_order(&id).await;
         let path = format!("/orders/{id}");
-        let mut first = Events::open(shop, &id, None).await;
+        let mut first = follow(shop, &id, None).await;
         let (seen, status) = first.next().await.unwrap();
         assert_eq!(seen, "success");
         assert_eq!(status, shop.get(&format!("{path}/status")).await.body);
@@ -209,7 +169,7 @@ async fn a_stream_that_breaks_is_taken_up_without_a_gap() {
             (Some("nonsense"), &["cancelled"]),
             (None, &["cancelled"]),
         ] {
-            let mut events = Events::open(shop, &id, seen).await;
+            let mut events = follow(shop, &id, seen).await;
             let mut told = Vec::new();
             let mut last = Value::Null;
             while let Some((id, data)) = events.next().await {
@@ -239,7 +199,7 @@ async fn a_stream_too_many_ends_the_quietest_one() {
     let mut streams = Vec::new();
     for _ in 0..3 {
         let id = order(&shop, &product).await;
-        let mut events = Events::open(&shop, &id, None).await;
+        let mut events = follow(&shop, &id, None).await;
         assert_eq!(events.next().await.unwrap().0, "pending");
         streams.push((id, events));
     }
@@ -259,7 +219,7 @@ async fn a_live_stream_tells_each_state_and_ends_with_the_server() {
     let shop = Shop::open_without_worker(&url, HttpLimits::default()).await;
     let product = shop.product("p", 5).await;
     let sold = order(&shop, &product).await;
-    let mut events = Events::open(&shop, &sold, None).await;
+    let mut events = follow(&shop, &sold, None).await;
     assert_eq!(events.next().await.unwrap().0, "pending");
     let (stop, work) = hire(&another(&shop).await);
     assert_eq!(events.next().await.unwrap().0, "success");
@@ -272,7 +232,7 @@ async fn a_live_stream_tells_each_state_and_ends_with_the_server() {
     until_watched(&shop, 0).await;
     // Neither a stream nor somebody who waits keeps the server from stopping.
     let late = order(&shop, &product).await;
-    let mut events = Events::open(&shop, &late, None).await;
+    let mut events = follow(&shop, &late, None).await;
     assert_eq!(events.next().await.unwrap().0, "pending");
     let waiting = shop.client.get(shop.url(&format!("/orders/{late}")));
     let waiting = tokio::spawn(waiting.header("prefer", "wait=30").send());
@@ -335,7 +295,7 @@ async fn open_streams(shop: &Shop, product: &str) -> Vec<Events> {
     let orders = shop.service.accept_all(vec![request; STREAMS]).await;
     let open = orders.into_iter().map(async |order| {
         let id = order.unwrap().id.to_string();
-        let mut events = Events::open(shop, &id, None).await;
+        let mut events = follow(shop, &id, None).await;
         assert_eq!(events.next().await.unwrap().0, "pending");
         events
     });

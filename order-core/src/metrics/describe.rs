@@ -83,6 +83,8 @@ fn describe_waiting() {
     );
     describe_gauge!(FOLLOWED, "Orders that somebody follows.");
     describe_counter!(FOLLOW_QUERIES, "Queries made for those who follow orders.");
+    describe_gauge!(WATCHED, "Products that somebody watches.");
+    describe_counter!(WATCH_QUERIES, "Queries made for those who watch products.");
 }
 
 fn describe_parts() {
@@ -110,6 +112,7 @@ fn begin() {
         RETRIES,
         SWEPT,
         FOLLOW_QUERIES,
+        WATCH_QUERIES,
         CACHE_ERRORS,
         CONTENTIONS,
         PUT_OFF,
@@ -142,7 +145,7 @@ fn begin() {
         counter!(TASKS, "outcome" => outcome).increment(0);
     }
     drop(histogram!(TASK_SECONDS));
-    for name in [FOLLOWED, TASKS_IN_FLIGHT, CONTENDED, SET_ASIDE] {
+    for name in [FOLLOWED, WATCHED, TASKS_IN_FLIGHT, CONTENDED, SET_ASIDE] {
         let gauge = gauge!(name);
         gauge.increment(0);
     }

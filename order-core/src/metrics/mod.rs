@@ -20,7 +20,7 @@ pub(crate) use labels::Operation;
 pub use names::HISTOGRAMS;
 pub(crate) use names::{
     CACHE_ENTRIES, CACHE_ERRORS, CACHE_READS, FOLLOW_QUERIES, FOLLOWED, PENDING, PENDING_AGE, POOL,
-    POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING,
+    POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING, WATCH_QUERIES, WATCHED,
 };
 pub(crate) use record::{
     accepted, confirmed, contended, contention_ended, decided, expired, float, not_aside, panicked,

@@ -19,7 +19,7 @@ use crate::{
     process::ProcessOptions,
     queue::OrderQueue,
     store::{OrderStore, ProductStore, Store, Strategy},
-    watch::Watcher,
+    watch::{Orders, Products, Watcher},
     worker::Compaction,
 };
 
@@ -120,11 +120,11 @@ impl Builder {
         self
     }
 
-    /// Limits the orders that may be watched at once before more are refused as
-    /// [`Error::Overloaded`](crate::Error::Overloaded); 10 000 by default.
+    /// Limits the orders, and the products, that may be watched at once before more are refused as
+    /// [`Error::Overloaded`](crate::Error::Overloaded); 10 000 of each by default.
     #[must_use]
-    pub fn max_watched(mut self, orders: usize) -> Self {
-        self.max_watched = orders;
+    pub fn max_watched(mut self, most: usize) -> Self {
+        self.max_watched = most;
         self
     }
 
@@ -151,7 +151,8 @@ impl Builder {
             accepts: GroupCommit::start(Arc::clone(&inner), OrderMode::Accept, self.limits),
             purchases: GroupCommit::start(Arc::clone(&inner), OrderMode::Purchase, self.limits),
             admission: AdmissionControl::new(self.limits, 1),
-            watcher: Watcher::new(Arc::clone(&inner.orders), self.max_watched),
+            watcher: Watcher::new(Orders(Arc::clone(&inner.orders)), self.max_watched),
+            product_watcher: Watcher::new(Products(Arc::clone(&inner.products)), self.max_watched),
             sampler: Arc::default(),
             compaction: compaction.map(Arc::new),
             inner,

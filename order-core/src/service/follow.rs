@@ -1,12 +1,12 @@
-//! Following orders until they are decided, and beyond.
+//! Following orders until they are decided, and beyond; watching products.
 
 use std::time::Duration;
 
 use super::OrderService;
 use crate::{
-    domain::{Order, OrderId, OrderStatus},
+    domain::{Order, OrderId, OrderStatus, ProductId},
     error::Error,
-    watch::{Watch, WatchStats},
+    watch::{ProductWatch, Watch, WatchStats, watch_order, watch_product},
 };
 
 impl OrderService {
@@ -15,7 +15,15 @@ impl OrderService {
     /// # Errors
     /// [`Error::Overloaded`] when [`max_watched`](super::Builder::max_watched) orders are.
     pub fn watch(&self, id: OrderId) -> Result<Watch, Error> {
-        self.watcher.watch(id)
+        watch_order(&self.watcher, id)
+    }
+
+    /// Watches a product for changes of its price, stock and terms, whichever process makes them.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when [`max_watched`](super::Builder::max_watched) products are.
+    pub fn watch_product(&self, id: ProductId) -> Result<ProductWatch, Error> {
+        watch_product(&self.product_watcher, id)
     }
 
     /// Waits until `order` is decided, and gives it as it is then; `None` when it is not
@@ -38,9 +46,16 @@ impl OrderService {
         }
     }
 
-    /// The number of watched orders, and the queries that they cost.
+    /// The numbers of watched orders and products, and the queries that they cost.
     #[must_use]
     pub fn watch_stats(&self) -> WatchStats {
-        self.watcher.stats()
+        let (orders, queries) = self.watcher.stats();
+        let (products, product_queries) = self.product_watcher.stats();
+        WatchStats {
+            orders,
+            queries,
+            products,
+            product_queries,
+        }
     }
 }

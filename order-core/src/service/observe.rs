@@ -11,7 +11,8 @@ use crate::{
     cache::CacheStats,
     metrics::{
         CACHE_ENTRIES, CACHE_ERRORS, CACHE_READS, FOLLOW_QUERIES, FOLLOWED, Operation, PENDING,
-        PENDING_AGE, POOL, POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING, float,
+        PENDING_AGE, POOL, POOL_MAX, QUEUE_AGE, QUEUE_ENTRIES, QUEUE_PAUSED, UP, WAITING,
+        WATCH_QUERIES, WATCHED, float,
     },
     queue::{QueueStats, Topic},
     store::{Backlog, PoolStats},
@@ -48,6 +49,8 @@ impl OrderService {
         let followed = self.watch_stats();
         gauge!(FOLLOWED).set(float(followed.orders as u64));
         counter!(FOLLOW_QUERIES).absolute(followed.queries);
+        gauge!(WATCHED).set(float(followed.products as u64));
+        counter!(WATCH_QUERIES).absolute(followed.product_queries);
     }
 }
 

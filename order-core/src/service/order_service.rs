@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     store::Store,
     verify::{Discrepancy, Verification, VerifyOptions},
-    watch::Watcher,
+    watch::{Orders, Products, Watcher},
     worker::{Compaction, Worker, WorkerOptions},
 };
 
@@ -25,7 +25,8 @@ pub struct OrderService {
     pub(super) purchases: GroupCommit,
     /// Admits orders that have a transaction of their own.
     pub(super) admission: Arc<AdmissionControl>,
-    pub(super) watcher: Watcher,
+    pub(super) watcher: Watcher<Orders>,
+    pub(super) product_watcher: Watcher<Products>,
     pub(super) sampler: Arc<BackendSampler>,
     /// Goes on until the last clone and the last worker are gone.
     pub(super) compaction: Option<Arc<Compaction>>,

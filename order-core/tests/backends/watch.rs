@@ -1,4 +1,5 @@
-//! Following orders: every watcher sees every state, and the database is asked seldom.
+//! Following orders and watching products: every watcher sees every state of an order, and the
+//! newest of a product, and the database is asked seldom.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use std::{
@@ -8,7 +9,10 @@ use std::{
 
 use order_core::{
     Error, OrderService, WorkerOptions,
-    domain::{Order, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity},
+    domain::{
+        Order, OrderRequest, OrderStatus, ProductChange, ProductId, ProductRequest, Quantity,
+        StockRequest,
+    },
     store::{SqliteStore, Store},
     testing::{PostgresServer, ReferenceStore},
 };
@@ -47,8 +51,8 @@ async fn until_forgotten(service: &OrderService) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_decision_of_another_process_is_seen() {
+/// Two services on each database, as two processes have them.
+async fn on_two_services(test: impl AsyncFn(&OrderService, &OrderService)) {
     let dir = tempfile::tempdir().unwrap();
     let file = format!("sqlite://{}", dir.path().join("orders.db").display());
     SqliteStore::connect(&file)
@@ -63,9 +67,13 @@ async fn a_decision_of_another_process_is_seen() {
             let store = order_core::store::connect(&url).await.unwrap();
             services.push(OrderService::builder(store).build());
         }
-        let [here, there] = &services[..] else {
-            unreachable!()
-        };
+        test(&services[0], &services[1]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_of_another_process_is_seen() {
+    on_two_services(async |here, there| {
         let order = accept(here, stock(here).await).await;
         let wait = here.wait_for_decision(&order, LIMIT);
         let (decided, ()) = tokio::join!(wait, decide(there));
@@ -79,7 +87,39 @@ async fn a_decision_of_another_process_is_seen() {
             .unwrap();
         assert_eq!(stages.len(), 1);
         assert_eq!(Some(stages[0].updated_at), cancelled.cancelled_at);
-    }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_product_is_watched_until_another_process_archives_it() {
+    on_two_services(async |here, there| {
+        let id = stock(here).await;
+        let mut watch = here.watch_product(id).unwrap();
+        let mut seen = None;
+        for stock in [1_000_000, 7, 6] {
+            if stock == 7 {
+                let change = ProductChange::default().stock(stock).unwrap();
+                there.update_product(id, &change).await.unwrap();
+            } else if stock == 6 {
+                let one = OrderRequest::one(id, Quantity::new(1).unwrap());
+                there.purchase(one).await.unwrap();
+            }
+            let told = timeout(LIMIT, watch.changed(seen)).await.unwrap();
+            let told = told.unwrap().unwrap();
+            let product = there.store().product(id).await.unwrap().unwrap();
+            assert_eq!((told.stock, told.version), (stock, product.version));
+            assert_eq!(told, (&product).into());
+            seen = Some(told.version);
+        }
+        assert!(there.archive_product(id).await.unwrap());
+        let mut nobody = here.watch_product(ProductId(uuid::Uuid::nil())).unwrap();
+        for watch in [&mut watch, &mut nobody] {
+            let gone = timeout(LIMIT, watch.changed(seen)).await.unwrap();
+            assert_eq!(gone.unwrap(), None);
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,4 +237,71 @@ async fn many_cost_no_more_queries_than_one() {
     };
     assert!((50..=110).contains(&one), "{one}");
     assert!(thousand <= one + 5, "{one}, {thousand}");
+}
+
+/// A thousand changes in ten seconds of a clock that moves by itself: five looks a second tell of
+/// them, and the last one is told.
+#[tokio::test(start_paused = true)]
+async fn what_changes_often_is_told_five_times_a_second() {
+    let service = reference_shop();
+    let id = stock(&service).await;
+    let mut watch = service.watch_product(id).unwrap();
+    let told = async {
+        let (mut told, mut seen, mut stock) = (0, None, 1_000_000);
+        while stock > 999_000 {
+            let product = watch.changed(seen).await.unwrap().unwrap();
+            (seen, stock) = (Some(product.version), product.stock);
+            told += 1;
+        }
+        told
+    };
+    let changes = async {
+        for _ in 0..1_000 {
+            tokio::time::sleep(LIMIT / 1_000).await;
+            let one = StockRequest::new(-1, None).unwrap();
+            service.adjust_stock(id, one).await.unwrap();
+        }
+    };
+    let (told, ()) = tokio::join!(told, changes);
+    assert!((20..=52).contains(&told), "{told}");
+}
+
+/// Of ten products, in ten seconds of a clock that moves by itself.
+#[tokio::test(start_paused = true)]
+async fn five_hundred_watch_products_for_the_queries_of_one() {
+    let mut asked = Vec::new();
+    for count in [1, 500] {
+        let service = reference_shop();
+        let mut products = Vec::new();
+        for _ in 0..10 {
+            products.push(stock(&service).await);
+        }
+        let mut watches = Vec::new();
+        for number in 0..count {
+            // They come one after another, while others watch.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let watch = service.watch_product(products[number % 10]).unwrap();
+            watches.push(watch);
+        }
+        let before = service.watch_stats().product_queries;
+        tokio::time::sleep(LIMIT).await;
+        let stats = service.watch_stats();
+        assert_eq!(
+            (stats.products, stats.orders, stats.queries),
+            (count.min(10), 0, 0)
+        );
+        asked.push(stats.product_queries - before);
+        assert!(stats.product_queries <= 54, "{stats:?}");
+        drop(watches);
+        tokio::time::sleep(LIMIT).await;
+        let stats = service.watch_stats();
+        assert_eq!(stats.products, 0);
+        tokio::time::sleep(LIMIT).await;
+        assert_eq!(service.watch_stats(), stats, "nobody watches");
+    }
+    let [one, many] = asked[..] else {
+        unreachable!()
+    };
+    assert!((45..=50).contains(&one), "{one}");
+    assert!(many.abs_diff(one) <= 1, "{one}, {many}");
 }

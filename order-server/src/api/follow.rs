@@ -3,9 +3,7 @@
 //! The id of an event is its state. An order reaches each state at most once, so that the last one
 //! that a client saw determines the events that it still has to get.
 
-use std::{sync::Arc, time::Duration};
-
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream;
 use order_core::{
     Error, OrderService,
     domain::{Order, OrderId, OrderStatus, Progress, Stage},
@@ -15,13 +13,11 @@ use poem::web::{Data, sse::Event};
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path},
-    payload::EventStream,
 };
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    open_streams::{OpenStream, OpenStreams},
+    event_streams::{EventStreams, Events},
     order_body::{StatusBody, is_visible},
     tag::Tag,
 };
@@ -30,16 +26,11 @@ use crate::{
     http::{account::Account, prefer::Wait, problem::Problem},
 };
 
-/// The interval of comments while nothing happens, so that no proxy takes the connection for dead.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
-type Events = EventStream<BoxStream<'static, StatusBody>>;
-
 #[derive(ApiResponse)]
 enum Followed {
     /// The states of the order, from the current one, or from the one after `Last-Event-ID`
     #[oai(status = 200)]
-    Events(Events),
+    Events(Events<StatusBody>),
     /// The client has seen the final state, and need not come again
     #[oai(status = 204)]
     Nothing,
@@ -49,18 +40,12 @@ enum Followed {
 #[derive(Clone)]
 pub struct Follow {
     service: OrderService,
-    streams: Arc<OpenStreams>,
-    stop: CancellationToken,
+    streams: EventStreams,
 }
 
 impl Follow {
-    /// Each account may have up to `max_streams` event streams.
-    pub(super) fn new(service: OrderService, max_streams: usize, stop: CancellationToken) -> Self {
-        Self {
-            service,
-            streams: OpenStreams::new(max_streams),
-            stop,
-        }
+    pub(super) const fn new(service: OrderService, streams: EventStreams) -> Self {
+        Self { service, streams }
     }
 
     /// Waits for the decision as long as the client asked for. Returns the order as it is then, or as
@@ -71,7 +56,7 @@ impl Follow {
             return (order, None);
         };
         let decided = self.service.wait_for_decision(&order, limit);
-        match self.stop.run_until_cancelled(decided).await {
+        match self.streams.stop().run_until_cancelled(decided).await {
             Some(Ok(decided)) => (decided.unwrap_or(order), wait.applied()),
             Some(Err(error)) => {
                 tracing::warn!(
@@ -84,18 +69,10 @@ impl Follow {
         }
     }
 
-    /// Streams the states that follow, until a final one, until the caller may no longer see them or
-    /// has too many streams, or until the server stops.
-    fn stream(&self, states: States, caller: Caller, open: OpenStream) -> Events {
-        let end = open.end().cancelled_owned();
+    /// Streams the states that follow, until a final one.
+    fn stream(&self, states: States, caller: Caller, account: Account) -> Events<StatusBody> {
         let states = stream::unfold(states, States::next);
-        let states = states.inspect(move |_| open.has_event());
-        let states = states.take_until(end);
-        let states = states.take_until(self.stop.clone().cancelled_owned());
-        let states = states.take_until(caller.ended());
-        EventStream::new(states.boxed())
-            .to_event(event)
-            .keep_alive(HEARTBEAT)
+        self.streams.stream(states, event, caller, account)
     }
 }
 
@@ -128,12 +105,8 @@ impl Follow {
         if states.are_complete() {
             return Ok(Followed::Nothing);
         }
-        let open = self.streams.open(*account.0);
-        Ok(Followed::Events(self.stream(
-            states,
-            caller.0.clone(),
-            open,
-        )))
+        let events = self.stream(states, caller.0.clone(), *account.0);
+        Ok(Followed::Events(events))
     }
 }
 
@@ -191,6 +164,8 @@ fn event(state: StatusBody) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use order_core::{
         domain::{OrderRequest, ProductRequest, Quantity},
         testing::ReferenceStore,
@@ -203,9 +178,10 @@ mod tests {
         io::{AsyncBufReadExt, BufReader},
         time::{Instant, timeout},
     };
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::auth::UntilEnd;
+    use crate::{api::event_streams::HEARTBEAT, auth::UntilEnd};
 
     async fn accepted(service: &OrderService) -> Order {
         let product = ProductRequest::new("p", "1".parse().unwrap(), 5, None).unwrap();
@@ -225,7 +201,8 @@ mod tests {
                 .max_watched(max_watched)
                 .build();
             let order = accepted(&service).await;
-            let follow = Follow::new(service, 1, CancellationToken::new());
+            let streams = EventStreams::new(1, CancellationToken::new());
+            let follow = Follow::new(service, streams);
             let start = Instant::now();
             let (same, applied_as) = follow.decided(order.clone(), wait).await;
             assert_eq!((same, applied_as.as_deref()), (order, applied));
@@ -237,13 +214,13 @@ mod tests {
     async fn a_quiet_stream_shows_that_it_lives_and_ends_with_the_server() {
         let service = OrderService::builder(Arc::new(ReferenceStore::default())).build();
         let order = accepted(&service).await;
-        let follow = Follow::new(service.clone(), 1, CancellationToken::new());
+        let streams = EventStreams::new(1, CancellationToken::new());
+        let follow = Follow::new(service.clone(), streams);
         let watch = service.watch(order.id).unwrap();
         let start = Instant::now();
         let anybody = Caller::AuthDisabled(UntilEnd::default());
         let states = States::new(Progress::from(&order), None, watch);
-        let open = follow.streams.open(Account::Key(Uuid::nil()));
-        let events = follow.stream(states, anybody, open);
+        let events = follow.stream(states, anybody, Account::Key(Uuid::nil()));
         let body = events.into_response().into_body().into_async_read();
         let mut lines = Box::pin(BufReader::new(body)).lines();
         let mut line = async || {
@@ -258,7 +235,7 @@ mod tests {
             assert_eq!(line().await.as_deref(), Some(""));
             assert_eq!(start.elapsed().as_secs(), HEARTBEAT.as_secs() * beat);
         }
-        follow.stop.cancel();
+        follow.streams.stop().cancel();
         assert_eq!(line().await, None);
     }
 }

@@ -1,6 +1,9 @@
 //! Products as they look on the wire.
 
-use order_core::domain::{Product, ProductChange, ValidationError};
+use order_core::{
+    domain::{Product, ProductChange, ValidationError},
+    watch::LiveProduct,
+};
 use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -164,6 +167,44 @@ impl From<Product> for ProductBody {
             on_sale_until: product.terms.on_sale_until,
             version: product.version,
             created_at: product.created_at,
+            updated_at: product.updated_at,
+        }
+    }
+}
+
+/// What changes of a product while it is on sale.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "LiveProduct")]
+pub(super) struct LiveBody {
+    id: Uuid,
+    price: Amount,
+    /// Currency of the price: its code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
+    currency: String,
+    /// Pieces in stock.
+    stock: i64,
+    /// The most pieces that one customer may have; `null` without a limit.
+    limit_per_customer: Option<i64>,
+    /// The time at which its sale begins; `null` if it has begun.
+    on_sale_from: Option<Time>,
+    /// The time at which its sale ends; `null` if it does not.
+    on_sale_until: Option<Time>,
+    /// Increases with every change, sales included.
+    pub(super) version: i64,
+    updated_at: Time,
+}
+
+impl From<LiveProduct> for LiveBody {
+    fn from(product: LiveProduct) -> Self {
+        Self {
+            id: product.id.0,
+            price: Amount(product.price),
+            currency: currency(),
+            stock: product.stock,
+            limit_per_customer: product.terms.limit_per_customer,
+            on_sale_from: product.terms.on_sale_from,
+            on_sale_until: product.terms.on_sale_until,
+            version: product.version,
             updated_at: product.updated_at,
         }
     }

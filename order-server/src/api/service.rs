@@ -5,13 +5,14 @@ use poem_openapi::OpenApiService;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    audit, bulk, dead_letters, follow, health, holds, operate, orders, products, stats,
-    stats_history,
+    audit, bulk, dead_letters, event_streams::EventStreams, follow, health, holds, live_stock,
+    operate, orders, products, stats, stats_history,
 };
 
 /// All operations.
 pub type AllOperations = (
     products::Products,
+    live_stock::LiveStock,
     orders::Orders,
     holds::Holds,
     follow::Follow,
@@ -32,9 +33,11 @@ pub(crate) fn service(
     max_streams: usize,
     stop: CancellationToken,
 ) -> OpenApiService<AllOperations, ()> {
-    let follow = follow::Follow::new(service.clone(), max_streams, stop);
+    let streams = EventStreams::new(max_streams, stop);
+    let follow = follow::Follow::new(service.clone(), streams.clone());
     let operations = (
         products::Products::new(service.clone()),
+        live_stock::LiveStock::new(service.clone(), streams),
         orders::Orders::new(service.clone(), follow.clone()),
         holds::Holds::new(service.clone()),
         follow,

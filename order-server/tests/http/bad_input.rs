@@ -26,6 +26,10 @@ const ORDERS: &str = r#"
 422 reference            {"product_id":"ID","quantity":1,"reference":"LONG"}
 422 reference            {"product_id":"ID","quantity":1,"reference":"\u0000"}
 422 reference            {"product_id":"ID","quantity":1,"reference":5}
+422 customer             {"product_id":"ID","quantity":1,"customer":""}
+422 customer             {"product_id":"ID","quantity":1,"customer":"LONG"}
+422 customer             {"product_id":"ID","quantity":1,"customer":"\u0000"}
+422 customer             {"product_id":"ID","quantity":1,"customer":5}
 404 -                    {"product_id":"01900000-0000-7000-8000-000000000000","quantity":1}
 400 -                    {
 400 -                    NaN
@@ -36,6 +40,8 @@ const ORDERS: &str = r#"
 
 const QUANTITIES: &str = r#"0 -1 1.5 1000001 2147483648 9223372036854775807 9223372036854775808
     1e7 1.0000000000000000000000001 "1" true null [] 99999999999999999999999999999999999999999"#;
+
+const HOLDS: &str = r#"0 -1 86401 1.5 4294967297 9223372036854775808 "60" true [] {}"#;
 
 const PRICES: &str = r#"-1 0.001 1e-3 1e13 10000000000000 "NaN" "" "1,5" true null [] "1e3" "-0" "+1"
     9999999999999999999999999999999999999999 1.000000000000000000001"#;
@@ -66,6 +72,8 @@ const GOOD: &str = r#"
 /orders           {"product_id":"ID","quantity":1000000,"reference":"LONGEST"}
 /orders           {"lines":[LINE,LINE,LINE],"reference":""}
 /orders/purchase  {"product_id":"ID","quantity":1,"reference":null}
+/orders/purchase  {"product_id":"ID","quantity":1,"customer":null,"hold_seconds":null}
+/orders           {"product_id":"ID","quantity":1,"hold_seconds":8.64e4}
 "#;
 
 fn body(text: &str, id: &str) -> String {
@@ -122,6 +130,8 @@ fn all_bad(id: &str) -> Vec<Bad> {
         bad.extend(table(path, ORDERS, id));
         let order = r#"{"product_id":"ID","quantity":VALUE}"#;
         bad.extend(each(path, "quantity", QUANTITIES, order, id));
+        let order = r#"{"product_id":"ID","quantity":1,"hold_seconds":VALUE}"#;
+        bad.extend(each(path, "hold_seconds", HOLDS, order, id));
         let order = r#"{"lines":[LINE,{"product_id":"ID","quantity":VALUE}]}"#;
         bad.extend(each(path, "lines[1].quantity", QUANTITIES, order, id));
         let lines = vec!["LINE"; 101].join(",");

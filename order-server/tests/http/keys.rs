@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,15 @@ use crate::shop::{self, Answer, Shop, on_each_store};
 const SOON: Duration = Duration::from_secs(5);
 const SCOPES: [&str; 6] = ["read", "orders", "products", "metrics", "operate", "admin"];
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+/// The operations on one order.
+const ON_AN_ORDER: [(&str, &str); 6] = [
+    ("GET", ""),
+    ("GET", "/status"),
+    ("POST", "/confirm"),
+    ("POST", "/extend"),
+    ("POST", "/cancel"),
+    ("GET", "/events"),
+];
 
 /// A key with these scopes, as an operator makes it: its id, and its text.
 async fn key(database_url: &str, scopes: &str) -> (KeyId, String) {
@@ -229,6 +239,12 @@ async fn call(shop: &Shop, method: &str, path: &str, key: &str, body: Option<&Va
     shop.send(method, path, &headers, body).await
 }
 
+/// What an operation on an order takes, if anything.
+fn body_of(what: &str) -> Option<&'static Value> {
+    static LONGER: LazyLock<Value> = LazyLock::new(|| json!({"hold_seconds": 60}));
+    (what == "/extend").then(|| &*LONGER)
+}
+
 /// The scope `orders` reaches the orders of its own client, however they are asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_sees_and_cancels_its_own_orders() {
@@ -267,13 +283,10 @@ async fn a_client_sees_and_cancels_its_own_orders() {
             (&reader, open, true, false),
             (&admin, id, true, true),
         ] {
-            for (method, what, may) in [
-                ("GET", "", sees),
-                ("GET", "/status", sees),
-                ("POST", "/cancel", cancels),
-                ("GET", "/events", sees),
-            ] {
-                let answer = call(method, &format!("/orders/{of}{what}"), shown, None).await;
+            for (method, what) in ON_AN_ORDER {
+                let may = if method == "GET" { sees } else { cancels };
+                let path = format!("/orders/{of}{what}");
+                let answer = call(method, &path, shown, body_of(what)).await;
                 if may {
                     // A worker may have completed what is cancelled.
                     let done = answer.status == 200 || (method, answer.status) == ("POST", 409);

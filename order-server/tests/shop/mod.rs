@@ -1,6 +1,8 @@
 //! A running server and a client for it.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod events;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use order_core::{
