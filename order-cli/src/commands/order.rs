@@ -11,7 +11,6 @@ use order_core::{
     },
     store::OrderQuery,
 };
-use order_server::runtime::answers;
 
 use super::{
     in_currency,
@@ -218,7 +217,7 @@ pub(crate) async fn run(
         } => found(cancel(service, id, lines, idempotency_key).await?, id)?,
         Order::Process { id } => {
             let task = found(service.process_order(id).await?, id)?;
-            output.row(TASK, answers::task(task))?;
+            output.row(TASK, task)?;
             return Ok(ExitCode::SUCCESS);
         }
         Order::Attempts { id } => {

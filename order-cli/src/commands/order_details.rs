@@ -6,7 +6,6 @@ use order_core::{
     OrderService,
     domain::{InCurrency, Order, ProductId},
 };
-use order_server::runtime::answers;
 use serde_json::{Value, json};
 
 use crate::output::{Column, Output};
@@ -79,8 +78,7 @@ pub(super) async fn show(
     output.fields(DETAILS, InCurrency::from(order))?;
     output.section("Lines", LINES, &lines)?;
     if let Some(history) = service.task_history(id).await? {
-        let task = history.task.map(answers::task);
-        output.section("Task", TASK, task.as_slice())?;
+        output.section("Task", TASK, history.task.as_slice())?;
         output.section("Failed attempts", ATTEMPTS, &history.attempts)?;
     }
     Ok(())

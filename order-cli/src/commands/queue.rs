@@ -10,7 +10,6 @@ use order_core::{
     process::TaskState,
     queue::{DeadFilter, DeadQuery, Topic},
 };
-use order_server::runtime::answers;
 use serde::Serialize;
 
 use super::time_args::Times;
@@ -184,7 +183,6 @@ pub(crate) async fn run(
             for state in states {
                 tasks.extend(service.tasks(state.into(), limit).await?);
             }
-            let tasks: Vec<_> = tasks.into_iter().map(answers::task).collect();
             output.rows(TASKS, &tasks)?;
         }
         Queue::Dead {

@@ -25,10 +25,7 @@ fn tasks_that_were_given_up_are_found_and_redriven() {
     let (first, second) = (buy(), buy());
     let tasks = rows(dir, &["queue", "tasks"]);
     assert_eq!(tasks.len(), 2);
-    assert!(
-        tasks[0]["id"].is_string() && tasks[0]["order_id"] == first["id"],
-        "{tasks:?}"
-    );
+    assert!(tasks[0]["order_id"] == first["id"], "{tasks:?}");
 
     // Nobody listens there.
     let give_up = [

@@ -9,6 +9,8 @@ use std::{
 pub(super) const MOST_AHEAD: usize = 2_000;
 /// The time in which what is claimed ahead should have begun.
 const AHEAD: Duration = Duration::from_millis(250);
+/// The mean time of attempts that are made without a task of the runtime for each.
+const INSTANT: Duration = Duration::from_micros(200);
 /// One part in so many of the mean is the last attempt.
 const MEMORY: u64 = 64;
 
@@ -40,6 +42,11 @@ impl Pace {
         self.mean.store(next(mean), Ordering::Relaxed);
     }
 
+    /// Tells whether attempts take next to no time.
+    pub(super) fn is_instant(&self) -> bool {
+        self.mean.load(Ordering::Relaxed) < nanos(INSTANT)
+    }
+
     /// The number of tasks that begin soon, at this pace.
     pub(super) fn ahead(&self) -> usize {
         let mean = self.mean.load(Ordering::Relaxed);
@@ -60,6 +67,7 @@ mod tests {
     fn only_fast_attempts_are_claimed_ahead() {
         let pace = Pace::new(64);
         assert_eq!(pace.ahead(), 0, "nothing is known yet");
+        assert!(!pace.is_instant());
         pace.ended(Duration::from_secs(1));
         assert_eq!(pace.ahead(), 0);
         for _ in 0..1_000 {
@@ -70,9 +78,11 @@ mod tests {
             pace.ended(Duration::ZERO);
         }
         assert_eq!(pace.ahead(), MOST_AHEAD);
+        assert!(pace.is_instant());
         for _ in 0..64 {
             pace.ended(Duration::from_secs(30));
         }
         assert_eq!(pace.ahead(), 0, "it became slow");
+        assert!(!pace.is_instant());
     }
 }

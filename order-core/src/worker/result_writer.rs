@@ -17,8 +17,8 @@ use crate::{
     supervise::catch,
 };
 
-/// The most results that are written in one transaction.
-const GROUP_RESULTS: usize = 1_000;
+/// The most results that are given to the store at once, which may take several transactions.
+const GROUP_RESULTS: usize = 2_000;
 /// The longest wait for an order that somebody holds locked, and the pause between two tries.
 const LOCKED_LIMIT: Duration = Duration::from_secs(10);
 const LOCKED_PAUSE: Duration = Duration::from_millis(100);

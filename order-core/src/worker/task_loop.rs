@@ -1,9 +1,10 @@
 //! The loop that does tasks. It claims as many as may run, and more when those before ended fast;
-//! each attempt is a task of the runtime, and holds no connection; a writer writes the results in
-//! groups. Nothing of this shares a step with deciding.
+//! each attempt is a task of the runtime, unless it ends at once, and holds no connection; a writer
+//! writes the results in groups. Nothing of this shares a step with deciding.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::join};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
@@ -24,7 +25,7 @@ use crate::{
     domain::IdGenerator,
     error::Error,
     metrics::{self, part},
-    process::{AttemptOutcome, Claim, Claimed, Processing, TaskStore},
+    process::{AttemptOutcome, AttemptResult, Claim, Claimed, Processing, TaskStore},
     queue::Topic,
     supervise::catch,
 };
@@ -35,6 +36,10 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// The time after which a task that was claimed and could not begin is given back: those before it
 /// take longer than others did. It is no longer than a lease outlives the time-out.
 const BEGIN_WITHIN: Duration = Duration::from_secs(1);
+
+/// For how long attempts that end at once are made one after the other, before others have a turn
+/// of the runtime.
+const AT_ONCE_FOR: Duration = Duration::from_millis(4);
 
 /// Does the tasks of one worker.
 pub(super) struct TaskLoop {
@@ -56,6 +61,15 @@ pub(super) struct TaskLoop {
 enum Until {
     Stopped,
     NothingIsDue,
+}
+
+/// Tasks that were claimed.
+struct Taken {
+    claimed: Vec<Claimed>,
+    /// A moment before that.
+    since: Instant,
+    /// The permit and the place of the first of them.
+    first: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 impl TaskLoop {
@@ -125,6 +139,27 @@ impl TaskLoop {
         until: Until,
         reports: mpsc::Sender<Report>,
     ) {
+        let mut next = self.next(heartbeat, stop, until).await;
+        while let Some(taken) = next {
+            // The next claim waits for the database, while attempts that end at once do not.
+            let claims_meanwhile = self.pace.is_instant();
+            let begin = self.begin(taken, &reports, stop);
+            if claims_meanwhile {
+                next = join(begin, self.next(heartbeat, stop, until)).await.1;
+            } else {
+                begin.await;
+                next = self.next(heartbeat, stop, until).await;
+            }
+        }
+    }
+
+    /// Claims, again and again until there is something; none at the end.
+    async fn next(
+        &self,
+        heartbeat: &HeartbeatSender,
+        stop: &CancellationToken,
+        until: Until,
+    ) -> Option<Taken> {
         while !stop.is_cancelled() {
             let ready = async {
                 let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
@@ -132,21 +167,22 @@ impl TaskLoop {
                 heartbeat.opened(Topic::Process).await;
                 Some((permit, place))
             };
-            let Some(Some(first)) = stop.run_until_cancelled(ready).await else {
-                return;
-            };
+            let first = stop.run_until_cancelled(ready).await??;
             // What made room may have come after the end.
             if stop.is_cancelled() {
-                return;
+                return None;
             }
             // The lease begins in the database after this, and so does not end before it.
             let since = Instant::now();
             let pause = match self.claim(until).await {
-                Ok(claimed) if claimed.is_empty() && until == Until::NothingIsDue => return,
+                Ok(claimed) if claimed.is_empty() && until == Until::NothingIsDue => return None,
                 Ok(claimed) if claimed.is_empty() => self.processing.options.idle_poll,
                 Ok(claimed) => {
-                    self.begin(claimed, since, first, &reports, stop).await;
-                    continue;
+                    return Some(Taken {
+                        claimed,
+                        since,
+                        first,
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "no tasks claimed");
@@ -160,6 +196,7 @@ impl TaskLoop {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        None
     }
 
     /// Claims one task for the permit that was taken, and one for each that is free besides; and
@@ -184,22 +221,24 @@ impl TaskLoop {
 
     /// Begins the attempts at what was claimed, as permits come. What cannot begin soon, or before
     /// the end, is given back.
-    async fn begin(
-        &self,
-        claimed: Vec<Claimed>,
-        since: Instant,
-        (first, place): (OwnedSemaphorePermit, OwnedSemaphorePermit),
-        reports: &mpsc::Sender<Report>,
-        stop: &CancellationToken,
-    ) {
+    async fn begin(&self, taken: Taken, reports: &mpsc::Sender<Report>, stop: &CancellationToken) {
+        let Taken {
+            claimed,
+            since,
+            first: (first, place),
+        } = taken;
         self.writer.counters.tasks_came(claimed.len());
         metrics::tasks_came(claimed.len());
-        // Nobody else takes places, so that each of these is there.
+        // The next claim begins after this, and nobody else takes places, so that each is there.
         let further =
             (1..claimed.len()).map_while(|_| Arc::clone(&self.places).try_acquire_owned().ok());
         let places = std::iter::once(place).chain(further).collect::<Vec<_>>();
-        let mut first = Some(first);
+        let (mut first, mut turn) = (Some(first), Instant::now());
         for (claimed, place) in claimed.into_iter().zip(places) {
+            if turn.elapsed() >= AT_ONCE_FOR {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
             let permit = match first.take() {
                 Some(permit) => Some(permit),
                 None => self.permit(since, stop).await,
@@ -212,16 +251,49 @@ impl TaskLoop {
             };
             let span = span(&claimed, &self.processing);
             let attempt = attempt(claimed, since, self.processing.clone(), self.worker_id);
-            let (reports, pace) = (reports.clone(), Arc::clone(&self.pace));
-            tokio::spawn(async move {
-                let result = attempt.instrument(span).await;
-                pace.ended(result.took);
-                drop(permit);
-                // Each report has its place in the channel, whose reader stays until the last
-                // one has come.
-                let _ = reports.send((result, place)).await;
-            });
+            let mut attempt = Box::pin(attempt.instrument(span));
+            match self.at_once(attempt.as_mut()) {
+                // It has its place in the channel, as each report does.
+                Some(result) => {
+                    let _ = reports.try_send((result, place));
+                    first = Some(permit);
+                }
+                None => self.spawn(attempt, permit, place, reports.clone()),
+            }
         }
+    }
+
+    /// The result of an attempt that ends at once, when attempts do: a task of the runtime would
+    /// wait for its turn there, longer than it takes.
+    fn at_once<F: Future<Output = AttemptResult>>(
+        &self,
+        attempt: Pin<&mut F>,
+    ) -> Option<AttemptResult> {
+        if !self.pace.is_instant() {
+            return None;
+        }
+        let result = attempt.now_or_never()?;
+        self.pace.ended(result.took);
+        Some(result)
+    }
+
+    /// Has an attempt made by a task of its own.
+    fn spawn(
+        &self,
+        attempt: impl Future<Output = AttemptResult> + Send + 'static,
+        permit: OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
+        reports: mpsc::Sender<Report>,
+    ) {
+        let pace = Arc::clone(&self.pace);
+        tokio::spawn(async move {
+            let result = attempt.await;
+            pace.ended(result.took);
+            drop(permit);
+            // Each report has its place in the channel, whose reader stays until the last
+            // one has come.
+            let _ = reports.send((result, place)).await;
+        });
     }
 
     /// A permit for one more attempt of a claim that was made after `since`; none when it does not

@@ -1,16 +1,9 @@
 //! Answers of the API for the command line, which asks the same of a service.
 
-use order_core::{
-    Error, OrderService,
-    heartbeat::KnownWorker,
-    process::{TaskHistory, TaskStatus},
-};
+use order_core::{Error, OrderService, heartbeat::KnownWorker};
 use serde::Serialize;
 
-use super::{
-    operate_body::{AttemptList, TaskBody, WorkerBody},
-    stats::StatsBody,
-};
+use super::{operate_body::WorkerBody, stats::StatsBody};
 
 /// The answer of `GET /stats`.
 ///
@@ -25,16 +18,4 @@ pub async fn stats(service: &OrderService) -> Result<impl Serialize + use<>, Err
 #[must_use]
 pub fn worker(worker: KnownWorker) -> impl Serialize {
     WorkerBody::from(worker)
-}
-
-/// An item of the answer of `GET /queue/tasks`.
-#[must_use]
-pub fn task(task: TaskStatus) -> impl Serialize {
-    TaskBody::from(task)
-}
-
-/// The answer of `GET /orders/{id}/attempts`.
-#[must_use]
-pub fn task_history(history: TaskHistory) -> impl Serialize {
-    AttemptList::from(history)
 }

@@ -162,6 +162,11 @@ pub(crate) trait SqlTransaction: Send + Sized {
     /// Completes those of the orders that are sold; gives their number.
     async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error>;
 
+    /// The most attempts that this transaction may end.
+    fn most_ended(&self) -> usize {
+        1_000
+    }
+
     /// Takes the tasks that were leased as they are packed out of their batches. One that is not done
     /// becomes an entry, under its claim. Gives the number of those that are done.
     async fn end_packed(&mut self, _ended: &[AttemptResult]) -> Result<u64, Error> {
@@ -200,9 +205,6 @@ pub(crate) trait SqlBackend: Send + Sync {
     type Transaction: SqlTransaction + DerefMut<Target = Self::Connection>;
 
     const SQL: Statements = <Self::Connection as SqlConnection>::SQL;
-
-    /// The most attempts that end in one transaction.
-    const MOST_ENDED: usize = usize::MAX;
 
     /// Reads are tried again after a transient failure.
     const RETRIES_READS: bool;

@@ -109,7 +109,9 @@ impl TryFrom<ProductRow> for Product {
     }
 }
 
+/// On `SQLite`, it may also come as a JSON array of these fields, in this order.
 #[derive(FromRow)]
+#[cfg_attr(feature = "sqlite", derive(serde::Deserialize))]
 pub(super) struct OrderRow {
     pub(super) id: Uuid,
     status: String,
@@ -197,7 +199,9 @@ impl OrderRow {
     }
 }
 
+/// It may come as JSON, too.
 #[derive(FromRow)]
+#[cfg_attr(feature = "sqlite", derive(serde::Deserialize))]
 pub(super) struct LineRow {
     order_id: Uuid,
     product_id: Uuid,

@@ -58,14 +58,16 @@ impl<B: TaskSteps> TaskStore for B {
     }
 
     async fn end_tasks(&self, ended: &[AttemptResult], at: DateTime<Utc>) -> Result<u64, Error> {
-        let mut completed = 0;
-        for ended in ended.chunks(Self::MOST_ENDED) {
+        let (mut completed, mut left) = (0, ended);
+        while !left.is_empty() {
             let mut retry = Retry::reporting(|failure| failure != LockFailure::Other);
-            let written = retry.run(self, |_| end_tasks(self, ended, at)).await;
-            completed += written.map_err(|error| match Self::lock_failure(&error) {
+            let written = retry.run(self, |_| end_tasks(self, left, at)).await;
+            let written = written.map_err(|error| match Self::lock_failure(&error) {
                 Some(LockFailure::Key | LockFailure::Row) => Error::Locked,
                 _ => error,
             })?;
+            completed += written.completed;
+            left = &left[written.ended..];
         }
         Ok(completed)
     }
@@ -87,18 +89,28 @@ impl<B: TaskSteps> TaskStore for B {
     }
 }
 
-/// Executes no statement that is not needed: mostly, all went well.
-async fn end_tasks<B: SqlBackend>(
+/// What a transaction that ended attempts did.
+pub(super) struct Ended {
+    /// How many of the attempts it ended, from the first on.
+    pub(super) ended: usize,
+    /// How many orders it completed.
+    pub(super) completed: u64,
+}
+
+/// Ends attempts, as many of the first as a transaction may end when it has its turn. Executes no
+/// statement that is not needed: mostly, all went well.
+pub(super) async fn end_tasks<B: SqlBackend>(
     backend: &B,
     ended: &[AttemptResult],
     at: DateTime<Utc>,
-) -> Result<u64, Error> {
+) -> Result<Ended, Error> {
+    let mut tx = backend.begin(Priority::Tasks, None).await?;
+    let ended = &ended[..ended.len().min(tx.most_ended())];
     let is_done = |ended: &&AttemptResult| ended.outcome == AttemptOutcome::Done;
     let done: Vec<&AttemptResult> = ended.iter().filter(is_done).collect();
     let sold = done.iter().filter(|ended| !ended.kind.compensates());
     let sold: Vec<Uuid> = sold.map(|ended| ended.lease.order_id.0).collect();
     let failed: Vec<&AttemptResult> = ended.iter().filter(|e| e.error().is_some()).collect();
-    let mut tx = backend.begin(Priority::Tasks, None).await?;
     let (mut completed, mut gone) = (0, 0);
     if !sold.is_empty() {
         completed = tx.complete_orders(sold, at).await?;
@@ -117,7 +129,10 @@ async fn end_tasks<B: SqlBackend>(
         tx.insert_failed(&failed).await?;
     }
     tx.commit().await?;
-    Ok(completed)
+    Ok(Ended {
+        ended: ended.len(),
+        completed,
+    })
 }
 
 async fn put_task<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<TaskStatus>, Error> {

@@ -82,6 +82,7 @@ mod postgres {
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use chrono::DateTime;
+    use serde::{Deserialize, Deserializer, de::Error as _};
     use sqlx::{Decode, Sqlite, Type, error::BoxDynError};
 
     use super::StoredTime;
@@ -101,6 +102,15 @@ mod sqlite {
             let micros = <i64 as Decode<Sqlite>>::decode(value)?;
             let time = DateTime::from_timestamp_micros(micros);
             time.map(Self).ok_or_else(|| "time out of range".into())
+        }
+    }
+
+    /// As it stands in JSON that a statement made.
+    impl<'de> Deserialize<'de> for StoredTime {
+        fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+            let time = DateTime::from_timestamp_micros(i64::deserialize(json)?);
+            time.map(Self)
+                .ok_or_else(|| D::Error::custom("time out of range"))
         }
     }
 }

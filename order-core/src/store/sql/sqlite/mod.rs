@@ -6,9 +6,11 @@
 //! durable. Batches go in as JSON arrays: one statement each, however many rows.
 //!
 //! - `writer`, `readers`: the connections, and the limits on their use.
+//! - `turns`: how long tasks rest, and how many end at once.
 //! - `file`: the check that the paths still lead to what is open.
 //! - `meter`: the cost of statements.
 
+mod claimed_orders;
 mod database;
 mod error;
 mod file;
@@ -25,6 +27,7 @@ mod store;
 mod task_batches;
 mod tasks;
 mod transaction;
+mod turns;
 mod writer;
 
 pub(super) use error::classify;

@@ -146,9 +146,6 @@ fn parsed(url: &str) -> Result<SqliteConnectOptions, Error> {
 
 #[async_trait]
 impl SqlBackend for SqliteStore {
-    /// Whoever buys waits for it.
-    const MOST_ENDED: usize = 256;
-
     /// A read that was interrupted would take as long again.
     const RETRIES_READS: bool = false;
 

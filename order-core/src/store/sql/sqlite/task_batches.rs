@@ -23,10 +23,12 @@ use crate::{
     },
 };
 
-/// The most rows that one claim looks at.
+/// The rows that a claim looks at first: each is as long as it holds tasks.
+const FEW_ROWS: usize = 8;
+/// The most rows that it looks at when these hold less than it may give.
 const MOST_ROWS: usize = 256;
 /// The most tasks that one claim leases: their results have to be written.
-const MOST_LEASED: usize = 1_000;
+const MOST_LEASED: usize = 2_000;
 /// The most tasks of one row that are unpacked at once: whoever buys waits for it.
 const MOST_UNPACKED: usize = 256;
 
@@ -101,9 +103,8 @@ pub(super) fn room(claim: &Claim) -> usize {
 /// Packs the tasks of orders that are sold now; gives the row that they lie in.
 pub(super) async fn pack(
     connection: &mut SqliteConnection,
-    ids: impl Iterator<Item = Uuid>,
+    ids: Vec<Uuid>,
 ) -> Result<Option<i64>, Error> {
-    let ids: Vec<Uuid> = ids.collect();
     if ids.is_empty() {
         return Ok(None);
     }
@@ -113,14 +114,20 @@ pub(super) async fn pack(
     Ok(Some(id))
 }
 
-/// The rows that have been due since a time.
+/// The rows that have been due since a time, as many as are needed to give so many tasks.
 pub(super) async fn due(
     connection: &mut SqliteConnection,
     since: Value<'_>,
+    room: usize,
 ) -> Result<Vec<DueBatch>, Error> {
-    connection
-        .fetch_all(DUE, &[since, Value::count(MOST_ROWS)])
-        .await
+    let mut values = [since, Value::count(FEW_ROWS)];
+    let few: Vec<DueBatch> = connection.fetch_all(DUE, &values).await?;
+    let tasks: usize = few.iter().map(DueBatch::tasks).sum();
+    if few.len() < FEW_ROWS || tasks >= room {
+        return Ok(few);
+    }
+    values[1] = Value::count(MOST_ROWS);
+    connection.fetch_all(DUE, &values).await
 }
 
 /// Leases the oldest rows, as many as hold as many tasks as the claim may give; none that is younger

@@ -10,6 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
+    claimed_orders::claimed_orders,
     store::SqliteStore,
     task_batches::{self, DueBatch, room},
     writer::WriteTransaction,
@@ -21,7 +22,6 @@ use crate::{
     queue::Topic,
     store::sql::{
         backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
-        orders::read_orders,
         statements::TaskStatements,
         tasks::{ClaimedRow, TaskSteps, claimed, lease_ran_out, storable},
         value::{StoredTime, Value, after, before, hex},
@@ -219,7 +219,7 @@ impl TaskSteps for SqliteStore {
         }
         tx.commit().await?;
         let ids = rows.iter().map(|row| row.order_id).collect();
-        let orders = read_orders(&mut *self.read().await?, ids).await?;
+        let orders = claimed_orders(&mut *self.read().await?, ids).await?;
         Ok(claimed(rows, claim.id, orders))
     }
 
@@ -228,7 +228,7 @@ impl TaskSteps for SqliteStore {
         let is_any_due = self.is_any_due(topic, Duration::ZERO).await?;
         if is_any_due && topic == Topic::Process {
             let mut tx = self.begin(Priority::Background, None).await?;
-            let due = task_batches::due(&mut tx, Value::Now).await?;
+            let due = task_batches::due(&mut tx, Value::Now, usize::MAX).await?;
             task_batches::unpack(&mut tx, &due, max, 0).await?;
             tx.commit().await?;
         }
@@ -251,7 +251,7 @@ async fn claim_rows(tx: &mut WriteTransaction, claim: &Claim) -> Result<Vec<Clai
     let now = SystemClock.now();
     let since = before(now, claim.delay);
     let lease = [now, after(now, claim.lease)].map(Value::Time);
-    let batches = task_batches::due(tx, Value::Time(since)).await?;
+    let batches = task_batches::due(tx, Value::Time(since), room(claim)).await?;
     let first = first_entry(tx, since).await?;
     let leased = task_batches::lease(tx, &batches, first, claim, lease.clone()).await?;
     if !leased.is_empty() {

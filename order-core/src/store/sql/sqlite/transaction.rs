@@ -164,7 +164,9 @@ impl SqlTransaction for WriteTransaction {
     ) -> Changed {
         let now = SystemClock.now();
         let sold = orders.iter().filter(|o| o.status == OrderStatus::Success);
-        let batch = task_batches::pack(self, sold.map(|order| order.id.0)).await?;
+        let sold: Vec<Uuid> = sold.map(|order| order.id.0).collect();
+        self.sells(sold.len());
+        let batch = task_batches::pack(self, sold).await?;
         let rows = orders.iter().map(|order| order_row(order)).collect();
         write_packed(self, INSERT_ORDERS, rows, now, batch).await?;
         let lines = orders.iter().flat_map(|order| line_rows(order)).collect();
@@ -189,7 +191,9 @@ impl SqlTransaction for WriteTransaction {
         now: DateTime<Utc>,
     ) -> Changed {
         let sold = decisions.iter().filter(|(_, it)| *it == Ok(Granted::Sold));
-        let batch = task_batches::pack(self, sold.map(|(id, _)| id.0)).await?;
+        let sold: Vec<Uuid> = sold.map(|(id, _)| id.0).collect();
+        self.sells(sold.len());
+        let batch = task_batches::pack(self, sold).await?;
         let rows = decisions.iter().map(|it| decision_row(it, now));
         let rows = rows.collect::<Result<_, _>>()?;
         let written = write_packed(self, WRITE_DECISIONS, rows, at, batch).await?;
@@ -213,7 +217,7 @@ impl SqlTransaction for WriteTransaction {
     ) -> Result<Vec<Uuid>, Error> {
         let values = [Value::Ids(ids), Value::Now];
         let ids = self.fetch_ids(CONFIRMABLE, &values).await?;
-        let batch = task_batches::pack(self, ids.iter().copied()).await?;
+        let batch = task_batches::pack(self, ids.clone()).await?;
         if let Some(batch) = batch {
             let confirmed = [Value::Ids(ids.clone()), Value::Time(at), Value::Int(batch)];
             self.execute(CONFIRM, &confirmed).await?;
@@ -242,11 +246,16 @@ impl SqlTransaction for WriteTransaction {
         task_batches::remove(self, order).await
     }
 
+    fn most_ended(&self) -> usize {
+        self.may_end()
+    }
+
     async fn end_packed(&mut self, ended: &[AttemptResult]) -> Result<u64, Error> {
         task_batches::end_packed(self, ended).await
     }
 
     async fn complete_orders(&mut self, ids: Vec<Uuid>, at: DateTime<Utc>) -> Result<u64, Error> {
+        self.ends_attempts();
         let values = [Value::Ids(ids), Value::Time(at)];
         self.execute(COMPLETE, &values).await
     }

@@ -25,13 +25,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{error::on_commit, file::DatabaseFile, meter::Meter};
+use super::{error::on_commit, file::DatabaseFile, meter::Meter, turns::Turns};
 use crate::{error::Error, store::sql::backend::Priority, sync::lock};
 
-/// The rest of tasks, in times of what their last transaction took.
-const REST: u32 = 2;
-/// For how long somebody who bought is somebody who buys.
-const BUYING: Duration = Duration::from_millis(250);
 /// For how long a commit says that another would do.
 const COMMIT_TELLS: Duration = Duration::from_secs(1);
 /// For how long an attempt to write says how the next would end.
@@ -66,8 +62,7 @@ struct Last {
     commit: Mutex<Option<Instant>>,
     /// The result of the last attempt that was made to find out.
     attempt: AsyncMutex<Option<(Instant, Result<(), Error>)>>,
-    /// When a request last had its turn, and until when tasks rest if there are requests.
-    turns: Mutex<(Option<Instant>, Option<Instant>)>,
+    turns: Mutex<Turns>,
 }
 
 impl Last {
@@ -76,20 +71,13 @@ impl Last {
     }
 
     /// Notes a turn that began at `began` and ends now.
-    fn had_turn(&self, priority: Priority, began: Instant) {
-        let now = Instant::now();
+    fn had_turn(&self, priority: Priority, began: Instant, did: Did) {
         let mut turns = lock(&self.turns);
-        match priority {
-            Priority::Request => turns.0 = Some(now),
-            Priority::Background => {}
-            Priority::Tasks => turns.1 = Some(now + REST * (now - began)),
+        turns.had(priority, began, Instant::now());
+        turns.sold(did.sold);
+        if did.ended {
+            turns.ended();
         }
-    }
-
-    /// Until when tasks rest, if somebody buys.
-    fn rest(&self) -> Option<Instant> {
-        let (request, rest) = *lock(&self.turns);
-        rest.filter(|_| request.is_some_and(|request| request.elapsed() < BUYING))
     }
 
     fn is_fresh(&self) -> bool {
@@ -130,8 +118,11 @@ impl Writer {
             .after_release(|connection, _| {
                 Box::pin(async move {
                     // When this is answered, what was asked before is done: a transaction that
-                    // was dropped is rolled back, or that failed.
-                    connection.ping().await?;
+                    // was dropped is rolled back, or that failed. One that was committed needs no
+                    // question, for which the next turn would wait.
+                    if connection.is_in_transaction() {
+                        connection.ping().await?;
+                    }
                     Ok(!connection.is_in_transaction())
                 })
             })
@@ -156,7 +147,8 @@ impl Writer {
             Priority::Background => [Some(Arc::clone(&self.background).lock_owned().await), None],
             Priority::Tasks => {
                 let first = Arc::clone(&self.tasks).lock_owned().await;
-                if let Some(rest) = self.last.rest() {
+                let rest = lock(&self.last.turns).rest(Instant::now());
+                if let Some(rest) = rest {
                     tokio::time::sleep_until(rest.into()).await;
                 }
                 let turn = Arc::clone(&self.background).lock_owned().await;
@@ -182,6 +174,7 @@ impl Writer {
             last: Arc::clone(&self.last),
             priority,
             began: Instant::now(),
+            did: Did::default(),
             _in_line: in_line,
         })
     }
@@ -272,15 +265,38 @@ pub(crate) struct WriteTransaction {
     last: Arc<Last>,
     priority: Priority,
     began: Instant,
+    did: Did,
     _in_line: InLine,
 }
 
+/// What a transaction does that decides on the turns after it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Did {
+    sold: usize,
+    ended: bool,
+}
+
 impl WriteTransaction {
+    /// Notes that the transaction sells so many orders.
+    pub(super) const fn sells(&mut self, orders: usize) {
+        self.did.sold += orders;
+    }
+
+    /// Notes that the transaction ends attempts.
+    pub(super) const fn ends_attempts(&mut self) {
+        self.did.ended = true;
+    }
+
+    /// The most attempts that this transaction may end: whoever buys waits for them.
+    pub(super) fn may_end(&self) -> usize {
+        lock(&self.last.turns).most_ended()
+    }
+
     /// Makes what was written durable.
     pub(super) async fn commit_written(self) -> Result<(), Error> {
         let committed = self.transaction.commit().await;
         self.last.committed(committed.is_ok().then(Instant::now));
-        self.last.had_turn(self.priority, self.began);
+        self.last.had_turn(self.priority, self.began, self.did);
         committed.map_err(on_commit)?;
         // What was moved away meanwhile may have taken this along, and may come back.
         self.file.check().map_err(|error| match error {
