@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use order_core::{
     Error, OrderService,
     domain::{
-        InCurrency, Money, ProductChange, ProductId, ProductRequest, SaleTerms, StockRequest,
-        ValidationError,
+        InCurrency, Money, Product as StoredProduct, ProductChange, ProductId, ProductRequest,
+        SaleTerms, StockRequest, ValidationError,
     },
     store::ProductQuery,
 };
@@ -214,31 +214,19 @@ pub(crate) async fn run(
             service.create_product(request).await?
         }
         Product::Get { id: Some(id), .. } => found(service.product(id).await?, id)?,
-        Product::Get { sku, .. } => {
-            let sku = sku.unwrap_or_default();
-            let product = service.product_with_sku(&sku).await?;
-            product.with_context(|| format!("no product has the sku {sku}"))?
-        }
+        Product::Get { sku, .. } => with_sku(service, &sku.unwrap_or_default()).await?,
         Product::List {
             search,
             created,
             limit,
             after,
         } => {
-            let products = pages::newest(limit, after, async |page| {
-                let search = search.clone();
-                service
-                    .products(&ProductQuery {
-                        search,
-                        created: created.range(),
-                        page,
-                        ..ProductQuery::default()
-                    })
-                    .await
-            })
-            .await?;
-            output.rows(COLUMNS, &in_currency(products))?;
-            return Ok(ExitCode::SUCCESS);
+            let query = ProductQuery {
+                search,
+                created: created.range(),
+                ..ProductQuery::default()
+            };
+            return list(&query, limit, after, service, output).await;
         }
         Product::Update {
             id,
@@ -277,6 +265,29 @@ pub(crate) async fn run(
         }
     };
     output.row(COLUMNS, InCurrency::from(changed))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn with_sku(service: &OrderService, sku: &str) -> anyhow::Result<StoredProduct> {
+    let product = service.product_with_sku(sku).await?;
+    product.with_context(|| format!("no product has the sku {sku}"))
+}
+
+async fn list(
+    query: &ProductQuery,
+    limit: u32,
+    after: Option<ProductId>,
+    service: &OrderService,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let products = pages::newest(limit, after, async |page| {
+        let query = ProductQuery {
+            page,
+            ..query.clone()
+        };
+        service.products(&query).await
+    });
+    output.rows(COLUMNS, &in_currency(products.await?))?;
     Ok(ExitCode::SUCCESS)
 }
 
