@@ -1,10 +1,14 @@
 //! What an operator looks at, and what is done about it.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::shell::{cli, product, row, rows};
 
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
+const LATER: &str = "2099-01-01T00:00:00Z";
 
 fn text(output: std::process::Output) -> String {
     assert!(output.status.success(), "{output:?}");
@@ -15,36 +19,36 @@ fn id(row: &Value) -> &str {
     row["id"].as_str().unwrap()
 }
 
-#[test]
-fn tasks_that_were_given_up_are_found_and_redriven() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    let lamp = product(dir, "5");
-    let line = format!("{lamp}:1");
-    let buy = || row(dir, &["order", "purchase", "--line", &line]);
-    let (first, second) = (buy(), buy());
-    let tasks = rows(dir, &["queue", "tasks"]);
-    assert_eq!(tasks.len(), 2);
-    assert!(tasks[0]["order_id"] == first["id"], "{tasks:?}");
+/// Attempts all tasks that are due, once: nobody listens there.
+fn give_up(dir: &Path) {
+    let arguments = "worker run --drain --processor webhook:http://127.0.0.1:9/ \
+         --webhook-secrets whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw --webhook-allow-private \
+         --process-delay-ms 0 --process-max-attempts 1";
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    row(dir, &arguments);
+}
 
-    // Nobody listens there.
-    let give_up = [
-        "worker",
-        "run",
-        "--drain",
-        "--processor",
-        "webhook:http://127.0.0.1:9/",
-        "--webhook-secrets",
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "--webhook-allow-private",
-        "--process-delay-ms",
-        "0",
-        "--process-max-attempts",
-        "1",
-    ];
-    row(dir, &give_up);
-    let dead = |more: &[&str]| rows(dir, &[&["queue", "dead"], more].concat()).len();
-    assert_eq!(dead(&[]), 2);
+/// A shop with the dead letters of two orders, and their ids.
+fn shop_with_dead_letters() -> (TempDir, [String; 2]) {
+    let dir = tempfile::tempdir().unwrap();
+    let line = format!("{}:1", product(dir.path(), "5"));
+    let buy = || id(&row(dir.path(), &["order", "purchase", "--line", &line])).to_owned();
+    let orders = [buy(), buy()];
+    let tasks = rows(dir.path(), &["queue", "tasks"]);
+    let tasks: Vec<&Value> = tasks.iter().map(|task| &task["order_id"]).collect();
+    assert_eq!(tasks, [&orders[0], &orders[1]]);
+    give_up(dir.path());
+    (dir, orders)
+}
+
+fn dead(dir: &Path, filter: &[&str]) -> usize {
+    rows(dir, &[&["queue", "dead"], filter].concat()).len()
+}
+
+#[test]
+fn tasks_that_were_given_up_are_found_by_reason_and_time() {
+    let (dir, [order, _]) = shop_with_dead_letters();
+    let dir = dir.path();
     assert_eq!(rows(dir, &["queue", "tasks", "--state", "dead"]).len(), 2);
     assert_eq!(
         rows(dir, &["queue", "tasks", "--state", "waiting"]).len(),
@@ -53,14 +57,18 @@ fn tasks_that_were_given_up_are_found_and_redriven() {
     let reasons = rows(dir, &["queue", "dead", "--by-reason"]);
     assert_eq!((reasons.len(), &reasons[0]["count"]), (1, &json!(2)));
     let reason = reasons[0]["reason"].as_str().unwrap();
-    assert_eq!(dead(&["--reason", reason]), 2);
-    assert_eq!(dead(&["--reason", "nonsense"]), 0);
-    assert_eq!(dead(&["--since", "2099-01-01T00:00:00Z"]), 0);
-    assert_eq!(dead(&["--until", "2099-01-01T00:00:00Z"]), 2);
-
-    let attempts = rows(dir, &["order", "attempts", id(&first)]);
+    for (filter, found) in [
+        (&[][..], 2),
+        (&["--reason", reason], 2),
+        (&["--reason", "nonsense"], 0),
+        (&["--since", LATER], 0),
+        (&["--until", LATER], 2),
+    ] {
+        assert_eq!(dead(dir, filter), found, "{filter:?}");
+    }
+    let attempts = rows(dir, &["order", "attempts", &order]);
     assert_eq!((attempts.len(), &attempts[0]["attempt"]), (1, &json!(1)));
-    let shown = text(cli(dir, &["-o", "table", "order", "get", id(&first)]));
+    let shown = text(cli(dir, &["-o", "table", "order", "get", &order]));
     for part in [
         "total_price",
         "19.99",
@@ -73,44 +81,43 @@ fn tasks_that_were_given_up_are_found_and_redriven() {
     ] {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
+}
 
+#[test]
+fn tasks_that_were_given_up_are_redriven() {
+    let (dir, [first, second]) = shop_with_dead_letters();
+    let dir = dir.path();
     let redrive = |more: &[&str]| cli(dir, &[&["queue", "redrive"], more].concat());
-    let unknown = redrive(&[id(&first), NOBODY]);
+    let unknown = redrive(&[&first, NOBODY]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     let told = String::from_utf8_lossy(&unknown.stderr);
     assert!(
         told.contains("1 of the 2 orders have no dead letter"),
         "{told}"
     );
-    assert_eq!(dead(&[]), 1);
+    assert_eq!(dead(dir, &[]), 1);
     assert_eq!(redrive(&[]).status.code(), Some(2), "it must be said which");
-    assert_eq!(
-        redrive(&["--all", "--reason", reason]).status.code(),
-        Some(2)
-    );
+    let both = redrive(&["--all", "--reason", "webhook"]);
+    assert_eq!(both.status.code(), Some(2));
+
     let redriven = |more: &[&str]| rows(dir, &[&["queue", "redrive"], more].concat());
     assert_eq!(
         redriven(&["--reason", "nonsense"]),
         [json!({"redriven": 0})]
     );
-    assert_eq!(redriven(&["--reason", reason]), [json!({"redriven": 1})]);
-    row(dir, &give_up);
+    assert_eq!(redriven(&["--until", LATER]), [json!({"redriven": 1})]);
+    give_up(dir);
     assert_eq!(redriven(&["--all"]), [json!({"redriven": 2})]);
 
-    row(dir, &give_up);
-    let task = row(dir, &["order", "process", id(&second)]);
+    give_up(dir);
+    let task = row(dir, &["order", "process", &second]);
     assert_eq!(
         (&task["order_id"], &task["state"]),
-        (&second["id"], &json!("waiting"))
+        (&json!(second), &json!("waiting"))
     );
-    assert_eq!(
-        cli(dir, &["order", "process", NOBODY]).status.code(),
-        Some(1)
-    );
-    assert_eq!(
-        cli(dir, &["order", "attempts", NOBODY]).status.code(),
-        Some(1)
-    );
+    for command in ["process", "attempts"] {
+        assert_eq!(cli(dir, &["order", command, NOBODY]).status.code(), Some(1));
+    }
 }
 
 #[test]
@@ -166,10 +173,7 @@ fn lists_go_on_where_a_page_ended_and_know_times() {
         let page = rows(dir, &[list, "list", "--limit", "1"]);
         let rest = rows(dir, &[list, "list", "--after", id(&page[0])]);
         assert_eq!([page, rest].concat(), all, "{list}");
-        for (times, found) in [
-            (["--since", "2099-01-01T00:00:00Z"], 0),
-            (["--until", "2099-01-01T00:00:00Z"], all.len()),
-        ] {
+        for (times, found) in [(["--since", LATER], 0), (["--until", LATER], all.len())] {
             let list = rows(dir, &[&[list, "list"], &times[..]].concat());
             assert_eq!(list.len(), found, "{times:?}");
         }

@@ -21,7 +21,8 @@ const ORDERS: &str = "SELECT json_group_array(json_array(
         hex(id), status, total_price, reference, failure_code,
         nullif(hex(failure_product_id), ''), failure_requested, failure_available, created_at,
         decided_at, completed_at, cancelled_at, trace_parent, nullif(hex(client_id), ''), customer,
-        hold_seconds, held_at, held_until, confirmed_at, failure_detail))
+        hold_seconds, held_at, held_until, confirmed_at, failure_detail,
+        CAST(cancelled_quantities AS text)))
      FROM orders WHERE id IN (SELECT unhex(value) FROM json_each($1))";
 
 /// Those of [`LineRow`]. The lines of an order come in their order: by their key.
