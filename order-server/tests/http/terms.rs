@@ -153,7 +153,7 @@ async fn bad_terms_name_the_field() {
         let product = product_on(shop, json!({"on_sale_from": now})).await;
         let path = format!("/products/{product}");
         let before = shop.get(&path).await.body;
-        let early = at(TimeDelta::seconds(-1));
+        let early = at(TimeDelta::hours(-1));
         for (field, terms) in [
             ("limit_per_customer", json!({"limit_per_customer": 0})),
             (

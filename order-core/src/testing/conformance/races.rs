@@ -194,7 +194,14 @@ pub(super) async fn do_tasks(
             };
             is_to_do.then_some((claimed.lease.order_id, claimed.kind))
         }));
-        store.end_tasks(&ended, at).await.unwrap();
+        // Whoever cancels an order holds it for a moment.
+        let wrote = loop {
+            match store.end_tasks(&ended, at).await {
+                Err(Error::Locked) => tokio::task::yield_now().await,
+                wrote => break wrote,
+            }
+        };
+        wrote.unwrap();
     }
     made
 }
