@@ -144,10 +144,14 @@ impl TaskLoop {
             // The next claim waits for the database, while attempts that end at once do not.
             let claims_meanwhile = self.pace.is_instant();
             let begin = self.begin(taken, &reports, stop);
-            if claims_meanwhile {
-                next = join(begin, self.next(heartbeat, stop, until)).await.1;
+            next = if claims_meanwhile {
+                join(begin, self.next(heartbeat, stop, until)).await.1
             } else {
                 begin.await;
+                None
+            };
+            // Also when nothing was due meanwhile: what could not begin was given back since.
+            if next.is_none() {
                 next = self.next(heartbeat, stop, until).await;
             }
         }

@@ -12,13 +12,54 @@ use std::{
 
 use async_trait::async_trait;
 use order_core::{
-    OrderService, WorkerOptions,
+    OrderService, Worker, WorkerOptions,
     clock::{Clock, SystemClock},
-    domain::{IdGenerator, OrderId, OrderRequest, ProductRequest, Quantity},
+    domain::{IdGenerator, OrderId, OrderRequest, ProductId, ProductRequest, Quantity},
     process::{OrderProcessor, ProcessError, ProcessOptions, Processing, Task},
     store::{SqliteStore, Store, Strategy},
 };
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+/// A shop with one product, in a file of its own.
+struct Shop {
+    service: OrderService,
+    product: ProductId,
+    ids: IdGenerator,
+}
+
+impl Shop {
+    async fn open() -> (TempDir, Self) {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let url = format!("sqlite://{}", dir.path().join("orders.db").display());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::connect(&url).await.unwrap());
+        store.migrate().await.unwrap();
+        let service = OrderService::builder(store).build();
+        let product = ProductRequest::new("p", "1".parse().unwrap(), 10_000, None).unwrap();
+        let product = service.create_product(product).await.unwrap().id;
+        let ids = IdGenerator::default();
+        let shop = Self {
+            service,
+            product,
+            ids,
+        };
+        (dir, shop)
+    }
+
+    async fn sell(&self, orders: usize) {
+        let now = SystemClock.now();
+        let one = || OrderRequest::one(self.product, Quantity::new(1).unwrap());
+        let orders = (0..orders).map(|_| one().into_new_order(OrderId(self.ids.next(now)), now));
+        let orders: Vec<_> = orders.collect();
+        let sold = self.service.store().purchase(&orders, Strategy::Batch);
+        assert!(sold.await.unwrap().results.iter().all(Result::is_ok));
+    }
+
+    fn worker(&self, processor: Arc<dyn OrderProcessor>, options: ProcessOptions) -> Worker {
+        let worker = self.service.worker(WorkerOptions::default());
+        worker.processing(Processing { processor, options })
+    }
+}
 
 /// Counts the turns that another has, and writes down in which of them tasks were done.
 #[derive(Default)]
@@ -59,33 +100,12 @@ async fn go_on_in_the_next_turn() {
 async fn tasks_that_end_at_once_are_done_many_in_a_turn_of_the_runtime() {
     const FIRST: usize = 100;
     const MANY: usize = 2_000;
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let url = format!("sqlite://{}", dir.path().join("orders.db").display());
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::connect(&url).await.unwrap());
-    store.migrate().await.unwrap();
-    let service = OrderService::builder(store).build();
-    let product = ProductRequest::new("p", "1".parse().unwrap(), 10_000, None).unwrap();
-    let product = service.create_product(product).await.unwrap().id;
-    let ids = IdGenerator::default();
-    let sell = async |orders: usize| {
-        let now = SystemClock.now();
-        let one = || OrderRequest::one(product, Quantity::new(1).unwrap());
-        let orders = (0..orders).map(|_| one().into_new_order(OrderId(ids.next(now)), now));
-        let orders: Vec<_> = orders.collect();
-        let sold = service.store().purchase(&orders, Strategy::Batch).await;
-        assert!(sold.unwrap().results.iter().all(Result::is_ok));
-    };
-
+    let (_dir, shop) = Shop::open().await;
     let turns = Arc::new(Turns::default());
     let options = ProcessOptions::default()
         .with_concurrency(1)
         .with_idle_poll(Duration::from_millis(5));
-    let worker = service
-        .worker(WorkerOptions::default())
-        .processing(Processing {
-            processor: turns.clone(),
-            options,
-        });
+    let worker = shop.worker(turns.clone(), options);
     let stop = CancellationToken::new();
     let told = stop.clone();
     let running = tokio::spawn(async move {
@@ -103,9 +123,9 @@ async fn tasks_that_end_at_once_are_done_many_in_a_turn_of_the_runtime() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    sell(FIRST).await;
+    shop.sell(FIRST).await;
     done(FIRST).await;
-    sell(MANY).await;
+    shop.sell(MANY).await;
     done(FIRST + MANY).await;
     busy.abort();
     stop.cancel();
@@ -114,4 +134,45 @@ async fn tasks_that_end_at_once_are_done_many_in_a_turn_of_the_runtime() {
     let done_in = turns.done_in.lock().unwrap().split_off(FIRST);
     let in_turns = done_in.into_iter().collect::<BTreeSet<_>>().len();
     assert!(in_turns < MANY / 4, "{MANY} tasks took {in_turns} turns");
+}
+
+/// Ends at once, so many times, and then takes longer than a task that was claimed waits for its turn.
+struct SlowAtLast {
+    instant: usize,
+    begun: AtomicUsize,
+    done: AtomicUsize,
+}
+
+#[async_trait]
+impl OrderProcessor for SlowAtLast {
+    async fn process(&self, _: &Task) -> Result<(), ProcessError> {
+        if self.begun.fetch_add(1, Ordering::Relaxed) >= self.instant {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        }
+        self.done.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The next claim, which is made meanwhile, finds nothing due, and then the last task is given back.
+#[tokio::test]
+async fn a_drain_does_what_was_given_back_while_it_found_nothing_due() {
+    const SALES: usize = 6;
+    const INSTANT: usize = SALES * EACH;
+    const EACH: usize = 200;
+    const SLOW: usize = 3;
+    let (_dir, shop) = Shop::open().await;
+    for _ in 1..SALES {
+        shop.sell(EACH).await;
+    }
+    shop.sell(EACH + SLOW).await;
+    let processor = Arc::new(SlowAtLast {
+        instant: INSTANT,
+        begun: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+    });
+    let options = ProcessOptions::default().with_concurrency(SLOW - 1);
+    let worker = shop.worker(processor.clone(), options);
+    worker.drain(&CancellationToken::new()).await.unwrap();
+    assert_eq!(processor.done.load(Ordering::Relaxed), INSTANT + SLOW);
 }
