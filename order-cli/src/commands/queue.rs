@@ -210,10 +210,12 @@ pub(crate) async fn run(
         }
         Queue::Redrive {
             topic,
-            orders,
+            mut orders,
             filter,
             ..
         } => {
+            orders.sort_unstable();
+            orders.dedup();
             let (asked, topic) = (orders.len(), topic.into());
             let redriven = if orders.is_empty() {
                 service.redrive_matching(topic, &filter.into()).await?

@@ -88,7 +88,7 @@ fn tasks_that_were_given_up_are_redriven() {
     let (dir, [first, second]) = shop_with_dead_letters();
     let dir = dir.path();
     let redrive = |more: &[&str]| cli(dir, &[&["queue", "redrive"], more].concat());
-    let unknown = redrive(&[&first, NOBODY]);
+    let unknown = redrive(&[&first, NOBODY, &first]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     let told = String::from_utf8_lossy(&unknown.stderr);
     assert!(
