@@ -19,19 +19,6 @@ pub enum StockEntryKind {
     Return,
 }
 
-impl StockEntryKind {
-    /// Its name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Adjustment => "adjustment",
-            Self::Hold => "hold",
-            Self::Sale => "sale",
-            Self::Return => "return",
-        }
-    }
-}
-
 /// One change of the stock of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StockEntry {

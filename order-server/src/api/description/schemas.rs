@@ -3,7 +3,6 @@
 //! - Requests: unknown fields are refused, and no text holds a NUL, which no database keeps.
 //! - A field that need not be there may as well be `null`.
 //! - What to buy comes in one of two forms.
-//! - A step of a history in which nothing was measured has `null` for its time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,14 +32,6 @@ pub(super) fn complete(document: &mut Value) {
     for name in ["Buy", "BulkOrder"] {
         if let Some(buy) = document["components"]["schemas"].get_mut(name) {
             *buy = in_two_forms(name, buy);
-        }
-    }
-    for name in ["StatsHistory", "RequestHistory"] {
-        let properties = document["components"]["schemas"][name]["properties"].as_object_mut();
-        for (_, property) in properties.into_iter().flatten() {
-            if property["items"]["type"] == "number" {
-                property["items"]["nullable"] = json!(true);
-            }
         }
     }
 }
