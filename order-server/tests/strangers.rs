@@ -215,7 +215,7 @@ async fn attacked(shop: &Shop, browser: &Browser, page: &str) -> (Vec<Value>, Va
 /// refused; the same page, where it is a named friend; and a name that leads to this machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_changes_nothing() {
-    let browser = Browser::start_with(&["host-resolver-rules=MAP evil.example 127.0.0.1"]).await;
+    let browser = Browser::start_with(&["--host-resolver-rules=MAP evil.example 127.0.0.1"]).await;
     let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let (listener, port) = place().await;
     serve_page(listener, &shop.origin);
