@@ -27,7 +27,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Finds what keeps people out of a page: <https://github.com/dequelabs/axe-core>.
 const AXE: &str = include_str!("axe.min.js");
 /// What Chromium is called, where programs are found by name.
-const NAMES: [&str; 4] = ["chromium", "chromium-browser", "chrome", "google-chrome-stable"];
+const NAMES: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "chrome",
+    "google-chrome-stable",
+];
 /// Where it is on a Mac.
 const APPLICATIONS: [&str; 2] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -147,7 +152,10 @@ impl Tab {
             "Network.requestWillBeSent" => keep(&asked, text(&params["request"]["url"])),
             "Log.entryAdded" => {
                 let entry = &params["entry"];
-                keep(&told, format!("{} {}", text(&entry["text"]), text(&entry["url"])));
+                keep(
+                    &told,
+                    format!("{} {}", text(&entry["text"]), text(&entry["url"])),
+                );
             }
             "Runtime.exceptionThrown" => keep(&told, params["exceptionDetails"].to_string()),
             _ => {}
