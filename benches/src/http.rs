@@ -5,7 +5,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -189,6 +192,22 @@ pub async fn load(
     amount: Amount,
     orders: usize,
 ) -> anyhow::Result<Sample> {
+    let requests = std::slice::from_ref(request);
+    load_each(servers, requests, connections, amount, orders).await
+}
+
+/// The same with several requests: each connection sends one after the other, and begins with
+/// another one.
+///
+/// # Errors
+/// The same.
+pub async fn load_each(
+    servers: &[SocketAddr],
+    requests: &[Request],
+    connections: usize,
+    amount: Amount,
+    orders: usize,
+) -> anyhow::Result<Sample> {
     let mut open = Vec::with_capacity(connections);
     for address in servers.iter().cycle().take(connections) {
         open.push(Connection::open(*address).await?);
@@ -197,20 +216,22 @@ pub async fn load(
         Amount::Requests(requests) => requests,
         Amount::Time(_) => usize::MAX,
     });
-    let left = std::sync::Arc::new(left);
+    let (left, requests) = (Arc::new(left), Arc::<[Request]>::from(requests));
     let mut tasks = JoinSet::new();
     let start = Instant::now();
     let end = match amount {
         Amount::Time(time) => start + time,
         Amount::Requests(_) => start + LIMIT * 10,
     };
-    for mut connection in open {
-        let (request, left) = (request.clone(), std::sync::Arc::clone(&left));
+    for (first, mut connection) in open.into_iter().enumerate() {
+        let (requests, left) = (Arc::clone(&requests), Arc::clone(&left));
         tasks.spawn(async move {
             let mut latencies = Vec::new();
+            let mut next = requests.iter().cycle().skip(first % requests.len());
             while Instant::now() < end && take_one(&left) {
+                let request = next.next().context("there is no request")?;
                 let sent = Instant::now();
-                tokio::time::timeout(LIMIT, connection.send(&request)).await??;
+                tokio::time::timeout(LIMIT, connection.send(request)).await??;
                 latencies.push(sent.elapsed());
             }
             anyhow::Ok(latencies)

@@ -12,6 +12,7 @@ use clap::Parser;
 
 use self::report::{
     Measured, burst, dashboard, database, follow, over_http, overload, pages, plot, sustained,
+    whole_life,
 };
 
 /// Measures the figures of docs/PERFORMANCE.md on this machine
@@ -116,6 +117,21 @@ async fn over_http(
     }
     if wanted("http-follow") {
         show(follow::follow().await?);
+    }
+    if wanted("http-lone") {
+        show(whole_life::lone(runs).await?);
+    }
+    if wanted("http-carts") {
+        show(whole_life::carts(runs).await?);
+    }
+    if wanted("drain-postgres") {
+        show(whole_life::drain_on_postgres(runs).await?);
+    }
+    if wanted("drain-sqlite") {
+        show(whole_life::drain_on_sqlite(runs).await?);
+    }
+    if wanted("bulk-completed") {
+        show(whole_life::bulk_to_completed(runs).await?);
     }
     Ok(())
 }

@@ -14,6 +14,10 @@ use crate::http::{Connection, Request};
 
 /// Nobody is refused, however long the turns take.
 const SERVE_ALL: [&str; 2] = ["--max-wait-ms", "600000"];
+/// The time limit for tasks that are left.
+const DRAIN_LIMIT: Duration = Duration::from_secs(300);
+/// Figures are made anew at most once a second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running server, and a product that it sells.
@@ -108,12 +112,21 @@ impl ServerProcess {
             ensure!(start.elapsed() < START_LIMIT, "the server does not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let product = format!(r#"{{"name":"hot","price":"9.99","stock":{stock}}}"#);
-        let create = Request::post("/api/v1/products", &product, 201);
-        let created: serde_json::Value = serde_json::from_slice(connection.send(&create).await?)?;
-        let id = created["id"].as_str().context("the product has no id")?;
-        id.clone_into(&mut server.product);
+        server.product = create_product(&mut connection, stock).await?;
         Ok(server)
+    }
+
+    /// So many further products, with more pieces than anyone asks for.
+    ///
+    /// # Errors
+    /// When the server does not make them.
+    pub async fn products(&self, count: usize) -> anyhow::Result<Vec<String>> {
+        let mut connection = Connection::open(self.address).await?;
+        let mut products = Vec::with_capacity(count);
+        for _ in 0..count {
+            products.push(create_product(&mut connection, MAX_STOCK).await?);
+        }
+        Ok(products)
     }
 
     /// An order of one piece, sent to `path`.
@@ -138,6 +151,14 @@ impl ServerProcess {
     }
 }
 
+async fn create_product(connection: &mut Connection, stock: i64) -> anyhow::Result<String> {
+    let product = format!(r#"{{"name":"hot","price":"9.99","stock":{stock}}}"#);
+    let create = Request::post("/api/v1/products", &product, 201);
+    let created: serde_json::Value = serde_json::from_slice(connection.send(&create).await?)?;
+    let id = created["id"].as_str().context("the product has no id")?;
+    Ok(id.to_owned())
+}
+
 /// The orders that the figures of a server tell to be completed: by now, or a second ago.
 ///
 /// # Errors
@@ -148,6 +169,23 @@ pub async fn completed(connection: &mut Connection) -> anyhow::Result<usize> {
     let completed = body["totals"]["completed"].as_u64();
     let completed = completed.context("the figures tell no tasks")?;
     Ok(usize::try_from(completed)?)
+}
+
+/// Waits until a server tells that so many orders are completed; how long it took.
+///
+/// # Errors
+/// When that takes longer than five minutes.
+pub async fn all_completed(address: SocketAddr, orders: usize) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let mut connection = Connection::open(address).await?;
+    while completed(&mut connection).await? < orders {
+        ensure!(
+            start.elapsed() < DRAIN_LIMIT,
+            "{orders} tasks are not done in {DRAIN_LIMIT:?}"
+        );
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(start.elapsed())
 }
 
 /// A program of this project, built beside this one.

@@ -23,12 +23,16 @@ use order_core::{
 use order_server::config::HttpLimits;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use scrape::{OPERATIONS, Scrape, documented};
 use shop::Shop;
 
 const SOON: Duration = Duration::from_secs(5);
+/// A process has one set of metrics, to which each of its servers tells its own database: held by
+/// a test while its server runs.
+static METRICS: Mutex<()> = Mutex::const_new(());
 
 /// Does something of everything.
 async fn trade(shop: &Shop) {
@@ -144,6 +148,7 @@ const TOLD: &[(&str, Labels, f64)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_documented_and_tells_what_happened() {
+    let _alone = METRICS.lock().await;
     let redis = RedisServer::start();
     let dir = tempfile::tempdir().unwrap();
     let sqlite = shop::sqlite_url(dir.path());
@@ -193,6 +198,7 @@ async fn every_metric_is_documented_and_tells_what_happened() {
 /// What `promtool check metrics` finds fault with, and a bound on the number of series.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_names_follow_the_conventions() {
+    let _alone = METRICS.lock().await;
     let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     Scrape::of(&shop).await;
     let scrape = Scrape::of(&shop).await;
@@ -313,6 +319,7 @@ fn queries_go_by_metrics_that_there_are() {
 /// A database that hangs is told of, in time, and is not asked again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_hangs_does_not_hang_the_scrape() {
+    let _alone = METRICS.lock().await;
     let url = PostgresServer::shared().database().await;
     let shop = Shop::open_with_redis(&url, None).await;
     let up = [("backend", "database")];
@@ -367,6 +374,7 @@ async fn a_database_that_hangs_does_not_hang_the_scrape() {
 /// Reading metrics takes a key that may read, as soon as there is any.
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_for_those_who_may_read() {
+    let _alone = METRICS.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let url = shop::sqlite_url(dir.path());
     let service = OrderService::builder(store::connect(&url).await.unwrap()).build();
@@ -395,6 +403,7 @@ async fn metrics_are_for_those_who_may_read() {
 /// What panics is counted by the part that it is of.
 #[tokio::test(flavor = "multi_thread")]
 async fn panics_are_counted() {
+    let _alone = METRICS.lock().await;
     let (shop, _dir) = Shop::open_on_sqlite(HttpLimits::default()).await;
     let panics = async || {
         let label = [("part", "offer")];

@@ -11,9 +11,11 @@ pub mod pages;
 mod pgbench;
 pub mod plot;
 pub mod sustained;
+pub mod whole_life;
 
 use std::path::Path;
 
+use order_core::testing::PostgresServer;
 use tempfile::TempDir;
 
 use measured::take_turns;
@@ -24,4 +26,22 @@ fn sqlite_file() -> anyhow::Result<(TempDir, String)> {
     let dir = tempfile::tempdir_in(Path::new("target"))?;
     let url = format!("sqlite://{}", dir.path().join("orders.db").display());
     Ok((dir, url))
+}
+
+/// A database for one run, and what has to live as long.
+enum Place<'a> {
+    Postgres(&'a PostgresServer),
+    Sqlite,
+}
+
+impl Place<'_> {
+    async fn url(&self) -> anyhow::Result<(String, Option<TempDir>)> {
+        Ok(match self {
+            Self::Postgres(server) => (server.database().await, None),
+            Self::Sqlite => {
+                let (dir, url) = sqlite_file()?;
+                (url, Some(dir))
+            }
+        })
+    }
 }

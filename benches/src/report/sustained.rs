@@ -3,48 +3,23 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
 use order_core::{
     bench::{Figures, Sample, median},
     testing::PostgresServer,
 };
 use orders_benches::{
     http::{Amount, Connection, load},
-    server::{ServerProcess, completed},
+    server::{ServerProcess, all_completed, completed},
 };
-use tempfile::TempDir;
-use tokio::time::sleep;
 
-use super::{Bar, Measured, sqlite_file};
+use super::{Bar, Measured, Place};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Selling alone is steady sooner.
 const ALONE: Duration = Duration::from_secs(15);
 const CONNECTIONS: usize = 512;
-/// The time limit for the tasks that are left.
-const DRAIN_LIMIT: Duration = Duration::from_secs(300);
-/// Figures are made anew at most once a second.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A run of both takes up to two minutes.
 const MOST_RUNS: usize = 3;
-
-/// A database for one run, and what has to live as long.
-enum Place<'a> {
-    Postgres(&'a PostgresServer),
-    Sqlite,
-}
-
-impl Place<'_> {
-    async fn url(&self) -> anyhow::Result<(String, Option<TempDir>)> {
-        Ok(match self {
-            Self::Postgres(server) => (server.database().await, None),
-            Self::Sqlite => {
-                let (dir, url) = sqlite_file()?;
-                (url, Some(dir))
-            }
-        })
-    }
-}
 
 struct Run {
     sold: Sample,
@@ -135,13 +110,7 @@ async fn run(place: &Place<'_>) -> anyhow::Result<Run> {
     let mut connection = Connection::open(server.address).await?;
     let meanwhile = completed(&mut connection).await?;
     let left = sold.orders.saturating_sub(meanwhile);
-    while completed(&mut connection).await? < sold.orders {
-        ensure!(
-            ended.elapsed() < DRAIN_LIMIT,
-            "tasks are not done in {DRAIN_LIMIT:?}"
-        );
-        sleep(LOOK_EVERY).await;
-    }
+    all_completed(server.address, sold.orders).await?;
     let sample = |orders, elapsed| Sample {
         orders,
         elapsed,
