@@ -29,6 +29,9 @@ const COLUMNS: &[Column] = &[
     ("price", "/price"),
     ("stock", "/stock"),
     ("version", "/version"),
+    ("limit_per_customer", "/limit_per_customer"),
+    ("on_sale_from", "/on_sale_from"),
+    ("on_sale_until", "/on_sale_until"),
 ];
 
 /// Write all products that are not archived, newest first, as CSV that import reads, or with `-o

@@ -6,11 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::HumanCount;
 use order_core::{
     Error, OrderService,
-    domain::Money,
+    domain::{Money, SaleTerms},
     service::{ImportOptions, ImportOutcome, ImportRow},
 };
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ const OF_THE_FILE: Columns = Columns {
         "stock",
         "stock_delta",
         "version",
+        "limit_per_customer",
+        "on_sale_from",
+        "on_sale_until",
         "guarded",
     ],
     needed: &[&["sku", "id"]],
@@ -53,8 +57,8 @@ const OF_THE_FILE: Columns = Columns {
 
 /// Create and update products from a CSV file
 ///
-/// The first line names the columns: sku, name, price, stock, stock_delta, version and id, in any
-/// order and any case. A row whose sku exists updates that product, and an empty cell leaves its
+/// The first line names the columns: sku, name, price, stock, stock_delta, version, id,
+/// limit_per_customer, on_sale_from and on_sale_until, in any order and any case. A row whose sku exists updates that product, and an empty cell leaves its
 /// field as it is; any other row creates a product. A product without a sku is named by its id. Of
 /// rows for one product, the last one counts.
 ///
@@ -117,6 +121,12 @@ struct ProductRow {
     stock_delta: String,
     #[serde(default)]
     version: String,
+    #[serde(default)]
+    limit_per_customer: String,
+    #[serde(default)]
+    on_sale_from: String,
+    #[serde(default)]
+    on_sale_until: String,
     /// The columns whose cells are guarded against spreadsheets.
     #[serde(default)]
     guarded: String,
@@ -276,12 +286,22 @@ impl ProductRow {
             stock_delta,
             key,
             version: number("version", &self.version)?,
+            terms: SaleTerms {
+                limit_per_customer: number("limit_per_customer", &self.limit_per_customer)?,
+                on_sale_from: time("on_sale_from", &self.on_sale_from)?,
+                on_sale_until: time("on_sale_until", &self.on_sale_until)?,
+            },
         })
     }
 }
 
 fn number(column: &'static str, cell: &str) -> Result<Option<i64>, Error> {
     let wrong = |_| Error::invalid(column, "must be a whole number");
+    given(cell).map(str::parse).transpose().map_err(wrong)
+}
+
+fn time(column: &'static str, cell: &str) -> Result<Option<DateTime<Utc>>, Error> {
+    let wrong = |_| Error::invalid(column, "must be a time such as 2026-11-27T08:00:00Z");
     given(cell).map(str::parse).transpose().map_err(wrong)
 }
 

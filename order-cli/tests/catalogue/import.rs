@@ -152,6 +152,49 @@ fn pieces_are_added_once_however_often_the_file_is_imported() {
     }
 }
 
+/// An empty cell leaves what is there, as with every other column.
+#[test]
+fn windows_and_limits_are_exported_and_imported() {
+    for desk in Desk::each() {
+        let columns = "sku,name,price,stock,limit_per_customer,on_sale_from,on_sale_until\n";
+        let terms = "2,2030-01-01T00:00:00Z,2030-01-02T00:00:00Z";
+        let text = format!("{columns}L,Lamp,19.99,10,{terms}\nC,Chair,5,3,,,\n");
+        assert_eq!(desk.imported(&text, &[])["created"], 2);
+        let exported = told_by(&desk.run(&["product", "export"]));
+        assert!(
+            exported.contains(&format!(",L,Lamp,19.99,10,1,{terms}\n")),
+            "{exported}"
+        );
+        assert!(exported.contains(",C,Chair,5.00,3,1,,,\n"), "{exported}");
+        assert_eq!(desk.imported(&exported, &[])["unchanged"], 2);
+
+        let changed = format!("{columns}L,,,,3,,\nC,,,,,,2030-01-03T00:00:00+02:00\n");
+        assert_eq!(desk.imported(&changed, &[])["updated"], 2);
+        let exported = told_by(&desk.run(&["product", "export"]));
+        let lamp = ",2,3,2030-01-01T00:00:00Z,2030-01-02T00:00:00Z\n";
+        assert!(exported.contains(lamp), "{exported}");
+        assert!(
+            exported.contains(",2,,,2030-01-02T22:00:00Z\n"),
+            "{exported}"
+        );
+
+        let wrong = format!("{columns}L,,,,0,,\nC,,,,,tomorrow,\nL,,,,,,2029-01-01T00:00:00Z\n");
+        let output = desk.import(&wrong, &[]);
+        let reasons = told(&output);
+        for reason in [
+            "line 2: limit_per_customer must be from 1 to 1000000",
+            "line 3: on_sale_from must be a time such as 2026-11-27T08:00:00Z",
+            "line 4: on_sale_until must be later than on_sale_from",
+        ] {
+            assert!(reasons.contains(reason), "{reasons}");
+        }
+    }
+}
+
+fn told_by(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
 #[test]
 fn files_of_other_programs_are_read_as_they_are() {
     let desk = Desk::at("sqlite://orders.db".to_owned());

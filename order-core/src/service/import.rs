@@ -17,7 +17,7 @@ use super::OrderService;
 use crate::{
     domain::{
         AdjustmentId, IdempotencyKey, Money, NewProduct, Product, ProductChange, ProductId,
-        ProductRequest, StockRequest, composed,
+        ProductRequest, SaleTerms, StockRequest, composed,
     },
     error::Error,
 };
@@ -52,6 +52,8 @@ pub struct ImportRow {
     pub key: Option<IdempotencyKey>,
     /// The version of the product at which `stock` was read.
     pub version: Option<i64>,
+    /// When it is on sale, and its limit per customer.
+    pub terms: SaleTerms,
 }
 
 /// How to import.
@@ -349,7 +351,8 @@ impl ImportRow {
         // Pieces are added afterwards, under their key.
         let none = self.stock_delta.map(|_| 0);
         let stock = self.stock.or(none).ok_or_else(|| needed("stock"))?;
-        Ok(ProductRequest::new(name, price, stock, self.sku.clone())?)
+        let product = ProductRequest::new(name, price, stock, self.sku.clone())?;
+        Ok(product.on_terms(self.terms)?)
     }
 
     /// Checks that the pieces of this row can be added to a product.
@@ -374,6 +377,19 @@ impl ImportRow {
         }
         if let Some(price) = self.price.filter(|price| *price != product.price) {
             change = change.price(price)?;
+        }
+        let (row, known) = (self.terms, product.terms);
+        let differs = row.limit_per_customer != known.limit_per_customer;
+        if let Some(limit) = row.limit_per_customer.filter(|_| differs) {
+            change = change.limit_per_customer(Some(limit))?;
+        }
+        let differs = row.on_sale_from != known.on_sale_from;
+        if let Some(from) = row.on_sale_from.filter(|_| differs) {
+            change = change.on_sale_from(Some(from));
+        }
+        let differs = row.on_sale_until != known.on_sale_until;
+        if let Some(until) = row.on_sale_until.filter(|_| differs) {
+            change = change.on_sale_until(Some(until));
         }
         let stock = self.stock.filter(|stock| *stock != product.stock);
         if let (Some(stock), true) = (stock, options.set_stock) {
