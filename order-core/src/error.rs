@@ -297,7 +297,12 @@ impl From<Failure> for Error {
                 available: failure.available,
             },
             // Whoever buys at once learns of it as of any product that is not there.
-            (_, None) => Self::ProductNotFound(failure.product_id),
+            (
+                FailureCode::ProductUnavailable
+                | FailureCode::NotOnSale
+                | FailureCode::CustomerLimit,
+                None,
+            ) => Self::ProductNotFound(failure.product_id),
         }
     }
 }

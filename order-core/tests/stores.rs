@@ -65,13 +65,13 @@ async fn postgres_conforms() {
 }
 
 #[test]
-fn sqlite_plays_like_its_twin() {
+fn sqlite_plays_like_the_reference_store() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     model::behaves_like_the_reference_store(&runtime, 64, sqlite_with_time);
 }
 
 #[test]
-fn postgres_plays_like_its_twin() {
+fn postgres_plays_like_the_reference_store() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     model::behaves_like_the_reference_store(&runtime, 64, postgres_with_time);
 }

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{OrderId, ProductId, ValidationError};
 
+// `git grep -liE 'customer_?limit'` finds the places of one. The compiler asks for some of them.
+// Nothing asks for `ALL`, `metrics::labels::OUTCOMES` and the counts that are zipped with it,
+// `metrics::record::purchased` (which leaves out errors that it does not know), a migration of each
+// database (`orders_failure_code_known`, `orders_failure_available_range`,
+// `orders_failure_detail_matches`), and `overlay.json` and `order.js` of the server.
 /// The reason for which an order failed.
-///
-/// A new one also goes into [`ALL`](Self::ALL), `metrics::labels::OUTCOMES` and the counts that are zipped with
-/// it, the decision of the reference store, the checks of the schema (`orders_failure_code_known`; a
-/// failure there has a product, and less available than requested), the server's description of the
-/// API (`overlay.json`), and the dashboard (`timeline.js`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! Returns: part of an order is cancelled, and goes back if it was sold.
+//! Returns: part of an order is cancelled, and its stock goes back.
 
 use chrono::{DateTime, Utc};
 
@@ -95,7 +95,7 @@ impl Order {
         self.pieces(OrderLine::kept)
     }
 
-    /// What was cancelled of its lines, without the prices: what came back, if it was sold.
+    /// What was cancelled of its lines, without the prices: what came back, if the order had its stock.
     #[must_use]
     pub fn cancelled_lines(&self) -> Vec<RequestedLine> {
         self.pieces(|line| line.cancelled_quantity)

@@ -110,8 +110,8 @@ pub trait Store: ProductStore + OrderStore {
     }
 
     /// Checks everything that is promised of what is stored, from one consistent view, also under
-    /// load; above all, for each product, `stock = Σ adjustments − Σ lines of orders that hold
-    /// stock`.
+    /// load; above all, for each product, `stock = Σ adjustments − Σ what orders that hold
+    /// stock keep`.
     async fn verify_with(&self, options: &VerifyOptions) -> Result<Verification, Error>;
 
     /// Whatever is not as promised, of all orders.

@@ -8,7 +8,7 @@ pub enum Strategy {
     /// Lock the products of many orders once, decide in memory, write once per table.
     #[default]
     Batch,
-    /// One order per transaction, under `SELECT … FOR UPDATE` of its products.
+    /// One order per transaction, under `SELECT … FOR NO KEY UPDATE` of its products.
     RowLock,
     /// One order per transaction, by `UPDATE … SET stock = stock − n WHERE stock >= n`.
     ConditionalUpdate,

@@ -14,7 +14,7 @@ use crate::{
     store::ProductStore,
 };
 
-/// What changes of a product while it is on sale.
+/// What changes of a product until it is archived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveProduct {
     /// The product.

@@ -15,7 +15,7 @@ const NAME: &str = "Idempotency-Key";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The key of a request, if it has one, as a parameter of an operation. Keys of different
-/// API keys never meet.
+/// clients never meet.
 #[derive(Clone, Debug)]
 pub(super) struct IdempotencyHeader(pub(super) Option<IdempotencyKey>);
 

@@ -172,7 +172,7 @@ impl From<Product> for ProductBody {
     }
 }
 
-/// What changes of a product while it is on sale.
+/// What changes of a product until it is archived.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "LiveProduct")]
 pub(super) struct LiveBody {

@@ -5,7 +5,7 @@
 //! time, so that it does not matter whether somebody came to expire the hold.
 //!
 //! Lapsed holds are expired by whoever needs what they keep, in the transaction that needs it
-//! ([`reclaim`]), and by the sweeper ([`expire`]). The first already holds products, and so waits for
+//! ([`reclaim`]), and by the expiry of services and workers ([`expire`]). The first already holds products, and so waits for
 //! nothing: it skips orders, and further products of these, that somebody holds locked.
 
 use std::collections::HashSet;

@@ -127,7 +127,7 @@ pub(super) fn batch_stock(locked: &LockedProducts) -> BatchStock {
     batch_stock
 }
 
-/// The prices of the products that are still on sale.
+/// The prices of the products that are not archived.
 pub(super) fn prices(products: &[LockedProduct]) -> Prices {
     let living = products.iter().filter(|product| !product.archived);
     let prices = living.map(|product| {

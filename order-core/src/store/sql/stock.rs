@@ -15,7 +15,7 @@ use crate::{
     error::Error,
 };
 
-/// The prices of those of `products` that are on sale.
+/// The prices of those of `products` that are not archived.
 pub(super) async fn prices<C: SqlConnection>(
     connection: &mut C,
     products: &[ProductId],
