@@ -206,6 +206,7 @@ async fn generators_of_clients_understand_the_document() {
     let document = with_parameters(serde_json::from_str(&document).unwrap());
     let mut found = Vec::new();
     stumbles(&document, "", &mut found);
+    assert_eq!(document["openapi"], "3.0.3");
     let mut titles = Vec::new();
     for schema in document["components"]["schemas"]
         .as_object()

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 const TAGS: [&str; 4] = ["Products", "Orders", "Operations", "Health"];
 
 pub(super) fn finish(document: &mut Value) {
+    // Nothing in it is of a later version than 3.0.0, and 3.0.3 says the same more clearly.
+    document["openapi"] = json!("3.0.3");
     tell_currency(document);
     allow_null_in_place(document);
     let rank = |tag: &Value| TAGS.iter().position(|name| tag["name"] == *name);
