@@ -1,6 +1,6 @@
 //! Sells by the client that openapi-generator makes of the document for Rust.
 
-use orders_api::{
+use orders_client::{
     apis::{
         Error,
         configuration::Configuration,
