@@ -85,6 +85,7 @@ enum Accepted {
 }
 
 #[derive(ApiResponse)]
+#[allow(clippy::large_enum_variant)] // One is made for an answer, and sent.
 enum Found {
     /// The order
     #[oai(status = 200)]
