@@ -41,6 +41,9 @@ pub enum Error {
         /// The version that the product has.
         actual: i64,
     },
+    /// The order changed since the caller read it.
+    #[error("order is not at the version that was named")]
+    OrderChanged,
     /// The product has less left than was asked for.
     #[error("product {product_id} has {available} left, {requested} requested")]
     InsufficientStock {
@@ -236,6 +239,7 @@ impl From<RuleViolation> for Error {
             RuleViolation::VersionMismatch { expected, actual } => {
                 Self::VersionMismatch { expected, actual }
             }
+            RuleViolation::OrderChanged => Self::OrderChanged,
             RuleViolation::InsufficientStock {
                 product_id,
                 requested,

@@ -1,6 +1,7 @@
 //! What the server bears: slow clients, many of them, large requests, and slow answers.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod program;
 mod shop;
 
 use std::{
@@ -19,6 +20,7 @@ use tokio::{
     time::timeout,
 };
 
+use program::Program;
 use shop::Shop;
 
 async fn connect(shop: &Shop) -> TcpStream {
@@ -363,4 +365,35 @@ async fn one_connection_serves_many_requests_in_both_versions() {
         );
     }
     shop.close().await;
+}
+
+/// Many large bodies on one connection take no more memory than a caller's share of the room.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn many_large_bodies_take_no_more_than_their_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path()).await;
+    let bulk = json!({"orders": [{"product_id": program.product(1).await, "quantity": 1}]});
+    let body = bytes::Bytes::from(bulk.to_string() + &" ".repeat(8_000_000));
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    let client = client.build().unwrap();
+    let before = program.peak_mib();
+    let sending = (0..30).map(|_| {
+        let request = client.post(format!("{}/orders/bulk", program.origin));
+        let request = request.header("content-type", "application/json");
+        request.body(body.clone()).send()
+    });
+    let answers = futures_util::future::join_all(sending).await;
+    // A reset is a refusal, too.
+    let status = |answer: reqwest::Result<reqwest::Response>| {
+        answer.map_or(503, |answer| answer.status().as_u16())
+    };
+    let answers: Vec<u16> = answers.into_iter().map(status).collect();
+    let refused = answers.iter().filter(|status| **status == 503).count();
+    let accepted = answers.iter().filter(|status| **status == 202).count();
+    let took = program.peak_mib() - before;
+    println!("30 bodies of 8 MB took {took} MiB, and {refused} were refused");
+    assert_eq!(accepted + refused, 30, "{answers:?}");
+    assert!(accepted > 0 && refused > 0, "{answers:?}");
+    assert!(took < 100, "{took} MiB");
 }

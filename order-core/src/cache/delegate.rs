@@ -11,7 +11,7 @@ use crate::{
     decision::Decided,
     domain::{
         AdjustmentId, HoldTime, IdempotencyKey, NewOrder, NewProduct, Order, OrderId, OrderReturn,
-        Page, PageRequest, Product, ProductChange, ProductId, Progress, Replayable,
+        OrderVersion, Page, PageRequest, Product, ProductChange, ProductId, Progress, Replayable,
         StockAdjustment, StockEntry, StockEntryId,
     },
     error::Error,
@@ -207,6 +207,18 @@ impl OrderStore for CachedStore {
     ) -> Result<Option<Cancelled>, Error> {
         let mark = self.mark();
         let cancelled = self.inner.cancel(id, at, key).await;
+        self.cancelled(cancelled, mark).await
+    }
+
+    async fn cancel_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Cancelled>, Error> {
+        let mark = self.mark();
+        let cancelled = self.inner.cancel_if(id, at, key, expected_versions).await;
         self.cancelled(cancelled, mark).await
     }
 

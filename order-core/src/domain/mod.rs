@@ -18,6 +18,7 @@ mod order_mode;
 mod order_request;
 mod order_return;
 mod order_status;
+mod order_version;
 mod page;
 mod product;
 mod progress;
@@ -47,6 +48,7 @@ pub(crate) use order_mode::OrderMode;
 pub use order_request::{NewOrder, OrderRequest};
 pub use order_return::{OrderReturn, ReturnRequest};
 pub use order_status::OrderStatus;
+pub use order_version::{NotAVersion, OrderVersion};
 pub use page::{MAX_OFFSET_ROWS, Page, PageRequest, PageSize, PageStart};
 pub use product::{
     MAX_STOCK, NewProduct, Product, ProductChange, ProductRequest, StockAdjustment, StockRequest,

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    IdempotencyKey, Order, OrderId, OrderLine, OrderRequest, OrderStatus, ProductId, Quantity,
-    RequestedLine, ReturnId, RuleViolation, ValidationError,
+    IdempotencyKey, Order, OrderId, OrderLine, OrderRequest, OrderStatus, OrderVersion, ProductId,
+    Quantity, RequestedLine, ReturnId, RuleViolation, ValidationError,
 };
 
 /// What a client gives back of an order: checked, without an id yet.
@@ -12,6 +12,7 @@ use super::{
 pub struct ReturnRequest {
     lines: Vec<RequestedLine>,
     key: Option<IdempotencyKey>,
+    expected_versions: Vec<OrderVersion>,
 }
 
 impl ReturnRequest {
@@ -23,13 +24,25 @@ impl ReturnRequest {
         if lines.is_empty() || lines.len() > OrderRequest::MAX_LINES {
             return Err(ValidationError::new("lines", "must have 1 to 100 entries"));
         }
-        Ok(Self { lines, key: None })
+        Ok(Self {
+            lines,
+            key: None,
+            expected_versions: Vec::new(),
+        })
     }
 
     /// The same request, to be carried out once however often it comes with this key.
     #[must_use]
     pub fn with_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// The same request, carried out only if the order is at this version, or at another that is
+    /// expected.
+    #[must_use]
+    pub fn expect_version(mut self, version: OrderVersion) -> Self {
+        self.expected_versions.push(version);
         self
     }
 
@@ -41,6 +54,7 @@ impl ReturnRequest {
             order_id,
             lines: self.lines,
             key: self.key,
+            expected_versions: self.expected_versions,
             at,
         }
     }
@@ -53,6 +67,7 @@ pub struct OrderReturn {
     pub(crate) order_id: OrderId,
     pub(crate) lines: Vec<RequestedLine>,
     pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) expected_versions: Vec<OrderVersion>,
     pub(crate) at: DateTime<Utc>,
 }
 
@@ -79,6 +94,12 @@ impl OrderReturn {
     #[must_use]
     pub const fn key(&self) -> Option<&IdempotencyKey> {
         self.key.as_ref()
+    }
+
+    /// The versions of which the order has to be at one; at any, when there are none.
+    #[must_use]
+    pub fn expected_versions(&self) -> &[OrderVersion] {
+        &self.expected_versions
     }
 
     /// The time at which they come back.

@@ -19,6 +19,9 @@ pub enum RuleViolation {
         /// The version that the product has.
         actual: i64,
     },
+    /// The order changed since the caller read it.
+    #[error("order is not at the version that was named")]
+    OrderChanged,
     /// The product has less left than was asked for.
     #[error("product {product_id} has {available} left, {requested} requested")]
     InsufficientStock {

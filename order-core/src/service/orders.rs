@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        HoldTime, IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, Page, Replayable,
-        ReturnId, ReturnRequest, composed,
+        HoldTime, IdempotencyKey, Order, OrderId, OrderMode, OrderRequest, OrderVersion, Page,
+        Replayable, ReturnId, ReturnRequest, composed,
     },
     error::Error,
     store::{Cancelled, OrderQuery, Strategy},
@@ -156,12 +156,28 @@ impl OrderService {
         id: OrderId,
         key: Option<IdempotencyKey>,
     ) -> Result<Option<Replayable<Order>>, Error> {
+        self.cancel_if(id, key, Vec::new()).await
+    }
+
+    /// As [`cancel_or_replay`](Self::cancel_or_replay), if the order is at one of these versions; at
+    /// any, when there are none.
+    ///
+    /// # Errors
+    /// The same, and [`Error::OrderChanged`], [`Error::Unsupported`].
+    pub async fn cancel_if(
+        &self,
+        id: OrderId,
+        key: Option<IdempotencyKey>,
+        expected_versions: Vec<OrderVersion>,
+    ) -> Result<Option<Replayable<Order>>, Error> {
         let now = self.now();
-        let cancelled = self
-            .run_to_completion(move |inner| async move {
-                inner.orders.cancel(id, now, key.as_ref()).await
-            })
-            .await?;
+        let cancel = async move |inner: Arc<ServiceInner>| {
+            let orders = &inner.orders;
+            orders
+                .cancel_if(id, now, key.as_ref(), &expected_versions)
+                .await
+        };
+        let cancelled = self.run_to_completion(cancel).await?;
         Ok(self.after_cancelling(cancelled))
     }
 
@@ -170,7 +186,7 @@ impl OrderService {
     ///
     /// # Errors
     /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that it does
-    /// not have, or has too little left of; [`Error::StockLimit`], [`Error::IdempotencyKeyReused`].
+    /// not have, or has too little left of; [`Error::StockLimit`], [`Error::IdempotencyKeyReused`], [`Error::OrderChanged`].
     pub async fn give_back(
         &self,
         id: OrderId,

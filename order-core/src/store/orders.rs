@@ -10,7 +10,7 @@ use crate::{
     decision::Decided,
     domain::{
         ClientId, HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderStatus,
-        Page, PageRequest, Product, ProductId, Progress, TimeRange,
+        OrderVersion, Page, PageRequest, Product, ProductId, Progress, TimeRange,
     },
     error::Error,
 };
@@ -219,13 +219,34 @@ pub trait OrderStore: Send + Sync {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error>;
 
+    /// As [`cancel`](Self::cancel), if the order is at one of these versions; at any, when there are
+    /// none.
+    ///
+    /// # Errors
+    /// The same, and [`Error::OrderChanged`] when it is at another; [`Error::Unsupported`] by a store
+    /// that does not compare them.
+    async fn cancel_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Cancelled>, Error> {
+        if expected_versions.is_empty() {
+            return self.cancel(id, at, key).await;
+        }
+        let what = "versions of orders";
+        Err(Error::Unsupported { what })
+    }
+
     /// Gives back part of an order that holds stock: what is left of it stays held or sold, and when
     /// nothing is left, it is cancelled, unless it is completed.
     ///
     /// # Errors
     /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that the
     /// order does not have, or has too little left of; [`Error::StockLimit`];
-    /// [`Error::IdempotencyKeyReused`]; [`Error::Unsupported`] by a store that cancels only whole
+    /// [`Error::IdempotencyKeyReused`]; [`Error::OrderChanged`] when it is at none of the versions that
+    /// are expected; [`Error::Unsupported`] by a store that cancels only whole
     /// orders.
     async fn give_back(&self, _returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {
         let what = "what was cancelled of an order";

@@ -2,13 +2,14 @@
 
 use order_core::{
     OrderService,
-    domain::{ClientId, HoldTime, OrderId},
+    domain::{ClientId, HoldTime, Order, OrderId},
 };
-use poem_openapi::{Object, OpenApi, param::Path};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Path};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
+    etag::order_etag,
     order_body::{OrderBody, is_visible},
     tag::Tag,
     wire::Whole,
@@ -30,6 +31,20 @@ struct ExtendHold {
 }
 
 read_from_objects!(ExtendHold);
+
+#[derive(ApiResponse)]
+enum Kept {
+    /// The order as it is now
+    #[oai(status = 200)]
+    Order(Json<OrderBody>, #[oai(header = "ETag")] String),
+}
+
+impl From<Order> for Kept {
+    fn from(order: Order) -> Self {
+        let etag = order_etag(&order);
+        Self::Order(Json(order.into()), etag)
+    }
+}
 
 /// The operations on held orders.
 pub struct Holds {
@@ -62,15 +77,11 @@ impl Holds {
         method = "post",
         operation_id = "confirmOrder"
     )]
-    async fn confirm(
-        &self,
-        caller: WriteOrders,
-        id: Path<Uuid>,
-    ) -> Result<Json<OrderBody>, Problem> {
+    async fn confirm(&self, caller: WriteOrders, id: Path<Uuid>) -> Result<Kept, Problem> {
         self.check_visible(id.0, caller.only).await?;
         let order = self.service.confirm(OrderId(id.0)).await?;
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
-        Ok(Json(order.into()))
+        Ok(order.into())
     }
 
     /// Hold a held order for longer
@@ -84,11 +95,11 @@ impl Holds {
         caller: WriteOrders,
         id: Path<Uuid>,
         body: Json<ExtendHold>,
-    ) -> Result<Json<OrderBody>, Problem> {
+    ) -> Result<Kept, Problem> {
         let hold_time = HoldTime::new(body.0.hold_seconds.0)?;
         self.check_visible(id.0, caller.only).await?;
         let order = self.service.extend(OrderId(id.0), hold_time).await?;
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
-        Ok(Json(order.into()))
+        Ok(order.into())
     }
 }

@@ -3,8 +3,8 @@
 use order_core::{
     Error, OrderService,
     domain::{
-        ClientId, Order, OrderId, OrderRequest, OrderStatus, PageRequest, PageStart, ProductId,
-        Progress, ReturnRequest, TimeRange,
+        ClientId, Order, OrderId, OrderRequest, OrderStatus, OrderVersion, PageRequest, PageStart,
+        ProductId, Progress, ReturnRequest, TimeRange,
     },
     store::OrderQuery,
 };
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{
     cursor::{encode, page_request},
+    etag::{Expected, order_etag},
     follow::Follow,
     idempotency_header::{IdempotencyHeader, replayed},
     order_body::{Buy, Cancel, OrderBody, Status, StatusBody, is_visible, requested},
@@ -25,7 +26,13 @@ use super::{
 };
 use crate::{
     auth::{ReadOrders, WriteOrders},
-    http::{json::Json, optional_json::OptionalJson, prefer::Wait, problem::Problem},
+    http::{
+        entity_tag::{IfMatch, IfNoneMatch},
+        json::Json,
+        optional_json::OptionalJson,
+        prefer::Wait,
+        problem::Problem,
+    },
 };
 
 /// A page of orders, newest first.
@@ -58,6 +65,7 @@ enum Accepted {
     Order(
         Json<OrderBody>,
         #[oai(header = "Location")] String,
+        #[oai(header = "ETag")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
         /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
@@ -68,6 +76,7 @@ enum Accepted {
     Decided(
         Json<OrderBody>,
         #[oai(header = "Location")] String,
+        #[oai(header = "ETag")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
         /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
@@ -76,11 +85,19 @@ enum Accepted {
 }
 
 #[derive(ApiResponse)]
+#[allow(clippy::large_enum_variant)] // One is made for an answer, and sent.
 enum Found {
     /// The order
     #[oai(status = 200)]
     Order(
         Json<OrderBody>,
+        #[oai(header = "ETag")] String,
+        #[oai(header = "Preference-Applied")] Option<String>,
+    ),
+    /// The client has the order as it is now
+    #[oai(status = 304)]
+    NotModified(
+        #[oai(header = "ETag")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
     ),
 }
@@ -92,6 +109,7 @@ enum Bought {
     Order(
         Json<OrderBody>,
         #[oai(header = "Location")] String,
+        #[oai(header = "ETag")] String,
         #[oai(header = "Preference-Applied")] Option<String>,
         /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
@@ -105,6 +123,7 @@ enum Cancelled {
     #[oai(status = 200)]
     Order(
         Json<OrderBody>,
+        #[oai(header = "ETag")] String,
         /// `true` if an earlier request with this key did it
         #[oai(header = "Idempotent-Replayed")]
         Option<bool>,
@@ -128,6 +147,18 @@ impl Orders {
         let order = self.service.order(OrderId(id)).await?;
         let order = order.filter(|order| is_visible(order, only));
         order.ok_or_else(|| Problem::order_not_found(id))
+    }
+
+    /// The versions of which the order has to be at one; at any, when there are none.
+    async fn expected(&self, id: Uuid, if_match: IfMatch) -> Result<Vec<OrderVersion>, Problem> {
+        match if_match.into() {
+            Expected::Any => Ok(Vec::new()),
+            Expected::Versions(versions) => Ok(versions),
+            Expected::Nothing { is_weak } => {
+                self.find(id, None).await?;
+                Err(Expected::<OrderVersion>::refusal(is_weak))
+            }
+        }
     }
 }
 
@@ -153,13 +184,13 @@ impl Orders {
             .await?;
         let replayed = replayed(accepted.replayed);
         let (order, applied) = self.follow.decided(accepted.value, wait).await;
-        let location = location(&order);
-        Ok(match order.status {
-            OrderStatus::Pending => {
-                Accepted::Order(Json(order.into()), location, applied, replayed)
-            }
-            _ => Accepted::Decided(Json(order.into()), location, applied, replayed),
-        })
+        let answer = match order.status {
+            OrderStatus::Pending => Accepted::Order,
+            _ => Accepted::Decided,
+        };
+        let (location, etag) = (location(&order), order_etag(&order));
+        let order = Json(order.into());
+        Ok(answer(order, location, etag, applied, replayed))
     }
 
     /// Buy at once: the order is sold, or answered 409 and not stored
@@ -180,10 +211,10 @@ impl Orders {
             .service
             .purchase_or_replay(request(body, idempotency, &caller)?)
             .await?;
-        let location = location(&bought.value);
+        let (location, etag) = (location(&bought.value), order_etag(&bought.value));
         let replayed = replayed(bought.replayed);
         let (order, applied) = (Json(bought.value.into()), wait.applied());
-        Ok(Bought::Order(order, location, applied, replayed))
+        Ok(Bought::Order(order, location, etag, applied, replayed))
     }
 
     /// List orders, newest first
@@ -253,10 +284,17 @@ impl Orders {
         /// `wait=N` waits up to N seconds, at most 30, for the decision
         #[oai(name = "Prefer")]
         wait: Wait,
+        /// An `ETag` that the client has
+        #[oai(name = "If-None-Match")]
+        if_none_match: IfNoneMatch,
     ) -> Result<Found, Problem> {
         let order = self.find(id.0, caller.only).await?;
         let (order, applied) = self.follow.decided(order, wait).await;
-        Ok(Found::Order(Json(order.into()), applied))
+        let etag = order_etag(&order);
+        if if_none_match.0.is_some_and(|known| known.include(&etag)) {
+            return Ok(Found::NotModified(etag, applied));
+        }
+        Ok(Found::Order(Json(order.into()), etag, applied))
     }
 
     /// Read the state of an order
@@ -286,6 +324,9 @@ impl Orders {
         &self,
         caller: WriteOrders,
         id: Path<Uuid>,
+        /// The `ETag` of the order as it has to be, or several; `*` for any
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
         /// Makes the request safe to repeat
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyHeader,
@@ -295,13 +336,18 @@ impl Orders {
             // The client of an order never changes.
             self.find(id.0, caller.only).await?;
         }
+        let versions = self.expected(id.0, if_match).await?;
         let cancelled = match body.0.and_then(|body| body.lines) {
             None => {
-                let cancelled = self.service.cancel_or_replay(OrderId(id.0), idempotency.0);
-                cancelled.await?
+                let service = &self.service;
+                service
+                    .cancel_if(OrderId(id.0), idempotency.0, versions)
+                    .await?
             }
             Some(lines) => {
-                let mut request = ReturnRequest::new(requested(&lines)?).map_err(Error::from)?;
+                let request = ReturnRequest::new(requested(&lines)?).map_err(Error::from)?;
+                let versions = versions.into_iter();
+                let mut request = versions.fold(request, ReturnRequest::expect_version);
                 if let Some(key) = idempotency.0 {
                     request = request.with_key(key);
                 }
@@ -309,8 +355,9 @@ impl Orders {
             }
         };
         let cancelled = cancelled.ok_or_else(|| Problem::order_not_found(id.0))?;
-        let replayed = replayed(cancelled.replayed);
-        Ok(Cancelled::Order(Json(cancelled.value.into()), replayed))
+        let (etag, replayed) = (order_etag(&cancelled.value), replayed(cancelled.replayed));
+        let order = Json(cancelled.value.into());
+        Ok(Cancelled::Order(order, etag, replayed))
     }
 }
 

@@ -132,7 +132,7 @@ impl Products {
             Expected::Any => Ok(Vec::new()),
             Expected::Versions(versions) => Ok(versions),
             Expected::Nothing { is_weak } => match self.service.product(ProductId(id)).await? {
-                Some(_) => Err(Expected::refusal(is_weak)),
+                Some(_) => Err(Expected::<i64>::refusal(is_weak)),
                 None => Err(Problem::product_not_found(id)),
             },
         }

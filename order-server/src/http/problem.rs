@@ -321,7 +321,9 @@ impl From<Error> for Problem {
                 problem.body.field = Some("sku".to_owned());
                 problem
             }
-            Error::VersionMismatch { .. } => Self::precondition_failed(&error.to_string()),
+            Error::VersionMismatch { .. } | Error::OrderChanged => {
+                Self::precondition_failed(&error.to_string())
+            }
             Error::InsufficientStock { .. }
             | Error::NotOnSale { .. }
             | Error::CustomerLimit { .. }

@@ -335,6 +335,66 @@ async fn a_change_is_made_only_to_the_versions_that_are_named() {
     .await;
 }
 
+/// The same holds for an order, whose tag stands in every answer that tells of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_cancelled_only_at_the_versions_that_are_named() {
+    shop::on_each_store(async |shop| {
+        let product = shop.product("p", 9_000).await;
+        let buy = json!({"product_id": product, "quantity": 3});
+        let part = json!({"lines": [{"product_id": product, "quantity": 1}]});
+        for body in [None, Some(&part)] {
+            for (lines, status) in [
+                (&["\"0000000000000000\""][..], 412),
+                (&["W/TAG"], 412),
+                (&["W/TAG, \"1\""], 412),
+                (&["\"1\""], 412),
+                (&["OLD"], 412),
+                (&["1"], 400),
+                (&["TAG"], 200),
+                (&["OLD, W/TAG ,,TAG"], 200),
+                (&["OLD", "TAG"], 200),
+                (&["*"], 200),
+                (&[], 200),
+            ] {
+                let bought = shop.post("/orders/purchase", &buy).await;
+                let path = format!("/orders/{}", bought.body["id"].as_str().unwrap());
+                let cancel = format!("{path}/cancel");
+                let now = shop.post(&cancel, &part).await;
+                let (old, tag) = (bought.header("etag"), now.header("etag"));
+                let (read, told) = (shop.get(&path).await, format!("{lines:?}"));
+                assert_eq!(
+                    (read.header("etag"), old == tag),
+                    (tag.clone(), false),
+                    "{told}"
+                );
+                let lines = lines
+                    .iter()
+                    .map(|l| l.replace("TAG", &tag).replace("OLD", &old));
+                let lines: Vec<String> = lines.collect();
+                let lines: Vec<_> = lines.iter().map(|line| ("if-match", &**line)).collect();
+                let answer = shop.send("POST", &cancel, &lines, body).await;
+                assert_eq!(answer.status, status, "{told}: {}", answer.body);
+                let after = shop.get(&path).await;
+                assert_eq!(after.body == read.body, status != 200, "{told}");
+                assert_eq!(after.header("etag") == tag, status != 200, "{told}");
+                match status {
+                    412 => answer.is_problem("version_mismatch"),
+                    400 => answer.is_problem("malformed"),
+                    _ => assert_eq!(answer.header("etag"), after.header("etag"), "{told}"),
+                }
+            }
+        }
+        let nowhere = format!("/orders/{}/cancel", uuid::Uuid::nil());
+        for tag in ["\"0000000000000000\"", "W/\"1\""] {
+            let answer = shop
+                .send("POST", &nowhere, &[("if-match", tag)], None)
+                .await;
+            answer.is_problem("order_not_found");
+        }
+    })
+    .await;
+}
+
 /// §13.1.2: what a client has is compared weakly, over all lines.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_has_is_not_sent_again() {
@@ -360,5 +420,19 @@ async fn what_a_client_has_is_not_sent_again() {
     let weak = with_lines(&shop, "PUT", &path, &[("if-match", "W/\"1\"")]).await;
     let told = weak.body["detail"].as_str().unwrap();
     assert!(told.contains("weak") && told.contains("version"), "{told}");
+    let buy = json!({"product_id": shop.product("p", 5).await, "quantity": 1});
+    let placed = shop.post("/orders/purchase", &buy).await;
+    let (path, tag) = (placed.header("location"), placed.header("etag"));
+    let path = path.strip_prefix("/api/v1").unwrap();
+    for (tag, status) in [
+        (&*tag, 304),
+        (&*format!("\"9\", W/{tag}"), 304),
+        ("*", 304),
+        ("\"9\"", 200),
+        ("9", 400),
+    ] {
+        let answer = with_lines(&shop, "GET", path, &[("if-none-match", tag)]).await;
+        assert_eq!(answer.status, status, "{tag}");
+    }
     shop.close().await;
 }

@@ -172,7 +172,7 @@ async fn limit_is_another_name_of_page_size() {
 }
 
 /// What generators of clients stumble over, anywhere in the document.
-fn stumbles(value: &Value, path: &str, found: &mut Vec<String>) {
+fn stumbles(value: &Value, schemas: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             if fields.get("nullable") == Some(&json!(true)) && !fields.contains_key("type") {
@@ -181,6 +181,18 @@ fn stumbles(value: &Value, path: &str, found: &mut Vec<String>) {
             if fields.get("nullable") == Some(&json!(true)) && fields.contains_key("allOf") {
                 found.push(format!("{path} may be null, and what it refers to may not"));
             }
+            for part in fields
+                .get("allOf")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                let name = part["$ref"].as_str().unwrap_or_default();
+                let name = name.trim_start_matches("#/components/schemas/");
+                if !name.is_empty() && schemas[name]["type"] != "object" {
+                    found.push(format!("{path} takes {name} together, which is no object"));
+                }
+            }
             if fields.get("enum") == Some(&json!([null])) {
                 found.push(format!("{path} is null and nothing else"));
             }
@@ -188,12 +200,12 @@ fn stumbles(value: &Value, path: &str, found: &mut Vec<String>) {
                 found.push(format!("{path} divides floats"));
             }
             for (name, field) in fields {
-                stumbles(field, &format!("{path}/{name}"), found);
+                stumbles(field, schemas, &format!("{path}/{name}"), found);
             }
         }
         Value::Array(items) => {
             for (at, item) in items.iter().enumerate() {
-                stumbles(item, &format!("{path}/{at}"), found);
+                stumbles(item, schemas, &format!("{path}/{at}"), found);
             }
         }
         _ => {}
@@ -205,7 +217,9 @@ async fn generators_of_clients_understand_the_document() {
     let document = order_server::runtime::openapi_document().await.unwrap();
     let document = with_parameters(serde_json::from_str(&document).unwrap());
     let mut found = Vec::new();
-    stumbles(&document, "", &mut found);
+    let schemas = &document["components"]["schemas"];
+    stumbles(&document, schemas, "", &mut found);
+    assert_eq!(document["openapi"], "3.0.3");
     let mut titles = Vec::new();
     for schema in document["components"]["schemas"]
         .as_object()

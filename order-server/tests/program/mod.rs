@@ -107,6 +107,15 @@ impl Program {
         }
     }
 
+    /// The most memory that it has had, on Linux.
+    pub fn peak_mib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.0.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = peak.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse::<u64>().unwrap() / 1_024
+    }
+
     /// Creates a product, and gives its id.
     pub async fn product(&self, stock: u32) -> Value {
         let product = json!({"name": "p", "price": "1.00", "stock": stock});

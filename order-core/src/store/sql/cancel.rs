@@ -21,7 +21,7 @@ use super::{
 use crate::{
     audit::AuditChange,
     domain::{
-        IdempotencyKey, Order, OrderId, OrderReturn, OrderStatus, Product, ProductId,
+        IdempotencyKey, Order, OrderId, OrderReturn, OrderStatus, OrderVersion, Product, ProductId,
         RequestedLine, ReturnId,
     },
     error::Error,
@@ -36,6 +36,8 @@ struct Cancellation<'a> {
     /// The pieces that come back; all that are left, when it is not said.
     lines: Option<&'a [RequestedLine]>,
     record: Option<IdempotencyRecord>,
+    /// The versions of which the order has to be at one; at any, when there are none.
+    expected_versions: &'a [OrderVersion],
 }
 
 pub(super) async fn cancel<B: ContentionSteps>(
@@ -43,6 +45,7 @@ pub(super) async fn cancel<B: ContentionSteps>(
     order_id: OrderId,
     at: DateTime<Utc>,
     key: Option<&IdempotencyKey>,
+    expected_versions: &[OrderVersion],
 ) -> Result<Option<Cancelled>, Error> {
     let cancellation = Cancellation {
         id: returns::new_id(at),
@@ -50,6 +53,7 @@ pub(super) async fn cancel<B: ContentionSteps>(
         at,
         lines: None,
         record: key.map(|key| IdempotencyRecord::of_cancel(key, order_id, at)),
+        expected_versions,
     };
     carry_out(backend, &cancellation).await
 }
@@ -64,6 +68,7 @@ pub(super) async fn give_back<B: ContentionSteps>(
         at: returned.at,
         lines: Some(&returned.lines),
         record: IdempotencyRecord::of_return(returned),
+        expected_versions: &returned.expected_versions,
     };
     carry_out(backend, &cancellation).await
 }
@@ -113,6 +118,10 @@ async fn cancel_once<B: SqlBackend>(
         None => order.is_taken_back(),
         Some(_) => attempt.resolving && is_stored(&mut *tx, cancellation.id, &order).await?,
     };
+    // What was done in doubt is at a version that nobody could expect.
+    if !(is_done && attempt.resolving) {
+        order.check_version(cancellation.expected_versions)?;
+    }
     if is_done {
         tx.confirm().await?;
         return Ok(Some(Cancelled::before(order, false)));

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     decision::Decided,
-    domain::{HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress},
+    domain::{
+        HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderVersion, Page,
+        Progress,
+    },
     error::Error,
     store::{
         contention::Contention,
@@ -73,7 +76,17 @@ impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
-        cancel::cancel(self, id, at, key).await
+        self.cancel_if(id, at, key, &[]).await
+    }
+
+    async fn cancel_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Cancelled>, Error> {
+        cancel::cancel(self, id, at, key, expected_versions).await
     }
 
     async fn give_back(&self, returned: &OrderReturn) -> Result<Option<Cancelled>, Error> {

@@ -16,6 +16,7 @@ mod holds;
 mod idempotency;
 mod keys;
 mod names;
+mod order_versions;
 mod orders;
 mod packed_tasks;
 mod products;

@@ -48,7 +48,7 @@ impl Fixture {
     }
 
     /// An order of these lines, bought at once.
-    async fn bought(&self, of: Lines<'_>) -> Order {
+    pub(super) async fn bought(&self, of: Lines<'_>) -> Order {
         let order = self.order(of);
         let bought = self.store.purchase(&[order], Strategy::Batch).await;
         bought.unwrap().results.remove(0).unwrap()

@@ -11,8 +11,8 @@ use crate::{
     audit::AuditChange,
     decision::Decided,
     domain::{
-        HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, Page, Progress,
-        RequestedLine,
+        HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderVersion, Page,
+        Progress, RequestedLine,
     },
     error::Error,
     store::{
@@ -111,12 +111,25 @@ impl OrderStore for ReferenceStore {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
+        self.cancel_if(id, at, key, &[]).await
+    }
+
+    async fn cancel_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        key: Option<&IdempotencyKey>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Cancelled>, Error> {
         let mut state = self.state.lock().unwrap();
         let Some(order) = state.orders.get(&id).cloned() else {
             return Ok(None);
         };
         let asked = format!("cancel {id}");
         let replayed = state.replay(key, &asked)?.is_some();
+        if !replayed {
+            order.check_version(expected_versions)?;
+        }
         if replayed || order.lines.iter().all(|line| line.kept() == 0) {
             return Ok(Some(Cancelled {
                 order,
@@ -145,6 +158,7 @@ impl OrderStore for ReferenceStore {
                 replayed,
             }));
         }
+        order.check_version(returned.expected_versions())?;
         let (made, lines) = (returned.id().0, Some(returned.lines()));
         let cancelled = take_back(&mut state, made, &order, lines, returned.at())?;
         state.keep_key(key, asked, id.0);

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 const TAGS: [&str; 4] = ["Products", "Orders", "Operations", "Health"];
 
 pub(super) fn finish(document: &mut Value) {
+    // Nothing in it is of a later version than 3.0.0, and 3.0.3 says the same more clearly.
+    document["openapi"] = json!("3.0.3");
     tell_currency(document);
-    allow_null_in_place(document);
+    copy_in_place(document);
     let rank = |tag: &Value| TAGS.iter().position(|name| tag["name"] == *name);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| rank(tag).unwrap_or(TAGS.len()));
@@ -27,8 +29,9 @@ pub(super) fn finish(document: &mut Value) {
 }
 
 /// Puts a copy in place of a reference that may be `null`: what a reference leads to may not, and
-/// nothing beside it changes that.
-fn allow_null_in_place(document: &mut Value) {
+/// nothing beside it changes that. So it does in place of an enumeration that is described: generators
+/// of clients take only objects together.
+fn copy_in_place(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
     let all = document["components"]["schemas"].as_object_mut();
     let properties = all
@@ -38,13 +41,19 @@ fn allow_null_in_place(document: &mut Value) {
     for (_, property) in properties.flatten() {
         let name = property["allOf"][0]["$ref"].as_str().unwrap_or_default();
         let name = name.strip_prefix("#/components/schemas/");
-        if let Some(name) = name
-            && property["nullable"] == true
-        {
+        let Some(name) = name else { continue };
+        let may_be_null = property["nullable"] == true;
+        if may_be_null || schemas[name]["enum"].is_array() {
             let mut copy = schemas[name].clone();
-            copy["nullable"] = json!(true);
-            if !property["description"].is_null() {
-                copy["description"] = property["description"].take();
+            if may_be_null {
+                copy["nullable"] = json!(true);
+            }
+            let described = [
+                &property["description"],
+                &property["allOf"][1]["description"],
+            ];
+            if let Some(description) = described.into_iter().find(|text| text.is_string()) {
+                copy["description"] = description.clone();
             }
             *property = copy;
         }

@@ -13,7 +13,7 @@ const HEADERS: [(&str, &str, &str); 11] = [
     ),
     (
         "ETag",
-        "Version of the product, for `If-Match` and `If-None-Match`",
+        "Version of the product or the order, for `If-Match` and `If-None-Match`",
         "\"1\"",
     ),
     (

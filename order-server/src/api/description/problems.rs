@@ -246,7 +246,7 @@ const STATUSES: [(u16, &str); 15] = [
     (404, "Unknown product, order, topic or dead letter"),
     (408, "The body did not arrive in time"),
     (409, "Conflict with the current state"),
-    (412, "The product changed since it was read"),
+    (412, "The product or the order changed since it was read"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (
