@@ -6,6 +6,8 @@ mod holds;
 #[path = "commands/operate.rs"]
 mod operate;
 mod shell;
+#[path = "commands/terminal.rs"]
+mod terminal;
 
 use std::{io::Write, path::Path};
 
