@@ -1,7 +1,9 @@
 //! How commands are shown, in help, manual pages and completions: what belongs to a command comes
 //! first, what belongs to all comes under a heading, and only where it does something; then examples.
 
-use clap::{Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches, Parser};
+use clap::{
+    Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches, Parser, builder::Resettable,
+};
 
 use crate::Cli;
 
@@ -40,12 +42,18 @@ impl FromArgMatches for Program {
 impl Parser for Program {}
 
 fn shown(command: Command) -> Command {
+    // Own arguments are numbered from 0.
+    let mut place = 1_000;
     let command = command.mut_args(|one| {
         if !one.is_global_set() {
             return one;
         }
+        place += 1;
         let is_rare = !OFTEN_USED.contains(&one.get_id().as_str());
-        one.help_heading(SHARED).hide_short_help(is_rare)
+        // Manual pages leave out the short help of what `-h` leaves out.
+        let help = Resettable::from(one.get_help().cloned());
+        let one = one.help_heading(SHARED).display_order(place);
+        one.hide_short_help(is_rare).long_help(help)
     });
     let shared: Vec<Arg> = command
         .get_arguments()
