@@ -2,7 +2,8 @@
 //! first, what belongs to all comes under a heading, and only where it does something; then examples.
 
 use clap::{
-    Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches, Parser, builder::Resettable,
+    Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches, Parser,
+    builder::{Resettable, StyledStr},
 };
 
 use crate::Cli;
@@ -51,7 +52,7 @@ fn shown(command: Command) -> Command {
         place += 1;
         let is_rare = !OFTEN_USED.contains(&one.get_id().as_str());
         // Manual pages leave out the short help of what `-h` leaves out.
-        let help = Resettable::from(one.get_help().cloned());
+        let help: Resettable<StyledStr> = one.get_help().cloned().into();
         let one = one.help_heading(SHARED).display_order(place);
         one.hide_short_help(is_rare).long_help(help)
     });

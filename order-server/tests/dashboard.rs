@@ -342,6 +342,8 @@ async fn what_is_looked_for_is_found(tab: &Tab, shop: &Shop, product: &str) {
         .await;
     tab.click("#orders-first").await;
     tab.until(&format!("{are_shown} === 25")).await;
+    tab.value::<bool>("(document.querySelector('#find-id').value = '', true)")
+        .await;
     tab.enter("#find-id", "c 7").await;
     tab.click("#find button").await;
     tab.until(&format!("{are_shown} === 1")).await;
@@ -356,6 +358,7 @@ async fn what_is_looked_for_is_found(tab: &Tab, shop: &Shop, product: &str) {
     tab.shows("#order-facts dd", "ada").await;
     tab.shows("#order-events .what", "Completed").await;
     tab.click("#order-process").await;
+    tab.shows("#confirm[open]", "Process order").await;
     tab.click("#confirm-yes").await;
     tab.shows("#outcome", "is on the queue").await;
     go(tab, "#/tasks?state=scheduled").await;
