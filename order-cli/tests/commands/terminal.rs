@@ -28,7 +28,8 @@ fn shown_by(program: &Command, columns: usize, prompt: &str, keys: &str) -> Stri
         };
     }
     let output = terminal.output();
-    let output = output.expect("python3 is needed: scripts/test installs it");
+    let output =
+        output.unwrap_or_else(|error| panic!("python3: {error}; scripts/test installs it"));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
