@@ -12,6 +12,7 @@ macro_rules! tell {
 }
 
 mod commands;
+mod help;
 mod output;
 mod pinned_tls;
 mod progress;
@@ -24,7 +25,7 @@ use order_server::runtime::{
     Database, LogFormat, Redis, collector, init_telemetry, one_line, openapi_document, parse,
 };
 
-use self::output::Output;
+use self::{help::Program, output::Output};
 
 /// Manages products, orders, workers and API keys of the order system.
 #[derive(Debug, Parser)]
@@ -125,7 +126,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli: Cli = parse();
+    let Program(cli) = parse();
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
@@ -149,18 +150,18 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Product(product) = &cli.command
         && let Err(error) = product.check_price()
     {
-        Cli::command()
+        Program::command()
             .error(ErrorKind::ValueValidation, error)
             .exit();
     }
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {
-            commands::completions::run::<Cli>(completions)?;
+            commands::completions::run::<Program>(completions)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Man(man) => {
-            commands::man::run::<Cli>(man)?;
+            commands::man::run::<Program>(man)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Openapi => {
@@ -210,28 +211,3 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 
 #[cfg(test)]
 mod extremes;
-
-#[cfg(test)]
-mod tests {
-    use clap::{Command, CommandFactory};
-
-    #[test]
-    fn the_flags_are_consistent() {
-        super::Cli::command().debug_assert();
-    }
-
-    fn check_help(command: &Command) {
-        let name = command.get_name();
-        assert!(command.get_about().is_some(), "{name} has no help");
-        for argument in command.get_arguments() {
-            let help = argument.get_help();
-            assert!(help.is_some(), "{name}: {} has no help", argument.get_id());
-        }
-        command.get_subcommands().for_each(check_help);
-    }
-
-    #[test]
-    fn every_command_and_flag_has_help() {
-        check_help(&super::Cli::command());
-    }
-}

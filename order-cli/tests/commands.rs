@@ -6,6 +6,8 @@ mod holds;
 #[path = "commands/operate.rs"]
 mod operate;
 mod shell;
+#[path = "commands/terminal.rs"]
+mod terminal;
 
 use std::{io::Write, path::Path};
 
@@ -539,6 +541,16 @@ fn outputs_that_take_nothing_make_no_panic() {
     assert!(cli(dir.path(), &["man", "--dir", "man"]).status.success());
     let page = std::fs::read_to_string(pages.join("order-cli-product-import.1")).unwrap();
     assert!(page.contains("stock_delta"), "{page}");
+    let at = |part: &str| {
+        page.find(part)
+            .unwrap_or_else(|| panic!("no {part} in {page}"))
+    };
+    assert!(at("set\\-stock") < at("database\\-url"), "{page}");
+    assert!(
+        at("OPTIONS OF ALL COMMANDS") < at("code of ISO 4217"),
+        "{page}"
+    );
+    assert!(at("code of ISO 4217") < at("Examples:"), "{page}");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 pub use crate::{
     api::{answers, openapi_document},
     config::{
-        Database, Redis, TaskOptions, WorkerSettings, bind_addr, one_line, parse, parse_from,
+        Database, Redis, TaskOptions, WorkerSettings, bind_addr, one_line, one_of, parse,
+        parse_from,
     },
     metrics::{Metrics, collector},
     metrics_server::MetricsServer,

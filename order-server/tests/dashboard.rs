@@ -169,6 +169,7 @@ async fn a_shop_is_run_from_one_page() {
     an_order_tells_its_story(&tab, &waited, &failed).await;
     what_was_given_up_is_redriven(&tab, &shop, &mailer, &lamp).await;
     a_topic_is_paused_and_resumed(&tab, &shop, &lamp).await;
+    what_is_looked_for_is_found(&tab, &shop, &lamp).await;
     looks_good_everywhere(&tab, "busy").await;
     nothing_came_from_elsewhere(&tab, &shop);
     browser.close().await;
@@ -325,6 +326,55 @@ async fn a_topic_is_paused_and_resumed(tab: &Tab, shop: &Shop, product: &str) {
     tab.shows("tr[data-key=process] .state", "running").await;
     counts(tab, "completed", 25).await;
     counts(tab, "success", 0).await;
+}
+
+/// Orders are found by what is known of them, page by page; tasks by state, and plots by range.
+async fn what_is_looked_for_is_found(tab: &Tab, shop: &Shop, product: &str) {
+    let known =
+        json!({"product_id": product, "quantity": 1, "customer": "ada", "reference": "c 7"});
+    let bought = shop.post("/orders/purchase", &known).await;
+    let id = bought.body["id"].as_str().unwrap();
+    let are_shown = "document.querySelectorAll('#orders tbody tr').length";
+    go(tab, "#/orders").await;
+    tab.until(&format!("{are_shown} === 25")).await;
+    tab.click("#orders-next").await;
+    tab.until(&format!("{are_shown} > 0 && {are_shown} < 25"))
+        .await;
+    tab.click("#orders-first").await;
+    tab.until(&format!("{are_shown} === 25")).await;
+    tab.value::<bool>("(document.querySelector('#find-id').value = '', true)")
+        .await;
+    tab.enter("#find-id", "c 7").await;
+    tab.click("#find button").await;
+    tab.until(&format!("{are_shown} === 1")).await;
+    go(tab, "#/orders?from=2999-01-01").await;
+    tab.shows("[data-empty=orders]", "No orders here").await;
+    go(tab, "#/orders").await;
+    tab.until(&format!("{are_shown} === 25")).await;
+    tab.enter("#orders-filter [name=customer]", "ada").await;
+    tab.click("#orders-filter button").await;
+    tab.until(&format!("{are_shown} === 1")).await;
+    tab.click(&format!("#orders a[title='{id}']")).await;
+    tab.shows("#order-facts dd", "ada").await;
+    tab.shows("#order-events .what", "Completed").await;
+    tab.click("#order-process").await;
+    tab.shows("#confirm[open]", "Process order").await;
+    tab.click("#confirm-yes").await;
+    tab.shows("#outcome", "is on the queue").await;
+    go(tab, "#/tasks?state=scheduled").await;
+    tab.shows("#tasks-said", "Sold a moment ago").await;
+    looks_good(tab, "tasks").await;
+    go(tab, "#/").await;
+    tab.choose("#range", "24h").await;
+    while !tab
+        .requests()
+        .iter()
+        .any(|url| url.ends_with("history?range=24h"))
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tab.choose("#range", "5m").await;
+    counts(tab, "completed", 26).await;
 }
 
 fn nothing_came_from_elsewhere(tab: &Tab, shop: &Shop) {

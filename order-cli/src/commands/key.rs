@@ -10,6 +10,7 @@ use order_core::{
     domain::KeyId,
     keys::{ApiKey, KeyRequest, Scope},
 };
+use order_server::runtime::one_of;
 use serde::Serialize;
 
 use super::confirm::confirm;
@@ -46,8 +47,8 @@ pub(crate) enum Key {
         /// the name of the key, who is made if need be
         #[arg(long, value_name = "NAME")]
         client: Option<String>,
-        /// What the key allows: read, orders, products, metrics, operate or admin; may be repeated
-        #[arg(long = "scope", required = true)]
+        /// What the key allows; may be repeated
+        #[arg(long = "scope", required = true, value_parser = one_of::<Scope>(Scope::ALL.map(Scope::as_str)))]
         scopes: Vec<Scope>,
         /// Time at which the key ends, such as 2030-01-31T00:00:00Z; unless given, it does not end
         #[arg(long, value_name = "TIME")]

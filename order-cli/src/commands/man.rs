@@ -9,9 +9,6 @@ use crate::output;
 
 /// Print the manual page, or write one for each command
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  order-cli man | man -l -
-  order-cli man --dir ~/.local/share/man/man1")]
 pub(crate) struct Man {
     /// Folder to write a page for each command to, such as ~/.local/share/man/man1
     #[arg(long)]

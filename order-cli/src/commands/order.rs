@@ -11,6 +11,7 @@ use order_core::{
     },
     store::OrderQuery,
 };
+use order_server::runtime::one_of;
 
 use super::{
     in_currency,
@@ -51,7 +52,7 @@ pub(crate) enum Order {
     /// List orders, newest first
     List {
         /// Only orders in this state
-        #[arg(long)]
+        #[arg(long, value_parser = one_of::<OrderStatus>(OrderStatus::ALL.map(OrderStatus::as_str)))]
         status: Option<OrderStatus>,
         /// Only orders with a line of this product
         #[arg(long)]

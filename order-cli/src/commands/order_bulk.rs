@@ -34,9 +34,6 @@ const OF_THE_FILE: Columns = Columns {
 
 /// Place many orders in the background
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  order-cli order bulk --product 019b0000-0000-7000-8000-000000000000 --count 1000
-  order-cli order bulk --file orders.csv --rejects rejected.csv")]
 pub(crate) struct Bulk {
     /// Product of every order
     #[arg(

@@ -170,9 +170,7 @@ pub(crate) enum Product {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Create and update products from a CSV file
     Import(product_import::Import),
-    /// Write all products as CSV that import reads
     Export(product_export::Export),
     /// Archive a product; its orders stay
     Delete {

@@ -34,8 +34,10 @@ const COLUMNS: &[Column] = &[
     ("on_sale_until", "/on_sale_until"),
 ];
 
-/// Write all products that are not archived, newest first, as CSV that import reads, or with `-o
-/// json` as one object per line
+/// Write all products as CSV that import reads
+///
+/// They are those that are not archived, newest first. The columns are id, sku, name, price, stock and
+/// version. With `-o json`, each product is an object on a line.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// File to write; standard output unless given. It appears when it is complete

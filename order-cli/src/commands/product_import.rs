@@ -67,12 +67,6 @@ const OF_THE_FILE: Columns = Columns {
 ///
 /// An import that was interrupted is started again as it was: what is done is not done twice.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  order-cli product export --file products.csv
-  order-cli product import products.csv --dry-run
-  order-cli product import products.csv --rejects rejected.csv
-  order-cli product import counted.csv --set-stock
-  printf 'sku,stock_delta\\nL-1,50\\n' | order-cli product import - --key delivery-4711")]
 pub(crate) struct Import {
     /// CSV file, or - for standard input. A wrong row is reported with its line number, and the
     /// others are still imported

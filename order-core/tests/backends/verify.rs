@@ -533,6 +533,12 @@ async fn load(shop: OrderService, products: [ProductId; 2], stop: CancellationTo
     }
 }
 
+/// The time for which orders come in; `SOAK_SECONDS` sets it.
+fn load_time() -> Duration {
+    let seconds = std::env::var("SOAK_SECONDS");
+    Duration::from_secs(seconds.map_or(3, |seconds| seconds.parse().unwrap()))
+}
+
 async fn finds_nothing_under_load(store: Arc<dyn Store>) {
     let shop = OrderService::builder(Arc::clone(&store)).build();
     let products = [product(&shop, "lamp").await, product(&shop, "book").await];
@@ -542,7 +548,7 @@ async fn finds_nothing_under_load(store: Arc<dyn Store>) {
         .map(|_| tokio::spawn(load(shop.clone(), products, stop.clone())))
         .collect();
     let (began, mut looks) = (Instant::now(), 0);
-    while looks < 5 || began.elapsed() < Duration::from_secs(3) {
+    while looks < 5 || began.elapsed() < load_time() {
         let found = store.verify_with(&VerifyOptions::default()).await.unwrap();
         assert_eq!(found.discrepancies, [], "under load");
         looks += 1;
@@ -555,6 +561,8 @@ async fn finds_nothing_under_load(store: Arc<dyn Store>) {
     let found = store.verify_with(&VerifyOptions::default()).await.unwrap();
     assert_eq!(found.discrepancies, []);
     assert!(found.verified.orders > 100 && found.verified.lines == found.verified.orders);
+    let orders = found.verified.orders;
+    eprintln!("looked {looks} times while {orders} orders came in, and found nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

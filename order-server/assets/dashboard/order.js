@@ -48,6 +48,7 @@ function draw({ order, attempts, products }) {
     fact("Pieces", pieces(sum("quantity"), sum("cancelled_quantity"))),
     fact("Waited", order.decided_at ? (waited > 0 ? span(waited) : "decided at once") : "still waiting"),
     fact("Reference", order.reference ?? "–"),
+    fact("Customer", order.customer ?? "–"),
     fact("Client", element("code", {}, order.client ?? "–")),
   );
   part("events").replaceChildren(...timeline(order, attempts, products).map(item));

@@ -1,4 +1,4 @@
-// The list of orders: found by id or reference, by state, product and day, page by page.
+// The list of orders: found by id or reference, by state, customer, product and day, page by page.
 
 import { get, query } from "./client.js";
 import { fill, plain, rich } from "./fill.js";
@@ -21,6 +21,7 @@ export function questions({ parameters }) {
     status: parameters.get("status"),
     product_id: parameters.get("product_id"),
     reference: parameters.get("reference"),
+    customer: parameters.get("customer"),
     created_after: day(parameters.get("from")),
     created_before: day(parameters.get("until"), 1),
   });

@@ -10,6 +10,8 @@ mod origin;
 mod parse;
 mod public_url;
 mod redis;
+#[cfg(test)]
+mod samples;
 mod settings;
 mod tasks;
 #[cfg(test)]
@@ -32,4 +34,5 @@ pub use redis::Redis;
 pub use settings::{Settings, WorkerMode};
 pub use tasks::TaskOptions;
 pub use tls::Tls;
+pub use values::one_of;
 pub use worker::WorkerSettings;

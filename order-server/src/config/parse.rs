@@ -12,6 +12,8 @@ use super::settings::Settings;
 
 /// The file with the settings that neither a flag nor the environment gives.
 pub const FILE: &str = "orders.toml";
+/// The setting that only workers have.
+const OF_WORKERS: &str = "metrics_addr";
 
 /// Reads the settings of this process. A wrong one ends the process with one clear line.
 #[must_use]
@@ -89,10 +91,7 @@ pub(super) fn parse_with<P: Parser>(
         .map_err(|error: toml::de::Error| refuse(&describe(file, &error)))?;
     let ours = Settings::command();
     for (name, value) in table {
-        if !ours
-            .get_arguments()
-            .any(|argument| argument.get_id() == &name)
-        {
+        if !is_known(&name, &ours) {
             return Err(refuse(&unknown(&name, &ours)));
         }
         let text = match value {
@@ -111,11 +110,15 @@ pub(super) fn parse_with<P: Parser>(
     P::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
+/// Tells whether a name is one of our settings, of whichever program.
+fn is_known(name: &str, ours: &clap::Command) -> bool {
+    name == OF_WORKERS || ours.get_arguments().any(|one| one.get_id() == name)
+}
+
 /// What to say of a name that is no setting.
 fn unknown(name: &str, ours: &clap::Command) -> String {
     let lower = name.to_lowercase();
-    let is_ours = ours.get_arguments().any(|one| one.get_id() == &lower);
-    if is_ours {
+    if is_known(&lower, ours) {
         format!("unknown setting `{name}`; in this file it is `{lower}`")
     } else {
         format!("unknown setting `{name}`")
@@ -179,9 +182,10 @@ fn with_default(mut command: clap::Command, name: &str, text: &str) -> clap::Com
         .any(|argument| argument.get_id() == name)
     {
         command = command.mut_arg(name, |argument| {
-            // A value from the file may be a secret: the help does not show it.
+            // A value from the file may be a secret: the help does not show it, nor that of a switch.
+            let is_shown = !argument.get_action().takes_values();
             let argument = argument.default_value(text.to_owned());
-            argument.hide_default_value(true)
+            argument.hide_default_value(!is_shown)
         });
     }
     for subcommand in names_below(&command) {

@@ -1,7 +1,8 @@
 //! Values that several settings share.
 
-use std::time::Duration;
+use std::{error::Error, str::FromStr, time::Duration};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use url::Url;
 
 /// A duration of `count` milliseconds, at most a century: more could not be added to a time.
@@ -11,8 +12,16 @@ pub(super) const fn millis(count: u64) -> Duration {
 }
 
 /// Parses a whole number from 1.
-pub(super) fn positive() -> impl clap::builder::TypedValueParser<Value = u64> {
+pub(super) fn positive() -> impl TypedValueParser<Value = u64> {
     clap::value_parser!(u64).range(1..)
+}
+
+/// Parses one of the names of a type, which help and completions list.
+pub fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 /// A URL without its password, query and fragment.

@@ -3,14 +3,14 @@
 use clap::Args;
 use order_core::{WorkerOptions, store::Strategy};
 
-use super::values::{millis, positive};
+use super::values::{millis, one_of, positive};
 
 /// Settings of the loop that decides orders, for the worker in the server and for worker processes
 /// alike.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct WorkerSettings {
-    /// How concurrent orders are kept from overselling: batch, row_lock or conditional_update
-    #[arg(long, env, default_value_t)]
+    /// How concurrent orders are kept from overselling
+    #[arg(long, env, default_value_t, value_parser = one_of::<Strategy>(Strategy::ALL.map(Strategy::as_str)))]
     pub strategy: Strategy,
 
     /// Maximum number of orders to decide in one transaction

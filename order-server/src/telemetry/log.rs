@@ -47,13 +47,19 @@ pub fn init(format: LogFormat) -> anyhow::Result<Option<Traces>> {
     Ok(traces)
 }
 
+/// Colours are for terminals, unless somebody wants none (<https://no-color.org>).
+fn has_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
+    std::io::stderr().is_terminal() && !unwanted
+}
+
 /// The layer that writes the log.
 fn log<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let log = fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(has_colours())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.boxed(),

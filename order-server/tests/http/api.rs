@@ -162,6 +162,8 @@ async fn lists_go_on_by_cursor_and_by_page() {
             (made[4..].to_vec(), &json!(5))
         );
         assert_eq!(third.body["next_cursor"], Value::Null);
+        let limited = shop.get("/products?limit=2&page=3").await;
+        assert_eq!(limited.body, third.body);
         assert_eq!(
             shop.get("/products?search=%25&page=1").await.body["total"],
             5
