@@ -96,7 +96,8 @@ async fn the_primary_is_found_and_found_again() {
     assert!(!said.contains("s3cr3t"), "{said}");
 
     pair.kill_primary();
-    shop.sell().await.unwrap_err();
+    let is_away = async || shop.sell().await.err();
+    within(Duration::from_secs(5), "the primary is away", is_away).await;
     pair.promote().await;
     let sells = async || shop.sell().await.ok();
     within(Duration::from_secs(5), "it sells", sells).await;
@@ -112,29 +113,44 @@ async fn the_primary_is_found_and_found_again() {
 }
 
 /// The primary falls silent, its standby is promoted, and the old one comes back as if nothing had
-/// happened, even as the only one: it is not gone back to.
+/// happened, even as the only one: it is not gone back to. Nor is anything asked on sessions that
+/// it has all the while.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_was_replaced_is_none() {
     let pair = PostgresPair::start().await;
-    let proxy = TcpProxy::to(pair.primary_port()).await;
-    let url = format!(
-        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/orders",
-        proxy.port(),
-        pair.standby_port()
-    );
-    let shop = Shop::open(&url).await;
+    let new = i32::from(pair.standby_port());
+    let silent = TcpProxy::to(pair.primary_port()).await;
+    let half = TcpProxy::to(pair.primary_port()).await;
+    let url = |proxy: &TcpProxy| {
+        let (old, new) = (proxy.port(), pair.standby_port());
+        format!("postgres://postgres@127.0.0.1:{old},127.0.0.1:{new}/orders")
+    };
+    let shop = Shop::open(&url(&silent)).await;
+    let other = Shop::open(&url(&half)).await;
     shop.sell().await.unwrap();
+    other.sell().await.unwrap();
 
-    proxy.take_silently();
-    proxy.silence();
+    silent.take_silently();
+    silent.silence();
+    // Here, sessions that are there go on, but for that which asks.
+    half.take_silently();
+    let mut old = PgConnection::connect(&PostgresPair::url(pair.primary_port()))
+        .await
+        .unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE application_name = 'orders-primary'";
+    sqlx::query(end).execute(&mut old).await.unwrap();
     pair.promote().await;
+    let is_with_new = async || (other.server().await == new).then_some(());
+    within(Duration::from_secs(5), "it left the old one", is_with_new).await;
     let sells = async || shop.sell().await.ok();
     within(Duration::from_secs(10), "it sells", sells).await;
-    proxy.forward();
+    silent.forward();
     for _ in 0..50 {
         shop.sell().await.unwrap();
+        other.sell().await.unwrap();
     }
-    assert_eq!(shop.server().await, i32::from(pair.standby_port()));
+    assert_eq!(shop.server().await, new);
 
     pair.kill_standby();
     for _ in 0..2 {
