@@ -1,6 +1,8 @@
 //! The commands, as an operator runs them.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+#[path = "commands/direct.rs"]
+mod direct;
 #[path = "commands/holds.rs"]
 mod holds;
 #[path = "commands/operate.rs"]
@@ -562,6 +564,12 @@ fn what_cannot_be_opened_is_said_once_with_the_next_step() {
             "postgres://localhost:9/x",
             "order-cli: cannot reach postgres at localhost:9: connection refused; is it running? \
              set DATABASE_URL\n",
+        ),
+        (
+            "postgres://u:s3cr3t@localhost:9,127.0.0.1:9/x",
+            "order-cli: cannot reach postgres (no server takes writes: localhost:9 does not answer \
+             (connection refused), 127.0.0.1:9 does not answer (connection refused)); is it \
+             running? set DATABASE_URL\n",
         ),
         (
             "sqlite://text.db",

@@ -1,6 +1,7 @@
 //! Connections that are silent, cannot write or are shared; sessions and what they are set to.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
+mod several_servers;
 mod shop;
 
 use std::{

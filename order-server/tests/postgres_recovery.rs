@@ -278,8 +278,6 @@ async fn a_silent_database_holds_up_no_end() {
 /// `SOAK_SECONDS` makes it longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_loses_nothing_and_needs_no_restart() {
-    let seconds = std::env::var("SOAK_SECONDS").map_or(15, |text| text.parse().unwrap());
-    let load_for = Duration::from_secs(seconds);
     let pair = PostgresPair::start().await;
     let proxy = HaProxy::start(&[pair.primary_port(), pair.standby_port()]).await;
     let url = PostgresPair::url(proxy.port());
@@ -288,7 +286,21 @@ async fn a_failover_loses_nothing_and_needs_no_restart() {
         connected.await.ok().map(drop)
     };
     within(RECOVERY, "HAProxy found the primary", primary).await;
-    let server = Arc::new(Server::start(&url));
+    fail_over(&pair, &url, 15).await;
+}
+
+/// The same without a proxy: the URL names both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_needs_no_proxy() {
+    let pair = PostgresPair::start().await;
+    fail_over(&pair, &pair.url_of_both(), 9).await;
+}
+
+/// Sells through `url` for so many seconds, in the middle of which the primary is replaced.
+async fn fail_over(pair: &PostgresPair, url: &str, seconds: u64) {
+    let seconds = std::env::var("SOAK_SECONDS").map_or(seconds, |text| text.parse().unwrap());
+    let load_for = Duration::from_secs(seconds);
+    let server = Arc::new(Server::start(url));
     let product = server.product(100_000_000).await;
     let ready = async || (server.ready().await == 200).then_some(());
     within(RECOVERY, "it is ready", ready).await;

@@ -29,11 +29,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     if !migrate.status {
-        let store = database.open().await?;
-        if database.no_migrate {
-            store.migrate().await?;
-        }
-        store.close().await;
+        database.migrate().await?;
         return Ok(ExitCode::SUCCESS);
     }
     let store = database.open_as_it_is().await?;

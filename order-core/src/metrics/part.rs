@@ -11,8 +11,10 @@ pub(crate) const CACHE: &str = "cache";
 pub(crate) const WATCH: &str = "watch";
 pub(crate) const COMPACTION: &str = "housekeeping";
 pub(crate) const EXPIRY: &str = "expiry";
+pub(crate) const PRIMARY: &str = "primary";
 
 /// All parts, which are the series of the metric.
-pub(super) const ALL: [&str; 11] = [
+pub(super) const ALL: [&str; 12] = [
     GROUP, CHANGE, OFFER, DECIDE, TASKS, SWEEP, HEARTBEAT, CACHE, WATCH, COMPACTION, EXPIRY,
+    PRIMARY,
 ];

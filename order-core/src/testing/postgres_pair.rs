@@ -149,12 +149,29 @@ impl PostgresPair {
         format!("postgres://postgres@127.0.0.1:{port}/orders")
     }
 
+    /// The URL of the database `orders` on both of them, the first standby before the first primary.
+    #[must_use]
+    pub fn url_of_both(&self) -> String {
+        format!(
+            "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/orders?target_session_attrs=read-write",
+            self.standby.port, self.primary.port
+        )
+    }
+
     /// Kills the primary (SIGKILL).
     ///
     /// # Panics
     /// When it is not there any more.
     pub fn kill_primary(&self) {
         self.primary.kill();
+    }
+
+    /// Kills what was the standby at first (SIGKILL).
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn kill_standby(&self) {
+        self.standby.kill();
     }
 
     /// Stops the process of the standby that receives, or lets it go on: commits wait meanwhile.

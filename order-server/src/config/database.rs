@@ -12,7 +12,7 @@ use clap::Args;
 use order_core::{
     Error,
     domain::Currency,
-    store::{self, ConnectOptions, Store},
+    store::{self, ConnectOptions, MigrationState, Store},
 };
 
 use super::{
@@ -20,10 +20,16 @@ use super::{
     values::{millis, without_password},
 };
 
+/// The setting of the database, as it is called in the environment.
+const URL: &str = "DATABASE_URL";
+/// The setting of the way that migrations take to it.
+const MIGRATE_URL: &str = "MIGRATE_DATABASE_URL";
+
 /// Settings of the database, for the server and the command line alike.
 #[derive(Clone, Args)]
 pub struct Database {
-    /// Database of products and orders: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME
+    /// Database of products and orders: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME, also
+    /// with several servers (HOST1:PORT,HOST2:PORT), of which the one that takes writes is used
     #[arg(
         long,
         env,
@@ -32,6 +38,11 @@ pub struct Database {
         global = true
     )]
     pub database_url: String,
+
+    /// Way of migrations to the same database, for when DATABASE_URL leads through a pooler, or its
+    /// role may not change the schema: postgres://USER:PASSWORD@HOST/NAME. DATABASE_URL unless given
+    #[arg(long, env, value_name = "URL", hide_env_values = true, global = true)]
+    pub migrate_database_url: Option<String>,
 
     /// Schema of Postgres that has the tables, and is made when it is not there; up to 63 lower-case
     /// letters, digits and underscores. The search_path of the database decides unless given
@@ -99,12 +110,27 @@ impl Database {
         Ok(store)
     }
 
-    /// Opens a database that exists, whatever its schema: nothing is migrated.
+    /// Brings the schema up to date, and does nothing else.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        self.use_currency()?;
+        let store = self.connect_to_migrate(self.options()).await?;
+        migrate(&*store).await?;
+        self.check(store.set_currency(self.currency).await?)?;
+        store.close().await;
+        Ok(())
+    }
+
+    /// Opens a database that exists, the way that migrations take, whatever its schema: nothing is
+    /// migrated.
     ///
     /// # Errors
     /// When the database does not answer, or refuses, or does not exist.
     pub async fn open_as_it_is(&self) -> anyhow::Result<Arc<dyn Store>> {
-        self.connect(self.options().with_create(false)).await
+        self.connect_to_migrate(self.options().with_create(false))
+            .await
     }
 
     /// Refuses a database whose amounts are in another currency.
@@ -127,28 +153,6 @@ impl Database {
         used.map_err(|other| anyhow::anyhow!("this process sells in {other}, not in {ours}"))
     }
 
-    /// Why the database cannot be opened, and what to do about it.
-    fn explained(&self, error: &Error) -> anyhow::Error {
-        let url = url::Url::parse(&self.database_url).ok();
-        let postgres = url.filter(|url| url.scheme().starts_with("postgres"));
-        match (error, postgres) {
-            (Error::Invalid { .. }, _) => anyhow!("cannot open the database: {error}"),
-            (Error::Unavailable { .. }, Some(url)) => {
-                let host = url.host_str().unwrap_or("localhost").to_owned();
-                let port = url.port().unwrap_or(5432);
-                // The driver says only that it waited.
-                let cause = refused(&host, port).unwrap_or_else(|| cause(error));
-                anyhow!(
-                    "cannot reach postgres at {host}:{port}: {cause}; is it running? set DATABASE_URL"
-                )
-            }
-            _ => anyhow!(
-                "cannot open the database {self}: {}; DATABASE_URL names it",
-                cause(error)
-            ),
-        }
-    }
-
     fn options(&self) -> ConnectOptions {
         let mut options = ConnectOptions::default()
             .with_acquire_timeout(millis(self.database_acquire_timeout_ms));
@@ -159,19 +163,87 @@ impl Database {
 
     async fn open_with(&self, options: ConnectOptions) -> anyhow::Result<Arc<dyn Store>> {
         self.use_currency()?;
-        let store = self.connect(options).await?;
-        if !self.no_migrate {
-            store
-                .migrate()
-                .await
-                .context("cannot migrate the database")?;
+        if self.no_migrate || self.migrate_database_url.is_none() {
+            let store = connect(URL, &self.database_url, options).await?;
+            if !self.no_migrate {
+                migrate(&*store).await?;
+            }
+            return Ok(store);
         }
+        let direct = self.connect_to_migrate(options.clone()).await?;
+        migrate(&*direct).await?;
+        direct.close().await;
+        drop(direct);
+        let store = connect(URL, &self.database_url, options).await?;
+        let mut migrations = store.migrations().await?.into_iter();
+        ensure!(
+            migrations.all(|one| one.state == MigrationState::Applied),
+            "{MIGRATE_URL} leads to another database than {URL}: what is migrated there is not \
+             migrated in {self}"
+        );
         Ok(store)
     }
 
-    async fn connect(&self, options: ConnectOptions) -> anyhow::Result<Arc<dyn Store>> {
-        let store = store::connect_with(&self.database_url, options).await;
-        store.map_err(|error| self.explained(&error))
+    /// Connects the way that migrations take.
+    async fn connect_to_migrate(&self, options: ConnectOptions) -> anyhow::Result<Arc<dyn Store>> {
+        let Some(url) = &self.migrate_database_url else {
+            return connect(URL, &self.database_url, options).await;
+        };
+        ensure!(
+            is_postgres(url) && is_postgres(&self.database_url),
+            "{MIGRATE_URL} is for Postgres: it and {URL} must start with postgres://"
+        );
+        connect(MIGRATE_URL, url, options).await
+    }
+}
+
+async fn migrate(store: &dyn Store) -> anyhow::Result<()> {
+    let migrated = store.migrate().await;
+    migrated.context("cannot migrate the database")
+}
+
+/// Connects to the database that `setting` names.
+async fn connect(
+    setting: &str,
+    url: &str,
+    options: ConnectOptions,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let store = store::connect_with(url, options).await;
+    store.map_err(|error| explained(setting, url, &error))
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
+}
+
+/// Why the database cannot be opened, and what to do about it.
+fn explained(setting: &str, url: &str, error: &Error) -> anyhow::Error {
+    match error {
+        Error::Invalid { .. } => {
+            let said = error.to_string();
+            let said = said.replacen("database_url", &setting.to_lowercase(), 1);
+            anyhow!("cannot open the database: {said}")
+        }
+        Error::Unavailable { .. } if is_postgres(url) => {
+            let cause = cause(error);
+            // Of several servers, the cause names each.
+            let said = match url::Url::parse(url) {
+                Ok(url) if !cause.starts_with("no server ") => {
+                    let host = url.host_str().unwrap_or("localhost").to_owned();
+                    let port = url.port().unwrap_or(5432);
+                    // The driver says only that it waited.
+                    let cause = refused(&host, port).unwrap_or(cause);
+                    format!("at {host}:{port}: {cause}")
+                }
+                _ => format!("({cause})"),
+            };
+            anyhow!("cannot reach postgres {said}; is it running? set {setting}")
+        }
+        _ => anyhow!(
+            "cannot open the database {}: {}; {setting} names it",
+            without_password(url),
+            cause(error)
+        ),
     }
 }
 
@@ -186,6 +258,10 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
             .field("database_url", &self.to_string())
+            .field(
+                "migrate_database_url",
+                &self.migrate_database_url.as_deref().map(without_password),
+            )
             .field("database_schema", &self.database_schema)
             .field("database_max_connections", &self.database_max_connections)
             .field(

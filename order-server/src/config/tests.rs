@@ -72,6 +72,23 @@ fn passwords_are_not_shown() {
         let settings = read(&["--database-url", url], "").unwrap();
         assert!(!settings.database.to_string().contains("s3cr3t"), "{url}");
     }
+    let several = "postgres://shop:s3cr3t@a:5432,b/orders?sslmode=require";
+    let flags = ["--database-url", several, "--migrate-database-url", several];
+    let settings = read(&flags, "").unwrap();
+    assert_eq!(
+        settings.database.to_string(),
+        "postgres://shop@a:5432,b/orders"
+    );
+    assert!(!format!("{settings:?}").contains("s3cr3t"));
+    for url in [
+        "postgres://shop:s3cr3t,s3cr3t/x@a,b/orders",
+        "postgres://shop:s3cr3t,#s3cr3t@a,b/orders",
+        "postgres://shop:s3cr3t,?s3cr3t@a,b/orders",
+        "postgres://shop:s3cr3t,x/orders",
+    ] {
+        let settings = read(&["--database-url", url], "").unwrap();
+        assert_eq!(settings.database.to_string(), "(not a URL)", "{url}");
+    }
     let settings = read(&["--redis-url", "redis://:s3cr3t@cache:6379/0"], "").unwrap();
     assert!(!format!("{settings:?}").contains("s3cr3t"));
 }
@@ -112,6 +129,38 @@ async fn a_wrong_setting_of_the_database_is_named() {
         let refused = settings.database.open().await.err().unwrap();
         let refused = format!("{refused:#}");
         assert!(refused.contains("database_schema"), "{refused}");
+    }
+    let postgres = "postgres://u:s3cr3t@127.0.0.1:9/none";
+    for (url, to_migrate, said) in [
+        (
+            "postgres://u:s3cr3t@a,b/db?target_session_attrs=standby",
+            None,
+            "database_url has",
+        ),
+        (
+            postgres,
+            Some("postgres://u:s3cr3t@a,,b/db"),
+            "migrate_database_url names",
+        ),
+        (
+            postgres,
+            Some("sqlite://orders.db"),
+            "MIGRATE_DATABASE_URL is for Postgres",
+        ),
+        (
+            "sqlite://orders.db",
+            Some(postgres),
+            "MIGRATE_DATABASE_URL is for Postgres",
+        ),
+    ] {
+        let mut settings = read(&["--database-url", url], "").unwrap();
+        settings.database.migrate_database_url = to_migrate.map(str::to_owned);
+        let refused = settings.database.open().await.err().unwrap();
+        let refused = format!("{refused:#}");
+        assert!(
+            refused.contains(said) && !refused.contains("s3cr3t"),
+            "{refused}"
+        );
     }
 }
 

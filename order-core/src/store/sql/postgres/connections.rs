@@ -8,7 +8,8 @@
 //!
 //! A connection that was used a moment ago is taken as it is: asking would be one more round trip
 //! for every operation. When an attempt fails in a way that casts doubt on connections, all of them
-//! are asked for a while: after a failover, most of them lead to where the primary was.
+//! are asked for a while: after a failover, most of them lead to where the primary was. Where the
+//! new primary is known, those with the one before are closed.
 
 use std::{
     fmt,
@@ -71,7 +72,7 @@ impl Connections {
         let health = Arc::<Health>::default();
         let most = options.max_connections.unwrap_or(MAX_CONNECTIONS);
         let pool = pool(sessions, options.acquire_timeout, most, &health);
-        let pool = pool.connect_with(sessions.connect.clone()).await?;
+        let pool = pool.connect_with(sessions.connect_options()).await?;
         Ok(Self {
             pool,
             limit: limit(options.acquire_timeout),
@@ -84,7 +85,7 @@ impl Connections {
         let health = Arc::<Health>::default();
         let pool = pool(sessions, options.acquire_timeout, MAX_APART, &health);
         Self {
-            pool: pool.connect_lazy_with(sessions.connect.clone()),
+            pool: pool.connect_lazy_with(sessions.connect_options()),
             limit: limit(options.acquire_timeout),
             health,
         }
@@ -165,15 +166,17 @@ fn pool(
     health: &Arc<Health>,
 ) -> PgPoolOptions {
     let (sessions, health) = (sessions.clone(), Arc::clone(health));
+    let servers = Arc::clone(&sessions.servers);
     PgPoolOptions::new()
         .max_connections(most)
         .acquire_timeout(acquire_timeout)
         .test_before_acquire(false)
         .before_acquire(move |connection, meta| {
+            let is_of_before = servers.was_replaced(meta.age);
             let is_trusted = health.trusts(meta.idle_for);
             Box::pin(async move {
-                if is_trusted {
-                    return Ok(true);
+                if is_of_before || is_trusted {
+                    return Ok(!is_of_before);
                 }
                 session::is_writable(connection).await
             })

@@ -58,6 +58,18 @@ pub(in crate::store::sql) fn classify(error: &PgDatabaseError) -> ErrorClass {
     }
 }
 
+/// Tells whether what the driver met may be otherwise in a moment.
+pub(super) fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => postgres_error(error).is_some_and(|error| {
+            TRANSIENT_CLASSES
+                .iter()
+                .any(|c| error.code().starts_with(c))
+        }),
+        other => !matches!(other, sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)),
+    }
+}
+
 /// The error of a commit that failed. An error of a session that goes on says that nothing was
 /// committed; when the connection went, it may have happened.
 pub(super) fn on_commit(error: Error) -> Error {

@@ -7,13 +7,15 @@
 //! being told, still takes itself for one; what it cannot do is commit, when its standby is
 //! synchronous.)
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqlSafeStr, SqlStr,
     postgres::PgConnectOptions, raw_sql,
 };
 use tokio::time::timeout;
+
+use super::primary::Servers;
 
 /// The time in which a session must be set up, or say what it can do.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -71,18 +73,23 @@ const BEGIN: &str = concat!(
 
 const ASK: &str = concat!("SELECT ", writable!());
 
+/// The name of sessions that have no other.
+pub(super) const NAME: &str = "orders";
+
 /// The sessions of one store.
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
-    pub(super) connect: PgConnectOptions,
+    pub(super) servers: Arc<Servers>,
+    /// The name of a session, for whoever looks at the database.
+    name: String,
     /// The schema that they use, unless it is the one that they begin with.
     schema: Option<String>,
     begin: SqlStr,
 }
 
 impl Sessions {
-    /// Sessions that `connect` leads to. A `schema` has a name that needs no escapes.
-    pub(super) fn new(connect: PgConnectOptions, schema: Option<String>) -> Self {
+    /// Sessions with the primary of `servers`. A `schema` has a name that needs no escapes.
+    pub(super) fn new(servers: Servers, schema: Option<String>) -> Self {
         let begin = match &schema {
             None => BEGIN.into_sql_str(),
             // Not as a parameter of the connection: a pooler does not take it.
@@ -92,7 +99,8 @@ impl Sessions {
             .into_sql_str(),
         };
         Self {
-            connect,
+            servers: Arc::new(servers),
+            name: NAME.to_owned(),
             schema,
             begin,
         }
@@ -100,11 +108,15 @@ impl Sessions {
 
     /// The same, by another name.
     pub(super) fn named(&self, name: &str) -> Self {
-        let connect = self.connect.clone().application_name(name);
         Self {
-            connect,
+            name: name.to_owned(),
             ..self.clone()
         }
+    }
+
+    /// What leads to the server that takes writes, as far as is known.
+    pub(super) fn connect_options(&self) -> PgConnectOptions {
+        self.servers.primary().application_name(&self.name)
     }
 
     /// A session on a connection of its own.
@@ -112,7 +124,7 @@ impl Sessions {
     /// # Errors
     /// As [`begin`](Self::begin).
     pub(super) async fn open(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = self.connect.connect().await?;
+        let mut connection = self.connect_options().connect().await?;
         self.begin(&mut connection).await?;
         Ok(connection)
     }

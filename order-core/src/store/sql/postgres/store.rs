@@ -6,16 +6,16 @@ use async_trait::async_trait;
 use sqlx::PgConnection;
 #[cfg(any(feature = "bench", feature = "testing"))]
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Mutex;
 
 use super::{
     claim_cursor::ClaimCursor,
     connections::{Connections, PooledConnection},
     due_cursor::DueCursor,
-    error,
+    error, hosts,
+    primary::{Servers, Watch},
     probe::Probe,
-    session::Sessions,
+    session::{self, Sessions},
     startup,
 };
 use crate::{
@@ -45,6 +45,8 @@ pub struct PostgresStore {
     gates: Arc<Gates>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) probe: Arc<Probe>,
+    /// Follows the primary, when there are several servers.
+    _watch: Option<Arc<Watch>>,
     pub(super) claim_cursor: Arc<ClaimCursor>,
     pub(super) contention: Arc<Contention>,
     pub(super) due_entries: Arc<DueCursor>,
@@ -55,7 +57,9 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to `url` (`postgres://user:password@host:port/database`).
+    /// Connects to `url` (`postgres://user:password@host:port/database`). It may name several
+    /// servers (`…@a:5432,b:5432/database`): connections lead to the one that takes writes, also
+    /// after a failover.
     ///
     /// # Errors
     /// [`Error::Invalid`] that names `database_url`, also when what it leads to cannot be worked
@@ -70,23 +74,33 @@ impl PostgresStore {
     /// As [`connect`](Self::connect); [`Error::Invalid`] also when it names an option.
     pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Self, Error> {
         options.check()?;
-        // The driver's message may quote the URL, and the URL holds a password.
-        let connect: PgConnectOptions = url
-            .parse()
-            .map_err(|_| Error::invalid("database_url", "is not a Postgres URL"))?;
-        let connect = connect
-            .application_name("orders")
+        let mut servers = hosts::parse(url)?.into_iter().map(|server| {
+            let server = server.application_name(session::NAME);
             // A pooler refuses what it does not know, and no number of ours goes as text.
-            .extra_float_digits(None);
-        let sessions = Sessions::new(connect, options.schema.clone());
+            server.extra_float_digits(None)
+        });
+        let first = servers
+            .next()
+            .ok_or_else(|| Error::invalid("database_url", "names no server"))?;
+        let servers = Servers::new(first, servers.collect());
+        let sessions = Sessions::new(servers, options.schema.clone());
+        let found = sessions
+            .servers
+            .find_within(options.acquire_timeout)
+            .await?;
         let connections = Connections::open(&sessions, &options).await?;
         connections
-            .attempt(startup::check(&connections, &sessions.connect))
+            .attempt(startup::check(&connections, &sessions.connect_options()))
             .await?;
         let apart = Connections::apart(&sessions, &options);
+        let watch = found.map(|found| {
+            let pools = vec![connections.pool().clone(), apart.pool().clone()];
+            Arc::new(Watch::begin(&sessions.servers, pools, found))
+        });
         let id = IdGenerator::default().next(SystemClock.now());
         Ok(Self {
             probe: Arc::new(Probe::new(&sessions, id)),
+            _watch: watch,
             sessions: Arc::new(sessions),
             gates: Arc::new(Gates::new(connections.most_reads())),
             connections,
