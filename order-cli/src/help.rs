@@ -6,8 +6,6 @@ use clap::{
     builder::{Resettable, StyledStr},
 };
 
-use crate::Cli;
-
 /// The heading of what several commands take.
 const SHARED: &str = "Options of all commands";
 /// What is told by `-h`; `--help` tells of all.
@@ -17,22 +15,22 @@ const REDIS: [&str; 2] = ["redis_url", "cache_ttl"];
 /// The commands that do.
 const WITH_REDIS: [&str; 4] = ["product", "order", "worker", "queue"];
 
-/// The command line as it is shown.
-pub(crate) struct Program(pub(crate) Cli);
+/// A command line as it is shown.
+pub(crate) struct Shown<C>(pub(crate) C);
 
-impl CommandFactory for Program {
+impl<C: CommandFactory> CommandFactory for Shown<C> {
     fn command() -> Command {
-        shown(Cli::command())
+        shown(C::command())
     }
 
     fn command_for_update() -> Command {
-        shown(Cli::command_for_update())
+        shown(C::command_for_update())
     }
 }
 
-impl FromArgMatches for Program {
+impl<C: FromArgMatches> FromArgMatches for Shown<C> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        Cli::from_arg_matches(matches).map(Self)
+        C::from_arg_matches(matches).map(Self)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -40,7 +38,7 @@ impl FromArgMatches for Program {
     }
 }
 
-impl Parser for Program {}
+impl<C: Parser> Parser for Shown<C> {}
 
 fn shown(command: Command) -> Command {
     // Own arguments are numbered from 0.

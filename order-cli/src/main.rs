@@ -25,7 +25,7 @@ use order_server::runtime::{
     Database, LogFormat, Redis, collector, init_telemetry, one_line, openapi_document, parse,
 };
 
-use self::{help::Program, output::Output};
+use self::{help::Shown, output::Output};
 
 /// Manages products, orders, workers and API keys of the order system.
 #[derive(Debug, Parser)]
@@ -126,7 +126,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Program(cli) = parse();
+    let Shown(cli) = parse::<Shown<Cli>>();
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
@@ -150,18 +150,18 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Product(product) = &cli.command
         && let Err(error) = product.check_price()
     {
-        Program::command()
+        Shown::<Cli>::command()
             .error(ErrorKind::ValueValidation, error)
             .exit();
     }
     match &cli.command {
         Command::Health(health) => return commands::health::run(health),
         Command::Completions(completions) => {
-            commands::completions::run::<Program>(completions)?;
+            commands::completions::run::<Shown<Cli>>(completions)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Man(man) => {
-            commands::man::run::<Program>(man)?;
+            commands::man::run::<Shown<Cli>>(man)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Openapi => {

@@ -1,6 +1,9 @@
 //! What the help says, and in which order.
 
 use super::*;
+use crate::Cli;
+
+type Program = Shown<Cli>;
 
 const ID: &str = "019b0000-0000-7000-8000-000000000000";
 

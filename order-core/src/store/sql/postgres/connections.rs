@@ -25,11 +25,7 @@ use sqlx::{
 };
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{
-    claim_cursor::Claim,
-    error::casts_doubt,
-    session::{self, Sessions},
-};
+use super::{claim_cursor::Claim, error::casts_doubt, session::Sessions, writable::is_writable};
 use crate::{
     error::Error,
     store::{connect_options::ConnectOptions, database::PoolStats},
@@ -178,7 +174,7 @@ fn pool(
                 if is_of_before || is_trusted {
                     return Ok(!is_of_before);
                 }
-                session::is_writable(connection).await
+                is_writable(connection).await
             })
         })
         .after_connect(move |connection, _| {

@@ -37,6 +37,7 @@ mod task_batches;
 mod task_leases;
 mod tasks;
 mod transaction;
+mod writable;
 
 #[cfg(feature = "bench")]
 pub(crate) use decide::{CLAIM_OLDEST, WRITE_DECISIONS};

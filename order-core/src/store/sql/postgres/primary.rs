@@ -25,7 +25,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{error::is_transient, session::is_writable, session::writable};
+use super::{
+    error::is_transient,
+    writable::{is_writable, writable},
+};
 use crate::{metrics::part, supervise::supervise, sync::lock};
 
 /// The time in which a server must let somebody in and say what it is.

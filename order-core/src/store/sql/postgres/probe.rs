@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::session::{Sessions, writable};
+use super::{session::Sessions, writable::writable};
 use crate::{error::Error, sync::lock};
 
 /// The time that a look may take.

@@ -7,26 +7,17 @@
 //! being told, still takes itself for one; what it cannot do is commit, when its standby is
 //! synchronous.)
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqlSafeStr, SqlStr,
+    AssertSqlSafe, ConnectOptions as _, PgConnection, SqlSafeStr, SqlStr,
     postgres::PgConnectOptions, raw_sql,
 };
-use tokio::time::timeout;
 
-use super::primary::Servers;
-
-/// The time in which a session must be set up, or say what it can do.
-const LIMIT: Duration = Duration::from_secs(1);
-
-/// The expression that the session can write.
-macro_rules! writable {
-    () => {
-        "NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
-    };
-}
-pub(super) use writable;
+use super::{
+    primary::Servers,
+    writable::{ask, writable},
+};
 
 /// Asks whether it can write, and makes the settings of every session, all of them, so that they
 /// stay as they are when the server reads its configuration again.
@@ -70,8 +61,6 @@ const BEGIN: &str = concat!(
         set_config('plan_cache_mode', 'force_generic_plan', false),
         set_config('jit', 'off', false)"
 );
-
-const ASK: &str = concat!("SELECT ", writable!());
 
 /// The name of sessions that have no other.
 pub(super) const NAME: &str = "orders";
@@ -159,14 +148,6 @@ impl Sessions {
     }
 }
 
-/// Asks whether the session can still write.
-///
-/// # Errors
-/// When the database does not answer.
-pub(super) async fn is_writable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    ask(connection, ASK).await
-}
-
 /// Makes what is read as durable as what is written: within a transaction, with its commit, and else
 /// by itself. To be called before an answer says that something was done earlier.
 ///
@@ -181,14 +162,4 @@ pub(super) async fn assure(connection: &mut PgConnection) -> Result<(), sqlx::Er
         .execute(connection)
         .await
         .map(drop)
-}
-
-async fn ask(
-    connection: &mut PgConnection,
-    question: impl SqlSafeStr,
-) -> Result<bool, sqlx::Error> {
-    let row = timeout(LIMIT, raw_sql(question).fetch_one(connection))
-        .await
-        .map_err(io::Error::from)??;
-    row.try_get(0)
 }
