@@ -7,7 +7,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use futures_util::{FutureExt, future::join};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -32,6 +32,10 @@ use crate::{
 
 /// The pause after the database failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least time between two claims, when the first one took all that was due: sales that come
+/// one by one share the statements that follow them.
+const CLAIM_EVERY: Duration = Duration::from_millis(20);
 
 /// The time after which a task that was claimed and could not begin is given back: those before it
 /// take longer than others did. It is no longer than a lease outlives the time-out.
@@ -139,33 +143,38 @@ impl TaskLoop {
         until: Until,
         reports: mpsc::Sender<Report>,
     ) {
-        let mut next = self.next(heartbeat, stop, until).await;
+        let mut not_before = Instant::now();
+        let mut next = self.next(heartbeat, stop, until, &mut not_before).await;
         while let Some(taken) = next {
             // The next claim waits for the database, while attempts that end at once do not.
             let claims_meanwhile = self.pace.is_instant();
             let begin = self.begin(taken, &reports, stop);
             next = if claims_meanwhile {
-                join(begin, self.next(heartbeat, stop, until)).await.1
+                let next = self.next(heartbeat, stop, until, &mut not_before);
+                join(begin, next).await.1
             } else {
                 begin.await;
                 None
             };
             // Also when nothing was due meanwhile: what could not begin was given back since.
             if next.is_none() {
-                next = self.next(heartbeat, stop, until).await;
+                next = self.next(heartbeat, stop, until, &mut not_before).await;
             }
         }
     }
 
-    /// Claims, again and again until there is something; none at the end.
+    /// Claims, again and again until there is something; none at the end. After a claim that took all
+    /// that was due, the next one is `not_before` a while.
     async fn next(
         &self,
         heartbeat: &HeartbeatSender,
         stop: &CancellationToken,
         until: Until,
+        not_before: &mut Instant,
     ) -> Option<Taken> {
         while !stop.is_cancelled() {
             let ready = async {
+                sleep_until(*not_before).await;
                 let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
                 let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
                 heartbeat.opened(Topic::Process).await;
@@ -178,7 +187,13 @@ impl TaskLoop {
             }
             // The lease begins in the database after this, and so does not end before it.
             let since = Instant::now();
-            let pause = match self.claim(until).await {
+            let claim = self.next_claim(until);
+            let claimed = self.claim(&claim).await;
+            let took_all = claimed.as_ref().is_ok_and(|tasks| tasks.len() < claim.max);
+            if took_all && until == Until::Stopped {
+                *not_before = since + CLAIM_EVERY;
+            }
+            let pause = match claimed {
                 Ok(claimed) if claimed.is_empty() && until == Until::NothingIsDue => return None,
                 Ok(claimed) if claimed.is_empty() => self.processing.options.idle_poll,
                 Ok(claimed) => {
@@ -203,23 +218,26 @@ impl TaskLoop {
         None
     }
 
-    /// Claims one task for the permit that was taken, and one for each that is free besides; and
-    /// as many as will begin soon, when they were packed together.
-    async fn claim(&self, until: Until) -> Result<Vec<Claimed>, Error> {
+    /// One task for the permit that was taken, and one for each that is free besides; and as many as
+    /// will begin soon, when they were packed together.
+    fn next_claim(&self, until: Until) -> Claim {
         let delay = match until {
             Until::Stopped => self.processing.options.delay,
             Until::NothingIsDue => Duration::ZERO,
         };
         let places = self.places.available_permits() + 1;
-        let claim = Claim {
+        Claim {
             id: self.claim_ids.next(self.writer.clock.now()),
             worker_id: self.worker_id,
             max: places.min(self.permits.available_permits() + 1),
             ahead: places.min(self.pace.ahead()),
             delay,
             lease: self.processing.options.lease(),
-        };
-        let claimed = catch(part::TASKS, self.writer.store.claim_tasks(&claim)).await;
+        }
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+        let claimed = catch(part::TASKS, self.writer.store.claim_tasks(claim)).await;
         claimed.unwrap_or_else(|panic| Err(Error::backend(panic)))
     }
 
@@ -314,7 +332,7 @@ impl TaskLoop {
             biased;
             () = stop.cancelled() => None,
             permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
-            () = tokio::time::sleep_until(since + BEGIN_WITHIN) => None,
+            () = sleep_until(since + BEGIN_WITHIN) => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -134,6 +134,38 @@ async fn tasks_that_end_at_once_are_done_many_in_a_turn_of_the_runtime() {
     let done_in = turns.done_in.lock().unwrap().split_off(FIRST);
     let in_turns = done_in.into_iter().collect::<BTreeSet<_>>().len();
     assert!(in_turns < MANY / 4, "{MANY} tasks took {in_turns} turns");
+}
+
+/// A claim for each sale, with what writes its results, would cost a lone client more than its sale.
+#[tokio::test(flavor = "multi_thread")]
+async fn sales_that_come_one_by_one_share_the_claims_of_their_tasks() {
+    const SALES: usize = 200;
+    let (_dir, shop) = Shop::open().await;
+    let turns = Arc::new(Turns::default());
+    let worker = shop.worker(turns.clone(), ProcessOptions::default());
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let running = tokio::spawn(async move {
+        worker.run(told).await;
+    });
+    let start = Instant::now();
+    for _ in 0..SALES {
+        let one = OrderRequest::one(shop.product, Quantity::new(1).unwrap());
+        shop.service.purchase(one).await.unwrap();
+        turns.had.fetch_add(1, Ordering::Relaxed);
+    }
+    while turns.done_in.lock().unwrap().len() < SALES {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let claims = start.elapsed().as_millis() / 20 + 2;
+    stop.cancel();
+    running.await.unwrap();
+
+    // A sale may be over while the tasks of one claim are done, and seldom two.
+    let done_in = std::mem::take(&mut *turns.done_in.lock().unwrap());
+    let moments = done_in.into_iter().collect::<BTreeSet<_>>().len();
+    let seen = u128::try_from(moments).unwrap();
+    assert!(seen <= 3 * claims, "{moments} moments, {claims} claims");
 }
 
 /// Ends at once, so many times, and then takes longer than a task that was claimed waits for its turn.
