@@ -142,7 +142,8 @@ async fn sales_that_come_one_by_one_share_the_claims_of_their_tasks() {
     const SALES: usize = 200;
     let (_dir, shop) = Shop::open().await;
     let turns = Arc::new(Turns::default());
-    let worker = shop.worker(turns.clone(), ProcessOptions::default());
+    let options = ProcessOptions::default().with_delay(Duration::ZERO);
+    let worker = shop.worker(turns.clone(), options);
     let stop = CancellationToken::new();
     let told = stop.clone();
     let running = tokio::spawn(async move {
@@ -165,7 +166,7 @@ async fn sales_that_come_one_by_one_share_the_claims_of_their_tasks() {
     let done_in = std::mem::take(&mut *turns.done_in.lock().unwrap());
     let moments = done_in.into_iter().collect::<BTreeSet<_>>().len();
     let seen = u128::try_from(moments).unwrap();
-    assert!(seen <= 3 * claims, "{moments} moments, {claims} claims");
+    assert!(2 * seen <= 3 * claims, "{moments} moments, {claims} claims");
 }
 
 /// Ends at once, so many times, and then takes longer than a task that was claimed waits for its turn.
