@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::store::sql::backend::Priority;
 
-/// The rest of tasks, in times of what their last transaction took.
+/// The rest of tasks, in times of what their last transaction took, when few buy.
 const REST: u32 = 2;
+/// The same when many do: they wait for each other anyway.
+const REST_AMONG_MANY: u32 = 1;
 /// For how long somebody who bought is somebody who buys.
 const BUYING: Duration = Duration::from_millis(250);
 /// The attempts that may end in one turn, however few buy: whoever does waits for them.
@@ -34,7 +36,11 @@ impl Turns {
         match priority {
             Priority::Request => self.request = Some(now),
             Priority::Background => {}
-            Priority::Tasks => self.rest = Some(now + REST * (now - began)),
+            Priority::Tasks => {
+                let is_among_many = self.sold > FEW_ENDED;
+                let times = if is_among_many { REST_AMONG_MANY } else { REST };
+                self.rest = Some(now + times * (now - began));
+            }
         }
     }
 
@@ -92,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_rest_twice_as_long_as_they_took_while_somebody_buys() {
+    fn tasks_rest_twice_as_long_as_they_took_while_somebody_buys_and_once_when_many_do() {
         let (start, ms) = (Instant::now(), Duration::from_millis(1));
         let mut turns = Turns::default();
         turns.had(Priority::Tasks, start, start + 5 * ms);
@@ -102,6 +108,14 @@ mod tests {
         turns.had(Priority::Background, start + 6 * ms, start + 60 * ms);
         assert_eq!(turns.rest(start + 60 * ms), Some(start + 15 * ms));
         assert_eq!(turns.rest(start + 256 * ms), None, "nobody buys any more");
+
+        turns.sold(FEW_ENDED + 1);
+        turns.had(Priority::Tasks, start, start + 5 * ms);
+        assert_eq!(
+            turns.rest(start + 6 * ms),
+            Some(start + 10 * ms),
+            "many buy"
+        );
     }
 
     /// What was sold while they waited for their turn counts.
