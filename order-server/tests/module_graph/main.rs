@@ -52,7 +52,7 @@ const ORDER_SERVER: Layers = &[
     &["runtime"],
 ];
 
-const ORDER_CLI: Layers = &[&["output", "pinned_tls", "progress"], &["commands"]];
+const ORDER_CLI: Layers = &[&["help", "output", "pinned_tls", "progress"], &["commands"]];
 
 /// Reads a crate of this workspace, whose root module is in `root`.
 fn read(name: &str, root: &str) -> Tree {
