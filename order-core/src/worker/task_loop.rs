@@ -37,6 +37,10 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// one by one share the statements that follow them.
 const CLAIM_EVERY: Duration = Duration::from_millis(20);
 
+/// A claim of so many tasks may have left some, also when more may run: a store gives a few hundred
+/// at once, and fewer where each was sold by itself.
+const MAY_BE_MORE: usize = 64;
+
 /// The time after which a task that was claimed and could not begin is given back: those before it
 /// take longer than others did. It is no longer than a lease outlives the time-out.
 const BEGIN_WITHIN: Duration = Duration::from_secs(1);
@@ -189,8 +193,10 @@ impl TaskLoop {
             let since = Instant::now();
             let claim = self.next_claim(until);
             let claimed = self.claim(&claim).await;
-            let took_all = claimed.as_ref().is_ok_and(|tasks| tasks.len() < claim.max);
-            if took_all && until == Until::Stopped {
+            let is_all = claimed
+                .as_ref()
+                .is_ok_and(|tasks| took_all(tasks.len(), claim.max));
+            if is_all && until == Until::Stopped {
                 *not_before = since + CLAIM_EVERY;
             }
             let pause = match claimed {
@@ -337,6 +343,11 @@ impl TaskLoop {
     }
 }
 
+/// Tells whether a claim of at most `max` tasks that gave so many took all that was due.
+fn took_all(tasks: usize, max: usize) -> bool {
+    tasks < max.min(MAY_BE_MORE)
+}
+
 /// The most attempts that may run at once.
 fn concurrency(processing: &Processing) -> usize {
     let wanted = processing.options.concurrency;
@@ -347,4 +358,24 @@ fn concurrency(processing: &Processing) -> usize {
 /// them, and those whose results are being written.
 const fn places(concurrency: usize) -> usize {
     concurrency + 2 * MOST_AHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Not by how many may run: with a thousand, each claim of a backlog would seem to be the last.
+    #[test]
+    fn a_claim_took_all_when_it_is_small() {
+        for (tasks, max, is_all) in [
+            (0, 1, true),
+            (1, 1, false),
+            (63, 64, true),
+            (64, 64, false),
+            (63, 1_000, true),
+            (256, 1_000, false),
+        ] {
+            assert_eq!(took_all(tasks, max), is_all, "{tasks} of {max}");
+        }
+    }
 }
