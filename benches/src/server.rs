@@ -17,7 +17,7 @@ const SERVE_ALL: [&str; 2] = ["--max-wait-ms", "600000"];
 /// The time limit for tasks that are left.
 const DRAIN_LIMIT: Duration = Duration::from_secs(300);
 /// Figures are made anew at most once a second.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running server, and a product that it sells.

@@ -10,7 +10,7 @@ use order_core::{
 };
 use orders_benches::{
     http::{Amount, Connection, Request, load},
-    server::{ServerProcess, completed},
+    server::{LOOK_EVERY, ServerProcess, completed},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -24,8 +24,6 @@ const CONNECTIONS: usize = 512;
 const MOST_RUNS: usize = 3;
 /// The time limit for the tasks.
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
-/// Figures are made anew at most once a second.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The number of tasks that the reported time is for.
 const TASKS: f64 = 40_000.0;
 

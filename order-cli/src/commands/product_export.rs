@@ -36,8 +36,9 @@ const COLUMNS: &[Column] = &[
 
 /// Write all products as CSV that import reads
 ///
-/// They are those that are not archived, newest first. The columns are id, sku, name, price, stock and
-/// version. With `-o json`, each product is an object on a line.
+/// They are those that are not archived, newest first. The columns are id, sku, name, price, stock,
+/// version, limit_per_customer, on_sale_from and on_sale_until. With `-o json`, each product is an
+/// object on a line.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// File to write; standard output unless given. It appears when it is complete

@@ -58,9 +58,9 @@ const OF_THE_FILE: Columns = Columns {
 /// Create and update products from a CSV file
 ///
 /// The first line names the columns: sku, name, price, stock, stock_delta, version, id,
-/// limit_per_customer, on_sale_from and on_sale_until, in any order and any case. A row whose sku exists updates that product, and an empty cell leaves its
-/// field as it is; any other row creates a product. A product without a sku is named by its id. Of
-/// rows for one product, the last one counts.
+/// limit_per_customer, on_sale_from and on_sale_until, in any order and any case. A row whose sku
+/// exists updates that product, and an empty cell leaves its field as it is; any other row creates a
+/// product. A product without a sku is named by its id. Of rows for one product, the last one counts.
 ///
 /// The stock of a product that is there stays as it is, since it may have been sold meanwhile:
 /// stock_delta adds pieces to it, and --set-stock sets it.

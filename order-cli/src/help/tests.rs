@@ -156,11 +156,24 @@ fn the_columns_of_files_are_named() {
                 "stock_delta",
                 "version",
                 "id",
+                "limit_per_customer",
+                "on_sale_from",
+                "on_sale_until",
             ],
         ),
         (
             "product export",
-            &["id", "sku", "name", "price", "stock", "version"],
+            &[
+                "id",
+                "sku",
+                "name",
+                "price",
+                "stock",
+                "version",
+                "limit_per_customer",
+                "on_sale_from",
+                "on_sale_until",
+            ],
         ),
     ] {
         let text = help(path, "--help");

@@ -205,9 +205,7 @@ impl OrderStore for CachedStore {
         at: DateTime<Utc>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Cancelled>, Error> {
-        let mark = self.mark();
-        let cancelled = self.inner.cancel(id, at, key).await;
-        self.cancelled(cancelled, mark).await
+        self.cancel_if(id, at, key, &[]).await
     }
 
     async fn cancel_if(

@@ -379,16 +379,13 @@ impl ImportRow {
             change = change.price(price)?;
         }
         let (row, known) = (self.terms, product.terms);
-        let differs = row.limit_per_customer != known.limit_per_customer;
-        if let Some(limit) = row.limit_per_customer.filter(|_| differs) {
+        if let Some(limit) = other(row.limit_per_customer, known.limit_per_customer) {
             change = change.limit_per_customer(Some(limit))?;
         }
-        let differs = row.on_sale_from != known.on_sale_from;
-        if let Some(from) = row.on_sale_from.filter(|_| differs) {
+        if let Some(from) = other(row.on_sale_from, known.on_sale_from) {
             change = change.on_sale_from(Some(from));
         }
-        let differs = row.on_sale_until != known.on_sale_until;
-        if let Some(until) = row.on_sale_until.filter(|_| differs) {
+        if let Some(until) = other(row.on_sale_until, known.on_sale_until) {
             change = change.on_sale_until(Some(until));
         }
         let stock = self.stock.filter(|stock| *stock != product.stock);
@@ -399,6 +396,11 @@ impl ImportRow {
         }
         Ok(change)
     }
+}
+
+/// The value of a row, where it has one and the product has another or none.
+fn other<T: PartialEq>(row: Option<T>, known: Option<T>) -> Option<T> {
+    row.filter(|value| known.as_ref() != Some(value))
 }
 
 /// The outcomes of batches, some of which are under way at once.

@@ -186,7 +186,8 @@ impl OrderService {
     ///
     /// # Errors
     /// [`Error::OrderState`] when it holds no stock; [`Error::Invalid`] that names the line that it does
-    /// not have, or has too little left of; [`Error::StockLimit`], [`Error::IdempotencyKeyReused`], [`Error::OrderChanged`].
+    /// not have, or has too little left of; [`Error::StockLimit`], [`Error::IdempotencyKeyReused`],
+    /// [`Error::OrderChanged`].
     pub async fn give_back(
         &self,
         id: OrderId,
