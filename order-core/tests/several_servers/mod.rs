@@ -3,6 +3,7 @@
 
 use std::{error::Error as _, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use order_core::{
     Error, OrderService,
     clock::{Clock, SystemClock},
@@ -22,7 +23,12 @@ struct Shop {
 
 impl Shop {
     async fn open(url: &str) -> Self {
-        let options = ConnectOptions::default().with_acquire_timeout(Duration::from_secs(1));
+        Self::open_patiently(url, Duration::from_secs(1)).await
+    }
+
+    /// Its operations wait so long for a connection.
+    async fn open_patiently(url: &str, patience: Duration) -> Self {
+        let options = ConnectOptions::default().with_acquire_timeout(patience);
         let store = PostgresStore::connect_with(url, options).await.unwrap();
         store.migrate().await.unwrap();
         let service = OrderService::builder(Arc::new(store.clone())).build();
@@ -53,15 +59,15 @@ impl Shop {
     }
 }
 
-/// The sessions of the store that a server has got since `since` seconds.
-async fn new_sessions(port: u16, since: f64) -> i64 {
+/// The time of a server, and how many sessions of the store it has that began since `then`.
+async fn sessions_since(port: u16, then: Option<DateTime<Utc>>) -> (DateTime<Utc>, i64) {
     let mut connection = PgConnection::connect(&PostgresPair::url(port))
         .await
         .unwrap();
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'orders'
-                 AND backend_start > clock_timestamp() - make_interval(secs => $1)";
-    let count = sqlx::query_scalar(count).bind(since);
-    count.fetch_one(&mut connection).await.unwrap()
+    let ask = "SELECT clock_timestamp(), count(*) FROM pg_stat_activity
+               WHERE application_name = 'orders' AND backend_start > $1";
+    let ask = sqlx::query_as(ask).bind(then);
+    ask.fetch_one(&mut connection).await.unwrap()
 }
 
 /// The standby comes first in the URL; then the primary is killed, and the standby promoted.
@@ -130,6 +136,7 @@ async fn a_primary_that_was_replaced_is_none() {
     shop.sell().await.unwrap();
     other.sell().await.unwrap();
 
+    let (then, _) = sessions_since(pair.primary_port(), None).await;
     silent.take_silently();
     silent.silence();
     // Here, sessions that are there go on, but for that which asks.
@@ -164,5 +171,36 @@ async fn a_primary_that_was_replaced_is_none() {
         );
     }
     shop.store.check_writable().await.unwrap_err();
-    assert_eq!(new_sessions(pair.primary_port(), 5.0).await, 0);
+    let (_, count) = sessions_since(pair.primary_port(), Some(then)).await;
+    assert_eq!(count, 0);
+}
+
+/// An attempt at a session begins with the primary before it is replaced, and its answer comes
+/// after that: the session is closed, and another made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_came_about_too_late_is_closed() {
+    let pair = PostgresPair::start().await;
+    let late = TcpProxy::to(pair.primary_port()).await;
+    let (old, new) = (late.port(), pair.standby_port());
+    let url = format!("postgres://postgres@127.0.0.1:{old},127.0.0.1:{new}/orders");
+    let shop = Arc::new(Shop::open_patiently(&url, Duration::from_secs(30)).await);
+    shop.sell().await.unwrap();
+
+    late.take_silently();
+    late.cut();
+    let sells = async || {
+        let sold = tokio::time::timeout(Duration::from_millis(300), shop.sell());
+        sold.await.ok()?.ok()
+    };
+    assert!(sells().await.is_none());
+    let waiting = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.server().await }
+    });
+    // It connects while the server is promoted.
+    pair.promote().await;
+    within(Duration::from_secs(10), "it sells", sells).await;
+    assert!(!waiting.is_finished());
+    late.forward();
+    assert_eq!(waiting.await.unwrap(), i32::from(new));
 }

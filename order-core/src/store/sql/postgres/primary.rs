@@ -27,7 +27,7 @@ use tokio::{
 
 use super::{
     error::is_transient,
-    writable::{is_writable, writable},
+    writable::{is_writable, timeline, writable},
 };
 use crate::{metrics::part, supervise::supervise, sync::lock};
 
@@ -38,13 +38,11 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 /// The time between two rounds of questions to all of them.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Whether it can write, and the timeline of what it writes, as a number of eight hexadecimal digits.
-const ASK: &str = concat!(
-    "SELECT ",
-    writable!(),
-    ", CASE WHEN pg_is_in_recovery() THEN '' ELSE
-        substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
-);
+/// What is said of a primary of an older timeline than was seen.
+pub(super) const WAS_REPLACED: &str = "was replaced by a newer primary";
+
+/// Whether it can write, and the timeline of what it writes.
+const ASK: &str = concat!("SELECT ", writable!(), ", ", timeline!());
 
 /// The servers that a URL names, and which of them is the primary.
 pub(super) struct Servers {
@@ -96,12 +94,22 @@ impl Servers {
         since.is_some_and(|since| since.elapsed() < age)
     }
 
+    /// Tells whether it is found out which of them is the primary.
+    pub(super) const fn are_several(&self) -> bool {
+        self.all.len() > 1
+    }
+
+    /// Tells whether a newer primary was seen than one that writes this timeline.
+    pub(super) fn know_newer(&self, timeline: &str) -> bool {
+        timeline < lock(&self.known).timeline.as_str()
+    }
+
     /// Finds the primary, within `limit`; nothing when there is only one server.
     ///
     /// # Errors
     /// When none takes writes by then; at once when all refuse for good, such as a wrong password.
     pub(super) async fn find_within(&self, limit: Duration) -> Result<Option<Found>, sqlx::Error> {
-        if self.all.len() == 1 {
+        if !self.are_several() {
             return Ok(None);
         }
         let start = Instant::now();
@@ -122,13 +130,11 @@ impl Servers {
     /// Asks all of them, once.
     async fn find(&self) -> Result<Found, sqlx::Error> {
         let asked = join_all(self.all.iter().map(ask)).await;
-        let oldest = lock(&self.known).timeline.clone();
         let (mut newest, mut failures) = (None::<Found>, Vec::new());
         for (server, answer) in self.all.iter().zip(asked) {
             match answer {
-                Ok((_, timeline)) if timeline < oldest => {
-                    let replaced = io::Error::other("was replaced by a newer primary");
-                    failures.push((server, replaced.into()));
+                Ok((_, timeline)) if self.know_newer(&timeline) => {
+                    failures.push((server, io::Error::other(WAS_REPLACED).into()));
                 }
                 Ok((session, timeline)) => {
                     if newest.as_ref().is_none_or(|one| one.timeline < timeline) {

@@ -10,13 +10,13 @@
 use std::{io, sync::Arc};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection, SqlSafeStr, SqlStr,
+    AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqlSafeStr, SqlStr,
     postgres::PgConnectOptions, raw_sql,
 };
 
 use super::{
-    primary::Servers,
-    writable::{ask, writable},
+    primary::{Servers, WAS_REPLACED},
+    writable::{ask, timeline, writable},
 };
 
 /// Asks whether it can write, and makes the settings of every session, all of them, so that they
@@ -79,19 +79,19 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Sessions with the primary of `servers`. A `schema` has a name that needs no escapes.
     pub(super) fn new(servers: Servers, schema: Option<String>) -> Self {
-        let begin = match &schema {
-            None => BEGIN.into_sql_str(),
+        let mut begin = BEGIN.to_owned();
+        if servers.are_several() {
+            begin += concat!(", ", timeline!(), " AS timeline");
+        }
+        if let Some(schema) = &schema {
             // Not as a parameter of the connection: a pooler does not take it.
-            Some(schema) => AssertSqlSafe(format!(
-                "{BEGIN}, set_config('search_path', '\"{schema}\"', false)"
-            ))
-            .into_sql_str(),
-        };
+            begin += &format!(", set_config('search_path', '\"{schema}\"', false)");
+        }
         Self {
             servers: Arc::new(servers),
             name: NAME.to_owned(),
             schema,
-            begin,
+            begin: AssertSqlSafe(begin).into_sql_str(),
         }
     }
 
@@ -123,12 +123,17 @@ impl Sessions {
     /// # Errors
     /// When it is of no use, or the database does not answer.
     pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if ask(connection, self.begin.clone()).await? {
-            return Ok(());
+        let answer = ask(connection, self.begin.clone()).await?;
+        if !answer.try_get(0)? {
+            return Err(sqlx::Error::Io(io::Error::other(
+                "the server is a standby or read-only, and takes no writes",
+            )));
         }
-        Err(sqlx::Error::Io(io::Error::other(
-            "the server is a standby or read-only, and takes no writes",
-        )))
+        // It may have begun before the other one was found, and come about after that.
+        if self.servers.are_several() && self.servers.know_newer(answer.try_get("timeline")?) {
+            return Err(sqlx::Error::Io(io::Error::other(WAS_REPLACED)));
+        }
+        Ok(())
     }
 
     /// Makes the schema, if it is not the one that the database has anyway.
