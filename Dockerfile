@@ -22,7 +22,7 @@ ENV BIND_ADDR=0.0.0.0:8000 \
     DATABASE_URL=sqlite:///var/lib/orders/orders.db
 EXPOSE 8000
 # The program itself asks: the image has no curl.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
     CMD ["order-cli", "health"]
 # It listens beyond the container, and so starts once there is an API key:
 #   docker run --rm -v orders:/var/lib/orders orders order-cli key create --name admin --scope admin

@@ -2,20 +2,21 @@
 //! of containers, whose image has no HTTP client.
 
 use std::{
-    io::{Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{anyhow, ensure};
 use clap::Args;
 use order_server::runtime::bind_addr;
 
 use crate::pinned_tls;
 
-const LIMIT: Duration = Duration::from_secs(2);
+/// The time in which it must answer; it has looked at its database by then.
+const LIMIT: Duration = Duration::from_secs(4);
 
 /// Check whether the server is ready; exit with 1 when it is not
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub(crate) struct Health {
 
 pub(crate) fn run(health: &Health) -> anyhow::Result<ExitCode> {
     let address = reachable(health.bind_addr);
-    let answer = ask(address, health.tls_cert.as_deref()).context("the server does not answer")?;
+    let answer = ask(address, health.tls_cert.as_deref()).map_err(silence_named)?;
     let status = answer.lines().next().unwrap_or_default();
     ensure!(
         status.split(' ').nth(1) == Some("200"),
@@ -50,6 +51,15 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+/// A socket that waited in vain says no more than that its resource is temporarily unavailable.
+fn silence_named(error: anyhow::Error) -> anyhow::Error {
+    let kind = error.downcast_ref().map(io::Error::kind);
+    if matches!(kind, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)) {
+        return anyhow!("the server does not answer within {} s", LIMIT.as_secs());
+    }
+    error.context("the server does not answer")
 }
 
 fn ask(address: SocketAddr, tls_cert: Option<&Path>) -> anyhow::Result<String> {
