@@ -64,16 +64,24 @@ async fn postgres_conforms() {
     conformance::store(postgres_with_time).await;
 }
 
+/// The number of random histories that the model plays, unless `MODEL_CASES` says another.
+const MODEL_CASES: u32 = 32;
+
+fn model_cases() -> u32 {
+    let said = std::env::var("MODEL_CASES").ok();
+    said.map_or(MODEL_CASES, |said| said.parse().unwrap())
+}
+
 #[test]
 fn sqlite_plays_like_the_reference_store() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    model::behaves_like_the_reference_store(&runtime, 64, sqlite_with_time);
+    model::behaves_like_the_reference_store(&runtime, model_cases(), sqlite_with_time);
 }
 
 #[test]
 fn postgres_plays_like_the_reference_store() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    model::behaves_like_the_reference_store(&runtime, 64, postgres_with_time);
+    model::behaves_like_the_reference_store(&runtime, model_cases(), postgres_with_time);
 }
 
 #[tokio::test(flavor = "multi_thread")]
