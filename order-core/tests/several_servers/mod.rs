@@ -159,7 +159,10 @@ async fn a_primary_that_was_replaced_is_none() {
     }
     assert_eq!(shop.server().await, new);
 
+    // Its sessions may go on for a moment.
     pair.kill_standby();
+    let is_away = async || shop.sell().await.err();
+    within(Duration::from_secs(5), "the new one is away", is_away).await;
     for _ in 0..2 {
         let refused = shop.sell().await.unwrap_err();
         assert!(
