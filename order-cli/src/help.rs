@@ -128,6 +128,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "order-cli product list --search lamp",
             "order-cli product list --since 2027-01-01T00:00:00Z --limit 100 -o csv",
+            "order-cli product list --sort oldest",
         ],
     ),
     (
@@ -191,7 +192,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "order-cli order list --status failed --since 2027-01-15T09:00:00Z",
             "order-cli order list --customer ada --limit 100 -o csv",
-            "order-cli order list --after $ORDER",
+            "order-cli order list --sort oldest --after $ORDER",
         ],
     ),
     ("order confirm", &["order-cli order confirm $ORDER"]),

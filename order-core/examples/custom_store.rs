@@ -19,7 +19,7 @@ use order_core::{
     domain::{
         AdjustmentId, IdempotencyKey, MAX_OFFSET_ROWS, MAX_STOCK, NewOrder, NewProduct, Order,
         OrderId, OrderRequest, OrderStatus, Page, PageRequest, PageStart, Product, ProductChange,
-        ProductId, ProductRequest, Progress, Quantity, Replayable, StockAdjustment,
+        ProductId, ProductRequest, Progress, Quantity, Replayable, Sort, StockAdjustment,
     },
     store::{
         Backlog, Cancelled, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore, Purchase,
@@ -81,7 +81,7 @@ impl Tables {
         row.map(|row| &row.product)
     }
 
-    fn all_active(&self) -> impl DoubleEndedIterator<Item = &Product> {
+    fn all_active(&self) -> impl Iterator<Item = &Product> {
         let rows = self.products.values().filter(|row| !row.is_archived);
         rows.map(|row| &row.product)
     }
@@ -250,9 +250,10 @@ fn group_size(strategy: Strategy) -> usize {
     }
 }
 
-/// A page of `all`, which are sorted newest first.
+/// A page of `all`, which come in any order.
 fn page<T, Id: Copy + Ord>(
-    all: Vec<T>,
+    mut all: Vec<T>,
+    sort: Sort,
     request: &PageRequest<Id>,
     id: impl Fn(&T) -> Id,
 ) -> Page<T, Id> {
@@ -261,11 +262,12 @@ fn page<T, Id: Copy + Ord>(
         PageStart::Offset(rows) => (rows as usize, Some(total)),
         _ => (0, None),
     };
-    let is_before = |item: &T| match request.start {
-        PageStart::After(after) => id(item) < after,
+    sort.arrange(&mut all, &id);
+    let is_left = |item: &T| match request.start {
+        PageStart::After(after) => sort.is_after(&id(item), &after),
         _ => true,
     };
-    let mut items: Vec<T> = all.into_iter().filter(is_before).skip(skip).collect();
+    let mut items: Vec<T> = all.into_iter().filter(is_left).skip(skip).collect();
     let has_more = items.len() > request.size.get() as usize;
     items.truncate(request.size.get() as usize);
     let next = items.last().filter(|_| has_more).map(&id);
@@ -301,10 +303,10 @@ impl ProductStore for MemoryStore {
 
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error> {
         let tables = self.tables();
-        let newest_first = tables.all_active().rev();
-        let found = newest_first.filter(|product| query.matches(product));
-        let found = found.cloned().collect();
-        Ok(page(found, &query.page, |product: &Product| product.id))
+        let active = tables.all_active();
+        let found = active.filter(|product| query.matches(product));
+        let (found, id) = (found.cloned().collect(), |product: &Product| product.id);
+        Ok(page(found, query.sort, &query.page, id))
     }
 
     async fn update_product(
@@ -441,9 +443,11 @@ impl OrderStore for MemoryStore {
                     .product_id
                     .is_none_or(|id| products.any(|product| product == id))
         };
-        let newest_first = tables.orders.values().rev().map(|row| &row.order);
-        let found = newest_first.filter(fits).cloned().collect();
-        Ok(page(found, &query.page, |order: &Order| order.id))
+        let all = tables.orders.values().map(|row| &row.order);
+        let (found, id) = (all.filter(fits).cloned().collect(), |order: &Order| {
+            order.id
+        });
+        Ok(page(found, query.sort, &query.page, id))
     }
 
     async fn cancel(

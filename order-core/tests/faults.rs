@@ -12,8 +12,9 @@ use std::{
 use order_core::{
     Error, OrderService, WorkerOptions,
     domain::{
-        AdjustmentId, ClientId, KeyId, NewOrder, OrderId, OrderRequest, OrderStatus, ProductChange,
-        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
+        AdjustmentId, ClientId, HoldTime, KeyId, NewOrder, OrderId, OrderRequest, OrderStatus,
+        ProductChange, ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest,
+        StockRequest,
     },
     keys::{Client, KeyRequest, KeyStore, Scope, Secret},
     process::{AttemptOutcome, Claim, TaskState, TaskStore},
@@ -212,6 +213,7 @@ async fn history(
     assert_eq!(stock().await, 18);
 
     cuts += tasks([store, direct], wire, cut, accepted.id()).await;
+    cuts += holds([store, direct], wire, cut, id).await;
 
     wire.cut(cut);
     assert!(store.archive_product(id, &[], at).await.unwrap());
@@ -304,6 +306,41 @@ async fn tasks(
     }
     let history = direct.task_history(id).await.unwrap().unwrap();
     assert_eq!((history.attempts.len(), history.task), (1, None));
+    cuts
+}
+
+/// Holds a piece, and extends and confirms the order as it was seen; how many of the three were really
+/// cut. What was done in doubt is not taken for a change by somebody else.
+async fn holds(
+    [store, direct]: [&PostgresStore; 2],
+    wire: &Wire,
+    cut: (Cut, i64),
+    product: ProductId,
+) -> i64 {
+    let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let [short, long] = [60, 600].map(|seconds| HoldTime::new(seconds).unwrap());
+    let order = OrderRequest::one(product, Quantity::new(1).unwrap()).held_for(Some(short));
+    let order = order.into_new_order(OrderId(Uuid::now_v7_for_tests()), at);
+    let mut cuts = 0;
+    wire.cut(cut);
+    let held = store.purchase(std::slice::from_ref(&order), Strategy::Batch);
+    let held = held.await.unwrap().results.remove(0).unwrap();
+    cuts += wire.was_cut();
+    wire.cut(cut);
+    let extended = store.extend_if(held.id, long, &[held.version()]).await;
+    let extended = extended.unwrap().unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(
+        direct.order(held.id).await.unwrap().as_ref(),
+        Some(&extended)
+    );
+    wire.cut(cut);
+    let confirmed = store.confirm_if(held.id, at, &[extended.version()]).await;
+    let confirmed = confirmed.unwrap().unwrap();
+    cuts += wire.was_cut();
+    assert_eq!(confirmed.status, OrderStatus::Success);
+    assert_eq!(direct.order(held.id).await.unwrap(), Some(confirmed));
+    direct.cancel(held.id, at, None).await.unwrap().unwrap();
     cuts
 }
 

@@ -66,7 +66,7 @@ async fn compare_pages(name: &str, store: Arc<dyn Store>, runs: usize) -> anyhow
         ("reference", by_reference),
     ];
     let starts = [
-        PageStart::Newest,
+        PageStart::First,
         PageStart::After(OrderId(id(ORDERS - ORDERS_BEFORE))),
     ];
     let names = filters
@@ -138,7 +138,7 @@ fn slowest_ms(measured: &Measured) -> f64 {
 
 async fn find(name: &str, store: Arc<dyn Store>, runs: usize) -> anyhow::Result<Measured> {
     let (newest, middle) = (
-        PageStart::Newest,
+        PageStart::First,
         PageStart::After(ProductId(id(PRODUCTS / 2 + 1))),
     );
     let parts = [

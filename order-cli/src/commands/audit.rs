@@ -49,7 +49,7 @@ pub(crate) async fn run(
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let entries = pages::newest(audit.limit, None, async |page| {
+    let entries = pages::first(audit.limit, None, async |page| {
         let query = AuditQuery {
             action: audit.action.clone(),
             subject: audit.subject.clone(),

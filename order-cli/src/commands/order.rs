@@ -7,7 +7,7 @@ use order_core::{
     Error, OrderService,
     domain::{
         ClientId, HoldTime, InCurrency, Order as StoredOrder, OrderId, OrderRequest, OrderStatus,
-        ProductId, RequestedLine, ReturnRequest,
+        ProductId, RequestedLine, ReturnRequest, Sort,
     },
     store::OrderQuery,
 };
@@ -49,7 +49,7 @@ pub(crate) enum Order {
         /// Id of the order
         id: OrderId,
     },
-    /// List orders, newest first
+    /// List orders
     List {
         /// Only orders in this state
         #[arg(long, value_parser = one_of::<OrderStatus>(OrderStatus::ALL.map(OrderStatus::as_str)))]
@@ -68,6 +68,9 @@ pub(crate) enum Order {
         client: Option<ClientId>,
         #[command(flatten)]
         created: Times,
+        /// Order of the list
+        #[arg(long, default_value_t, value_parser = one_of::<Sort>(Sort::ALL.map(Sort::as_str)))]
+        sort: Sort,
         /// Maximum number of orders to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -190,10 +193,11 @@ pub(crate) async fn run(
             customer,
             client,
             created,
+            sort,
             limit,
             after,
         } => {
-            let orders = pages::newest(limit, after, async |page| {
+            let orders = pages::first(limit, after, async |page| {
                 let query = OrderQuery {
                     status,
                     product_id: product,
@@ -201,6 +205,7 @@ pub(crate) async fn run(
                     customer: customer.clone(),
                     client,
                     created: created.range(),
+                    sort,
                     page,
                 };
                 service.orders(&query).await

@@ -9,10 +9,11 @@ use order_core::{
     Error, OrderService,
     domain::{
         InCurrency, Money, Product as StoredProduct, ProductChange, ProductId, ProductRequest,
-        SaleTerms, StockRequest, ValidationError,
+        SaleTerms, Sort, StockRequest, ValidationError,
     },
     store::ProductQuery,
 };
+use order_server::runtime::one_of;
 
 use super::{
     confirm::confirm, in_currency, pages, product_export, product_import, time_args::Times,
@@ -109,13 +110,16 @@ pub(crate) enum Product {
         #[arg(long, conflicts_with = "id")]
         sku: Option<String>,
     },
-    /// List products, newest first
+    /// List products
     List {
         /// Only products whose name contains this text, in any case
         #[arg(long)]
         search: Option<String>,
         #[command(flatten)]
         created: Times,
+        /// Order of the list
+        #[arg(long, default_value_t, value_parser = one_of::<Sort>(Sort::ALL.map(Sort::as_str)))]
+        sort: Sort,
         /// Maximum number of products to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -216,12 +220,14 @@ pub(crate) async fn run(
         Product::List {
             search,
             created,
+            sort,
             limit,
             after,
         } => {
             let query = ProductQuery {
                 search,
                 created: created.range(),
+                sort,
                 ..ProductQuery::default()
             };
             return list(&query, limit, after, service, output).await;
@@ -278,7 +284,7 @@ async fn list(
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let products = pages::newest(limit, after, async |page| {
+    let products = pages::first(limit, after, async |page| {
         let query = ProductQuery {
             page,
             ..query.clone()
@@ -295,7 +301,7 @@ async fn stock(
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let history = pages::newest(limit, None, async |page| {
+    let history = pages::first(limit, None, async |page| {
         let history = service.stock_history(id, &page).await?;
         history.ok_or(Error::ProductNotFound(id))
     });

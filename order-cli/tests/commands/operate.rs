@@ -173,6 +173,17 @@ fn lists_go_on_where_a_page_ended_and_know_times() {
         let page = rows(dir, &[list, "list", "--limit", "1"]);
         let rest = rows(dir, &[list, "list", "--after", id(&page[0])]);
         assert_eq!([page, rest].concat(), all, "{list}");
+        assert_eq!(rows(dir, &[list, "list", "--sort", "newest"]), all);
+        let oldest = [list, "list", "--sort", "oldest"];
+        let mut sorted = rows(dir, &oldest);
+        let rest = rows(dir, &[&oldest[..], &["--after", id(&sorted[0])]].concat());
+        assert_eq!(rest, sorted[1..], "{list}");
+        sorted.reverse();
+        assert_eq!(sorted, all, "{list}");
+        let refused = cli(dir, &[list, "list", "--sort", "price"]);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(told.contains("possible values: newest, oldest"), "{told}");
         for (times, found) in [(["--since", LATER], 0), (["--until", LATER], all.len())] {
             let list = rows(dir, &[&[list, "list"], &times[..]].concat());
             assert_eq!(list.len(), found, "{times:?}");

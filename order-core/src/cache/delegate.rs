@@ -238,8 +238,27 @@ impl OrderStore for CachedStore {
         self.inner.confirm(ids, at).await
     }
 
+    async fn confirm_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        self.inner.confirm_if(id, at, expected_versions).await
+    }
+
     async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
         self.inner.extend(id, hold_time).await
+    }
+
+    async fn extend_if(
+        &self,
+        id: OrderId,
+        hold_time: HoldTime,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        let inner = &self.inner;
+        inner.extend_if(id, hold_time, expected_versions).await
     }
 
     async fn expire(

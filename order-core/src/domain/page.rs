@@ -1,4 +1,4 @@
-//! Pages of a list: newest first, continued after an id, or by page number near the front.
+//! Pages of a list: continued after an id, or by page number near the front.
 
 use super::ValidationError;
 
@@ -40,10 +40,10 @@ impl Default for PageSize {
 /// The start of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PageStart<Id> {
-    /// At the newest item.
+    /// At the first item.
     #[default]
-    Newest,
-    /// Right after this item, towards older ones.
+    First,
+    /// Right after this item.
     After(Id),
     /// After so many items; the answer then counts the total.
     Offset(u32),
@@ -62,7 +62,7 @@ impl<Id> Default for PageRequest<Id> {
     fn default() -> Self {
         Self {
             size: PageSize::default(),
-            start: PageStart::Newest,
+            start: PageStart::First,
         }
     }
 }
@@ -90,7 +90,7 @@ impl<Id: Copy> PageRequest<Id> {
     /// The id to continue after and the rows to skip, as a query takes them.
     pub(crate) fn bounds(&self) -> (Option<Id>, i64) {
         match self.start {
-            PageStart::Newest => (None, 0),
+            PageStart::First => (None, 0),
             PageStart::After(id) => (Some(id), 0),
             PageStart::Offset(rows) => (None, i64::from(rows)),
         }
@@ -105,7 +105,7 @@ impl<Id: Copy> PageRequest<Id> {
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, Id> {
-    /// The items, newest first.
+    /// The items, in the order of the list.
     pub items: Vec<T>,
     /// The id after which the next page starts; `None` at the end.
     pub next: Option<Id>,

@@ -3,6 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::{Builder, Uuid};
 
+use super::Sort;
+
 /// How far the time in an id may be from the time that is written beside it: a process goes on with
 /// growing ids when its clock is set back.
 const APART: TimeDelta = TimeDelta::hours(1);
@@ -24,14 +26,27 @@ impl TimeRange {
         self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
     }
 
+    /// For a list in this order: the place before the first thing that may be of this range, and that of
+    /// the last one.
+    pub(crate) fn places(&self, sort: Sort) -> (Option<Uuid>, Option<Uuid>) {
+        let (first, end) = (self.first_id(), self.end_id());
+        match sort {
+            Sort::NewestFirst => (end, first),
+            Sort::OldestFirst => {
+                let before = |id: Uuid| Uuid::from_u128(id.as_u128().saturating_sub(1));
+                (first.map(before), end)
+            }
+        }
+    }
+
     /// The least id that something from this range may have.
-    pub(crate) fn first_id(&self) -> Option<Uuid> {
+    fn first_id(&self) -> Option<Uuid> {
         let from = self.from?.checked_sub_signed(APART);
         Some(from.map_or(Uuid::nil(), |from| id_at(from, 0)))
     }
 
     /// An id that is greater than any that something from this range may have.
-    pub(crate) fn end_id(&self) -> Option<Uuid> {
+    fn end_id(&self) -> Option<Uuid> {
         let until = self.until?.checked_add_signed(APART);
         Some(until.map_or(Uuid::max(), |until| id_at(until, u8::MAX)))
     }
@@ -61,6 +76,12 @@ mod tests {
         assert!(range.first_id() <= Some(id) && Some(id) < range.end_id());
         let back = ids.next(at - TimeDelta::minutes(30));
         assert!(Some(back) < range.end_id());
+        for sort in Sort::ALL {
+            let (before, last) = range.places(sort);
+            for id in [range.first_id(), Some(id)] {
+                assert!(sort.is_after(&id, &before) && !sort.is_after(&id, &last));
+            }
+        }
         let far = TimeRange {
             from: Some(DateTime::<Utc>::MIN_UTC),
             until: Some(DateTime::<Utc>::MAX_UTC),

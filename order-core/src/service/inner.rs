@@ -11,7 +11,7 @@ use crate::{
     audit::AuditStore,
     cache::CachedStore,
     clock::Clock,
-    domain::{IdGenerator, NewOrder, Order, OrderId, OrderRequest},
+    domain::{IdGenerator, NewOrder, Order, OrderId, OrderRequest, OrderVersion},
     error::Error,
     keys::KeyStore,
     metrics::{self, part},
@@ -69,18 +69,19 @@ impl ServiceInner {
         }
     }
 
-    /// Confirms held orders, and lets the task loops know.
+    /// Confirms a held order that is at one of these versions, at any when there are none, and lets the
+    /// task loops know.
     pub(super) async fn confirm(
         &self,
-        ids: &[OrderId],
+        id: OrderId,
         at: DateTime<Utc>,
-    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
-        let results = self.orders.confirm(ids, at).await?;
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        let confirmed = self.orders.confirm_if(id, at, expected_versions).await?;
         let is_new = |order: &Order| order.confirmed_at == Some(at);
-        let new = results.iter().flatten().flatten();
-        metrics::confirmed(new.filter(|order| is_new(order)).count());
+        metrics::confirmed(usize::from(confirmed.as_ref().is_some_and(is_new)));
         self.sold.notify_one();
-        Ok(results)
+        Ok(confirmed)
     }
 
     /// Stores orders as pending, and lets the workers know. After a panic the orders that it had

@@ -123,7 +123,7 @@ impl OrderService {
         self.inner.orders.order(id).await
     }
 
-    /// Orders, newest first.
+    /// Orders, newest first unless the query says otherwise.
     ///
     /// # Errors
     /// The backend's.
@@ -217,11 +217,25 @@ impl OrderService {
     /// [`Error::HoldExpired`] when its time is over, [`Error::OrderState`] when it is not held,
     /// [`Error::Unsupported`].
     pub async fn confirm(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        self.confirm_if(id, Vec::new()).await
+    }
+
+    /// As [`confirm`](Self::confirm), if the order is at one of these versions; at any, when there are
+    /// none.
+    ///
+    /// # Errors
+    /// The same, and [`Error::OrderChanged`].
+    pub async fn confirm_if(
+        &self,
+        id: OrderId,
+        expected_versions: Vec<OrderVersion>,
+    ) -> Result<Option<Order>, Error> {
         let now = self.now();
-        let confirm = async move |inner: Arc<ServiceInner>| inner.confirm(&[id], now).await;
+        let confirm =
+            async move |inner: Arc<ServiceInner>| inner.confirm(id, now, &expected_versions).await;
         let confirmed = self.run_to_completion(confirm).await?;
         self.watcher.wake().notify_one();
-        only(confirmed)
+        Ok(confirmed)
     }
 
     /// Holds an order for so long from now on, or for as long as it is held already, if that is
@@ -231,7 +245,24 @@ impl OrderService {
     /// As [`confirm`](Self::confirm); [`Error::Invalid`] that names `hold_seconds` when it would be
     /// held for more than a day in all.
     pub async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
-        let extend = async move |inner: Arc<ServiceInner>| inner.orders.extend(id, hold_time).await;
+        self.extend_if(id, hold_time, Vec::new()).await
+    }
+
+    /// As [`extend`](Self::extend), if the order is at one of these versions; at any, when there are
+    /// none.
+    ///
+    /// # Errors
+    /// The same, and [`Error::OrderChanged`].
+    pub async fn extend_if(
+        &self,
+        id: OrderId,
+        hold_time: HoldTime,
+        expected_versions: Vec<OrderVersion>,
+    ) -> Result<Option<Order>, Error> {
+        let extend = async move |inner: Arc<ServiceInner>| {
+            let orders = &inner.orders;
+            orders.extend_if(id, hold_time, &expected_versions).await
+        };
         self.run_to_completion(extend).await
     }
 

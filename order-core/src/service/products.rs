@@ -69,7 +69,7 @@ impl OrderService {
         self.inner.cached.as_ref().map(|cached| cached.stats())
     }
 
-    /// Active products, newest first.
+    /// Active products, newest first unless the query says otherwise.
     ///
     /// # Errors
     /// The backend's.

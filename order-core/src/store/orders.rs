@@ -10,7 +10,7 @@ use crate::{
     decision::Decided,
     domain::{
         ClientId, HoldTime, IdempotencyKey, NewOrder, Order, OrderId, OrderReturn, OrderStatus,
-        OrderVersion, Page, PageRequest, Product, ProductId, Progress, TimeRange,
+        OrderVersion, Page, PageRequest, Product, ProductId, Progress, Sort, TimeRange,
     },
     error::Error,
 };
@@ -130,6 +130,8 @@ pub struct OrderQuery {
     pub created: TimeRange,
     /// Placed by this client.
     pub client: Option<ClientId>,
+    /// In which order.
+    pub sort: Sort,
     /// Which page.
     pub page: PageRequest<OrderId>,
 }
@@ -202,7 +204,7 @@ pub trait OrderStore: Send + Sync {
     /// The progress of orders, in any order; ids that are not there are left out.
     async fn progress(&self, ids: &[OrderId]) -> Result<Vec<Progress>, Error>;
 
-    /// Orders with their lines, newest first.
+    /// Orders with their lines.
     async fn orders(&self, query: &OrderQuery) -> Result<Page<Order, OrderId>, Error>;
 
     /// Cancels an order and gives back what it held. One of which nothing is left is answered as it
@@ -273,6 +275,26 @@ pub trait OrderStore: Send + Sync {
         Err(Error::Unsupported { what: "holds" })
     }
 
+    /// Confirms one order as [`confirm`](Self::confirm) does, if it is at one of these versions; at any,
+    /// when there are none.
+    ///
+    /// # Errors
+    /// The same, and [`Error::OrderChanged`] when it is at another; [`Error::Unsupported`] by a store
+    /// that does not compare them.
+    async fn confirm_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        if expected_versions.is_empty() {
+            let confirmed = self.confirm(&[id], at).await?.pop();
+            return confirmed.unwrap_or(Ok(None));
+        }
+        let what = "versions of orders";
+        Err(Error::Unsupported { what })
+    }
+
     /// Holds an order for so long from now on, by the clock of the store, or for as long as it is held
     /// already, if that is longer.
     ///
@@ -281,6 +303,25 @@ pub trait OrderStore: Send + Sync {
     /// held for more than a day in all.
     async fn extend(&self, _id: OrderId, _hold_time: HoldTime) -> Result<Option<Order>, Error> {
         Err(Error::Unsupported { what: "holds" })
+    }
+
+    /// As [`extend`](Self::extend), if the order is at one of these versions; at any, when there are
+    /// none.
+    ///
+    /// # Errors
+    /// The same, and [`Error::OrderChanged`] when it is at another; [`Error::Unsupported`] by a store
+    /// that does not compare them.
+    async fn extend_if(
+        &self,
+        id: OrderId,
+        hold_time: HoldTime,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        if expected_versions.is_empty() {
+            return self.extend(id, hold_time).await;
+        }
+        let what = "versions of orders";
+        Err(Error::Unsupported { what })
     }
 
     /// Expires up to `limit` held orders whose time is over, by the clock of the store, and gives back

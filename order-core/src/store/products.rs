@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     domain::{
         AdjustmentId, Money, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
-        Replayable, StockAdjustment, StockEntry, StockEntryId, TimeRange, folded,
+        Replayable, Sort, StockAdjustment, StockEntry, StockEntryId, TimeRange, folded,
     },
     error::Error,
 };
@@ -30,6 +30,8 @@ pub struct ProductQuery {
     pub in_stock: Option<bool>,
     /// Created in this range of times.
     pub created: TimeRange,
+    /// In which order.
+    pub sort: Sort,
     /// Which page.
     pub page: PageRequest<ProductId>,
 }
@@ -67,6 +69,7 @@ impl ProductQuery {
                     from: None,
                     until: None,
                 },
+            sort: _,
             page: _,
         } = self
         else {
@@ -142,7 +145,7 @@ pub trait ProductStore: Send + Sync {
         Ok(changed)
     }
 
-    /// Living products, newest first.
+    /// Living products.
     async fn products(&self, query: &ProductQuery) -> Result<Page<Product, ProductId>, Error>;
 
     /// Changes a living product; a change of stock is entered in the ledger as `adjustment_id`.

@@ -226,7 +226,7 @@ pub async fn check(
 /// Every order of the store, by the pages of the list.
 async fn all_orders(store: &Arc<dyn Store>) -> HashMap<OrderId, Order> {
     let mut orders = HashMap::new();
-    let mut start = PageStart::Newest;
+    let mut start = PageStart::First;
     loop {
         let query = OrderQuery {
             page: PageRequest {

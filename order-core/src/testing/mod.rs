@@ -32,7 +32,7 @@ pub use postgres_pair::PostgresPair;
 pub use postgres_server::PostgresServer;
 pub use process::{Process, free_port};
 #[cfg(feature = "postgres")]
-pub use proxies::{HaProxy, PgBouncer};
+pub use proxies::{HaProxy, Nginx, PgBouncer};
 #[cfg(feature = "redis")]
 pub use redis_server::{RedisServer, RedisTime};
 pub use reference_store::ReferenceStore;

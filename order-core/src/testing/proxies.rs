@@ -1,5 +1,5 @@
-//! Real programs between a client and Postgres: `HAProxy`, which leads to the primary, and
-//! `pgbouncer`, which shares sessions.
+//! Real programs between a client and what it wants: `HAProxy`, which leads to the primary of
+//! Postgres, `pgbouncer`, which shares its sessions, and `nginx`, which forwards requests to a server.
 
 use std::{
     net::TcpStream,
@@ -26,12 +26,13 @@ use super::{
 
 const START: Duration = Duration::from_secs(10);
 
-/// Starts `program` with a configuration of its own, and waits until it listens on `port`.
+/// Starts `program` with a configuration of its own, in a folder of its own, and waits until it listens
+/// on `port`.
 fn start(
     program: &str,
     package: &str,
     arguments: &[&str],
-    config: &str,
+    config: impl FnOnce(&Path) -> String,
     port: u16,
 ) -> (Process, tempfile::TempDir) {
     let dir = tempfile::Builder::new()
@@ -39,6 +40,7 @@ fn start(
         .tempdir()
         .expect("the temporary folder is writable");
     let file = dir.path().join("config");
+    let config = config(dir.path());
     std::fs::write(&file, config).expect("the temporary folder is writable");
     give_away(dir.path());
     let found = [
@@ -90,7 +92,53 @@ impl PgBouncer {
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = any\npool_mode = {mode}\n"
         );
-        let (process, dir) = start("pgbouncer", "pgbouncer", &[], &config, port);
+        let (process, dir) = start("pgbouncer", "pgbouncer", &[], |_| config, port);
+        Self {
+            port,
+            _process: process,
+            _dir: dir,
+        }
+    }
+
+    /// The port that it listens on, at 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// An `nginx` before a server of HTTP.
+#[derive(Debug)]
+pub struct Nginx {
+    port: u16,
+    _process: Process,
+    _dir: tempfile::TempDir,
+}
+
+impl Nginx {
+    /// One before `server_port` of 127.0.0.1, with `settings` among those of its requests, such as
+    /// `gzip on;`.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    #[must_use]
+    pub fn start(server_port: u16, settings: &str) -> Self {
+        let port = free_port();
+        // One process, so that nothing is left when it is killed.
+        let config = |dir: &Path| {
+            let files: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+                .iter()
+                .map(|name| format!("{name}_temp_path {}/{name};\n", dir.display()))
+                .collect();
+            format!(
+                "daemon off; master_process off; pid {}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n\
+                 {files}{settings}\nserver {{ listen 127.0.0.1:{port}; location / {{\n\
+                 proxy_pass http://127.0.0.1:{server_port}; proxy_http_version 1.1;\n\
+                 proxy_set_header Host $http_host; }} }} }}\n",
+                dir.display()
+            )
+        };
+        let (process, dir) = start("nginx", "nginx", &["-e", "stderr", "-c"], config, port);
         Self {
             port,
             _process: process,
@@ -139,7 +187,7 @@ impl HaProxy {
              listen postgres\n    bind 127.0.0.1:{port}\n    option httpchk GET /primary\n    \
              default-server inter 250ms fall {FALL} rise 1 on-marked-down shutdown-sessions\n{servers}"
         );
-        let (process, dir) = start("haproxy", "haproxy", &["-db", "-f"], &config, port);
+        let (process, dir) = start("haproxy", "haproxy", &["-db", "-f"], |_| config, port);
         // Once it asks again, it has drawn its conclusions from what it heard before.
         let is_asking = |asked: &Arc<AtomicU32>| asked.load(Ordering::SeqCst) <= FALL;
         let asking = async {

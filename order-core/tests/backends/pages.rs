@@ -1,9 +1,9 @@
 //! A page far back costs what the first one costs: the rows that are read are counted.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use order_core::{
-    domain::{OrderId, OrderStatus, PageRequest, PageSize, PageStart, ProductId, TimeRange},
+    domain::{OrderId, OrderStatus, PageRequest, PageSize, PageStart, ProductId, Sort, TimeRange},
     store::{ConnectOptions, OrderQuery, OrderStore, PostgresStore, ProductQuery, ProductStore},
     testing::PostgresServer,
 };
@@ -58,6 +58,14 @@ async fn filled() -> PostgresStore {
     store
 }
 
+/// The first page and one in the middle, in each order.
+fn starts<Id: Copy>(of: fn(Uuid) -> Id) -> impl Iterator<Item = (PageStart<Id>, Sort)> {
+    let starts = [PageStart::First, PageStart::After(of(id(ORDERS / 2)))];
+    starts
+        .into_iter()
+        .flat_map(|start| Sort::ALL.map(|sort| (start, sort)))
+}
+
 /// The rows, of tables and of indexes, that were read so far.
 async fn rows_read(store: &PostgresStore) -> i64 {
     sqlx::query("SELECT pg_stat_force_next_flush()")
@@ -89,11 +97,12 @@ async fn a_page_of_orders_far_back_reads_as_little_as_the_first() {
         (None, None, reference.clone()),
         (None, hot, reference),
     ] {
-        for start in [PageStart::Newest, PageStart::After(OrderId(id(ORDERS / 2)))] {
+        for (start, sort) in starts(OrderId) {
             let query = OrderQuery {
                 status,
                 product_id,
                 reference: reference.clone(),
+                sort,
                 page: PageRequest {
                     start,
                     ..PageRequest::default()
@@ -113,12 +122,9 @@ async fn a_page_of_orders_far_back_reads_as_little_as_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_products_far_back_reads_as_little_as_the_first() {
     let store = filled().await;
-    for start in [
-        PageStart::Newest,
-        PageStart::After(ProductId(id(ORDERS / 2))),
-    ] {
+    for (start, sort) in starts(ProductId) {
         let query = ProductQuery {
-            search: None,
+            sort,
             page: PageRequest {
                 start,
                 ..PageRequest::default()
@@ -129,7 +135,10 @@ async fn a_page_of_products_far_back_reads_as_little_as_the_first() {
         let page = store.products(&query).await.unwrap();
         let read = rows_read(&store).await - before;
         assert_eq!(page.items.len(), 20);
-        assert!((20..ROWS).contains(&read), "{read} rows from {start:?}");
+        assert!(
+            (20..ROWS).contains(&read),
+            "{read} rows from {start:?}, {sort}"
+        );
     }
 }
 
@@ -169,6 +178,12 @@ async fn a_page_of_filtered_products_ends_after_some_steps() {
 async fn a_range_of_times_is_read_along_the_ids() {
     let store = filled().await;
     let from = Some(DateTime::from_timestamp(1_000_000_000, 0).unwrap());
+    for sort in Sort::ALL {
+        nothing_is_found(&store, from, sort).await;
+    }
+}
+
+async fn nothing_is_found(store: &PostgresStore, from: Option<DateTime<Utc>>, sort: Sort) {
     for product_id in [None, Some(ProductId(HOT)), Some(ProductId(RARE))] {
         for status in [
             None,
@@ -179,11 +194,12 @@ async fn a_range_of_times_is_read_along_the_ids() {
                 status,
                 product_id,
                 created: TimeRange { from, until: None },
+                sort,
                 ..OrderQuery::default()
             };
-            let before = rows_read(&store).await;
+            let before = rows_read(store).await;
             let page = store.orders(&query).await.unwrap();
-            let read = rows_read(&store).await - before;
+            let read = rows_read(store).await - before;
             assert_eq!((page.items, page.next), (vec![], None));
             assert!(read < ROWS, "{read} rows for {query:?}");
         }

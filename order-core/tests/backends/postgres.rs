@@ -72,7 +72,7 @@ impl Shop {
     }
 
     async fn ids(&self, status: OrderStatus) -> Vec<OrderId> {
-        let (mut ids, mut start) = (Vec::new(), PageStart::Newest);
+        let (mut ids, mut start) = (Vec::new(), PageStart::First);
         loop {
             let query = OrderQuery {
                 status: Some(status),

@@ -1,7 +1,7 @@
 //! The schema on Postgres: what it says about itself, and who may do what with it.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use order_core::{
     OrderService,
@@ -17,6 +17,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::Mutex;
 
 const ROLES: &str = include_str!("../../../scripts/roles.sql");
+const PAGE: &str = include_str!("../../../docs/DATABASE.md");
 
 #[tokio::test]
 async fn every_table_and_column_says_what_it_is() {
@@ -46,6 +47,40 @@ async fn every_table_and_column_says_what_it_is() {
     .await
     .unwrap();
     assert_eq!(unitless, [""; 0]);
+}
+
+/// Each table is in the picture of the documentation, with columns that it has, of their types.
+#[tokio::test]
+async fn the_picture_of_the_tables_is_that_of_the_schema() {
+    let store = PostgresServer::shared().store().await;
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT c.relname::text, format_type(a.atttypid, NULL) || ' ' || a.attname
+         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
+           AND c.relname <> '_sqlx_migrations' AND a.attnum > 0 AND NOT a.attisdropped",
+    )
+    .fetch_all(store.pool())
+    .await
+    .unwrap();
+    let picture = PAGE.split("erDiagram").nth(1).unwrap();
+    let picture = picture.split("```").next().unwrap();
+    let mut tables = BTreeSet::new();
+    for drawn in picture.split("    }\n") {
+        let Some((before, fields)) = drawn.split_once(" {\n") else {
+            continue;
+        };
+        let table = before.lines().last().unwrap().trim();
+        for field in fields.lines() {
+            let mut words = field.split_whitespace();
+            let (ty, name) = (words.next().unwrap(), words.next().unwrap());
+            let ty = ty.replace("timestamptz", "timestamp with time zone");
+            let column = (table.to_owned(), format!("{ty} {name}"));
+            assert!(columns.contains(&column), "{column:?} is drawn");
+        }
+        tables.insert(table);
+    }
+    let there: BTreeSet<&str> = columns.iter().map(|(table, _)| table.as_str()).collect();
+    assert_eq!(tables, there);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
 use order_core::{
-    domain::{PageRequest, PageSize, PageStart, ProductId},
+    domain::{PageRequest, PageSize, PageStart, ProductId, Sort},
     store::{PostgresStore, ProductQuery, ProductStore},
     testing::PostgresServer,
 };
@@ -34,7 +34,7 @@ async fn stocked() -> PostgresStore {
 }
 
 /// What the pages of a search are, by the plainest of queries.
-async fn expected(store: &PostgresStore, part: &str) -> Vec<ProductId> {
+async fn expected(store: &PostgresStore, part: &str, sort: Sort) -> Vec<ProductId> {
     let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
         "SELECT id FROM products WHERE archived_at IS NULL
            AND position(lower($1) IN lower(name)) > 0 ORDER BY id DESC",
@@ -43,19 +43,23 @@ async fn expected(store: &PostgresStore, part: &str) -> Vec<ProductId> {
     .fetch_all(store.pool())
     .await
     .unwrap();
-    ids.into_iter().map(ProductId).collect()
+    let mut ids: Vec<_> = ids.into_iter().map(ProductId).collect();
+    sort.arrange(&mut ids, |id| *id);
+    ids
 }
 
 /// The first pages, by cursor.
 async fn found(
     store: &PostgresStore,
     part: &str,
+    sort: Sort,
     mut start: PageStart<ProductId>,
 ) -> Vec<ProductId> {
     let mut found = Vec::new();
     for _ in 0..4 {
         let query = ProductQuery {
             search: Some(part.to_owned()),
+            sort,
             page: PageRequest {
                 size: PageSize::new(100).unwrap(),
                 start,
@@ -72,24 +76,29 @@ async fn found(
     found
 }
 
-/// What is common among the newest is met on the walk; what is rare is found by the index;
-/// and what is common, but among the oldest only, when the walk goes on.
+/// What is common among the first is met on the walk; what is rare is found by the index;
+/// and what is common, but among the last only, when the walk goes on.
 #[tokio::test(flavor = "multi_thread")]
-async fn common_and_rare_parts_are_found_newest_first() {
+async fn common_and_rare_parts_are_found_in_both_orders() {
     let store = stocked().await;
-    for part in [
+    let parts = [
         "chair", "CH", "i", "lamp", "La", "m", "blue", "ue l", "zq", "p zQ", "q", "none",
-    ] {
-        let all = expected(&store, part).await;
-        let first = found(&store, part, PageStart::Newest).await;
-        assert_eq!(first, all[..all.len().min(400)], "{part:?}");
+    ];
+    for (part, sort) in parts
+        .into_iter()
+        .flat_map(|part| Sort::ALL.map(|sort| (part, sort)))
+    {
+        let all = expected(&store, part, sort).await;
+        let first = found(&store, part, sort, PageStart::First).await;
+        assert_eq!(first, all[..all.len().min(400)], "{part:?} {sort}");
         let far = all.len().saturating_sub(150);
         let Some(after) = all.get(far.saturating_sub(1)).copied() else {
             continue;
         };
-        let rest = found(&store, part, PageStart::After(after)).await;
-        let expected: Vec<_> = all.into_iter().filter(|id| *id < after).collect();
-        assert_eq!(rest, expected, "{part:?} after {after}");
+        let rest = found(&store, part, sort, PageStart::After(after)).await;
+        let is_after = |id: &ProductId| sort.is_after(id, &after);
+        let expected: Vec<_> = all.into_iter().filter(is_after).collect();
+        assert_eq!(rest, expected, "{part:?} {sort} after {after}");
     }
 }
 
@@ -103,7 +112,7 @@ async fn page_numbers_tell_how_many_there_are() {
         ("zq", 0),
         ("none", 0),
     ] {
-        let all = expected(&store, part).await;
+        let all = expected(&store, part, Sort::NewestFirst).await;
         let query = ProductQuery {
             search: Some(part.to_owned()),
             page: PageRequest {

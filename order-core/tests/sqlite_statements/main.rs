@@ -134,6 +134,7 @@ fn is_made_of_parts(statement: &str) -> bool {
     let lists = [
         " FROM audit_log WHERE id < ",
         " FROM orders WHERE id < ",
+        " FROM orders WHERE id > ",
         " FROM order_lines CROSS JOIN orders ",
     ];
     lists.iter().any(|list| statement.contains(list))

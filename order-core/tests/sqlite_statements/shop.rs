@@ -9,8 +9,8 @@ use order_core::{
     domain::{
         AdjustmentId, ClientId, HoldTime, IdGenerator, IdempotencyKey, KeyId, NewOrder, NewProduct,
         OrderId, OrderRequest, OrderStatus, PageRequest, PageSize, Product, ProductChange,
-        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, StockRequest,
-        TimeRange,
+        ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, Sort,
+        StockRequest, TimeRange,
     },
     heartbeat::{Heartbeat, WorkerCounts, WorkerStore},
     keys::{Client, KeyRequest, KeyStore, Secret},
@@ -414,13 +414,15 @@ impl Shop {
             (None, None, Some("reference".to_owned())),
         ];
         self.cost("lists of orders", async |shop| {
-            for (status, product_id, reference) in filters.clone() {
-                let page = PageRequest::default();
+            let sorted = filters
+                .iter()
+                .flat_map(|filters| Sort::ALL.map(|sort| (sort, filters.clone())));
+            for (sort, (status, product_id, reference)) in sorted {
                 let query = OrderQuery {
                     status,
                     product_id,
                     reference,
-                    page,
+                    sort,
                     ..OrderQuery::default()
                 };
                 assert!(!shop.store.orders(&query).await.unwrap().items.is_empty());
@@ -503,6 +505,7 @@ impl Shop {
         self.queue.dead(Topic::Process, query).await.unwrap()
     }
 
+    #[allow(clippy::too_many_lines)] // Each is a thing to measure.
     async fn manage(&mut self) {
         self.cost("products", async |shop| {
             let product = shop.new_product().await;
@@ -510,15 +513,18 @@ impl Shop {
             assert!(shop.store.product(product.id).await.unwrap().is_some());
             let found = shop.store.product_with_sku(&sku).await.unwrap();
             assert_eq!(found.unwrap().id, product.id);
-            let list = ProductQuery {
-                search: Some("p ".to_owned()),
-                page: PageRequest {
-                    size: PageSize::new(1).unwrap(),
-                    ..PageRequest::default()
-                },
-                ..ProductQuery::default()
-            };
-            assert_eq!(shop.store.products(&list).await.unwrap().items.len(), 1);
+            for (sort, part) in [(Sort::NewestFirst, "p "), (Sort::OldestFirst, "n")] {
+                let list = ProductQuery {
+                    search: Some(part.to_owned()),
+                    sort,
+                    page: PageRequest {
+                        size: PageSize::new(1).unwrap(),
+                        ..PageRequest::default()
+                    },
+                    ..ProductQuery::default()
+                };
+                assert_eq!(shop.store.products(&list).await.unwrap().items.len(), 1);
+            }
             let listed = ProductQuery {
                 ids: Some(vec![product.id]),
                 ..ProductQuery::default()

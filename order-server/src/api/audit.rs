@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use order_core::{
     OrderService,
     audit::{AuditEntry, AuditQuery},
+    domain::Sort,
 };
 use poem_openapi::{Object, OpenApi, param::Query};
 use serde::Serialize;
@@ -20,6 +21,9 @@ use crate::{
     auth::Operate,
     http::{json::Json, problem::Problem},
 };
+
+/// The order of the log.
+const SORT: Sort = Sort::NewestFirst;
 
 /// Something that was changed, as it was then.
 type State = BTreeMap<String, Value>;
@@ -115,12 +119,12 @@ impl Audit {
             subject: subject.0,
             since: since.0,
             until: until.0,
-            page: page_request(page_size.0, limit.0, cursor.0.as_deref(), None)?,
+            page: page_request(page_size.0, limit.0, cursor.0.as_deref(), None, SORT)?,
         };
         let page = self.service.audit_entries(&query).await?;
         Ok(Json(AuditPage {
             items: page.items.into_iter().map(Into::into).collect(),
-            next_cursor: page.next.map(|id| encode(id.0)),
+            next_cursor: page.next.map(|id| encode(id.0, SORT)),
         }))
     }
 }

@@ -50,7 +50,7 @@ impl<V: Version> Expected<V> {
         Problem::precondition_failed(&if is_weak {
             format!(
                 "If-Match never matches a weak tag (W/\"…\"), as a proxy that compresses answers \
-                 makes them: send the version of the {what} in quotes"
+                 makes them: send it without W/, which is the version of the {what} in quotes"
             )
         } else {
             format!("no tag of If-Match is one of this {what}")

@@ -2,21 +2,18 @@
 
 use order_core::{
     OrderService,
-    domain::{ClientId, HoldTime, Order, OrderId},
+    domain::{HoldTime, Order, OrderId},
 };
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    etag::order_etag,
-    order_body::{OrderBody, is_visible},
-    tag::Tag,
-    wire::Whole,
+    etag::order_etag, order_access::changeable, order_body::OrderBody, tag::Tag, wire::Whole,
 };
 use crate::{
     auth::WriteOrders,
-    http::{json::Json, object::read_from_objects, problem::Problem},
+    http::{entity_tag::IfMatch, json::Json, object::read_from_objects, problem::Problem},
 };
 
 /// A longer hold.
@@ -55,17 +52,6 @@ impl Holds {
     pub(super) const fn new(service: OrderService) -> Self {
         Self { service }
     }
-
-    /// Refuses an order that is not one of this client's, where only those may be changed.
-    async fn check_visible(&self, id: Uuid, only: Option<ClientId>) -> Result<(), Problem> {
-        if only.is_none() {
-            return Ok(());
-        }
-        // The client of an order never changes.
-        let order = self.service.order(OrderId(id)).await?;
-        let order = order.filter(|order| is_visible(order, only));
-        order.map(drop).ok_or_else(|| Problem::order_not_found(id))
-    }
 }
 
 #[OpenApi(tag = "Tag::Orders")]
@@ -77,9 +63,16 @@ impl Holds {
         method = "post",
         operation_id = "confirmOrder"
     )]
-    async fn confirm(&self, caller: WriteOrders, id: Path<Uuid>) -> Result<Kept, Problem> {
-        self.check_visible(id.0, caller.only).await?;
-        let order = self.service.confirm(OrderId(id.0)).await?;
+    async fn confirm(
+        &self,
+        caller: WriteOrders,
+        id: Path<Uuid>,
+        /// The `ETag` of the order as it has to be, or several; `*` for any
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
+    ) -> Result<Kept, Problem> {
+        let versions = changeable(&self.service, id.0, caller.only, if_match).await?;
+        let order = self.service.confirm_if(OrderId(id.0), versions).await?;
         let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
         Ok(order.into())
     }
@@ -94,12 +87,16 @@ impl Holds {
         &self,
         caller: WriteOrders,
         id: Path<Uuid>,
+        /// The `ETag` of the order as it has to be, or several; `*` for any
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
         body: Json<ExtendHold>,
     ) -> Result<Kept, Problem> {
         let hold_time = HoldTime::new(body.0.hold_seconds.0)?;
-        self.check_visible(id.0, caller.only).await?;
-        let order = self.service.extend(OrderId(id.0), hold_time).await?;
-        let order = order.ok_or_else(|| Problem::order_not_found(id.0))?;
+        let (service, id) = (&self.service, id.0);
+        let versions = changeable(service, id, caller.only, if_match).await?;
+        let order = service.extend_if(OrderId(id), hold_time, versions).await?;
+        let order = order.ok_or_else(|| Problem::order_not_found(id))?;
         Ok(order.into())
     }
 }

@@ -3,8 +3,8 @@
 use order_core::{
     Error, OrderService,
     domain::{
-        ClientId, Order, OrderId, OrderRequest, OrderStatus, OrderVersion, PageRequest, PageStart,
-        ProductId, Progress, ReturnRequest, TimeRange,
+        ClientId, Order, OrderId, OrderRequest, OrderStatus, PageRequest, PageStart, ProductId,
+        Progress, ReturnRequest, Sort, TimeRange,
     },
     store::OrderQuery,
 };
@@ -17,10 +17,12 @@ use uuid::Uuid;
 
 use super::{
     cursor::{encode, page_request},
-    etag::{Expected, order_etag},
+    etag::order_etag,
     follow::Follow,
     idempotency_header::{IdempotencyHeader, replayed},
-    order_body::{Buy, Cancel, OrderBody, Status, StatusBody, is_visible, requested},
+    order_access::{changeable, find},
+    order_body::{Buy, Cancel, OrderBody, Status, StatusBody, requested},
+    sort::SortName,
     tag::Tag,
     wire::Time,
 };
@@ -35,7 +37,7 @@ use crate::{
     },
 };
 
-/// A page of orders, newest first.
+/// A page of orders.
 #[derive(Debug, Serialize, Object)]
 struct OrderPage {
     items: Vec<OrderBody>,
@@ -140,26 +142,6 @@ impl Orders {
     pub(super) fn new(service: OrderService, follow: Follow) -> Self {
         Self { service, follow }
     }
-
-    /// The order, if it is one of this client's, where only those may be seen. An order of another
-    /// client is as if it were not there.
-    async fn find(&self, id: Uuid, only: Option<ClientId>) -> Result<Order, Problem> {
-        let order = self.service.order(OrderId(id)).await?;
-        let order = order.filter(|order| is_visible(order, only));
-        order.ok_or_else(|| Problem::order_not_found(id))
-    }
-
-    /// The versions of which the order has to be at one; at any, when there are none.
-    async fn expected(&self, id: Uuid, if_match: IfMatch) -> Result<Vec<OrderVersion>, Problem> {
-        match if_match.into() {
-            Expected::Any => Ok(Vec::new()),
-            Expected::Versions(versions) => Ok(versions),
-            Expected::Nothing { is_weak } => {
-                self.find(id, None).await?;
-                Err(Expected::<OrderVersion>::refusal(is_weak))
-            }
-        }
-    }
 }
 
 #[OpenApi(tag = "Tag::Orders")]
@@ -217,7 +199,7 @@ impl Orders {
         Ok(Bought::Order(order, location, etag, applied, replayed))
     }
 
-    /// List orders, newest first
+    /// List orders, newest first unless `sort` says otherwise
     #[oai(path = "/orders", method = "get", operation_id = "listOrders")]
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
@@ -247,9 +229,12 @@ impl Orders {
         created_before: Query<Option<Time>>,
         /// Only orders that this client placed. A key that may see no others gives only its own
         client: Query<Option<Uuid>>,
+        /// The order of the list; `newest` unless given. A cursor goes on in the order that it is of
+        sort: Query<Option<SortName>>,
     ) -> Result<Json<OrderPage>, Problem> {
         let client = client.0.map(ClientId);
-        let page = page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?;
+        let sort = sort.0.map_or(Sort::default(), Into::into);
+        let page = page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0, sort)?;
         if let (Some(only), Some(client)) = (caller.only, client)
             && only != client
         {
@@ -265,12 +250,13 @@ impl Orders {
                 until: created_before.0,
             },
             client: caller.only.or(client),
+            sort,
             page,
         };
         let page = self.service.orders(&query).await?;
         Ok(Json(OrderPage {
             items: page.items.into_iter().map(Into::into).collect(),
-            next_cursor: page.next.map(|id| encode(id.0)),
+            next_cursor: page.next.map(|id| encode(id.0, sort)),
             total: page.total,
         }))
     }
@@ -288,7 +274,7 @@ impl Orders {
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch,
     ) -> Result<Found, Problem> {
-        let order = self.find(id.0, caller.only).await?;
+        let order = find(&self.service, id.0, caller.only).await?;
         let (order, applied) = self.follow.decided(order, wait).await;
         let etag = order_etag(&order);
         if if_none_match.0.is_some_and(|known| known.include(&etag)) {
@@ -308,7 +294,7 @@ impl Orders {
         caller: ReadOrders,
         id: Path<Uuid>,
     ) -> Result<Json<StatusBody>, Problem> {
-        let order = Progress::from(&self.find(id.0, caller.only).await?);
+        let order = Progress::from(&find(&self.service, id.0, caller.only).await?);
         Ok(Json(StatusBody::at(&order, order.stage())))
     }
 
@@ -332,11 +318,7 @@ impl Orders {
         idempotency: IdempotencyHeader,
         body: OptionalJson<Cancel>,
     ) -> Result<Cancelled, Problem> {
-        if caller.only.is_some() {
-            // The client of an order never changes.
-            self.find(id.0, caller.only).await?;
-        }
-        let versions = self.expected(id.0, if_match).await?;
+        let versions = changeable(&self.service, id.0, caller.only, if_match).await?;
         let cancelled = match body.0.and_then(|body| body.lines) {
             None => {
                 let service = &self.service;

@@ -210,7 +210,7 @@ impl From<LiveProduct> for LiveBody {
     }
 }
 
-/// A page of products, newest first.
+/// A page of products.
 #[derive(Debug, Serialize, Object)]
 pub(super) struct ProductPage {
     pub(super) items: Vec<ProductBody>,

@@ -3,7 +3,7 @@
 use order_core::{
     OrderService,
     domain::{
-        Product, ProductChange, ProductId, ProductRequest, SaleTerms, StockRequest, TimeRange,
+        Product, ProductChange, ProductId, ProductRequest, SaleTerms, Sort, StockRequest, TimeRange,
     },
     store::ProductQuery,
 };
@@ -21,6 +21,7 @@ use super::{
         AdjustStock, CreateProduct, PatchProduct, ProductBody, ProductPage, ReplaceProduct,
         on_terms,
     },
+    sort::SortName,
     stock,
     tag::Tag,
     wire::{Amount, Time},
@@ -162,7 +163,7 @@ impl Products {
         Ok(Created::Product(Json(product.into()), location, etag))
     }
 
-    /// List products, newest first. A page of products by price, stock or time may hold fewer than
+    /// List products, newest first unless `sort` says otherwise. A page of products by price, stock or time may hold fewer than
     /// `page_size`, since it ends after 10000 that were looked at: `next_cursor` says whether there
     /// are more
     #[oai(path = "/products", method = "get", operation_id = "listProducts")]
@@ -196,7 +197,10 @@ impl Products {
         created_after: Query<Option<Time>>,
         /// Only products that were created before this time
         created_before: Query<Option<Time>>,
+        /// The order of the list; `newest` unless given. A cursor goes on in the order that it is of
+        sort: Query<Option<SortName>>,
     ) -> Result<Json<ProductPage>, Problem> {
+        let sort = sort.0.map_or(Sort::default(), Into::into);
         let query = ProductQuery {
             search: search.0,
             sku: sku.0,
@@ -208,12 +212,13 @@ impl Products {
                 from: created_after.0,
                 until: created_before.0,
             },
-            page: page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0)?,
+            sort,
+            page: page_request(page_size.0, limit.0, cursor.0.as_deref(), page.0, sort)?,
         };
         let page = self.service.products(&query).await?;
         Ok(Json(ProductPage {
             items: page.items.into_iter().map(Into::into).collect(),
-            next_cursor: page.next.map(|id| encode(id.0)),
+            next_cursor: page.next.map(|id| encode(id.0, sort)),
             total: page.total,
         }))
     }
@@ -332,7 +337,8 @@ impl Products {
         /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
     ) -> Result<Json<stock::HistoryPage>, Problem> {
-        let page = page_request(page_size.0, limit.0, cursor.0.as_deref(), None)?;
+        let (cursor, sort) = (cursor.0.as_deref(), stock::SORT);
+        let page = page_request(page_size.0, limit.0, cursor, None, sort)?;
         Ok(Json(stock::page(&self.service, id.0, &page).await?))
     }
 

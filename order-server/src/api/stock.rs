@@ -2,7 +2,7 @@
 
 use order_core::{
     OrderService,
-    domain::{PageRequest, ProductId, StockEntry, StockEntryId, StockEntryKind},
+    domain::{PageRequest, ProductId, Sort, StockEntry, StockEntryId, StockEntryKind},
 };
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
@@ -72,6 +72,9 @@ pub(super) struct HistoryPage {
     next_cursor: Option<String>,
 }
 
+/// The order of the history.
+pub(super) const SORT: Sort = Sort::NewestFirst;
+
 /// Reads a page of the history.
 pub(super) async fn page(
     service: &OrderService,
@@ -82,6 +85,6 @@ pub(super) async fn page(
     let history = history.ok_or_else(|| Problem::product_not_found(id))?;
     Ok(HistoryPage {
         items: history.items.into_iter().map(Into::into).collect(),
-        next_cursor: history.next.map(|id| encode(id.0)),
+        next_cursor: history.next.map(|id| encode(id.0, SORT)),
     })
 }

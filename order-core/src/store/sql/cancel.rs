@@ -9,11 +9,10 @@ use super::{
     idempotency::{insert_key, is_replay},
     idempotency_record::IdempotencyRecord,
     lockable::{ContentionSteps, when_lockable},
-    orders::{order, with_lines},
+    orders::{lock_order, order},
     plan,
     retry::{Attempt, reading_at_once},
     returns,
-    rows::OrderRow,
     stock::lock_products,
     tasks::{cancel_task, tell_of_return},
     value::Value,
@@ -101,10 +100,7 @@ async fn cancel_once<B: SqlBackend>(
     attempt: Attempt,
 ) -> Result<Option<Cancelled>, Error> {
     let mut tx = backend.begin(Priority::Request, attempt.lock_wait).await?;
-    let id = [Value::Id(cancellation.order_id.0)];
-    let row: Option<OrderRow> = tx.fetch_optional(B::SQL.orders.lock, &id).await?;
-    let rows = row.into_iter().collect();
-    let Some(order) = with_lines(&mut *tx, rows).await?.pop() else {
+    let Some(order) = lock_order(&mut *tx, cancellation.order_id).await? else {
         return Ok(None);
     };
     let record = cancellation.record.as_ref();

@@ -1,7 +1,7 @@
 //! Products by what they are: price, stock, time.
 //!
 //! No index is in the order of a list and knows prices or stock (one over stock would make every
-//! sale slower). So products are looked through, newest first, and a page that took many steps ends
+//! sale slower). So products are looked through, in the order of the list, and a page that took many steps ends
 //! early: it is short, and says where the next one begins.
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     value::Value,
 };
 use crate::{
-    domain::{MAX_OFFSET_ROWS, Page, PageRequest, PageSize, PageStart, Product, ProductId},
+    domain::{MAX_OFFSET_ROWS, Page, PageRequest, PageSize, PageStart, Product, ProductId, Sort},
     error::Error,
     store::products::ProductQuery,
 };
@@ -26,11 +26,12 @@ pub(super) async fn list<B: ProductSteps>(
     backend: &B,
     query: &ProductQuery,
 ) -> Result<Page<Product, ProductId>, Error> {
-    let (mut after, offset) = query.page.bounds();
+    let (after, offset) = query.page.bounds();
     let is_numbered = matches!(query.page.start, PageStart::Offset(_));
-    let end = query.created.end_id().map(ProductId);
-    after = after.into_iter().chain(end).min();
-    let first = query.created.first_id().map(ProductId);
+    let (before, last) = query.created.places(query.sort);
+    let after = after.into_iter().chain(before.map(ProductId));
+    let mut after = after.reduce(|a, b| query.sort.later(a, b));
+    let last = last.map(ProductId);
     let size = query.page.size;
     let (offset, wanted) = (count(offset), size.get() as usize + 1);
     let mut matching = Vec::new();
@@ -39,7 +40,9 @@ pub(super) async fn list<B: ProductSteps>(
         let few = step == 0 && !is_numbered;
         let (products, is_last) = candidates(backend, query, after, few).await?;
         after = products.last().map(|product| product.id).or(after);
-        let is_past = after.zip(first).is_some_and(|(after, first)| after < first);
+        let is_past = after
+            .zip(last)
+            .is_some_and(|(after, last)| query.sort.is_after(&after, &last));
         matching.extend(
             products
                 .into_iter()
@@ -81,20 +84,21 @@ async fn candidates<B: ProductSteps>(
             .await?
             .fetch_all(PRODUCT_WITH_SKU, &sku)
             .await?;
-        return Ok((before(rows, after)?, true));
+        return Ok((beyond(rows, query.sort, after)?, true));
     }
     if let Some(ids) = &query.ids {
         let ids = [Value::Ids(ids.iter().map(|id| id.0).collect())];
         let mut connection = backend.read().await?;
         let rows = connection.fetch_all(B::SQL.products.by_ids, &ids).await?;
-        return Ok((before(rows, after)?, true));
+        return Ok((beyond(rows, query.sort, after)?, true));
     }
     let size = if few { query.page.size } else { PageSize::STEP };
     let step = ProductQuery {
         search: query.search.clone(),
+        sort: query.sort,
         page: PageRequest {
             size,
-            start: after.map_or(PageStart::Newest, PageStart::After),
+            start: after.map_or(PageStart::First, PageStart::After),
         },
         ..ProductQuery::default()
     };
@@ -104,10 +108,15 @@ async fn candidates<B: ProductSteps>(
     Ok((products, is_last))
 }
 
-/// Those among all rows that come after the end of the page before.
-fn before(rows: Vec<ProductRow>, after: Option<ProductId>) -> Result<Vec<Product>, Error> {
+/// Those among all rows that come after the end of the page before, in their order.
+fn beyond(
+    rows: Vec<ProductRow>,
+    sort: Sort,
+    after: Option<ProductId>,
+) -> Result<Vec<Product>, Error> {
     let mut products = rows::products(rows)?;
-    products.retain(|product| after.is_none_or(|after| product.id < after));
+    products.retain(|product| after.is_none_or(|after| sort.is_after(&product.id, &after)));
+    sort.arrange(&mut products, |product| product.id);
     Ok(products)
 }
 

@@ -8,7 +8,7 @@
 //! ([`reclaim`]), and by the expiry of services and workers ([`expire`]). The first already holds products, and so waits for
 //! nothing: it skips orders, and further products of these, that somebody holds locked.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Mutex};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use super::{
     backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
     changes::Changes,
     lockable::ContentionSteps,
-    orders::{read_orders, with_lines},
+    orders::{lock_order, read_orders, with_lines},
     plan::{self, LockedProducts},
     retry::{Attempt, Retry, reading_at_once, with_retry},
     returns::{self, Returned},
@@ -26,7 +26,9 @@ use super::{
     value::{StoredTime, Value},
 };
 use crate::{
-    domain::{HoldTime, Order, OrderId, OrderStatus, Product, RequestedLine, RuleViolation},
+    domain::{
+        HoldTime, Order, OrderId, OrderStatus, OrderVersion, Product, RequestedLine, RuleViolation,
+    },
     error::Error,
     metrics,
     store::orders::{Expired, LapsedAt},
@@ -190,37 +192,95 @@ async fn confirm_once<B: SqlBackend>(
         let Some(order) = orders.iter().find(|order| order.id == *id).cloned() else {
             return Ok(None);
         };
-        let now = order.held_until.unwrap_or(at);
         if confirmed.contains(&id.0) {
             return Ok(Some(order));
         }
-        // It was not confirmed although it was held: its time was over.
-        Ok(Some(order.confirmed(at, now)?))
+        unconfirmed(order, at).map(Some)
     };
     Ok(ids.iter().map(judge).collect())
+}
+
+/// An order that was to be confirmed and was not: because it was before, or the reason. When it was
+/// held, its time was over.
+fn unconfirmed(order: Order, at: DateTime<Utc>) -> Result<Order, Error> {
+    let now = order.held_until.unwrap_or(at);
+    Ok(order.confirmed(at, now)?)
+}
+
+pub(super) async fn confirm_if<B: SqlBackend>(
+    backend: &B,
+    id: OrderId,
+    at: DateTime<Utc>,
+    expected_versions: &[OrderVersion],
+) -> Result<Option<Order>, Error> {
+    if expected_versions.is_empty() {
+        let confirmed = confirm(backend, &[id], at).await?.pop();
+        return confirmed.unwrap_or(Ok(None));
+    }
+    with_retry(backend, |attempt| {
+        confirm_if_once(backend, id, at, expected_versions, attempt)
+    })
+    .await
+}
+
+/// It holds the order from the comparison to the end.
+async fn confirm_if_once<B: SqlBackend>(
+    backend: &B,
+    id: OrderId,
+    at: DateTime<Utc>,
+    expected_versions: &[OrderVersion],
+    attempt: Attempt,
+) -> Result<Option<Order>, Error> {
+    let mut tx = backend.begin(Priority::Request, None).await?;
+    let Some(order) = lock_order(&mut *tx, id).await? else {
+        return Ok(None);
+    };
+    // What was done in doubt is at a version that nobody could expect.
+    if attempt.resolving && order.confirmed_at == Some(at) {
+        tx.confirm().await?;
+        return Ok(Some(order));
+    }
+    order.check_version(expected_versions)?;
+    if tx.confirm_orders(vec![id.0], at).await?.is_empty() {
+        tx.confirm().await?;
+        return unconfirmed(order, at).map(Some);
+    }
+    let confirmed = read_orders(&mut *tx, vec![id.0]).await?.pop();
+    tx.commit().await?;
+    Ok(confirmed)
 }
 
 pub(super) async fn extend<B: SqlBackend>(
     backend: &B,
     id: OrderId,
     hold_time: HoldTime,
+    expected_versions: &[OrderVersion],
 ) -> Result<Option<Order>, Error> {
-    with_retry(backend, |_| extend_once(backend, id, hold_time)).await
+    let written = Mutex::new(None);
+    with_retry(backend, |attempt| {
+        extend_once(backend, id, hold_time, expected_versions, attempt, &written)
+    })
+    .await
 }
 
+/// Made again after a commit in doubt, it finds the version that it wrote, and answers that.
 async fn extend_once<B: SqlBackend>(
     backend: &B,
     id: OrderId,
     hold_time: HoldTime,
+    expected_versions: &[OrderVersion],
+    attempt: Attempt,
+    written: &Mutex<Option<OrderVersion>>,
 ) -> Result<Option<Order>, Error> {
     let mut tx = backend.begin(Priority::Request, None).await?;
-    let row: Option<OrderRow> = tx
-        .fetch_optional(B::SQL.orders.lock, &[Value::Id(id.0)])
-        .await?;
-    let rows = row.into_iter().collect();
-    let Some(order) = with_lines(&mut *tx, rows).await?.pop() else {
+    let Some(order) = lock_order(&mut *tx, id).await? else {
         return Ok(None);
     };
+    if attempt.resolving && *lock(written) == Some(order.version()) {
+        tx.confirm().await?;
+        return Ok(Some(order));
+    }
+    order.check_version(expected_versions)?;
     // Asked when the order is locked: until then, its time may have run out.
     let (now,): (StoredTime,) = tx.fetch_one(B::SQL.holds.now, &[Value::Now]).await?;
     let order = order.extended(hold_time, now.0)?;
@@ -228,6 +288,7 @@ async fn extend_once<B: SqlBackend>(
     let values = [Value::Id(id.0), Value::Time(until)];
     tx.execute(EXTEND_ORDER, &values).await?;
     tx.execute(EXTEND_HOLDS, &values).await?;
+    *lock(written) = Some(order.version());
     tx.commit().await?;
     Ok(Some(order))
 }

@@ -40,6 +40,7 @@ mod retry;
 mod returns;
 mod row;
 mod rows;
+mod sorted;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;

@@ -105,8 +105,26 @@ impl<B: ClaimSteps + PurchaseSteps> OrderStore for B {
         holds::confirm(self, ids, at).await
     }
 
+    async fn confirm_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        holds::confirm_if(self, id, at, expected_versions).await
+    }
+
     async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
-        holds::extend(self, id, hold_time).await
+        self.extend_if(id, hold_time, &[]).await
+    }
+
+    async fn extend_if(
+        &self,
+        id: OrderId,
+        hold_time: HoldTime,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        holds::extend(self, id, hold_time, expected_versions).await
     }
 
     async fn expire(

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     backend::{SqlBackend, SqlConnection},
     rows::{self, Count, LineRow, OrderRow, order_columns},
+    sorted::{AFTER, DIRECTION, NOT_AFTER, beginning},
     value::{StoredTime, Value, age},
 };
 use crate::{
@@ -48,6 +49,18 @@ pub(super) async fn with_lines<C: SqlConnection>(
 pub(super) async fn order<B: SqlBackend>(backend: &B, id: OrderId) -> Result<Option<Order>, Error> {
     let mut connection = backend.read().await?;
     Ok(read_orders(&mut *connection, vec![id.0]).await?.pop())
+}
+
+/// An order, locked.
+pub(super) async fn lock_order<C: SqlConnection>(
+    connection: &mut C,
+    id: OrderId,
+) -> Result<Option<Order>, Error> {
+    let row: Option<OrderRow> = connection
+        .fetch_optional(C::SQL.orders.lock, &[Value::Id(id.0)])
+        .await?;
+    let rows = row.into_iter().collect();
+    Ok(with_lines(connection, rows).await?.pop())
 }
 
 #[derive(FromRow)]
@@ -129,9 +142,13 @@ pub(super) async fn list<B: SqlBackend>(
         concat!(
             "SELECT ",
             order_columns!(),
-            "{} ORDER BY {} DESC LIMIT {} OFFSET {}"
+            "{} ORDER BY {} {} LIMIT {} OFFSET {}"
         ),
-        rows.matching, rows.id, limit, offset
+        rows.matching,
+        rows.id,
+        DIRECTION.by(query.sort),
+        limit,
+        offset
     );
     let rows = connection
         .fetch_all(AssertSqlSafe(select), &rows.values)
@@ -168,19 +185,22 @@ struct Filtered<'a> {
 }
 
 impl<'a> Filtered<'a> {
-    /// Those that are older than `after`.
+    /// Those that come after `after`.
     fn of<C: SqlConnection>(query: &'a OrderQuery, after: Option<OrderId>) -> Self {
-        let after = after.map(|id| id.0).into_iter();
-        let after = after.chain(query.created.end_id()).min();
-        let after = Value::Id(after.unwrap_or(Uuid::max()));
+        let sort = query.sort;
+        let (before, last) = query.created.places(sort);
+        let after = after.map(|id| id.0).into_iter().chain(before);
+        let after = after.reduce(|a, b| sort.later(a, b));
+        let after = Value::Id(after.unwrap_or_else(|| beginning(sort)));
+        let is_after = AFTER.by(sort);
         let mut rows = match query.along_product() {
             Some(product) => Self {
-                matching: C::SQL.orders.along_product.to_owned(),
+                matching: format!("{} AND order_id {is_after} $2", C::SQL.orders.along_product),
                 values: vec![Value::Id(product.0), after],
                 id: "order_id",
             },
             None => Self {
-                matching: " FROM orders WHERE id < $1".to_owned(),
+                matching: format!(" FROM orders WHERE id {is_after} $1"),
                 values: vec![after],
                 id: "id",
             },
@@ -190,13 +210,14 @@ impl<'a> Filtered<'a> {
         if let Some(product) = has_product {
             rows.bind(Value::Id(product.0));
         }
-        if let Some(first) = query.created.first_id() {
-            let first = rows.bind(Value::Id(first));
+        if let Some(last) = last {
+            let (last, is_within) = (rows.bind(Value::Id(last)), NOT_AFTER.by(sort));
             rows.matching
-                .push_str(&format!(" AND {} >= {first}", rows.id));
+                .push_str(&format!(" AND {} {is_within} {last}", rows.id));
         }
         if is_along_product {
-            rows.matching.push_str(C::SQL.orders.along_product_orders);
+            let orders = C::SQL.orders.along_product_orders.by(sort);
+            rows.matching.push_str(orders);
         }
         if let Some(from) = query.created.from {
             let from = rows.bind(Value::Time(from));

@@ -1,6 +1,7 @@
 //! The statements whose text differs between databases, by what they are about. Those that are the
 //! same on every database stand beside the scripts that execute them.
 
+use super::sorted::Sorted;
 use crate::process::TaskState;
 
 /// The statements that differ between databases.
@@ -70,11 +71,11 @@ pub(crate) struct OrderStatements {
     /// The number of pending orders up to a limit, and the microseconds that the oldest of them has
     /// been pending, by the time that follows.
     pub(super) backlog: &'static str,
-    /// The orders with a line of the product `$1` before the order `$2`, along the lines, to which
-    /// conditions on `order_id` are added. Lines of a product are in the order of their orders.
+    /// The orders with a line of the product `$1`, along the lines, to which conditions on `order_id`
+    /// are added. Lines of a product are in the order of their orders.
     pub(super) along_product: &'static str,
     /// What follows them, to which conditions on the orders are added.
-    pub(super) along_product_orders: &'static str,
+    pub(super) along_product_orders: Sorted,
     /// The end of that, before it is sorted.
     pub(super) along_product_end: &'static str,
     /// The pieces that customers, a JSON array, have of products, by ids, in orders that hold stock at

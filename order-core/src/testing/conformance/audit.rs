@@ -22,7 +22,7 @@ fn page(size: u32, start: PageStart<AuditId>) -> PageRequest<AuditId> {
 /// The whole log, oldest first.
 async fn log(fixture: &Fixture) -> Vec<AuditEntry> {
     let query = AuditQuery {
-        page: page(100, PageStart::Newest),
+        page: page(100, PageStart::First),
         ..AuditQuery::default()
     };
     let page = fixture.audit().audit_entries(&query).await.unwrap();
@@ -226,7 +226,7 @@ pub(super) async fn the_log_is_read_by_filters_and_pages(fixture: &Fixture) {
     let between: String = between.map(|entry| &*entry.subject).collect();
     assert_eq!(find(times).await.0, between);
     let first = AuditQuery {
-        page: page(2, PageStart::Newest),
+        page: page(2, PageStart::First),
         ..AuditQuery::default()
     };
     let (subjects, next) = find(first).await;

@@ -6,7 +6,7 @@ use super::fixture::Fixture;
 use crate::{
     domain::{
         MAX_STOCK, Money, Order, OrderId, OrderRequest, OrderStatus, PageRequest, PageSize,
-        PageStart, Product, ProductId, ProductRequest, Quantity, RequestedLine, TimeRange,
+        PageStart, Product, ProductId, ProductRequest, Quantity, RequestedLine, Sort, TimeRange,
     },
     error::Error,
     store::{OrderQuery, ProductQuery, Strategy},
@@ -42,6 +42,20 @@ async fn all_of(fixture: &Fixture, mut query: ProductQuery) -> Vec<ProductId> {
     }
 }
 
+/// The ids of a whole list of orders, page by page.
+async fn all_orders_of(fixture: &Fixture, mut query: OrderQuery) -> Vec<OrderId> {
+    let mut found = Vec::new();
+    query.page.size = PageSize::new(2).unwrap();
+    loop {
+        let page = fixture.store.orders(&query).await.unwrap();
+        found.extend(page.items.iter().map(|order| order.id));
+        match page.next {
+            Some(id) => query.page.start = PageStart::After(id),
+            None => return found,
+        }
+    }
+}
+
 /// The query whose fields `set` sets.
 fn by(set: impl FnOnce(&mut ProductQuery)) -> ProductQuery {
     let mut query = ProductQuery::default();
@@ -58,7 +72,8 @@ pub(super) async fn filters_leave_what_they_say(fixture: &Fixture) {
         from: from.map(|number| made[number].created_at),
         until: until.map(|number| made[number].created_at),
     };
-    let queries: [(ProductQuery, &[usize]); 15] = [
+    let queries: [(ProductQuery, &[usize]); 16] = [
+        (ProductQuery::default(), &[4, 3, 2, 1, 0]),
         (by(|q| q.sku = Some("S-2".to_owned())), &[2]),
         (by(|q| q.sku = Some("s-2".to_owned())), &[]),
         (by(|q| q.ids.clone_from(&ids)), &[3, 0]),
@@ -75,8 +90,13 @@ pub(super) async fn filters_leave_what_they_say(fixture: &Fixture) {
         (by(|q| q.created = times(Some(1), Some(4))), &[3, 2, 1]),
         (by(|q| q.created = times(Some(4), Some(1))), &[]),
     ];
-    for (query, expected) in queries {
-        let expected: Vec<_> = expected.iter().map(|number| made[*number].id).collect();
+    let sorted = queries
+        .into_iter()
+        .flat_map(|one| Sort::ALL.map(|sort| (sort, one.clone())));
+    for (sort, (mut query, expected)) in sorted {
+        query.sort = sort;
+        let mut expected: Vec<_> = expected.iter().map(|number| made[*number].id).collect();
+        sort.arrange(&mut expected, |id| *id);
         assert_eq!(all_of(fixture, query.clone()).await, expected, "{query:?}");
         let mut numbered = query.clone();
         numbered.page = PageRequest::numbered(1, PageSize::new(2).unwrap()).unwrap();
@@ -125,7 +145,13 @@ pub(super) async fn lists_keep_to_a_range_of_times(fixture: &Fixture) {
                 reference,
                 ..all.clone()
             };
-            for start in [PageStart::Newest, PageStart::Offset(0)] {
+            let mut oldest_first = expected.clone();
+            oldest_first.reverse();
+            query.sort = Sort::OldestFirst;
+            let walked = all_orders_of(fixture, query.clone()).await;
+            assert_eq!(walked, oldest_first, "{query:?}");
+            query.sort = Sort::NewestFirst;
+            for start in [PageStart::First, PageStart::Offset(0)] {
                 query.page.start = start;
                 let page = fixture.store.orders(&query).await.unwrap();
                 let ids: Vec<_> = page.items.iter().map(|order| order.id).collect();

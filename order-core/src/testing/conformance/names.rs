@@ -9,14 +9,24 @@ use proptest::{
 
 use super::fixture::Fixture;
 use crate::{
-    domain::{PageRequest, PageSize, PageStart, ProductChange, ProductId, folded},
+    domain::{PageRequest, PageSize, PageStart, ProductChange, ProductId, Sort, folded},
     store::ProductQuery,
 };
 
-/// Newest first, with how many there are.
+/// Newest first, which is what the other order is from its end.
 async fn find(fixture: &Fixture, part: &str) -> Vec<ProductId> {
+    let newest_first = sorted(fixture, part, Sort::NewestFirst).await;
+    let mut oldest_first = sorted(fixture, part, Sort::OldestFirst).await;
+    oldest_first.reverse();
+    assert_eq!(oldest_first, newest_first, "{part:?}");
+    newest_first
+}
+
+/// In an order, with how many there are.
+async fn sorted(fixture: &Fixture, part: &str, sort: Sort) -> Vec<ProductId> {
     let query = ProductQuery {
         search: Some(part.to_owned()),
+        sort,
         page: PageRequest {
             size: PageSize::new(100).unwrap(),
             start: PageStart::Offset(0),

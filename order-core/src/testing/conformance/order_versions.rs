@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        IdempotencyKey, Order, OrderId, OrderReturn, OrderStatus, OrderVersion, Quantity, ReturnId,
-        ReturnRequest,
+        HoldTime, IdempotencyKey, Order, OrderId, OrderReturn, OrderStatus, OrderVersion, Quantity,
+        ReturnId, ReturnRequest,
     },
     error::Error,
     process::AttemptOutcome,
@@ -77,6 +77,68 @@ pub(super) async fn an_order_is_cancelled_only_as_it_was_seen(fixture: &Fixture)
     let same = fixture.cancel_at(id, &[cancelled.version()], None).await;
     assert_eq!(same.unwrap(), cancelled);
     assert_eq!(fixture.stock(product).await, 9);
+    fixture.books_balance().await;
+}
+
+pub(super) async fn a_hold_is_changed_only_as_it_was_seen(fixture: &Fixture) {
+    let product = fixture.product("p", 9).await.id;
+    let held = hold(fixture, &[(product, 2)], 60).await;
+    let (store, id, at) = (&fixture.store, held.id, fixture.at);
+    let longer = HoldTime::new(600).unwrap();
+    let extended = store.extend_if(id, longer, &[held.version()]).await;
+    let extended = extended.unwrap().unwrap();
+    assert_eq!(fixture.read(id).await, extended);
+    assert_ne!(extended.version(), held.version());
+
+    let stale = [held.version()];
+    let refused = store.extend_if(id, HoldTime::new(6_000).unwrap(), &stale);
+    assert!(matches!(refused.await, Err(Error::OrderChanged)));
+    let refused = store.confirm_if(id, at, &stale).await;
+    assert!(matches!(refused, Err(Error::OrderChanged)), "{refused:?}");
+    assert_eq!(fixture.read(id).await, extended);
+    assert!(fixture.claim(9).await.is_empty());
+
+    let both = [held.version(), extended.version()];
+    let confirmed = store.confirm_if(id, at, &both).await.unwrap().unwrap();
+    assert_eq!(confirmed.status, OrderStatus::Success);
+    assert_eq!(fixture.read(id).await, confirmed);
+    // Who repeats it is told that the order changed, although there is nothing left to do.
+    let again = store.confirm_if(id, at, &both).await;
+    assert!(matches!(again, Err(Error::OrderChanged)), "{again:?}");
+    let now = [confirmed.version()];
+    let same = store.confirm_if(id, at, &now).await.unwrap();
+    assert_eq!(same, Some(confirmed));
+    let late = store.extend_if(id, longer, &now).await;
+    assert!(matches!(late, Err(Error::OrderState { .. })), "{late:?}");
+    assert_eq!(fixture.claim(9).await.len(), 1);
+
+    let nowhere = OrderId(fixture.ids.next(at));
+    assert_eq!(store.confirm_if(nowhere, at, &now).await.unwrap(), None);
+    assert_eq!(store.extend_if(nowhere, longer, &now).await.unwrap(), None);
+    fixture.books_balance().await;
+}
+
+/// Of those who saw the same hold and confirm or extend it, one does.
+pub(super) async fn one_of_those_who_saw_the_same_hold_changes_it(fixture: &Fixture) {
+    let product = fixture.product("p", 9).await.id;
+    let held = hold(fixture, &[(product, 2)], 60).await;
+    let changed = at_once(|number| {
+        let (store, id, at) = (Arc::clone(&fixture.store), held.id, fixture.at);
+        let (seen, longer) = ([held.version()], HoldTime::new(600).unwrap());
+        async move {
+            if number % 2 == 0 {
+                store.confirm_if(id, at, &seen).await
+            } else {
+                store.extend_if(id, longer, &seen).await
+            }
+        }
+    })
+    .await;
+    let made = changed.iter().filter(|changed| changed.is_ok()).count();
+    assert_eq!(made, 1, "{changed:?}");
+    let is_stale = |refused: &Error| matches!(refused, Error::OrderChanged);
+    let mut refused = changed.iter().filter_map(|changed| changed.as_ref().err());
+    assert!(refused.all(is_stale), "{changed:?}");
     fixture.books_balance().await;
 }
 

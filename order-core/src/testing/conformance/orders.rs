@@ -311,7 +311,7 @@ pub(super) async fn lists_filter_and_continue(fixture: &Fixture) {
     assert_eq!(decided.await.unwrap().results.len(), 6);
     let list = async |query: OrderQuery| -> Vec<OrderId> {
         let mut ids = Vec::new();
-        let mut start = PageStart::Newest;
+        let mut start = PageStart::First;
         loop {
             let size = PageSize::new(2).unwrap();
             let page = PageRequest { size, start };

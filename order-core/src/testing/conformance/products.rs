@@ -236,7 +236,7 @@ pub(super) async fn pages_and_search_find_each_product_once(fixture: &Fixture) {
     };
     let ids = |items: &[Product]| items.iter().map(|p| p.id).collect::<Vec<_>>();
     let mut found = Vec::new();
-    let mut start = PageStart::Newest;
+    let mut start = PageStart::First;
     loop {
         let page = find("lAMP", start).await;
         assert_eq!(page.total, None);

@@ -505,7 +505,7 @@ pub(super) async fn the_history_of_stock_adds_up(fixture: &Fixture) {
 
 /// All of the history of a product's stock, in pages of this size.
 pub(super) async fn history(fixture: &Fixture, product: ProductId, size: u32) -> Vec<StockEntry> {
-    let (mut all, mut start) = (Vec::new(), PageStart::Newest);
+    let (mut all, mut start) = (Vec::new(), PageStart::First);
     loop {
         let size = PageSize::new(size).unwrap();
         let page = PageRequest { size, start };

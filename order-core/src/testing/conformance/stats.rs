@@ -20,7 +20,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 pub(super) async fn counters_are_exact(store: &Arc<dyn Store>) -> OrderCounts {
     let (mut pending, mut success, mut failed, mut cancelled, mut completed) = (0, 0, 0, 0, 0);
     let (mut held, mut expired) = (0, 0);
-    let mut start = PageStart::Newest;
+    let mut start = PageStart::First;
     loop {
         let size = PageSize::new(100).unwrap();
         let query = OrderQuery {

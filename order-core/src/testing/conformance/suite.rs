@@ -207,6 +207,8 @@ where
     return_checks::a_return_is_entered_in_the_audit_log(&fixture(fresh).await).await;
     return_checks::the_history_of_stock_adds_up(&fixture(fresh).await).await;
     order_versions::an_order_is_cancelled_only_as_it_was_seen(&fixture(fresh).await).await;
+    order_versions::a_hold_is_changed_only_as_it_was_seen(&fixture(fresh).await).await;
+    order_versions::one_of_those_who_saw_the_same_hold_changes_it(&fixture(fresh).await).await;
     order_versions::each_state_has_the_version_that_is_read(&fixture(fresh).await).await;
     order_versions::one_of_those_who_saw_the_same_changes_it(&fixture(fresh).await).await;
 }

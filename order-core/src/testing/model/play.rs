@@ -13,7 +13,7 @@ use crate::{
         AdjustmentId, HoldTime, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order,
         OrderId, OrderRequest, OrderReturn, Page, PageRequest, PageSize, PageStart, Product,
         ProductChange, ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest,
-        SaleTerms, StockEntry, StockEntryId, StockRequest,
+        SaleTerms, Sort, StockEntry, StockEntryId, StockRequest,
     },
     error::Error,
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
@@ -260,33 +260,36 @@ impl Play {
     /// Compares everything that can be read.
     async fn same_state(&self) -> Result<(), String> {
         let all = PageSize::new(100).unwrap();
-        let products = ProductQuery {
-            search: None,
-            page: PageRequest {
-                size: all,
-                start: PageStart::Offset(0),
-            },
-            ..ProductQuery::default()
-        };
-        same(
-            self.store.products(&products).await,
-            self.reference.products(&products).await,
-        )?;
-        let orders = OrderQuery {
-            page: PageRequest {
-                size: all,
-                start: PageStart::Offset(0),
-            },
-            ..OrderQuery::default()
-        };
         let told = |page: Page<Order, OrderId>| {
             let orders = page.items.into_iter().map(without_time);
             (orders.collect::<Vec<_>>(), page.next, page.total)
         };
-        same(
-            self.store.orders(&orders).await.map(told),
-            self.reference.orders(&orders).await.map(told),
-        )?;
+        for sort in Sort::ALL {
+            let products = ProductQuery {
+                sort,
+                page: PageRequest {
+                    size: all,
+                    start: PageStart::Offset(0),
+                },
+                ..ProductQuery::default()
+            };
+            same(
+                self.store.products(&products).await,
+                self.reference.products(&products).await,
+            )?;
+            let orders = OrderQuery {
+                sort,
+                page: PageRequest {
+                    size: all,
+                    start: PageStart::Offset(0),
+                },
+                ..OrderQuery::default()
+            };
+            same(
+                self.store.orders(&orders).await.map(told),
+                self.reference.orders(&orders).await.map(told),
+            )?;
+        }
         let window = Duration::from_secs(600);
         if let Some(stats) = Arc::clone(&self.store).stats_store() {
             same(
@@ -306,7 +309,7 @@ impl Play {
     async fn same_histories(&self) -> Result<(), String> {
         let page = PageRequest {
             size: PageSize::new(100).unwrap(),
-            start: PageStart::Newest,
+            start: PageStart::First,
         };
         let brief = |page: Page<StockEntry, StockEntryId>| {
             let items = page.items.into_iter();

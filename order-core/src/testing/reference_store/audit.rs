@@ -6,7 +6,7 @@ use super::{page::page, state::State, store::ReferenceStore};
 use crate::{
     audit::{AuditChange, AuditEntry, AuditQuery, AuditStore, author},
     clock::{Clock, SystemClock},
-    domain::{AuditId, Page},
+    domain::{AuditId, Page, Sort},
     error::Error,
 };
 
@@ -42,8 +42,9 @@ impl AuditStore for ReferenceStore {
                 && query.since.is_none_or(|since| entry.at >= since)
                 && query.until.is_none_or(|until| entry.at < until)
         };
-        let all = state.log.iter().rev().filter(is_asked_for).cloned();
-        let mut page = page(all.collect(), &query.page, |entry: &AuditEntry| entry.id);
+        let all = state.log.iter().filter(is_asked_for).cloned();
+        let id = |entry: &AuditEntry| entry.id;
+        let mut page = page(all.collect(), Sort::NewestFirst, &query.page, id);
         page.total = None;
         Ok(page)
     }

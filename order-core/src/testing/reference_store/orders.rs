@@ -89,7 +89,6 @@ impl OrderStore for ReferenceStore {
         let all = state
             .orders
             .values()
-            .rev()
             .filter(|order| query.status.is_none_or(|status| order.status == status))
             .filter(|order| query.created.contains(order.created_at))
             .filter(|order| query.client.is_none() || order.client == query.client)
@@ -102,7 +101,7 @@ impl OrderStore for ReferenceStore {
             })
             .cloned()
             .collect();
-        Ok(page(all, &query.page, |order: &Order| order.id))
+        Ok(page(all, query.sort, &query.page, |order: &Order| order.id))
     }
 
     async fn cancel(
@@ -179,8 +178,34 @@ impl OrderStore for ReferenceStore {
         Ok(ids.iter().map(|id| state.confirm(*id, at)).collect())
     }
 
+    async fn confirm_if(
+        &self,
+        id: OrderId,
+        at: DateTime<Utc>,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(order) = state.orders.get(&id) {
+            order.check_version(expected_versions)?;
+        }
+        state.confirm(id, at)
+    }
+
     async fn extend(&self, id: OrderId, hold_time: HoldTime) -> Result<Option<Order>, Error> {
-        self.state.lock().unwrap().extend(id, hold_time)
+        self.extend_if(id, hold_time, &[]).await
+    }
+
+    async fn extend_if(
+        &self,
+        id: OrderId,
+        hold_time: HoldTime,
+        expected_versions: &[OrderVersion],
+    ) -> Result<Option<Order>, Error> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(order) = state.orders.get(&id) {
+            order.check_version(expected_versions)?;
+        }
+        state.extend(id, hold_time)
     }
 
     async fn expire(

@@ -1,10 +1,11 @@
 //! Pages of lists.
 
-use crate::domain::{MAX_OFFSET_ROWS, Page, PageRequest, PageStart};
+use crate::domain::{MAX_OFFSET_ROWS, Page, PageRequest, PageStart, Sort};
 
-/// A page of `all`, which are sorted newest first.
+/// A page of `all`, which come in any order.
 pub(super) fn page<T, Id: Copy + Ord>(
-    all: Vec<T>,
+    mut all: Vec<T>,
+    sort: Sort,
     request: &PageRequest<Id>,
     id: impl Fn(&T) -> Id,
 ) -> Page<T, Id> {
@@ -13,11 +14,12 @@ pub(super) fn page<T, Id: Copy + Ord>(
         PageStart::Offset(rows) => (rows as usize, Some(total)),
         _ => (0, None),
     };
-    let mut items: Vec<T> = all
-        .into_iter()
-        .filter(|item| !matches!(request.start, PageStart::After(after) if id(item) >= after))
-        .skip(skip)
-        .collect();
+    sort.arrange(&mut all, &id);
+    let is_left = |item: &T| match request.start {
+        PageStart::After(after) => sort.is_after(&id(item), &after),
+        _ => true,
+    };
+    let mut items: Vec<T> = all.into_iter().filter(is_left).skip(skip).collect();
     let size = request.size.get() as usize;
     let more = items.len() > size;
     items.truncate(size);

@@ -8,7 +8,7 @@ use crate::{
     audit::AuditChange,
     domain::{
         AdjustmentId, MAX_STOCK, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
-        Replayable, RuleViolation, StockAdjustment, StockEntry, StockEntryId,
+        Replayable, RuleViolation, Sort, StockAdjustment, StockEntry, StockEntryId,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -43,11 +43,12 @@ impl ProductStore for ReferenceStore {
         let all = state
             .products
             .values()
-            .rev()
             .filter(|product| query.matches(product))
             .cloned()
             .collect();
-        Ok(page(all, &query.page, |product: &Product| product.id))
+        Ok(page(all, query.sort, &query.page, |product: &Product| {
+            product.id
+        }))
     }
 
     async fn stock_history(
@@ -57,9 +58,9 @@ impl ProductStore for ReferenceStore {
     ) -> Result<Page<StockEntry, StockEntryId>, Error> {
         let state = self.state.lock().unwrap();
         let own = state.history.iter().filter(|(of, _)| *of == id);
-        let mut all: Vec<StockEntry> = own.map(|(_, entry)| entry.clone()).collect();
-        all.sort_by_key(|entry| std::cmp::Reverse(entry.id));
-        Ok(page(all, request, |entry: &StockEntry| entry.id))
+        let all: Vec<StockEntry> = own.map(|(_, entry)| entry.clone()).collect();
+        let id = |entry: &StockEntry| entry.id;
+        Ok(page(all, Sort::NewestFirst, request, id))
     }
 
     async fn update_product(

@@ -13,9 +13,21 @@ use crate::{
         idempotency_record::IdempotencyRecord,
         plan::products_of,
         rows::{order_columns, product_columns},
+        sorted::sorted,
         statements::OrderStatements,
     },
 };
+
+macro_rules! along_product_orders {
+    ($after:literal, $direction:literal) => {
+        concat!(
+            " ORDER BY order_id ",
+            $direction,
+            ") line
+         CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = order_id OFFSET 0) orders WHERE true"
+        )
+    };
+}
 
 pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     read: concat!(
@@ -51,9 +63,8 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
                  FROM orders WHERE status <= 'pending' ORDER BY status, id LIMIT 1)",
     // `OFFSET 0` keeps the planner to the way along the lines.
     along_product: " FROM (SELECT DISTINCT order_id FROM order_lines
-               WHERE product_id = $1 AND order_id < $2",
-    along_product_orders: " ORDER BY order_id DESC) line
-         CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = order_id OFFSET 0) orders WHERE true",
+               WHERE product_id = $1",
+    along_product_orders: sorted!(along_product_orders),
     along_product_end: "",
     had_by_customers: "SELECT o.customer, line.product_id, line.kept,
                 CASE WHEN o.status = 'held' THEN o.id END

@@ -1,7 +1,10 @@
 //! Products: the statements that lock and find them.
 
 use crate::store::sql::{
-    rows::product_columns, statements::ProductStatements, stock_history::stock_history,
+    rows::product_columns,
+    sorted::{Sorted, sorted},
+    statements::ProductStatements,
+    stock_history::stock_history,
 };
 
 pub(super) const STATEMENTS: ProductStatements = ProductStatements {
@@ -72,19 +75,34 @@ pub(crate) const LOCK: &str = "WITH locked AS MATERIALIZED (
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none, and a page far back
 /// would walk past all that is newer.
-pub(super) const NEWEST: &str = concat!(
-    "SELECT ",
-    product_columns!(""),
-    " FROM products WHERE archived_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2 OFFSET $3"
-);
+macro_rules! page {
+    ($after:literal, $direction:literal) => {
+        concat!(
+            "SELECT ",
+            product_columns!(""),
+            " FROM products WHERE archived_at IS NULL AND id ",
+            $after,
+            " $1 ORDER BY id ",
+            $direction,
+            " LIMIT $2 OFFSET $3"
+        )
+    };
+}
+pub(super) const PAGE: Sorted = sorted!(page);
 
 /// One that was archived a moment ago is shown all the same: the page stays as long as it was found
 /// to be, and goes on where it ends.
-pub(super) const NAMED: &str = concat!(
-    "SELECT ",
-    product_columns!(""),
-    " FROM products WHERE id = ANY($1) ORDER BY id DESC"
-);
+macro_rules! named {
+    ($after:literal, $direction:literal) => {
+        concat!(
+            "SELECT ",
+            product_columns!(""),
+            " FROM products WHERE id = ANY($1) ORDER BY id ",
+            $direction
+        )
+    };
+}
+pub(super) const NAMED: Sorted = sorted!(named);
 
 pub(super) const COUNT: &str = "SELECT count(*) FROM (
          SELECT 1 FROM products WHERE archived_at IS NULL LIMIT $1) counted";

@@ -1,8 +1,8 @@
-//! Products by a part of their name, newest first.
+//! Products by a part of their name, in the order of their ids.
 //!
 //! Two ways lead there, and each is slow where the other is fast. A part that many names have
-//! is soon met on the way from the newest product towards older ones; looking for one that
-//! few have, that scan reads everything. The index of names finds those few at once, but in no
+//! is soon met on the way from one product to the next; looking for one that few have, that
+//! scan reads everything. The index of names finds those few at once, but in no
 //! order: of a part that many have, it would give all to be sorted.
 //!
 //! So the scan goes a few steps. When they do not fill the page, the index is asked for all
@@ -18,11 +18,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    products::{COUNT, NAMED, NEWEST},
+    products::{COUNT, NAMED, PAGE},
     store::PostgresStore,
 };
 use crate::{
-    domain::{MAX_FOLDED_CHARS, MAX_OFFSET_ROWS, PageRequest, ProductId},
+    domain::{MAX_FOLDED_CHARS, MAX_OFFSET_ROWS},
     error::Error,
     store::products::ProductQuery,
     store::sql::{
@@ -30,6 +30,7 @@ use crate::{
         names,
         products::ProductSteps,
         rows::{Count, ProductRow},
+        sorted::{Sorted, beginning, sorted},
         value::Value,
     },
 };
@@ -73,15 +74,15 @@ macro_rules! has_part {
 #[async_trait]
 impl ProductSteps for PostgresStore {
     async fn find_products(&self, query: &ProductQuery) -> Result<Vec<ProductRow>, Error> {
-        let page = &query.page;
         if let Some(part) = query.folded_part() {
-            let ids = Value::Ids(named(self, &part, page).await?);
-            return self.read().await?.fetch_all(NAMED, &[ids]).await;
+            let ids = Value::Ids(named(self, &part, query).await?);
+            let named = NAMED.by(query.sort);
+            return self.read().await?.fetch_all(named, &[ids]).await;
         }
-        let (after, offset) = page.bounds();
-        let after = Value::Id(after.map_or(Uuid::max(), |id| id.0));
-        let values = [after, Value::Int(page.limit()), Value::Int(offset)];
-        self.read().await?.fetch_all(NEWEST, &values).await
+        let (after, offset) = bounds(query);
+        let values = [after, Value::Int(query.page.limit()), offset];
+        let page = PAGE.by(query.sort);
+        self.read().await?.fetch_all(page, &values).await
     }
 
     async fn count_products(&self, query: &ProductQuery) -> Result<i64, Error> {
@@ -109,21 +110,39 @@ const COUNT_NAMED: &str = concat!(
     " LIMIT $2) counted"
 );
 
-const SCAN: &str = concat!(
-    "SELECT id FROM (SELECT id, name, name_folded, name_folded_of FROM products
-                     WHERE archived_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2) scanned
+macro_rules! scan {
+    ($after:literal, $direction:literal) => {
+        concat!(
+            "SELECT id FROM (SELECT id, name, name_folded, name_folded_of FROM products
+                     WHERE archived_at IS NULL AND id ",
+            $after,
+            " $1 ORDER BY id ",
+            $direction,
+            " LIMIT $2) scanned
      WHERE strpos(",
-    fold!(),
-    ", $3) > 0 ORDER BY id DESC LIMIT $4 OFFSET $5"
-);
+            fold!(),
+            ", $3) > 0 ORDER BY id ",
+            $direction,
+            " LIMIT $4 OFFSET $5"
+        )
+    };
+}
+const SCAN: Sorted = sorted!(scan);
 
 /// Written so that the comparison of ids is no condition of the primary key, whose index is not
 /// wanted here.
-const BY_INDEX: &str = concat!(
-    "SELECT id FROM products WHERE archived_at IS NULL AND ",
-    has_part!("$1"),
-    " AND (id < $2) IS NOT FALSE LIMIT $3"
-);
+macro_rules! by_index {
+    ($after:literal, $direction:literal) => {
+        concat!(
+            "SELECT id FROM products WHERE archived_at IS NULL AND ",
+            has_part!("$1"),
+            " AND (id ",
+            $after,
+            " $2) IS NOT FALSE LIMIT $3"
+        )
+    };
+}
+const BY_INDEX: Sorted = sorted!(by_index);
 
 /// An index of parts can only be read as a bitmap, which sessions rule out otherwise. Other
 /// plans are ruled out instead: without statistics, they look cheaper.
@@ -138,18 +157,18 @@ const IS_LEFT_TO_FOLD: &str = "SELECT EXISTS (SELECT FROM products
 async fn named(
     store: &PostgresStore,
     part: &str,
-    page: &PageRequest<ProductId>,
+    query: &ProductQuery,
 ) -> Result<Vec<Uuid>, Error> {
     if part.chars().count() > MAX_CHARS {
         return Ok(Vec::new());
     }
-    let scanned = scan(store, part, page, SCAN_LIMIT).await?;
-    if i64::try_from(scanned.len()).is_ok_and(|found| found == page.limit()) {
+    let scanned = scan(store, part, query, SCAN_LIMIT).await?;
+    if i64::try_from(scanned.len()).is_ok_and(|found| found == query.page.limit()) {
         return Ok(scanned);
     }
-    match sort(store, part, page).await? {
+    match sort(store, part, query).await? {
         Some(ids) => Ok(ids),
-        None => scan(store, part, page, i64::MAX).await,
+        None => scan(store, part, query, i64::MAX).await,
     }
 }
 
@@ -157,42 +176,47 @@ async fn named(
 async fn scan(
     store: &PostgresStore,
     part: &str,
-    page: &PageRequest<ProductId>,
+    query: &ProductQuery,
     steps: i64,
 ) -> Result<Vec<Uuid>, Error> {
-    let (after, offset) = page.bounds();
+    let (after, offset) = bounds(query);
     let values = [
-        Value::Id(after.map_or(Uuid::max(), |id| id.0)),
+        after,
         Value::Int(steps),
         Value::text(part),
-        Value::Int(page.limit()),
-        Value::Int(offset),
+        Value::Int(query.page.limit()),
+        offset,
     ];
-    store.read().await?.fetch_ids(SCAN, &values).await
+    let scan = SCAN.by(query.sort);
+    store.read().await?.fetch_ids(scan, &values).await
 }
 
 /// The page, by the index; `None` when there are more than a few products to sort.
 async fn sort(
     store: &PostgresStore,
     part: &str,
-    page: &PageRequest<ProductId>,
+    query: &ProductQuery,
 ) -> Result<Option<Vec<Uuid>>, Error> {
-    let (after, offset) = page.bounds();
+    let (after, _) = bounds(query);
+    let (_, offset) = query.page.bounds();
     let mut tx = store.begin(Priority::Request, None).await?;
     tx.execute(PLAN_FOR_THE_INDEX, &[]).await?;
-    let values = [
-        Value::text(part),
-        Value::Id(after.map_or(Uuid::max(), |id| id.0)),
-        Value::Int(SORT_LIMIT + 1),
-    ];
-    let mut ids = tx.fetch_ids(BY_INDEX, &values).await?;
+    let values = [Value::text(part), after, Value::Int(SORT_LIMIT + 1)];
+    let mut ids = tx.fetch_ids(BY_INDEX.by(query.sort), &values).await?;
     tx.commit().await?;
     if i64::try_from(ids.len()).is_ok_and(|found| found > SORT_LIMIT) {
         return Ok(None);
     }
-    ids.sort_unstable_by(|a, b| b.cmp(a));
-    let (skipped, wanted) = (rows(offset), rows(page.limit()));
+    query.sort.arrange(&mut ids, |id| *id);
+    let (skipped, wanted) = (rows(offset), rows(query.page.limit()));
     Ok(Some(ids.into_iter().skip(skipped).take(wanted).collect()))
+}
+
+/// The place after which a page starts, and the rows to skip.
+fn bounds(query: &ProductQuery) -> (Value<'static>, Value<'static>) {
+    let (after, offset) = query.page.bounds();
+    let after = after.map_or_else(|| beginning(query.sort), |id| id.0);
+    (Value::Id(after), Value::Int(offset))
 }
 
 fn rows(count: i64) -> usize {

@@ -1,6 +1,6 @@
 //! Orders: the statements that read, insert, decide and cancel them.
 
-use crate::store::sql::{rows::order_columns, statements::OrderStatements};
+use crate::store::sql::{rows::order_columns, sorted::Sorted, statements::OrderStatements};
 
 pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     lock: concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1"),
@@ -30,8 +30,11 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
     // `CROSS JOIN` keeps the planner to the way along the lines, and `GROUP BY`, which costs nothing
     // on it, makes one of each order's.
     along_product: " FROM order_lines CROSS JOIN orders ON id = order_id \
-         WHERE product_id = $1 AND order_id < $2",
-    along_product_orders: "",
+         WHERE product_id = $1",
+    along_product_orders: Sorted {
+        newest_first: "",
+        oldest_first: "",
+    },
     along_product_end: " GROUP BY order_id",
     had_by_customers: "SELECT o.customer, line.product_id,
                 line.quantity - coalesce(o.cancelled_quantities ->> (line.line_no - 1), 0) AS kept,

@@ -1,7 +1,10 @@
 //! Products: the statements that find and change them.
 
 use crate::store::sql::{
-    rows::product_columns, statements::ProductStatements, stock_history::stock_history,
+    rows::product_columns,
+    sorted::{Sorted, sorted},
+    statements::ProductStatements,
+    stock_history::stock_history,
 };
 
 /// The write lock of the file is the lock of every product.
@@ -57,15 +60,24 @@ const LIVING: &str = concat!(
 );
 
 /// A condition of the primary key in any case: `$1 IS NULL OR …` would be none.
-pub(super) const PAGE: &str = concat!(
-    "SELECT ",
-    product_columns!(""),
-    " FROM products
-     WHERE archived_at IS NULL AND id < $1
+macro_rules! page {
+    ($after:literal, $direction:literal) => {
+        concat!(
+            "SELECT ",
+            product_columns!(""),
+            " FROM products
+     WHERE archived_at IS NULL AND id ",
+            $after,
+            " $1
        AND ($2 IS NULL OR instr(CASE WHEN name_folded_of = name THEN name_folded
                                      ELSE lower(name) END, $2) > 0)
-     ORDER BY id DESC LIMIT $3 OFFSET $4"
-);
+     ORDER BY id ",
+            $direction,
+            " LIMIT $3 OFFSET $4"
+        )
+    };
+}
+pub(super) const PAGE: Sorted = sorted!(page);
 
 pub(super) const COUNT: &str = "SELECT count(*) FROM (
          SELECT 1 FROM products

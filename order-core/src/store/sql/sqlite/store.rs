@@ -8,7 +8,6 @@ use sqlx::{
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use uuid::Uuid;
 
 use super::{
     error,
@@ -35,6 +34,7 @@ use crate::{
             purchase::PurchaseSteps,
             retry::Attempt,
             rows::{self, Count, ProductRow},
+            sorted::beginning,
             value::Value,
         },
     },
@@ -209,12 +209,13 @@ impl ProductSteps for SqliteStore {
     async fn find_products(&self, query: &ProductQuery) -> Result<Vec<ProductRow>, Error> {
         let (after, offset) = query.page.bounds();
         let values = [
-            Value::Id(after.map_or(Uuid::max(), |id| id.0)),
+            Value::Id(after.map_or_else(|| beginning(query.sort), |id| id.0)),
             Value::Text(query.folded_part().map(Into::into)),
             Value::Int(query.page.limit()),
             Value::Int(offset),
         ];
-        self.read().await?.fetch_all(PAGE, &values).await
+        let page = PAGE.by(query.sort);
+        self.read().await?.fetch_all(page, &values).await
     }
 
     async fn count_products(&self, query: &ProductQuery) -> Result<i64, Error> {
