@@ -14,6 +14,7 @@ use order_core::{
     testing::{PostgresServer, Process},
 };
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use super::{
     Desk,
@@ -175,6 +176,16 @@ fn windows_and_limits_are_exported_and_imported() {
         assert!(exported.contains(lamp), "{exported}");
         assert!(
             exported.contains(",2,,,2030-01-02T22:00:00Z\n"),
+            "{exported}"
+        );
+
+        // More digits than a database keeps change it once.
+        let exact = format!("{columns}L,,,,,,2030-01-02T00:00:00.1234567Z\n");
+        assert_eq!(desk.imported(&exact, &[]), json!({"updated": 1}));
+        assert_eq!(desk.imported(&exact, &[]), json!({"unchanged": 1}));
+        let exported = told_by(&desk.run(&["product", "export"]));
+        assert!(
+            exported.contains(",2030-01-02T00:00:00.123456Z\n"),
             "{exported}"
         );
 
@@ -351,7 +362,16 @@ fn sales_go_on_beside_an_import() {
     });
     assert!(sold > 10, "{sold}");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert_eq!(runtime.block_on(deadlocks(&desk.url)), 0);
     assert!(desk.run(&["verify"]).status.success());
+}
+
+/// The deadlocks that Postgres ended in a database.
+async fn deadlocks(url: &str) -> i64 {
+    let mut session = PgConnection::connect(url).await.unwrap();
+    let count = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let count = sqlx::query_scalar(count).fetch_one(&mut session).await;
+    count.unwrap()
 }
 
 /// Sells until it is told to stop; gives the number of orders, and the longest that one took.

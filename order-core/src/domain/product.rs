@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentId, IdempotencyKey, Money, ProductId, RuleViolation, SaleTerms, ValidationError, text,
+    AdjustmentId, IdempotencyKey, Money, ProductId, RuleViolation, SaleTerms, ValidationError,
+    sale_terms::in_micros, text,
 };
 
 /// The most that a product may have in stock.
@@ -196,17 +197,17 @@ impl ProductChange {
         Ok(self)
     }
 
-    /// Sets the time at which its sale begins, or removes it.
+    /// Sets the time at which its sale begins, in whole microseconds, or removes it.
     #[must_use]
-    pub const fn on_sale_from(mut self, from: Option<DateTime<Utc>>) -> Self {
-        self.on_sale_from = Some(from);
+    pub fn on_sale_from(mut self, from: Option<DateTime<Utc>>) -> Self {
+        self.on_sale_from = Some(from.map(in_micros));
         self
     }
 
-    /// Sets the time at which its sale ends, or removes it.
+    /// Sets the time at which its sale ends, in whole microseconds, or removes it.
     #[must_use]
-    pub const fn on_sale_until(mut self, until: Option<DateTime<Utc>>) -> Self {
-        self.on_sale_until = Some(until);
+    pub fn on_sale_until(mut self, until: Option<DateTime<Utc>>) -> Self {
+        self.on_sale_until = Some(until.map(in_micros));
         self
     }
 

@@ -378,7 +378,7 @@ impl ImportRow {
         if let Some(price) = self.price.filter(|price| *price != product.price) {
             change = change.price(price)?;
         }
-        let (row, known) = (self.terms, product.terms);
+        let (row, known) = (self.terms.storable(), product.terms);
         if let Some(limit) = other(row.limit_per_customer, known.limit_per_customer) {
             change = change.limit_per_customer(Some(limit))?;
         }

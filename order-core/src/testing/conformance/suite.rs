@@ -183,6 +183,7 @@ where
     held_returns::a_hold_of_which_nothing_is_left_is_cancelled(&fixture(fresh).await).await;
     held_returns::what_came_back_may_be_had_again(&fixture(fresh).await).await;
     terms::a_product_is_sold_within_its_window(&fixture(fresh).await).await;
+    terms::a_window_is_kept_in_whole_microseconds(&fixture(fresh).await).await;
     terms::a_customer_has_no_more_than_the_limit(&fixture(fresh).await).await;
 }
 

@@ -57,6 +57,33 @@ async fn decide(fixture: &Fixture, order: NewOrder, strategy: Strategy) -> Optio
     stored.failure
 }
 
+/// What is answered is what is kept, also where a client says more than that.
+pub(super) async fn a_window_is_kept_in_whole_microseconds(fixture: &Fixture) {
+    let at = |nanos| DateTime::from_timestamp(1_900_000_000, nanos);
+    let terms = SaleTerms {
+        on_sale_from: at(1_999),
+        on_sale_until: at(999_999_999),
+        ..SaleTerms::default()
+    };
+    let request = ProductRequest::new("p", "2.50".parse().unwrap(), 1, None).unwrap();
+    let created = fixture
+        .create(request.on_terms(terms).unwrap())
+        .await
+        .unwrap();
+    let stored = async || fixture.store.product(created.id).await.unwrap().unwrap();
+    assert_eq!(created.terms.on_sale_from, at(1_000));
+    assert_eq!(created.terms.on_sale_until, at(999_999_000));
+    assert_eq!(stored().await, created);
+    let later = ProductChange::default().on_sale_from(at(2_999));
+    let later = later.on_sale_until(at(5_001));
+    let changed = change(fixture, created.id, later).await.unwrap();
+    assert_eq!(
+        (changed.on_sale_from, changed.on_sale_until),
+        (at(2_000), at(5_000))
+    );
+    assert_eq!(stored().await.terms, changed);
+}
+
 fn micros(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(at.timestamp_micros())
 }
