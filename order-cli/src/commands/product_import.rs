@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use csv::StringRecord;
 use indicatif::HumanCount;
 use order_core::{
     Error, OrderService,
@@ -17,15 +18,16 @@ use order_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    csv_rows::{self, Columns, CsvArgs, CsvFile, Row},
+    csv_rows::{self, Columns, CsvArgs, CsvFile},
     order_args::idempotency_key,
     rejects::Rejects,
     spreadsheet::unguarded,
 };
 use crate::output::{Column, Output};
 
-/// The rows that are imported together: they are written in several transactions at once.
-const CHUNK_ROWS: usize = 4_000;
+/// The rows that are imported together: they are looked up at once, and written in several transactions
+/// at once.
+const CHUNK_ROWS: usize = 16_000;
 
 const COLUMNS: &[Column] = &[
     ("created", "/created"),
@@ -149,41 +151,30 @@ pub(crate) async fn run(
     let mut rejects = Rejects::of(&csv, &import.file, &import.csv)?;
     let mut summary = Summary::default();
     let mut done = 0;
-    loop {
-        let chunk: Vec<Row<ProductRow>> = csv.rows.by_ref().take(CHUNK_ROWS).collect();
-        let Some(last) = chunk.last() else { break };
-        let until = last.line;
-        let read = |row: &Row<ProductRow>| match &row.value {
-            Ok(value) => value
-                .read(row.line, key.as_deref())
-                .map_err(|e| e.to_string()),
-            Err(error) => Err(error.clone()),
-        };
-        let rows = chunk
-            .iter()
-            .map(read)
-            .collect::<Vec<Result<ImportRow, String>>>();
-        let good: Vec<ImportRow> = rows.iter().flatten().cloned().collect();
-        let outcomes = service.import_products(&good, options).await;
-        let outcomes = outcomes.with_context(|| {
-            format!("stopped before line {until}; the same command goes on where it stopped")
-        })?;
-        let mut outcomes = outcomes.into_iter();
-        done += chunk.len() as u64;
-        for (row, read) in chunk.iter().zip(rows) {
-            let outcome = match read {
-                Ok(_) => match outcomes.next() {
+    let mut next = Chunk::read(&mut csv, key.as_deref());
+    while !next.lines.is_empty() {
+        let chunk = next;
+        let imported = service.import_products(&chunk.good, options);
+        // The database works on one chunk while the next one is read.
+        let ahead = async { Chunk::read(&mut csv, key.as_deref()) };
+        let outcomes;
+        (outcomes, next) = tokio::join!(imported, ahead);
+        let mut outcomes = outcomes.with_context(|| chunk.stopped())?.into_iter();
+        done += chunk.lines.len() as u64;
+        for line in &chunk.lines {
+            let outcome = match &line.wrong {
+                Some(reason) => Err(reason.clone()),
+                None => match outcomes.next() {
                     Some(outcome) => outcome.map_err(|error| explained(&error)),
                     None => Err("has no outcome".to_owned()),
                 },
-                Err(error) => Err(error),
             };
             match outcome {
                 Ok(imported) => {
                     summary.count(imported.outcome);
                     summary.stock_left += u64::from(imported.is_stock_left);
                 }
-                Err(reason) => rejects.reject(row.line, &row.cells, &reason)?,
+                Err(reason) => rejects.reject(line.number, &line.cells, &reason)?,
             }
         }
         csv.progress
@@ -195,6 +186,45 @@ pub(crate) async fn run(
     summary.explain(&import);
     output.row(COLUMNS, summary)?;
     Ok(code)
+}
+
+/// Lines of the file that are imported together.
+struct Chunk {
+    lines: Vec<Line>,
+    /// What the lines say that are not wrong, in their order.
+    good: Vec<ImportRow>,
+}
+
+struct Line {
+    number: u64,
+    cells: StringRecord,
+    /// The reason why it cannot be read.
+    wrong: Option<String>,
+}
+
+impl Chunk {
+    /// Reads the next lines; there are none at the end. `key` begins the keys of their pieces.
+    fn read(csv: &mut CsvFile<ProductRow>, key: Option<&str>) -> Self {
+        let (mut lines, mut good) = (Vec::new(), Vec::new());
+        for row in csv.rows.by_ref().take(CHUNK_ROWS) {
+            let read = row.value.and_then(|value| {
+                let read = value.read(row.line, key);
+                read.map_err(|error| error.to_string())
+            });
+            let wrong = read.map(|row| good.push(row)).err();
+            lines.push(Line {
+                number: row.line,
+                cells: row.cells,
+                wrong,
+            });
+        }
+        Self { lines, good }
+    }
+
+    fn stopped(&self) -> String {
+        let last = self.lines.last().map_or(0, |line| line.number);
+        format!("stopped before line {last}; the same command goes on where it stopped")
+    }
 }
 
 /// The reason of a rejection, for somebody who has only a file.
