@@ -292,6 +292,23 @@ async fn a_product_is_run_from_its_page(tab: &Tab, shop: &Shop) {
     tab.shows("#product-orders td", "36.00 USD").await;
     tab.until("/In stock 1,496/.test(document.querySelector('#product-stocks').textContent)")
         .await;
+    let terms = json!({
+        "limit_per_customer": 1_200, "on_sale_from": "2020-06-01T12:00:00Z", "on_sale_until": "2031-06-01T12:00:00Z",
+    });
+    let path = format!("/products/{id}");
+    let any = [("If-Match", "*")];
+    assert_eq!(
+        shop.send("PATCH", &path, &any, Some(&terms)).await.status,
+        200
+    );
+    tab.shows(
+        "#product-changes td",
+        "limit per customer – → 1,200, on sale from – → ",
+    )
+    .await;
+    tab.until("/on sale until – → .*2031/.test(document.querySelector('#product-changes td .reason, #product-changes td.reason').textContent)")
+        .await;
+    tab.shows("#product-facts dd", "1,200").await;
     looks_good(tab, "product").await;
     go(tab, &format!("#/orders/{order}")).await;
     tab.shows("#order-lines a", "Grand piano").await;

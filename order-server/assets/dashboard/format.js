@@ -48,13 +48,17 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// Local time; its title says it in UTC. Of today, the clock alone.
+// Local time as text. Of today, the clock alone.
+export function when(text) {
+  const at = new Date(text);
+  return (at.toDateString() === new Date().toDateString() ? clock : full).format(at);
+}
+
+// The same as an element; its title says it in UTC.
 export function time(text) {
   if (!text) return element("span", {}, "–");
-  const at = new Date(text);
-  const today = at.toDateString() === new Date().toDateString();
-  const title = `${at.toISOString().replace("T", " ").replace("Z", "")} UTC`;
-  return element("time", { datetime: text, title }, (today ? clock : full).format(at));
+  const title = `${new Date(text).toISOString().replace("T", " ").replace("Z", "")} UTC`;
+  return element("time", { datetime: text, title }, when(text));
 }
 
 const SPOKEN = { in_flight: "in flight" };

@@ -5,7 +5,7 @@ import { act } from "./act.js";
 import { get, getOr, patch, post } from "./client.js";
 import { asked } from "./dialogs.js";
 import { fill, plain, rich } from "./fill.js";
-import { count, element, fact, money, stock, time } from "./format.js";
+import { count, element, fact, money, stock, time, when } from "./format.js";
 import { fillOrders } from "./orders.js";
 import { Plot } from "./plot.js";
 import { address } from "./router.js";
@@ -65,7 +65,17 @@ function draw(product) {
     fact("Version", count(version)),
     fact("Created", time(created)),
     fact("Changed", time(updated)),
+    ...terms(product),
   );
+}
+
+// Most products have none.
+function terms({ limit_per_customer: limit, on_sale_from: from, on_sale_until: until }) {
+  return [
+    limit == null ? null : fact("Limit per customer", count(limit)),
+    from == null ? null : fact("On sale from", time(from)),
+    until == null ? null : fact("On sale until", time(until)),
+  ].filter(Boolean);
 }
 
 const piecesOf = (id, order) => order.lines
@@ -125,17 +135,23 @@ function drawChanges(items) {
   ]);
 }
 
-const TOLD = ["name", "sku", "price", "stock"];
+// What a change may be about, and how its values are written.
+const TOLD = {
+  name: ["name", String],
+  sku: ["SKU", String],
+  price: ["price", (price) => (shown ? money(price, shown.currency) : price)],
+  stock: ["stock", count],
+  limit_per_customer: ["limit per customer", count],
+  on_sale_from: ["on sale from", when],
+  on_sale_until: ["on sale until", when],
+};
 
-function said(name, of) {
-  if (of[name] == null) return "–";
-  if (name === "price" && shown) return money(of.price, shown.currency);
-  return name === "stock" ? count(of.stock) : of[name];
-}
+const said = (write, value) => (value == null ? "–" : write(value));
 
 function difference({ before, after }) {
-  const parts = TOLD.filter((name) => after?.[name] !== undefined && String(before?.[name]) !== String(after[name]))
-    .map((name) => `${name} ${before ? `${said(name, before)} → ` : ""}${said(name, after)}`);
+  const differs = (name) => name in after && String(before?.[name] ?? null) !== String(after[name]);
+  const parts = Object.entries(TOLD).filter(([name]) => after && differs(name)).map(([name, [label, write]]) =>
+    `${label} ${before ? `${said(write, before[name])} → ` : ""}${said(write, after[name])}`);
   if (after?.reason) parts.push(`“${after.reason}”`);
   return parts.join(", ") || "–";
 }
