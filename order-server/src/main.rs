@@ -4,6 +4,7 @@
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
+use anyhow::Context;
 use order_server::{
     Server,
     config::Settings,
@@ -34,7 +35,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let server = Server::open(&settings).await?;
     let listener = TcpListener::bind(settings.bind_addr)
         .await
-        .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.bind_addr))?;
+        .with_context(|| format!("cannot listen on {} (set BIND_ADDR)", settings.bind_addr))?;
     let scheme = if server.tls.is_some() {
         "https"
     } else {

@@ -52,7 +52,7 @@ impl MetricsServer {
         check_exposure(address, keys.is_open(), self.insecure_no_auth)?;
         let listener = TcpListener::bind(address)
             .await
-            .with_context(|| format!("cannot listen on {address}"))?;
+            .with_context(|| format!("cannot listen on {address} (set METRICS_ADDR)"))?;
         let limits = HttpLimits {
             allowed_hosts: self.allowed_hosts.clone(),
             ..HttpLimits::default()

@@ -139,9 +139,9 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
 
 fn server(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_order-server"))
-        .args(["--bind-addr", "127.0.0.1:0"])
         .args(arguments)
         .current_dir(dir)
+        .env("BIND_ADDR", "127.0.0.1:0")
         .env_remove("DATABASE_URL")
         .output()
         .unwrap()
@@ -185,4 +185,13 @@ fn what_cannot_be_used_stops_the_start_and_is_named() {
         assert_eq!(told.lines().count(), 1, "{told}");
         assert!(!told.contains("PRIVATE KEY"), "{told}");
     }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = server(dir, &["--bind-addr", &address]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    let reason = "address already in use";
+    assert_eq!(
+        told,
+        format!("order-server: cannot listen on {address} (set BIND_ADDR): {reason}\n")
+    );
 }
