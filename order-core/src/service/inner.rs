@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::shop_stats::LatestStats;
@@ -69,18 +69,23 @@ impl ServiceInner {
         }
     }
 
-    /// Confirms held orders, and lets the task loops know.
+    /// Confirms held orders, and lets the task loops know. After a panic they may be confirmed or not.
     pub(super) async fn confirm(
         &self,
         ids: &[OrderId],
         at: DateTime<Utc>,
     ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
-        let results = self.orders.confirm(ids, at).await?;
-        let is_new = |order: &Order| order.confirmed_at == Some(at);
-        let new = results.iter().flatten().flatten();
-        metrics::confirmed(new.filter(|order| is_new(order)).count());
+        let start = Instant::now();
+        let confirmed = catch(part::GROUP, self.orders.confirm(ids, at)).await;
+        let results = confirmed.unwrap_or_else(|panic| Err(panic.into()));
+        let is_new = |order: &&Order| order.confirmed_at == Some(at);
+        let count = |results: &Vec<Result<Option<Order>, Error>>| {
+            let confirmed = results.iter().flatten().flatten();
+            confirmed.filter(is_new).count()
+        };
+        metrics::confirmed(ids.len(), start.elapsed(), results.as_ref().map(count));
         self.sold.notify_one();
-        Ok(results)
+        results
     }
 
     /// Stores orders as pending, and lets the workers know. After a panic the orders that it had

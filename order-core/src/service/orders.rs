@@ -215,13 +215,11 @@ impl OrderService {
     ///
     /// # Errors
     /// [`Error::HoldExpired`] when its time is over, [`Error::OrderState`] when it is not held,
-    /// [`Error::Unsupported`].
+    /// [`Error::Overloaded`], [`Error::Unsupported`].
     pub async fn confirm(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        let now = self.now();
-        let confirm = async move |inner: Arc<ServiceInner>| inner.confirm(&[id], now).await;
-        let confirmed = self.run_to_completion(confirm).await?;
+        let confirmed = self.confirmations.submit(id).await;
         self.watcher.wake().notify_one();
-        only(confirmed)
+        confirmed
     }
 
     /// Holds an order for so long from now on, or for as long as it is held already, if that is
