@@ -26,6 +26,8 @@ mod quantity;
 mod rule_violation;
 mod sale_terms;
 mod stock_entry;
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "testing"))]
+mod stock_minute;
 mod text;
 mod time_range;
 mod trace_parent;
@@ -60,6 +62,8 @@ pub(crate) use rule_violation::{rfc3339, too_large, too_long};
 pub use sale_terms::SaleTerms;
 pub(crate) use sale_terms::ends_too_early;
 pub use stock_entry::{StockEntry, StockEntryKind};
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "testing"))]
+pub(crate) use stock_minute::StockMinute;
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

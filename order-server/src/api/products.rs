@@ -331,9 +331,11 @@ impl Products {
         limit: Query<Option<u32>>,
         /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
+        /// `change` lists each change, `minute` the sum of each kind in each minute
+        by: Query<Option<stock::By>>,
     ) -> Result<Json<stock::HistoryPage>, Problem> {
         let page = page_request(page_size.0, limit.0, cursor.0.as_deref(), None)?;
-        Ok(Json(stock::page(&self.service, id.0, &page).await?))
+        Ok(Json(stock::page(&self.service, id.0, &page, by.0).await?))
     }
 
     /// Add to or take from a product's stock

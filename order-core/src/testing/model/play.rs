@@ -296,6 +296,15 @@ impl Play {
                 &self.store.stock_history(*id, &page).await.map(brief),
                 &self.reference.stock_history(*id, &page).await.map(brief),
             )?;
+            let sums = |page: Page<StockEntry, StockEntryId>| {
+                let items = page.items.into_iter();
+                let mut sums: Vec<_> = items.map(|e| (e.at, e.kind, e.delta, e.changes)).collect();
+                sums.sort_by_key(|(at, kind, ..)| (*at, format!("{kind:?}")));
+                sums
+            };
+            let store = self.store.stock_history_by_minute(*id, &page).await;
+            let reference = self.reference.stock_history_by_minute(*id, &page).await;
+            equal(&store.map(sums), &reference.map(sums))?;
         }
         Ok(())
     }

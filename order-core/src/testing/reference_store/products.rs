@@ -8,7 +8,7 @@ use crate::{
     audit::AuditChange,
     domain::{
         AdjustmentId, MAX_STOCK, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
-        Replayable, RuleViolation, StockAdjustment, StockEntry, StockEntryId,
+        Replayable, RuleViolation, StockAdjustment, StockEntry, StockEntryId, StockMinute,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -60,6 +60,32 @@ impl ProductStore for ReferenceStore {
         let mut all: Vec<StockEntry> = own.map(|(_, entry)| entry.clone()).collect();
         all.sort_by_key(|entry| std::cmp::Reverse(entry.id));
         Ok(page(all, request, |entry: &StockEntry| entry.id))
+    }
+
+    async fn stock_history_by_minute(
+        &self,
+        id: ProductId,
+        request: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        let state = self.state.lock().unwrap();
+        let own = state.history.iter().filter(|(of, _)| *of == id);
+        let mut sums: Vec<StockEntry> = Vec::new();
+        for (_, entry) in own {
+            let at = StockMinute::of(entry.id).at;
+            let same = sums
+                .iter_mut()
+                .find(|sum| (sum.at, sum.kind) == (at, entry.kind));
+            match same {
+                Some(sum) => {
+                    sum.delta += entry.delta;
+                    sum.changes += 1;
+                    sum.id = sum.id.max(entry.id);
+                }
+                None => sums.push(StockEntry::sum(entry.id, entry.kind, entry.delta, 1, at)),
+            }
+        }
+        sums.sort_by_key(|sum| std::cmp::Reverse((sum.at, sum.id)));
+        Ok(page(sums, request, |sum: &StockEntry| sum.id))
     }
 
     async fn update_product(
