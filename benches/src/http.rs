@@ -196,8 +196,8 @@ pub async fn load(
     load_each(servers, requests, connections, amount, orders).await
 }
 
-/// The same with several requests: each connection sends one after the other, and begins with
-/// another one.
+/// The same with several requests, which are sent one after the other, and then again: each once,
+/// when there are to be as many requests as these are.
 ///
 /// # Errors
 /// The same.
@@ -223,13 +223,15 @@ pub async fn load_each(
         Amount::Time(time) => start + time,
         Amount::Requests(_) => start + LIMIT * 10,
     };
-    for (first, mut connection) in open.into_iter().enumerate() {
+    for mut connection in open {
         let (requests, left) = (Arc::clone(&requests), Arc::clone(&left));
         tasks.spawn(async move {
             let mut latencies = Vec::new();
-            let mut next = requests.iter().cycle().skip(first % requests.len());
-            while Instant::now() < end && take_one(&left) {
-                let request = next.next().context("there is no request")?;
+            while Instant::now() < end
+                && let Some(left) = take_one(&left)
+            {
+                let request = requests.get(left % requests.len());
+                let request = request.context("there is no request")?;
                 let sent = Instant::now();
                 tokio::time::timeout(LIMIT, connection.send(request)).await??;
                 latencies.push(sent.elapsed());
@@ -248,9 +250,10 @@ pub async fn load_each(
     })
 }
 
-fn take_one(left: &AtomicUsize) -> bool {
+/// Takes one of those that are left, if any are: how many there were.
+fn take_one(left: &AtomicUsize) -> Option<usize> {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
         left.checked_sub(1)
     })
-    .is_ok()
+    .ok()
 }

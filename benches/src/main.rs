@@ -11,8 +11,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 use self::report::{
-    Measured, burst, dashboard, database, follow, over_http, overload, pages, plot, sustained,
-    whole_life,
+    Measured, burst, dashboard, database, expiry, follow, over_http, overload, pages, plot,
+    sustained, terms, whole_life,
 };
 
 /// Measures the figures of docs/PERFORMANCE.md on this machine
@@ -24,6 +24,9 @@ struct Args {
     /// Measure only the cases whose name contains this text
     #[arg(long, default_value = "")]
     only: String,
+    /// Holds that lapse at once in the case expire-holds; the bar is meant for 1 000 000
+    #[arg(long, default_value_t = 100_000)]
+    holds: usize,
     /// SVG file to draw the rate by the size of the batch into
     #[arg(long)]
     plot: Option<PathBuf>,
@@ -31,7 +34,12 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let Args { runs, only, plot } = Args::parse();
+    let Args {
+        runs,
+        only,
+        holds,
+        plot,
+    } = Args::parse();
     let wanted = |name: &str| name.contains(&only);
     let mut failed = false;
     let mut show = |measured: Measured| {
@@ -70,6 +78,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
     }
     over_http(runs, wanted, &mut show).await?;
+    if wanted("expire-holds") {
+        show(expiry::expire(holds).await?);
+    }
     Ok(if failed {
         ExitCode::FAILURE
     } else {
@@ -117,6 +128,12 @@ async fn over_http(
     }
     if wanted("http-follow") {
         show(follow::follow().await?);
+    }
+    if wanted("http-terms-postgres") {
+        show(terms::on_postgres(runs).await?);
+    }
+    if wanted("http-terms-sqlite") {
+        show(terms::on_sqlite(runs).await?);
     }
     if wanted("http-lone") {
         show(whole_life::lone(runs).await?);

@@ -153,7 +153,15 @@ impl ServerProcess {
 
 async fn create_product(connection: &mut Connection, stock: i64) -> anyhow::Result<String> {
     let product = format!(r#"{{"name":"hot","price":"9.99","stock":{stock}}}"#);
-    let create = Request::post("/api/v1/products", &product, 201);
+    create(connection, &product).await
+}
+
+/// Creates a product, which is given as JSON; its id.
+///
+/// # Errors
+/// When the server does not make it.
+pub async fn create(connection: &mut Connection, product: &str) -> anyhow::Result<String> {
+    let create = Request::post("/api/v1/products", product, 201);
     let created: serde_json::Value = serde_json::from_slice(connection.send(&create).await?)?;
     let id = created["id"].as_str().context("the product has no id")?;
     Ok(id.to_owned())

@@ -33,6 +33,16 @@ fn some_comes_back(dir: &Path, id: &str, bought: &str) {
     let told = String::from_utf8_lossy(&too_many.stderr).into_owned();
     assert!(told.contains("lines[0].quantity"), "{told}");
     let history = rows(dir, &["product", "stock", id, "--limit", "4"]);
+    let sums = rows(dir, &["product", "stock", id, "--by-minute"]);
+    let total = |entries: &[Value]| {
+        let deltas = entries.iter().map(|entry| entry["delta"].as_i64().unwrap());
+        deltas.sum::<i64>()
+    };
+    assert_eq!(total(&sums), total(&rows(dir, &["product", "stock", id])));
+    assert!(
+        sums.iter().any(|sum| sum["changes"].as_i64() > Some(1)),
+        "{sums:?}"
+    );
     let deltas: Vec<_> = history.iter().map(|entry| &entry["delta"]).collect();
     assert_eq!(deltas, [&json!(1), &json!(1), &json!(-1), &json!(-2)]);
 }

@@ -3,6 +3,7 @@
 pub mod burst;
 pub mod dashboard;
 pub mod database;
+pub mod expiry;
 pub mod follow;
 mod measured;
 pub mod over_http;
@@ -11,6 +12,7 @@ pub mod pages;
 mod pgbench;
 pub mod plot;
 pub mod sustained;
+pub mod terms;
 pub mod whole_life;
 
 use std::path::Path;

@@ -23,6 +23,6 @@ pub(super) fn quantity(text: &str) -> Result<Quantity, Error> {
 pub(super) fn hold_time(text: &str) -> Result<HoldTime, Error> {
     let seconds = text
         .parse()
-        .map_err(|_| Error::invalid("hold", "must be a whole number of seconds"))?;
+        .map_err(|_| Error::invalid("hold_seconds", "must be a whole number of seconds"))?;
     Ok(HoldTime::new(seconds)?)
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     csv_rows::{self, Columns, CsvArgs, CsvFile},
-    order_args::{idempotency_key, quantity},
+    order_args::{hold_time, idempotency_key, quantity},
     rejects::Rejects,
 };
 use crate::{
@@ -27,7 +27,14 @@ const CHUNK_ORDERS: usize = 5_000;
 const COLUMNS: &[Column] = &[("accepted", "/accepted"), ("rejected", "/rejected")];
 
 const OF_THE_FILE: Columns = Columns {
-    known: &["product_id", "quantity", "reference", "idempotency_key"],
+    known: &[
+        "product_id",
+        "quantity",
+        "reference",
+        "customer",
+        "hold_seconds",
+        "idempotency_key",
+    ],
     needed: &[&["product_id"], &["quantity"]],
     trim: true,
 };
@@ -50,8 +57,9 @@ pub(crate) struct Bulk {
     #[arg(long, default_value = "1", value_parser = quantity)]
     quantity: Quantity,
     /// CSV file, or - for standard input, with the columns product_id, quantity and optionally
-    /// reference and idempotency_key. Each row is an order; a wrong row is reported with its line
-    /// number. A file whose rows have keys can be given again: no order is placed twice
+    /// reference, customer, hold_seconds and idempotency_key. Each row is an order; a wrong row is
+    /// reported with its line number. A file whose rows have keys can be given again: no order is
+    /// placed twice
     #[arg(long, conflicts_with = "count")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -150,6 +158,10 @@ struct Row {
     #[serde(default)]
     reference: Option<String>,
     #[serde(default)]
+    customer: Option<String>,
+    #[serde(default)]
+    hold_seconds: Option<String>,
+    #[serde(default)]
     idempotency_key: Option<String>,
 }
 
@@ -161,7 +173,10 @@ impl TryFrom<Row> for OrderRequest {
             product_id: row.product_id.parse()?,
             quantity: quantity(&row.quantity)?,
         };
-        let request = Self::new(vec![line], row.reference)?;
+        let held = row.hold_seconds.as_deref().map(hold_time).transpose()?;
+        let request = Self::new(vec![line], row.reference)?
+            .for_customer(row.customer)?
+            .held_for(held);
         Ok(match row.idempotency_key {
             Some(key) => request.with_key(idempotency_key(&key)?),
             None => request,

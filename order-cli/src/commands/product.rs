@@ -34,6 +34,7 @@ const STOCK_COLUMNS: &[Column] = &[
     ("at", "/at"),
     ("kind", "/kind"),
     ("delta", "/delta"),
+    ("changes", "/changes"),
     ("reason", "/reason"),
     ("order_id", "/order_id"),
     ("client", "/client"),
@@ -173,6 +174,9 @@ pub(crate) enum Product {
         /// Maximum number of changes to print
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// Sum the changes of each kind in each minute
+        #[arg(long)]
+        by_minute: bool,
     },
     Import(product_import::Import),
     Export(product_export::Export),
@@ -255,7 +259,11 @@ pub(crate) async fn run(
             let request = StockRequest::new(delta, reason)?;
             found(service.adjust_stock(id, request).await?, id)?
         }
-        Product::Stock { id, limit } => return stock(id, limit, service, output).await,
+        Product::Stock {
+            id,
+            limit,
+            by_minute,
+        } => return stock(id, limit, by_minute, service, output).await,
         Product::Import(import) => return product_import::run(import, service, output).await,
         Product::Export(export) => return product_export::run(export, service, output).await,
         Product::Delete { id, yes } => {
@@ -298,11 +306,16 @@ async fn list(
 async fn stock(
     id: ProductId,
     limit: u32,
+    by_minute: bool,
     service: &OrderService,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     let history = pages::first(limit, None, async |page| {
-        let history = service.stock_history(id, &page).await?;
+        let history = if by_minute {
+            service.stock_history_by_minute(id, &page).await?
+        } else {
+            service.stock_history(id, &page).await?
+        };
         history.ok_or(Error::ProductNotFound(id))
     });
     output.rows(STOCK_COLUMNS, &history.await?)?;

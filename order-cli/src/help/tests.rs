@@ -144,7 +144,14 @@ fn the_columns_of_files_are_named() {
     for (path, columns) in [
         (
             "order bulk",
-            &["product_id", "quantity", "reference", "idempotency_key"][..],
+            &[
+                "product_id",
+                "quantity",
+                "reference",
+                "customer",
+                "hold_seconds",
+                "idempotency_key",
+            ][..],
         ),
         (
             "product import",

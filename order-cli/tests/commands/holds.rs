@@ -29,6 +29,40 @@ fn refusal(dir: &Path, arguments: &[&str], code: i32) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// A row of a file may ask for both; an empty cell asks for nothing.
+#[test]
+fn rows_of_a_file_are_held_and_for_customers() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let product = product(dir, "9");
+    let change = ["product", "update", &product, "--limit-per-customer", "2"];
+    row(dir, &change);
+    let file = format!(
+        "product_id,quantity,customer,hold_seconds\n\
+         {product},2,ada,600\n\
+         {product},1,ada,\n\
+         {product},1,bob,\n\
+         {product},1,,600\n\
+         {product},1,eve,0\n\
+         {product},1,eve,1.5\n"
+    );
+    std::fs::write(dir.join("orders.csv"), file).unwrap();
+    let output = cli(dir, &["order", "bulk", "--file", "orders.csv"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary, json!({"accepted": 3, "rejected": 3}));
+    let told = String::from_utf8(output.stderr).unwrap();
+    for (line, field) in [(5, "customer"), (6, "hold_seconds"), (7, "hold_seconds")] {
+        let named = format!("line {line}: {field} ");
+        assert!(told.contains(&named), "{named} in {told}");
+    }
+    let decided = row(dir, &["worker", "run", "--drain", "--processor", "off"]);
+    assert_eq!(decided, json!({"sold": 1, "held": 1, "failed": 1}));
+    let held = rows(dir, &["order", "list", "--status", "held"]);
+    assert_eq!((held.len(), &held[0]["customer"]), (1, &json!("ada")));
+    let failed = rows(dir, &["order", "list", "--status", "failed"]);
+    assert_eq!(failed[0]["failure"]["code"], "customer_limit");
+}
+
 #[test]
 fn orders_are_held_confirmed_extended_and_cancelled() {
     let dir = tempfile::tempdir().unwrap();

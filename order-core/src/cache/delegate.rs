@@ -123,6 +123,14 @@ impl ProductStore for CachedStore {
         self.inner.stock_history(id, page).await
     }
 
+    async fn stock_history_by_minute(
+        &self,
+        id: ProductId,
+        page: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        self.inner.stock_history_by_minute(id, page).await
+    }
+
     async fn fold_names(&self) -> Result<u64, Error> {
         self.inner.fold_names().await
     }

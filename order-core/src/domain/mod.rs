@@ -27,6 +27,8 @@ mod rule_violation;
 mod sale_terms;
 mod sort;
 mod stock_entry;
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "testing"))]
+mod stock_minute;
 mod text;
 mod time_range;
 mod trace_parent;
@@ -62,6 +64,8 @@ pub use sale_terms::SaleTerms;
 pub(crate) use sale_terms::ends_too_early;
 pub use sort::Sort;
 pub use stock_entry::{StockEntry, StockEntryKind};
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "testing"))]
+pub(crate) use stock_minute::StockMinute;
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

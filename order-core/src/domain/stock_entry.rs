@@ -19,7 +19,7 @@ pub enum StockEntryKind {
     Return,
 }
 
-/// One change of the stock of a product.
+/// One change of the stock of a product, or all of one kind within a minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StockEntry {
     /// Its id: that of the adjustment, the order that took it, or the return. Entries are listed in
@@ -29,6 +29,8 @@ pub struct StockEntry {
     pub kind: StockEntryKind,
     /// The pieces that it added, or took when it is negative.
     pub delta: i64,
+    /// The number of changes that are summed here; 1 for a change by itself.
+    pub changes: u64,
     /// Why the stock was adjusted.
     pub reason: Option<String>,
     /// The order that took it or gave it back.
@@ -37,6 +39,6 @@ pub struct StockEntry {
     pub client: Option<String>,
     /// The API key by which it was adjusted.
     pub key: Option<KeyId>,
-    /// The time of the change.
+    /// The time of the change; of a sum, the time at which the minute began.
     pub at: DateTime<Utc>,
 }

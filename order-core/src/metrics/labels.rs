@@ -11,6 +11,7 @@ pub(crate) enum Operation {
     Accept,
     Purchase,
     Decide,
+    Confirm,
 }
 
 impl From<OrderMode> for Operation {
@@ -23,13 +24,14 @@ impl From<OrderMode> for Operation {
 }
 
 impl Operation {
-    pub(super) const ALL: [Self; 3] = [Self::Accept, Self::Purchase, Self::Decide];
+    pub(super) const ALL: [Self; 4] = [Self::Accept, Self::Purchase, Self::Decide, Self::Confirm];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
             Self::Purchase => "purchase",
             Self::Decide => "decide",
+            Self::Confirm => "confirm",
         }
     }
 }

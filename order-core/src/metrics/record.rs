@@ -89,9 +89,11 @@ pub(crate) fn decided(took: Duration, results: &Result<&[Decided], &Error>) {
     counts.count(BACKGROUND);
 }
 
-/// Held orders were confirmed.
-pub(crate) fn confirmed(orders: usize) {
-    counter!(HOLDS_ENDED, "outcome" => CONFIRMED).increment(orders as u64);
+/// A transaction that was to confirm held orders has ended, and so many were confirmed by it.
+pub(crate) fn confirmed(orders: usize, took: Duration, confirmed: Result<usize, &Error>) {
+    batch(Operation::Confirm, orders, took, confirmed.as_ref().err());
+    let confirmed = confirmed.unwrap_or_default();
+    counter!(HOLDS_ENDED, "outcome" => CONFIRMED).increment(confirmed as u64);
 }
 
 /// Held orders expired.

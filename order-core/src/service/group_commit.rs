@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tracing::{Instrument, Level, Span, debug_span, span_enabled};
+use tracing::{Id, Instrument, Level, Span, debug_span, span_enabled};
 
 use super::{
     admission::{AdmissionControl, Limits},
@@ -92,7 +92,9 @@ impl Groups {
             if members.is_empty() {
                 continue;
             }
-            let span = span(self.mode, &members);
+            let spans = members.iter();
+            let spans = spans.filter_map(|member| member.waiting.response.span.as_ref());
+            let span = group_span(self.mode.into(), members.len(), spans);
             let (requests, waiting): (Vec<OrderRequest>, Vec<Waiting>) =
                 members.into_iter().map(Member::split).unzip();
             let group = async {
@@ -169,15 +171,14 @@ impl Groups {
 
 /// The span of a group. It has no parent, since its members have one each: it is linked to the
 /// spans that they wait in.
-fn span(mode: OrderMode, members: &[Member]) -> Span {
-    let operation = Operation::from(mode).as_str();
-    let span =
-        debug_span!(parent: None, "group", otel.name = operation, orders = signed(members.len()));
-    for member in members
-        .iter()
-        .filter_map(|member| member.waiting.response.span.as_ref())
-        .take(MAX_LINKS)
-    {
+pub(super) fn group_span<'a>(
+    operation: Operation,
+    orders: usize,
+    members: impl Iterator<Item = &'a Id>,
+) -> Span {
+    let operation = operation.as_str();
+    let span = debug_span!(parent: None, "group", otel.name = operation, orders = signed(orders));
+    for member in members.take(MAX_LINKS) {
         span.follows_from(member);
     }
     span

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::shop_stats::LatestStats;
@@ -69,19 +69,41 @@ impl ServiceInner {
         }
     }
 
-    /// Confirms a held order that is at one of these versions, at any when there are none, and lets the
-    /// task loops know.
+    /// Confirms held orders, and lets the task loops know. After a panic they may be confirmed or not.
     pub(super) async fn confirm(
+        &self,
+        ids: &[OrderId],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
+        let start = Instant::now();
+        let confirmed = catch(part::GROUP, self.orders.confirm(ids, at)).await;
+        let results = confirmed.unwrap_or_else(|panic| Err(panic.into()));
+        let is_new = |order: &&Order| order.confirmed_at == Some(at);
+        let count = |results: &Vec<Result<Option<Order>, Error>>| {
+            let confirmed = results.iter().flatten().flatten();
+            confirmed.filter(is_new).count()
+        };
+        metrics::confirmed(ids.len(), start.elapsed(), results.as_ref().map(count));
+        self.sold.notify_one();
+        results
+    }
+
+    /// Confirms a held order that is at one of these versions, and lets the task loops know.
+    pub(super) async fn confirm_if(
         &self,
         id: OrderId,
         at: DateTime<Utc>,
         expected_versions: &[OrderVersion],
     ) -> Result<Option<Order>, Error> {
-        let confirmed = self.orders.confirm_if(id, at, expected_versions).await?;
-        let is_new = |order: &Order| order.confirmed_at == Some(at);
-        metrics::confirmed(usize::from(confirmed.as_ref().is_some_and(is_new)));
+        let start = Instant::now();
+        let confirmed = self.orders.confirm_if(id, at, expected_versions).await;
+        let is_new = |order: &Option<Order>| {
+            let at_it = |order: &Order| order.confirmed_at == Some(at);
+            usize::from(order.as_ref().is_some_and(at_it))
+        };
+        metrics::confirmed(1, start.elapsed(), confirmed.as_ref().map(is_new));
         self.sold.notify_one();
-        Ok(confirmed)
+        confirmed
     }
 
     /// Stores orders as pending, and lets the workers know. After a panic the orders that it had

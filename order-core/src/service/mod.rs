@@ -5,6 +5,7 @@ mod admission;
 mod audit;
 mod backend_sampler;
 mod builder;
+mod confirmations;
 mod dead_letters;
 mod detached;
 mod follow;

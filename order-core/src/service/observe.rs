@@ -40,11 +40,12 @@ impl OrderService {
         if let Some(stats) = self.cache_stats() {
             show_cache(&stats);
         }
-        for (operation, group) in [
-            (Operation::Accept, &self.accepts),
-            (Operation::Purchase, &self.purchases),
+        for (operation, waiting) in [
+            (Operation::Accept, self.accepts.waiting()),
+            (Operation::Purchase, self.purchases.waiting()),
+            (Operation::Confirm, self.confirmations.waiting()),
         ] {
-            gauge!(WAITING, "operation" => operation.as_str()).set(float(group.waiting() as u64));
+            gauge!(WAITING, "operation" => operation.as_str()).set(float(waiting as u64));
         }
         let followed = self.watch_stats();
         gauge!(FOLLOWED).set(float(followed.orders as u64));

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    admission::AdmissionControl, backend_sampler::BackendSampler, detached::spawn_detached,
-    group_commit::GroupCommit, inner::ServiceInner,
+    admission::AdmissionControl, backend_sampler::BackendSampler, confirmations::Confirmations,
+    detached::spawn_detached, group_commit::GroupCommit, inner::ServiceInner,
 };
 use crate::{
     audit,
@@ -23,6 +23,7 @@ pub struct OrderService {
     pub(super) inner: Arc<ServiceInner>,
     pub(super) accepts: GroupCommit,
     pub(super) purchases: GroupCommit,
+    pub(super) confirmations: Confirmations,
     /// Admits orders that have a transaction of their own.
     pub(super) admission: Arc<AdmissionControl>,
     pub(super) watcher: Watcher<Orders>,

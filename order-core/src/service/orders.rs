@@ -215,9 +215,11 @@ impl OrderService {
     ///
     /// # Errors
     /// [`Error::HoldExpired`] when its time is over, [`Error::OrderState`] when it is not held,
-    /// [`Error::Unsupported`].
+    /// [`Error::Overloaded`], [`Error::Unsupported`].
     pub async fn confirm(&self, id: OrderId) -> Result<Option<Order>, Error> {
-        self.confirm_if(id, Vec::new()).await
+        let confirmed = self.confirmations.submit(id).await;
+        self.watcher.wake().notify_one();
+        confirmed
     }
 
     /// As [`confirm`](Self::confirm), if the order is at one of these versions; at any, when there are
@@ -230,9 +232,13 @@ impl OrderService {
         id: OrderId,
         expected_versions: Vec<OrderVersion>,
     ) -> Result<Option<Order>, Error> {
+        if expected_versions.is_empty() {
+            return self.confirm(id).await;
+        }
         let now = self.now();
-        let confirm =
-            async move |inner: Arc<ServiceInner>| inner.confirm(id, now, &expected_versions).await;
+        let confirm = async move |inner: Arc<ServiceInner>| {
+            inner.confirm_if(id, now, &expected_versions).await
+        };
         let confirmed = self.run_to_completion(confirm).await?;
         self.watcher.wake().notify_one();
         Ok(confirmed)

@@ -147,6 +147,22 @@ impl OrderService {
         self.inner.products.stock_history(id, page).await.map(Some)
     }
 
+    /// The same history in sums: all changes of one kind within a minute, the newest first.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn stock_history_by_minute(
+        &self,
+        id: ProductId,
+        page: &PageRequest<StockEntryId>,
+    ) -> Result<Option<Page<StockEntry, StockEntryId>>, Error> {
+        if self.product(id).await?.is_none() {
+            return Ok(None);
+        }
+        let products = &self.inner.products;
+        products.stock_history_by_minute(id, page).await.map(Some)
+    }
+
     /// Archives a product; true when an active one was there.
     ///
     /// # Errors

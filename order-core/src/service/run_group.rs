@@ -62,7 +62,7 @@ pub(super) fn only<T>(results: impl IntoIterator<Item = Result<T, Error>>) -> Re
 }
 
 /// True for an error that each order alone would meet, too.
-const fn concerns_all(error: &Error) -> bool {
+pub(super) const fn concerns_all(error: &Error) -> bool {
     error.is_transient() && !matches!(error, Error::Locked)
 }
 

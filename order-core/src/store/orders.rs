@@ -266,7 +266,9 @@ pub trait OrderStore: Send + Sync {
     ///
     /// # Errors
     /// Within: [`Error::HoldExpired`] when the time of the hold is over, by the clock of the store,
-    /// whether somebody has expired it or not; [`Error::OrderState`] when it is not held.
+    /// whether somebody has expired it or not; [`Error::OrderState`] when it is not held. Of all:
+    /// [`Error::Locked`] when somebody holds one of several orders locked, so that they are to be
+    /// confirmed one by one.
     async fn confirm(
         &self,
         _ids: &[OrderId],

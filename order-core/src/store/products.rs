@@ -197,6 +197,21 @@ pub trait ProductStore: Send + Sync {
         Err(Error::Unsupported { what })
     }
 
+    /// The same history in sums: all changes of one kind within a minute, the newest first. A change
+    /// belongs to the minute of the time in its id, as it has its place by its id. A page may be
+    /// shorter than it could be.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by a store that does not tell it.
+    async fn stock_history_by_minute(
+        &self,
+        _id: ProductId,
+        _page: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        let what = "a history of stock by minutes";
+        Err(Error::Unsupported { what })
+    }
+
     /// Makes the names that somebody wrote past this version as easy to find as all others: an
     /// older version that is still running, or a person. How many those were. What is locked is
     /// left for the next time.

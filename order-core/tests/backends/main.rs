@@ -9,6 +9,7 @@ mod shop;
 
 mod cache;
 mod clocks;
+mod confirmations;
 mod examples;
 mod instant_tasks;
 mod kept;

@@ -336,10 +336,12 @@ impl Products {
         limit: Query<Option<u32>>,
         /// The `next_cursor` of the previous page
         cursor: Query<Option<String>>,
+        /// `change` lists each change, `minute` the sum of each kind in each minute
+        by: Query<Option<stock::By>>,
     ) -> Result<Json<stock::HistoryPage>, Problem> {
         let (cursor, sort) = (cursor.0.as_deref(), stock::SORT);
         let page = page_request(page_size.0, limit.0, cursor, None, sort)?;
-        Ok(Json(stock::page(&self.service, id.0, &page).await?))
+        Ok(Json(stock::page(&self.service, id.0, &page, by.0).await?))
     }
 
     /// Add to or take from a product's stock

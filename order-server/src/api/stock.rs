@@ -26,12 +26,15 @@ enum Kind {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "StockEntry")]
 struct EntryBody {
-    /// Id of the adjustment, of the order that took the pieces, or of the return.
+    /// Id of the adjustment, of the order that took the pieces, or of the return; of a sum, that of its
+    /// newest change.
     id: Uuid,
     /// `adjustment` (initial stock, deliveries, corrections), `hold` (not confirmed), `sale` or `return`.
     kind: Kind,
     /// Pieces that were added, or taken when negative.
     delta: i64,
+    /// Number of changes that are summed here: 1 unless the history is asked for by minutes.
+    changes: u64,
     /// Why the stock was adjusted.
     reason: Option<String>,
     /// Order that took or gave back the pieces.
@@ -40,7 +43,18 @@ struct EntryBody {
     client: Option<String>,
     /// Id of the API key by which it was adjusted.
     key: Option<Uuid>,
+    /// Time of the change; of a sum, the time at which its minute began.
     at: Time,
+}
+
+/// In what a history is told.
+#[derive(Clone, Copy, Debug, Enum)]
+#[oai(rename_all = "snake_case", rename = "StockHistoryBy")]
+pub(super) enum By {
+    /// Each change by itself.
+    Change,
+    /// The sum of each kind in each minute.
+    Minute,
 }
 
 impl From<StockEntry> for EntryBody {
@@ -54,6 +68,7 @@ impl From<StockEntry> for EntryBody {
                 StockEntryKind::Return => Kind::Return,
             },
             delta: entry.delta,
+            changes: entry.changes,
             reason: entry.reason,
             order_id: entry.order_id.map(|id| id.0),
             client: entry.client,
@@ -80,8 +95,13 @@ pub(super) async fn page(
     service: &OrderService,
     id: Uuid,
     page: &PageRequest<StockEntryId>,
+    by: Option<By>,
 ) -> Result<HistoryPage, Problem> {
-    let history = service.stock_history(ProductId(id), page).await?;
+    let id_of = ProductId(id);
+    let history = match by {
+        None | Some(By::Change) => service.stock_history(id_of, page).await?,
+        Some(By::Minute) => service.stock_history_by_minute(id_of, page).await?,
+    };
     let history = history.ok_or_else(|| Problem::product_not_found(id))?;
     Ok(HistoryPage {
         items: history.items.into_iter().map(Into::into).collect(),

@@ -253,6 +253,7 @@ GET /products?page_size=101 -                           | page_size must be a wh
 GET /products?page=99999999999999999999 -               | page must be a whole number from 1 to 10000
 GET /orders?product_id=x -                              | product_id must be a UUID
 GET /orders?status=x -                                  | status must be one of pending, held, success, failed, expired, cancelled, completed
+GET /products/01900000-0000-7000-8000-000000000000/stock?by=x - | by must be one of change, minute
 GET /queue/dead?topic=x -                               | topic must be one of validate, process
 GET /queue/dead?limit=0 -                               | limit must be a whole number from 1 to 1000
 "#;

@@ -8,13 +8,16 @@
 //! ([`reclaim`]), and by the expiry of services and workers ([`expire`]). The first already holds products, and so waits for
 //! nothing: it skips orders, and further products of these, that somebody holds locked.
 
-use std::{collections::HashSet, sync::Mutex};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    backend::{Priority, SqlBackend, SqlConnection, SqlTransaction},
+    backend::{LockFailure, Priority, SqlBackend, SqlConnection, SqlTransaction},
     changes::Changes,
     lockable::ContentionSteps,
     orders::{lock_order, read_orders, with_lines},
@@ -168,7 +171,18 @@ pub(super) async fn confirm<B: SqlBackend>(
     ids: &[OrderId],
     at: DateTime<Utc>,
 ) -> Result<Vec<Result<Option<Order>, Error>>, Error> {
-    with_retry(backend, |_| confirm_once(backend, ids, at)).await
+    // A lone order waits for whoever holds it locked, and holds up no other.
+    let mut retry = match ids {
+        [_] => Retry::default(),
+        _ => Retry::reporting(|failure| failure == LockFailure::Row),
+    };
+    let confirmed = retry.run(backend, |_| confirm_once(backend, ids, at));
+    confirmed
+        .await
+        .map_err(|error| match B::lock_failure(&error) {
+            Some(LockFailure::Row) if ids.len() > 1 => Error::Locked,
+            _ => error,
+        })
 }
 
 /// Made again after a commit in doubt, it finds the orders confirmed and answers that.
@@ -188,8 +202,9 @@ async fn confirm_once<B: SqlBackend>(
     } else {
         tx.commit().await?;
     }
+    let orders: HashMap<OrderId, Order> = orders.into_iter().map(|o| (o.id, o)).collect();
     let judge = |id: &OrderId| {
-        let Some(order) = orders.iter().find(|order| order.id == *id).cloned() else {
+        let Some(order) = orders.get(id).cloned() else {
             return Ok(None);
         };
         if confirmed.contains(&id.0) {

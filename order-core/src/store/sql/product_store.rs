@@ -98,6 +98,14 @@ impl<B: ProductSteps> ProductStore for B {
         reading(self, || stock_history::list(self, id, page)).await
     }
 
+    async fn stock_history_by_minute(
+        &self,
+        id: ProductId,
+        page: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        reading(self, || stock_history::by_minute(self, id, page)).await
+    }
+
     async fn update_product(
         &self,
         id: ProductId,

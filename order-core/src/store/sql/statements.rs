@@ -106,6 +106,7 @@ pub(crate) struct ProductStatements {
     pub(super) prices: &'static str,
     /// The history of the stock of a product, before an entry, up to a limit, the newest first.
     pub(super) stock_history: &'static str,
+    pub(super) stock_by_minute: &'static str,
     /// Ids and names of living products whose name is not folded, after an id, up to a limit, in id
     /// order. Those that are locked are skipped.
     pub(super) unfolded: &'static str,

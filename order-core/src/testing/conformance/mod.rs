@@ -25,6 +25,7 @@ mod queue;
 mod races;
 mod returns;
 mod stats;
+mod stock_minutes;
 mod suite;
 mod tasks;
 mod terms;

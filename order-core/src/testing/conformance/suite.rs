@@ -6,7 +6,7 @@ use super::{
     audit as audit_checks, filters, fixture::fixture, held_returns, holds as hold_checks,
     idempotency, keys as key_checks, names, order_versions, orders, packed_tasks as packed_checks,
     products, progress, queue as queue_checks, races, returns as return_checks,
-    stats as stats_checks, tasks as task_checks, terms, time::Time, waiting_tasks,
+    stats as stats_checks, stock_minutes, tasks as task_checks, terms, time::Time, waiting_tasks,
     workers as worker_checks,
 };
 use crate::{queue::OrderQueue, store::Store};
@@ -207,6 +207,7 @@ where
     return_checks::what_came_back_is_told(&fixture(fresh).await).await;
     return_checks::a_return_is_entered_in_the_audit_log(&fixture(fresh).await).await;
     return_checks::the_history_of_stock_adds_up(&fixture(fresh).await).await;
+    stock_minutes::the_history_is_summed_by_minutes(fixture(fresh).await).await;
     order_versions::an_order_is_cancelled_only_as_it_was_seen(&fixture(fresh).await).await;
     order_versions::a_hold_is_changed_only_as_it_was_seen(&fixture(fresh).await).await;
     order_versions::one_of_those_who_saw_the_same_hold_changes_it(&fixture(fresh).await).await;

@@ -2,6 +2,7 @@
 //! [`ReferenceStore`](super::ReferenceStore), which must give the same answers and be left in the
 //! same state after each step.
 
+mod answers;
 mod play;
 mod run;
 mod steps;

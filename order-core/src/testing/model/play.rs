@@ -1,27 +1,26 @@
 //! A history, played step by step on a store and on the reference store.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::steps::{Placed, Step, Update};
+use super::{
+    answers::{Timeless, equal, expired, restocked, same, sorted},
+    steps::{Placed, Step, Update, after, sku_text},
+};
 use crate::{
     clock::{Clock, ManualClock},
-    decision::Granted,
     domain::{
-        AdjustmentId, HoldTime, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, Order,
-        OrderId, OrderRequest, OrderReturn, Page, PageRequest, PageSize, PageStart, Product,
-        ProductChange, ProductId, ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest,
-        SaleTerms, Sort, StockEntry, StockEntryId, StockRequest,
+        AdjustmentId, HoldTime, IdGenerator, IdempotencyKey, Money, NewOrder, NewProduct, OrderId,
+        OrderRequest, OrderReturn, Page, PageRequest, PageSize, PageStart, ProductId,
+        ProductRequest, Quantity, RequestedLine, ReturnId, ReturnRequest, SaleTerms, Sort,
+        StockEntry, StockEntryId, StockRequest,
     },
     error::Error,
     process::{AttemptOutcome, AttemptResult, Claim, Claimed, TaskStore},
     stats::StatsStore,
-    store::{
-        Cancelled, Decided, Expired, OrderQuery, OrderStore, Outcome, ProductQuery, ProductStore,
-        Purchase, Selection, Store, Strategy,
-    },
+    store::{OrderQuery, OrderStore, ProductQuery, ProductStore, Selection, Store, Strategy},
     testing::{ReferenceStore, conformance::Time},
 };
 
@@ -68,11 +67,17 @@ impl Play {
                 price,
                 sku,
                 limit,
+                window,
             } => {
-                let product = self.new_product((*stock, *price), *sku, *limit, at);
+                let terms = |now| SaleTerms {
+                    limit_per_customer: *limit,
+                    on_sale_from: window.0.map(|seconds| after(now, seconds)),
+                    on_sale_until: window.1.map(|seconds| after(now, seconds)),
+                };
+                let [ours, theirs] = self.new_product((*stock, *price), *sku, terms, at);
                 same(
-                    self.store.create_product(&product).await,
-                    self.reference.create_product(&product).await,
+                    self.store.create_product(&ours).await,
+                    self.reference.create_product(&theirs).await,
                 )
             }
             Step::Update(update) => self.update(update, at).await,
@@ -98,11 +103,11 @@ impl Play {
             Step::Purchase { orders, strategy } => {
                 let orders = self.new_orders(orders, at);
                 same(
-                    self.store.purchase(&orders, *strategy).await.map(bought),
+                    self.store.purchase(&orders, *strategy).await.map(sorted),
                     self.reference
                         .purchase(&orders, *strategy)
                         .await
-                        .map(bought),
+                        .map(sorted),
                 )
             }
             Step::Decide { oldest, strategy } => {
@@ -114,6 +119,13 @@ impl Play {
                 ids.dedup();
                 self.decide(Selection::ByIds(&ids), *strategy, at).await
             }
+            _ => self.afterwards(step, at).await,
+        }
+    }
+
+    /// What is done with orders that were placed, and how time goes by.
+    async fn afterwards(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
+        match step {
             Step::Cancel { order, key } => {
                 let (id, key) = (self.order(*order), key.map(key_named));
                 let key = key.as_ref();
@@ -122,13 +134,6 @@ impl Play {
                     self.reference.cancel(id, at, key).await.map(restocked),
                 )
             }
-            _ => self.afterwards(step, at).await,
-        }
-    }
-
-    /// What is done with orders that were placed, and how time goes by.
-    async fn afterwards(&mut self, step: &Step, at: DateTime<Utc>) -> Result<(), String> {
-        match step {
             Step::GiveBack { order, lines, key } => {
                 let returned = self.new_return(*order, lines, *key, at);
                 same(
@@ -142,24 +147,21 @@ impl Play {
                 ids.sort_unstable();
                 ids.dedup();
                 same(
-                    self.store.confirm(&ids, at).await.map(timeless),
-                    self.reference.confirm(&ids, at).await.map(timeless),
+                    self.store.confirm(&ids, at).await,
+                    self.reference.confirm(&ids, at).await,
                 )
             }
             Step::Extend { order, seconds } => {
                 let (id, hold_time) = (self.order(*order), HoldTime::new(*seconds).unwrap());
-                let told = |result| timeless(vec![result]);
-                let store = self.store.extend(id, hold_time).await;
-                let reference = self.reference.extend(id, hold_time).await;
-                same(Ok(told(store)), Ok(told(reference)))
-            }
-            Step::Expire => {
-                let told = |expired: Expired| (expired.orders, by_id(expired.changed));
                 same(
-                    self.store.expire(None, 1_000, at).await.map(told),
-                    self.reference.expire(None, 1_000, at).await.map(told),
+                    self.store.extend(id, hold_time).await,
+                    self.reference.extend(id, hold_time).await,
                 )
             }
+            Step::Expire => same(
+                self.store.expire(None, 1_000, at).await.map(expired),
+                self.reference.expire(None, 1_000, at).await.map(expired),
+            ),
             Step::Wait { seconds } => {
                 let by = TimeDelta::seconds(*seconds);
                 self.time.advance(by).await;
@@ -170,30 +172,23 @@ impl Play {
         }
     }
 
+    /// The same product for both stores, each with the terms that it has by the clock of the store.
     fn new_product(
         &mut self,
         (stock, price): (i64, i64),
         sku: Option<u8>,
-        limit: Option<i64>,
+        terms: impl Fn(DateTime<Utc>) -> SaleTerms,
         at: DateTime<Utc>,
-    ) -> NewProduct {
-        let request = ProductRequest::new(
-            format!("Product {}", self.products.len()),
-            Money::from_minor_units(price).unwrap(),
-            stock,
-            sku.map(sku_text),
-        );
-        let id = ProductId(self.ids.next(at));
+    ) -> [NewProduct; 2] {
+        let name = format!("Product {}", self.products.len());
+        let price = Money::from_minor_units(price).unwrap();
+        let request = ProductRequest::new(name, price, stock, sku.map(sku_text)).unwrap();
+        let (id, adjustment) = (ProductId(self.ids.next(at)), self.ids.next(at));
         self.products.push(id);
-        let terms = SaleTerms {
-            limit_per_customer: limit,
-            ..SaleTerms::default()
-        };
-        request.unwrap().on_terms(terms).unwrap().into_new_product(
-            id,
-            AdjustmentId(self.ids.next(at)),
-            at,
-        )
+        [self.time.now(), self.reference.now()].map(|now| {
+            let request = request.clone().on_terms(terms(now)).unwrap();
+            request.into_new_product(id, AdjustmentId(adjustment), at)
+        })
     }
 
     async fn adjust(
@@ -218,29 +213,13 @@ impl Play {
     }
 
     async fn update(&self, update: &Update, at: DateTime<Utc>) -> Result<(), String> {
-        let mut change = ProductChange::default();
-        if let Some(stock) = update.stock {
-            change = change.stock(stock).unwrap();
-        }
-        if let Some(price) = update.price {
-            change = change
-                .price(Money::from_minor_units(price).unwrap())
-                .unwrap();
-        }
-        if let Some(sku) = update.sku {
-            change = change.sku(sku.map(sku_text)).unwrap();
-        }
-        if let Some(version) = update.expected_version {
-            change = change.expect_version(version);
-        }
-        let (id, adjustment) = (
-            self.product(update.product),
-            AdjustmentId(self.ids.next(at)),
-        );
+        let id = self.product(update.product);
+        let adjustment = AdjustmentId(self.ids.next(at));
+        let [ours, theirs] = [self.time.now(), self.reference.now()].map(|now| update.change(now));
         same(
-            self.store.update_product(id, &change, adjustment, at).await,
+            self.store.update_product(id, &ours, adjustment, at).await,
             self.reference
-                .update_product(id, &change, adjustment, at)
+                .update_product(id, &theirs, adjustment, at)
                 .await,
         )
     }
@@ -252,18 +231,14 @@ impl Play {
         at: DateTime<Utc>,
     ) -> Result<(), String> {
         same(
-            self.store.decide(pick, strategy, at).await.map(decided),
-            self.reference.decide(pick, strategy, at).await.map(decided),
+            self.store.decide(pick, strategy, at).await.map(sorted),
+            self.reference.decide(pick, strategy, at).await.map(sorted),
         )
     }
 
     /// Compares everything that can be read.
     async fn same_state(&self) -> Result<(), String> {
         let all = PageSize::new(100).unwrap();
-        let told = |page: Page<Order, OrderId>| {
-            let orders = page.items.into_iter().map(without_time);
-            (orders.collect::<Vec<_>>(), page.next, page.total)
-        };
         for sort in Sort::ALL {
             let products = ProductQuery {
                 sort,
@@ -286,22 +261,23 @@ impl Play {
                 ..OrderQuery::default()
             };
             same(
-                self.store.orders(&orders).await.map(told),
-                self.reference.orders(&orders).await.map(told),
+                self.store.orders(&orders).await,
+                self.reference.orders(&orders).await,
             )?;
         }
         let window = Duration::from_secs(600);
         if let Some(stats) = Arc::clone(&self.store).stats_store() {
-            same(
-                stats.counters(window).await.map(|counters| counters.totals),
-                self.reference
+            equal(
+                &stats.counters(window).await.map(|counters| counters.totals),
+                &self
+                    .reference
                     .counters(window)
                     .await
                     .map(|counters| counters.totals),
             )?;
         }
-        same(self.store.verify().await, Ok(Vec::new()))?;
-        same(self.reference.verify().await, Ok(Vec::new()))
+        equal(&self.store.verify().await, &Ok(Vec::new()))?;
+        equal(&self.reference.verify().await, &Ok(Vec::new()))
     }
 
     /// Compares what changed the stock of each product: the newest hundred changes, but for the ids
@@ -319,10 +295,19 @@ impl Play {
             (page.next.is_none()).then_some(brief)
         };
         for id in &self.products {
-            same(
-                self.store.stock_history(*id, &page).await.map(brief),
-                self.reference.stock_history(*id, &page).await.map(brief),
+            equal(
+                &self.store.stock_history(*id, &page).await.map(brief),
+                &self.reference.stock_history(*id, &page).await.map(brief),
             )?;
+            let sums = |page: Page<StockEntry, StockEntryId>| {
+                let items = page.items.into_iter();
+                let mut sums: Vec<_> = items.map(|e| (e.at, e.kind, e.delta, e.changes)).collect();
+                sums.sort_by_key(|(at, kind, ..)| (*at, format!("{kind:?}")));
+                sums
+            };
+            let store = self.store.stock_history_by_minute(*id, &page).await;
+            let reference = self.reference.stock_history_by_minute(*id, &page).await;
+            equal(&store.map(sums), &reference.map(sums))?;
         }
         Ok(())
     }
@@ -355,19 +340,14 @@ impl Play {
         let brief = |claimed: &[Claimed]| {
             let brief = claimed
                 .iter()
-                .map(|c| (c.lease.order_id, c.kind, c.order.clone().map(without_time)));
+                .map(|c| (c.lease.order_id, c.kind, c.order.clone().timeless()));
             brief.collect::<Vec<_>>()
         };
-        same(
-            claimed
-                .as_ref()
-                .map(|claimed| brief(claimed))
-                .map_err(Clone::clone),
-            expected
-                .as_ref()
-                .map(|claimed| brief(claimed))
-                .map_err(Clone::clone),
-        )?;
+        let brief = |claimed: &Result<Vec<Claimed>, Error>| {
+            let claimed = claimed.as_ref().map_err(Clone::clone);
+            claimed.map(|claimed| brief(claimed))
+        };
+        equal(&brief(&claimed), &brief(&expected))?;
         for (store, claimed) in [
             (&*tasks, claimed),
             (&self.reference as &dyn TaskStore, expected),
@@ -450,86 +430,6 @@ impl Play {
     }
 }
 
-/// The order without the times that are those of its store's clock, as far as it has them.
-fn without_time(order: Order) -> Order {
-    Order {
-        held_at: order.held_at.map(|_| DateTime::UNIX_EPOCH),
-        held_until: order.held_until.map(|_| DateTime::UNIX_EPOCH),
-        ..order
-    }
-}
-
-fn without_time_of_error(error: Error) -> Error {
-    match error {
-        Error::HoldExpired { .. } => Error::HoldExpired {
-            held_until: DateTime::UNIX_EPOCH,
-        },
-        error => error,
-    }
-}
-
-type Told = Vec<Result<Option<Order>, Error>>;
-
-fn timeless(results: Told) -> Told {
-    let results = results.into_iter();
-    results
-        .map(|result| match result {
-            Ok(order) => Ok(order.map(without_time)),
-            Err(error) => Err(without_time_of_error(error)),
-        })
-        .collect()
-}
-
-fn bought(outcome: Outcome<Purchase>) -> (Vec<Purchase>, Vec<Product>) {
-    let (results, changed) = sorted(outcome);
-    let results = results.into_iter().map(|result| result.map(without_time));
-    (results.collect(), changed)
-}
-
-fn decided(outcome: Outcome<Decided>) -> (Vec<Decided>, Vec<Product>) {
-    let (results, changed) = sorted(outcome);
-    let timeless = |granted| match granted {
-        Granted::Held { .. } => Granted::Held {
-            until: DateTime::UNIX_EPOCH,
-        },
-        Granted::Sold => Granted::Sold,
-    };
-    let results = results.into_iter();
-    let results = results.map(|(id, decision)| (id, decision.map(timeless)));
-    (results.collect(), changed)
-}
-
-/// Changed products come in any order.
-fn sorted<T>(outcome: Outcome<T>) -> (Vec<T>, Vec<Product>) {
-    (outcome.results, by_id(outcome.changed))
-}
-
-fn restocked(cancelled: Option<Cancelled>) -> Option<(Order, Vec<Product>, bool)> {
-    cancelled.map(|cancelled| {
-        let changed = by_id(cancelled.changed);
-        (without_time(cancelled.order), changed, cancelled.replayed)
-    })
-}
-
-fn by_id(mut products: Vec<Product>) -> Vec<Product> {
-    products.sort_by_key(|product| product.id);
-    products
-}
-
 fn key_named(n: u8) -> IdempotencyKey {
     IdempotencyKey::new(Uuid::nil(), format!("key-{n}")).unwrap()
-}
-
-fn sku_text(n: u8) -> String {
-    format!("SKU-{n}")
-}
-
-/// Errors have no equality, and what they print is what a caller can tell apart.
-fn same<T: Debug>(store: Result<T, Error>, reference: Result<T, Error>) -> Result<(), String> {
-    let (store, reference) = (format!("{store:?}"), format!("{reference:?}"));
-    if store == reference {
-        Ok(())
-    } else {
-        Err(format!("\n     store: {store}\n reference: {reference}"))
-    }
 }

@@ -1,5 +1,6 @@
 //! The steps of a history, and how they are drawn.
 
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use proptest::{
     collection::vec,
     option,
@@ -8,7 +9,10 @@ use proptest::{
     strategy::Strategy as _,
 };
 
-use crate::{domain::MAX_STOCK, store::Strategy};
+use crate::{
+    domain::{MAX_STOCK, Money, ProductChange},
+    store::Strategy,
+};
 
 /// One step of a history. Products and orders are named by their number in the order of
 /// making, modulo how many there are; one number names what never was.
@@ -19,6 +23,7 @@ pub(super) enum Step {
         price: i64,
         sku: Option<u8>,
         limit: Option<i64>,
+        window: Window,
     },
     Update(Update),
     Adjust {
@@ -78,8 +83,50 @@ pub(super) struct Update {
     pub(super) stock: Option<i64>,
     pub(super) price: Option<i64>,
     pub(super) sku: Option<Option<u8>>,
+    pub(super) from: Option<Option<i64>>,
+    pub(super) until: Option<Option<i64>>,
     pub(super) expected_version: Option<i64>,
 }
+
+impl Update {
+    /// The change, of a store whose time is `now`.
+    pub(super) fn change(&self, now: DateTime<Utc>) -> ProductChange {
+        let mut change = ProductChange::default();
+        if let Some(stock) = self.stock {
+            change = change.stock(stock).unwrap();
+        }
+        if let Some(price) = self.price {
+            change = change
+                .price(Money::from_minor_units(price).unwrap())
+                .unwrap();
+        }
+        if let Some(sku) = self.sku {
+            change = change.sku(sku.map(sku_text)).unwrap();
+        }
+        if let Some(from) = self.from {
+            change = change.on_sale_from(from.map(|seconds| after(now, seconds)));
+        }
+        if let Some(until) = self.until {
+            change = change.on_sale_until(until.map(|seconds| after(now, seconds)));
+        }
+        if let Some(version) = self.expected_version {
+            change = change.expect_version(version);
+        }
+        change
+    }
+}
+
+/// A time that every store keeps as it is.
+pub(super) fn after(now: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
+    now.trunc_subsecs(6) + TimeDelta::seconds(seconds)
+}
+
+pub(super) fn sku_text(n: u8) -> String {
+    format!("SKU-{n}")
+}
+
+/// The seconds from now on after which a sale begins, and ends.
+pub(super) type Window = (Option<i64>, Option<i64>);
 
 /// `(product, quantity)` of each line, a key, the seconds for which it is held, and a customer.
 pub(super) type Placed = (Vec<(usize, i64)>, Option<u8>, Option<i64>, Option<u8>);
@@ -104,14 +151,21 @@ pub(super) fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
     let orders = || vec(placed.clone(), 1..8);
     let stock = || prop_oneof![9 => 0_i64..25, 1 => Just(MAX_STOCK)];
     let sku = || option::weighted(0.4, 0_u8..3);
+    // No time that passes makes one of them now.
+    let from = || option::weighted(0.3, select(&[-1_050_i64, 1_050][..]));
+    let until = || option::weighted(0.3, select(&[3_050_i64, 60_050][..]));
+    let changed = |seconds: &'static [i64]| option::weighted(0.2, option::of(select(seconds)));
     let step = prop_oneof![
-        2 => (stock(), 0_i64..1_000, sku(), option::weighted(0.3, 1_i64..9))
-            .prop_map(|(stock, price, sku, limit)| Step::Create { stock, price, sku, limit }),
+        2 => (stock(), 0_i64..1_000, sku(), option::weighted(0.3, 1_i64..9), (from(), until()))
+            .prop_map(|(stock, price, sku, limit, window)| Step::Create {
+                stock, price, sku, limit, window,
+            }),
         2 => (product(), option::of(stock()), option::of(0_i64..1_000), option::of(sku()),
+              (changed(&[-1_050, 1_050]), changed(&[-1_050, 3_050])),
               option::weighted(0.3, 1_i64..4))
-            .prop_map(|(product, stock, price, sku, expected_version)| Step::Update(Update {
-                product, stock, price, sku, expected_version,
-            })),
+            .prop_map(|(product, stock, price, sku, (from, until), expected_version)| {
+                Step::Update(Update { product, stock, price, sku, from, until, expected_version })
+            }),
         2 => (product(), -20_i64..20)
             .prop_map(|(product, delta)| Step::Adjust { product, delta, key: None }),
         1 => (0_usize..2, 1_i64..3, key())

@@ -8,7 +8,7 @@ use crate::{
     audit::AuditChange,
     domain::{
         AdjustmentId, MAX_STOCK, NewProduct, Page, PageRequest, Product, ProductChange, ProductId,
-        Replayable, RuleViolation, Sort, StockAdjustment, StockEntry, StockEntryId,
+        Replayable, RuleViolation, Sort, StockAdjustment, StockEntry, StockEntryId, StockMinute,
     },
     error::Error,
     store::{ProductQuery, ProductStore},
@@ -61,6 +61,37 @@ impl ProductStore for ReferenceStore {
         let all: Vec<StockEntry> = own.map(|(_, entry)| entry.clone()).collect();
         let id = |entry: &StockEntry| entry.id;
         Ok(page(all, Sort::NewestFirst, request, id))
+    }
+
+    async fn stock_history_by_minute(
+        &self,
+        id: ProductId,
+        request: &PageRequest<StockEntryId>,
+    ) -> Result<Page<StockEntry, StockEntryId>, Error> {
+        let state = self.state.lock().unwrap();
+        let own = state.history.iter().filter(|(of, _)| *of == id);
+        let mut sums: Vec<StockEntry> = Vec::new();
+        for (_, entry) in own {
+            let at = StockMinute::of(entry.id).at;
+            let same = sums
+                .iter_mut()
+                .find(|sum| (sum.at, sum.kind) == (at, entry.kind));
+            match same {
+                Some(sum) => {
+                    sum.delta += entry.delta;
+                    sum.changes += 1;
+                    sum.id = sum.id.max(entry.id);
+                }
+                None => sums.push(StockEntry::sum(entry.id, entry.kind, entry.delta, 1, at)),
+            }
+        }
+        sums.sort_by_key(|sum| std::cmp::Reverse((sum.at, sum.id)));
+        Ok(page(
+            sums,
+            Sort::NewestFirst,
+            request,
+            |sum: &StockEntry| sum.id,
+        ))
     }
 
     async fn update_product(

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{queue::ReferenceQueue, state::State};
 use crate::{
@@ -31,6 +31,10 @@ pub struct ReferenceStore {
 impl Time for ReferenceStore {
     async fn advance(&self, by: TimeDelta) {
         self.state.lock().unwrap().ahead += by;
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.state.lock().unwrap().now()
     }
 }
 

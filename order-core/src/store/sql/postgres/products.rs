@@ -4,8 +4,27 @@ use crate::store::sql::{
     rows::product_columns,
     sorted::{Sorted, sorted},
     statements::ProductStatements,
-    stock_history::stock_history,
+    stock_history::{stock_by_minute, stock_history},
 };
+
+/// The orders that took pieces of a product. `OFFSET 0` keeps the planner to the way along the lines.
+macro_rules! sales {
+    () => {
+        "SELECT order_id AS id, taken.kind, -pieces, CAST(NULL AS text), order_id,
+                CAST(NULL AS text), CAST(NULL AS uuid), decided_at
+         FROM (SELECT order_id, CAST(sum(quantity) AS bigint) AS pieces FROM order_lines
+               WHERE product_id = $1 AND order_id < $2 AND order_id >= $4
+               GROUP BY order_id ORDER BY order_id DESC) line
+         CROSS JOIN LATERAL (
+             SELECT decided_at, CASE WHEN held_at IS NOT NULL AND confirmed_at IS NULL
+                                     THEN 'hold' ELSE 'sale' END AS kind
+             FROM orders
+             WHERE id = line.order_id AND (status IN ('held', 'success', 'completed', 'expired')
+                 OR status = 'cancelled' AND decided_at IS NOT NULL
+                    AND cancelled_quantities IS NOT NULL)
+             OFFSET 0) taken"
+    };
+}
 
 pub(super) const STATEMENTS: ProductStatements = ProductStatements {
     lock: concat!(
@@ -43,21 +62,11 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
     ),
     prices: "SELECT id, price, limit_per_customer IS NOT NULL FROM products
          WHERE id = ANY($1) AND archived_at IS NULL",
-    // `OFFSET 0` keeps the planner to the way along the lines.
-    stock_history: stock_history!(
-        "SELECT order_id AS id, taken.kind, -pieces, CAST(NULL AS text), order_id,
-                CAST(NULL AS text), CAST(NULL AS uuid), decided_at
-         FROM (SELECT order_id, CAST(sum(quantity) AS bigint) AS pieces FROM order_lines
-               WHERE product_id = $1 AND order_id < $2
-               GROUP BY order_id ORDER BY order_id DESC) line
-         CROSS JOIN LATERAL (
-             SELECT decided_at, CASE WHEN held_at IS NOT NULL AND confirmed_at IS NULL
-                                     THEN 'hold' ELSE 'sale' END AS kind
-             FROM orders
-             WHERE id = line.order_id AND (status IN ('held', 'success', 'completed', 'expired')
-                 OR status = 'cancelled' AND decided_at IS NOT NULL
-                    AND cancelled_quantities IS NOT NULL)
-             OFFSET 0) taken"
+    stock_history: stock_history!(sales),
+    stock_by_minute: stock_by_minute!(
+        "CAST(max(CAST(id AS text) COLLATE \"C\") AS uuid)",
+        "CAST(sum(delta) AS bigint)",
+        sales
     ),
     unfolded: "SELECT id, name FROM products
          WHERE archived_at IS NULL AND octet_length(name) <> char_length(name)

@@ -4,8 +4,22 @@ use crate::store::sql::{
     rows::product_columns,
     sorted::{Sorted, sorted},
     statements::ProductStatements,
-    stock_history::stock_history,
+    stock_history::{stock_by_minute, stock_history},
 };
+
+/// The orders that took pieces of a product. `CROSS JOIN` keeps the planner to the way along the lines.
+macro_rules! sales {
+    () => {
+        "SELECT order_id AS id,
+                CASE WHEN held_at IS NOT NULL AND confirmed_at IS NULL THEN 'hold' ELSE 'sale' END,
+                -sum(quantity), NULL, order_id, NULL, NULL, decided_at
+         FROM order_lines CROSS JOIN orders ON orders.id = order_id
+         WHERE product_id = $1 AND order_id < $2 AND order_id >= $4
+           AND (status IN ('held', 'success', 'completed', 'expired')
+             OR status = 'cancelled' AND decided_at IS NOT NULL AND cancelled_quantities IS NOT NULL)
+         GROUP BY order_id"
+    };
+}
 
 /// The write lock of the file is the lock of every product.
 pub(super) const STATEMENTS: ProductStatements = ProductStatements {
@@ -35,17 +49,8 @@ pub(super) const STATEMENTS: ProductStatements = ProductStatements {
     ),
     prices: "SELECT id, price, limit_per_customer IS NOT NULL FROM products
          WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND archived_at IS NULL",
-    // `CROSS JOIN` keeps the planner to the way along the lines.
-    stock_history: stock_history!(
-        "SELECT order_id AS id,
-                CASE WHEN held_at IS NOT NULL AND confirmed_at IS NULL THEN 'hold' ELSE 'sale' END,
-                -sum(quantity), NULL, order_id, NULL, NULL, decided_at
-         FROM order_lines CROSS JOIN orders ON orders.id = order_id
-         WHERE product_id = $1 AND order_id < $2
-           AND (status IN ('held', 'success', 'completed', 'expired')
-             OR status = 'cancelled' AND decided_at IS NOT NULL AND cancelled_quantities IS NOT NULL)
-         GROUP BY order_id"
-    ),
+    stock_history: stock_history!(sales),
+    stock_by_minute: stock_by_minute!("max(id)", "CAST(sum(delta) AS integer)", sales),
     unfolded: "SELECT id, name FROM products
          WHERE archived_at IS NULL AND length(CAST(name AS BLOB)) <> length(name)
            AND name_folded_of IS NOT name AND id > $1
