@@ -1,14 +1,21 @@
 //! Every store and queue that we ship, through the same suites.
 #![allow(clippy::unwrap_used)] // Panicking is how a test tells.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use order_core::{
     Error, OrderService, WorkerOptions,
+    clock::{Clock, SystemClock},
     domain::{
-        HoldTime, Order, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
-        SaleTerms,
+        HoldTime, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
+        SaleTerms, StockRequest,
     },
     store::{OrderQuery, Store, Strategy, connect},
     testing::{
@@ -123,107 +130,179 @@ async fn a_load_is_served_exactly_by_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lapses_is_sold_again_by_sqlite() {
-    hold_until_all_is_sold(&[sqlite().await]).await;
+    hold_while_stock_is_short(&sqlite_pair().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lapses_is_sold_again_by_postgres() {
-    hold_until_all_is_sold(&postgres_pair().await).await;
+    hold_while_stock_is_short(&postgres_pair().await).await;
 }
 
-/// Tasks hold a piece for a second, and confirm, cancel or leave it, by turns, until all is sold.
-async fn hold_until_all_is_sold(stores: &[Arc<dyn Store>]) {
-    let (pieces, tasks) = (120, 32);
+/// The purchases of a sale whose stock is short, and the pieces that there are at any time;
+/// `SOAK_PURCHASES` makes the sale longer.
+fn size_of_short_sale() -> (usize, i64) {
+    match std::env::var("SOAK_PURCHASES") {
+        Ok(purchases) => (purchases.parse().unwrap(), 48),
+        Err(_) => (120, 6),
+    }
+}
+
+/// Tasks hold a piece for a second, and confirm, cancel or leave it, by turns. For each that is sold
+/// another one is stocked, so that stock is always short: somebody wants each piece that comes back.
+async fn hold_while_stock_is_short(stores: &[Arc<dyn Store>]) {
+    let (purchases, pieces) = size_of_short_sale();
     let services = services(stores);
     let request = ProductRequest::new("p", "1.00".parse().unwrap(), pieces, None).unwrap();
     let product = services[0].create_product(request).await.unwrap().id;
+    let turns = Arc::new(AtomicUsize::new(0));
     let mut all = JoinSet::new();
-    for number in 0..tasks {
+    for number in 0..64 {
         let service = services[number % services.len()].clone();
-        all.spawn(async move { hold_pieces(&service, product, number).await });
+        let turns = Arc::clone(&turns);
+        all.spawn(async move { hold_pieces(&service, product, &turns, purchases).await });
     }
-    let placed: Vec<OrderId> = all.join_all().await.into_iter().flatten().collect();
-    let mut orders = Vec::with_capacity(placed.len());
-    for id in placed {
-        orders.push(services[0].order(id).await.unwrap().unwrap());
+    let (mut held, mut refused) = (Vec::new(), Vec::new());
+    for (own, refusals) in all.join_all().await {
+        held.extend(own);
+        refused.extend(refusals);
     }
-    let sold = orders.iter().filter(|order| order.confirmed_at.is_some());
-    assert_eq!(sold.count(), usize::try_from(pieces).unwrap());
-    let ended = |order: &&Order| order.status == OrderStatus::Expired;
-    assert!(orders.iter().filter(ended).count() > 20, "little lapsed");
-    never_more_than(pieces, &orders);
+    nothing_stays_held(&services[0]).await;
+    let (mut early, mut late, mut ends) = (Vec::new(), Vec::new(), [0; 3]);
+    for held in held {
+        let order = services[0].order(held.order).await.unwrap().unwrap();
+        let (end, back, told) = match order.status {
+            OrderStatus::Expired => (0, order.held_until, order.held_until),
+            OrderStatus::Cancelled => (1, order.cancelled_at, Some(held.ended_at)),
+            _ => (2, held.stocked_at, Some(held.ended_at)),
+        };
+        assert_eq!(end == 2, order.confirmed_at.is_some(), "{order:?}");
+        ends[end] += 1;
+        let taken = (order.held_at.unwrap(), 1);
+        early.extend([taken, (back.unwrap(), -1)]);
+        late.extend([taken, (told.unwrap(), -1)]);
+    }
+    let third = purchases / 3;
+    assert!(ends.iter().all(|end| end * 2 > third), "{ends:?}");
+    never_more_than(pieces, early);
+    eprintln!(
+        "{ends:?} expired, cancelled and sold; {} refused",
+        refused.len()
+    );
+    assert!(refused.len() > purchases, "stock was not short");
+    nobody_was_refused_for_nothing(pieces, late, &refused);
     assert_eq!(stores[0].verify().await.unwrap(), [], "the books balance");
 }
 
-/// Until all is sold, and nothing is held that might come back.
-async fn hold_pieces(service: &OrderService, product: ProductId, number: usize) -> Vec<OrderId> {
-    let (mut placed, mut turn) = (Vec::new(), number);
-    let limit = Instant::now() + Duration::from_secs(60);
-    let hold = || {
+/// An order that was held.
+struct Held {
+    order: OrderId,
+    /// The time at which a piece was stocked for it, if it was sold.
+    stocked_at: Option<DateTime<Utc>>,
+    /// The time by which what became of it was answered.
+    ended_at: DateTime<Utc>,
+}
+
+/// When a purchase that was refused began, and when it was answered.
+type Refusal = (DateTime<Utc>, DateTime<Utc>);
+
+type History = Vec<(DateTime<Utc>, i64)>;
+
+/// Holds pieces until so many have been held in all.
+async fn hold_pieces(
+    service: &OrderService,
+    product: ProductId,
+    turns: &AtomicUsize,
+    purchases: usize,
+) -> (Vec<Held>, Vec<Refusal>) {
+    let (mut all, mut refused) = (Vec::new(), Vec::new());
+    while turns.load(Ordering::Relaxed) < purchases {
         let request = OrderRequest::one(product, Quantity::new(1).unwrap());
-        request.held_for(HoldTime::new(1).ok())
-    };
-    loop {
-        assert!(Instant::now() < limit, "not all is sold");
-        match service.purchase(hold()).await {
-            Ok(order) => {
-                placed.push(order.id);
-                turn += 1;
-                let ended = match turn % 3 {
-                    0 => service.confirm(order.id).await,
-                    1 => service.cancel(order.id).await,
-                    _ => continue,
-                };
-                ended.unwrap_or_else(|error| {
-                    // On a machine that is busy, a second may be over.
-                    assert!(matches!(error, Error::HoldExpired { .. }), "{error:?}");
-                    None
-                });
-            }
+        let request = request.held_for(HoldTime::new(1).ok());
+        let began = SystemClock.now();
+        let order = match service.purchase(request).await {
+            Ok(order) => order.id,
             Err(Error::InsufficientStock { .. }) => {
-                let held = OrderQuery {
-                    status: Some(OrderStatus::Held),
-                    ..OrderQuery::default()
-                };
-                if service.orders(&held).await.unwrap().items.is_empty() {
-                    return placed;
-                }
+                refused.push((began, SystemClock.now()));
+                continue;
             }
             Err(error) => panic!("{error:?}"),
+        };
+        let mut stocked_at = None;
+        let ended = match turns.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => service.confirm(order).await,
+            1 => service.cancel(order).await,
+            _ => Ok(None),
+        };
+        match ended {
+            Ok(Some(sold)) if sold.confirmed_at.is_some() => {
+                let one = StockRequest::new(1, None).unwrap();
+                let stocked = service.adjust_stock(product, one).await.unwrap();
+                stocked_at = stocked.map(|product| product.updated_at);
+            }
+            Ok(_) => {}
+            // On a machine that is busy, a second may be over.
+            Err(Error::HoldExpired { .. } | Error::OrderState { .. }) => {}
+            Err(error) => panic!("{error:?}"),
         }
+        all.push(Held {
+            order,
+            stocked_at,
+            ended_at: SystemClock.now(),
+        });
+    }
+    (all, refused)
+}
+
+/// What is left lapses, and the services expire it.
+async fn nothing_stays_held(service: &OrderService) {
+    let limit = Instant::now() + Duration::from_secs(20);
+    let held = OrderQuery {
+        status: Some(OrderStatus::Held),
+        ..OrderQuery::default()
+    };
+    while !service.orders(&held).await.unwrap().items.is_empty() {
+        assert!(Instant::now() < limit, "something stays held");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// At no moment was more held or sold than there is; and what came back while somebody wanted it did
-/// not lie there for a second.
-fn never_more_than(pieces: i64, orders: &[Order]) {
-    let mut moments = Vec::new();
-    for order in orders {
-        moments.push((order.held_at.unwrap(), 1));
-        match order.status {
-            OrderStatus::Expired => moments.push((order.held_until.unwrap(), -1)),
-            OrderStatus::Cancelled => moments.push((order.cancelled_at.unwrap(), -1)),
-            _ => assert!(order.confirmed_at.is_some(), "{order:?}"),
-        }
-    }
+/// At no moment was more held or sold than there was. What came back did so at the time that is stored,
+/// which is a little before it could be bought again.
+fn never_more_than(pieces: i64, mut history: History) {
     // At the same moment, what comes back comes first.
-    moments.sort_unstable();
-    let (mut taken, mut longest) = (0, TimeDelta::zero());
-    let mut free_since = moments[0].0;
-    let mut was_short = false;
-    for (at, more) in moments {
-        if was_short && taken < pieces {
-            longest = longest.max(at - free_since);
-        }
-        if taken == pieces {
-            free_since = at;
-        }
+    history.sort_unstable();
+    let mut taken = 0;
+    for (at, more) in history {
         taken += more;
         assert!(taken <= pieces, "{taken} of {pieces} at {at}");
-        was_short |= taken == pieces;
     }
-    assert_eq!(taken, pieces);
-    assert!(longest < TimeDelta::seconds(1), "free for {longest}");
+    assert_eq!(taken, 0, "everything came back, or was stocked again");
+}
+
+/// Who asked when a piece had been free for a second was not refused while it was. What came back did
+/// so when that was answered, or when its time was over.
+fn nobody_was_refused_for_nothing(pieces: i64, mut history: History, refused: &[Refusal]) {
+    history.sort_unstable();
+    let (mut taken, mut free, mut since) = (0, Vec::new(), Some(history[0].0));
+    for (at, more) in history {
+        taken += more;
+        if taken < pieces {
+            since.get_or_insert(at);
+        } else if let Some(since) = since.take() {
+            free.push((since, at));
+        }
+    }
+    for (began, answered) in refused {
+        let at = free.partition_point(|(since, _)| since <= began);
+        let Some((since, until)) = at.checked_sub(1).map(|at| free[at]) else {
+            continue;
+        };
+        let is_wrong = *began - since > TimeDelta::seconds(1) && *answered < until;
+        assert!(
+            !is_wrong,
+            "free from {since} until {until}, refused from {began} on"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
