@@ -12,6 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use order_core::{
     Error, OrderService, WorkerOptions,
+    clock::{Clock, SystemClock},
     domain::{
         HoldTime, OrderId, OrderRequest, OrderStatus, ProductId, ProductRequest, Quantity,
         SaleTerms, StockRequest,
@@ -150,7 +151,7 @@ async fn what_lapses_is_sold_again_by_postgres() {
 fn size_of_short_sale() -> (usize, i64) {
     match std::env::var("SOAK_PURCHASES") {
         Ok(purchases) => (purchases.parse().unwrap(), 48),
-        Err(_) => (300, 16),
+        Err(_) => (120, 6),
     }
 }
 
@@ -168,40 +169,51 @@ async fn hold_while_stock_is_short(stores: &[Arc<dyn Store>]) {
         let turns = Arc::clone(&turns);
         all.spawn(async move { hold_pieces(&service, product, &turns, purchases).await });
     }
-    let held: Vec<Held> = all.join_all().await.into_iter().flatten().collect();
+    let (mut held, mut refused) = (Vec::new(), Vec::new());
+    for (own, refusals) in all.join_all().await {
+        held.extend(own);
+        refused.extend(refusals);
+    }
     nothing_stays_held(&services[0]).await;
-    let (mut history, mut ends) = (Vec::new(), [0; 3]);
+    let (mut early, mut late, mut ends) = (Vec::new(), Vec::new(), [0; 3]);
     for held in held {
         let order = services[0].order(held.order).await.unwrap().unwrap();
-        let (end, back) = match order.status {
-            OrderStatus::Expired => (0, order.held_until),
-            OrderStatus::Cancelled => (1, order.cancelled_at),
-            _ => (2, held.stocked_at),
+        let (end, back, told) = match order.status {
+            OrderStatus::Expired => (0, order.held_until, order.held_until),
+            OrderStatus::Cancelled => (1, order.cancelled_at, Some(held.ended_at)),
+            _ => (2, held.stocked_at, Some(held.ended_at)),
         };
         assert_eq!(end == 2, order.confirmed_at.is_some(), "{order:?}");
         ends[end] += 1;
-        history.extend([(order.held_at.unwrap(), 1), (back.unwrap(), -1)]);
+        let taken = (order.held_at.unwrap(), 1);
+        early.extend([taken, (back.unwrap(), -1)]);
+        late.extend([taken, (told.unwrap(), -1)]);
     }
     let third = purchases / 3;
     assert!(ends.iter().all(|end| end * 2 > third), "{ends:?}");
-    let (longest, times_short) = longest_free(pieces, history);
+    never_more_than(pieces, early);
     eprintln!(
-        "{ends:?} expired, cancelled and sold; all was taken {times_short} times; a piece was free for \
-         {longest} at most"
+        "{ends:?} expired, cancelled and sold; {} refused",
+        refused.len()
     );
-    assert!(
-        times_short * 4 > purchases,
-        "stock was short {times_short} times"
-    );
-    assert!(longest < TimeDelta::seconds(1), "free for {longest}");
+    assert!(refused.len() > purchases, "stock was not short");
+    nobody_was_refused_for_nothing(pieces, late, &refused);
     assert_eq!(stores[0].verify().await.unwrap(), [], "the books balance");
 }
 
-/// An order that was held, and the time at which a piece was stocked for it, if it was sold.
+/// An order that was held.
 struct Held {
     order: OrderId,
+    /// The time at which a piece was stocked for it, if it was sold.
     stocked_at: Option<DateTime<Utc>>,
+    /// The time by which what became of it was answered.
+    ended_at: DateTime<Utc>,
 }
+
+/// When a purchase that was refused began, and when it was answered.
+type Refusal = (DateTime<Utc>, DateTime<Utc>);
+
+type History = Vec<(DateTime<Utc>, i64)>;
 
 /// Holds pieces until so many have been held in all.
 async fn hold_pieces(
@@ -209,14 +221,18 @@ async fn hold_pieces(
     product: ProductId,
     turns: &AtomicUsize,
     purchases: usize,
-) -> Vec<Held> {
-    let mut all = Vec::new();
+) -> (Vec<Held>, Vec<Refusal>) {
+    let (mut all, mut refused) = (Vec::new(), Vec::new());
     while turns.load(Ordering::Relaxed) < purchases {
         let request = OrderRequest::one(product, Quantity::new(1).unwrap());
         let request = request.held_for(HoldTime::new(1).ok());
+        let began = SystemClock.now();
         let order = match service.purchase(request).await {
             Ok(order) => order.id,
-            Err(Error::InsufficientStock { .. }) => continue,
+            Err(Error::InsufficientStock { .. }) => {
+                refused.push((began, SystemClock.now()));
+                continue;
+            }
             Err(error) => panic!("{error:?}"),
         };
         let mut stocked_at = None;
@@ -236,9 +252,13 @@ async fn hold_pieces(
             Err(Error::HoldExpired { .. } | Error::OrderState { .. }) => {}
             Err(error) => panic!("{error:?}"),
         }
-        all.push(Held { order, stocked_at });
+        all.push(Held {
+            order,
+            stocked_at,
+            ended_at: SystemClock.now(),
+        });
     }
-    all
+    (all, refused)
 }
 
 /// What is left lapses, and the services expire it.
@@ -254,32 +274,43 @@ async fn nothing_stays_held(service: &OrderService) {
     }
 }
 
-/// Checks that at no moment more was held or sold than there was; gives the longest time for which a
-/// piece that came back lay there while somebody wanted it, and how often the last one was taken.
-fn longest_free(pieces: i64, mut history: Vec<(DateTime<Utc>, i64)>) -> (TimeDelta, usize) {
+/// At no moment was more held or sold than there was. What came back did so at the time that is stored,
+/// which is a little before it could be bought again.
+fn never_more_than(pieces: i64, mut history: History) {
     // At the same moment, what comes back comes first.
     history.sort_unstable();
-    let (mut taken, mut longest, mut times_short) = (0, TimeDelta::zero(), 0);
-    let mut free_since = None;
+    let mut taken = 0;
     for (at, more) in history {
-        // Nobody wants what comes back after the last piece was taken.
-        if more > 0
-            && let Some(since) = free_since
-        {
-            longest = longest.max(at - since);
-        }
-        if taken == pieces {
-            free_since = Some(at);
-        }
         taken += more;
         assert!(taken <= pieces, "{taken} of {pieces} at {at}");
-        if taken == pieces {
-            free_since = None;
-            times_short += 1;
-        }
     }
     assert_eq!(taken, 0, "everything came back, or was stocked again");
-    (longest, times_short)
+}
+
+/// Who asked when a piece had been free for a second was not refused while it was. What came back did
+/// so when that was answered, or when its time was over.
+fn nobody_was_refused_for_nothing(pieces: i64, mut history: History, refused: &[Refusal]) {
+    history.sort_unstable();
+    let (mut taken, mut free, mut since) = (0, Vec::new(), Some(history[0].0));
+    for (at, more) in history {
+        taken += more;
+        if taken < pieces {
+            since.get_or_insert(at);
+        } else if let Some(since) = since.take() {
+            free.push((since, at));
+        }
+    }
+    for (began, answered) in refused {
+        let at = free.partition_point(|(since, _)| since <= began);
+        let Some((since, until)) = at.checked_sub(1).map(|at| free[at]) else {
+            continue;
+        };
+        let is_wrong = *began - since > TimeDelta::seconds(1) && *answered < until;
+        assert!(
+            !is_wrong,
+            "free from {since} until {until}, refused from {began} on"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
