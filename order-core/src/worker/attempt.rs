@@ -1,10 +1,10 @@
-//! One attempt at a task.
+//! One attempt at a task, or at several together.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::{Instant, timeout};
-use tracing::{Span, debug_span, field::Empty};
+use tracing::{Instrument, Span, debug_span, field::Empty};
 use uuid::Uuid;
 
 use crate::{
@@ -17,8 +17,29 @@ use crate::{
     trace,
 };
 
+/// An attempt, and the result of each of its tasks.
+pub(super) type Attempt = BoxFuture<'static, Vec<AttemptResult>>;
+
+/// The attempt at one task that was claimed after `since`, or at several that go together.
+pub(super) fn begin(
+    mut tasks: Vec<Claimed>,
+    since: Instant,
+    processing: Processing,
+    worker_id: Uuid,
+) -> Attempt {
+    // Such a task is alone.
+    match tasks.pop_if(|task| !goes_together(task, &processing)) {
+        Some(task) => {
+            let span = span(&task, &processing);
+            let attempt = attempt(task, since, processing, worker_id).instrument(span);
+            attempt.map(|result| vec![result]).boxed()
+        }
+        None => attempt_together(tasks, since, processing, worker_id).boxed(),
+    }
+}
+
 /// The span of an attempt, in the trace of the request that placed the order.
-pub(super) fn span(claimed: &Claimed, processing: &Processing) -> Span {
+fn span(claimed: &Claimed, processing: &Processing) -> Span {
     let Lease {
         order_id, attempts, ..
     } = claimed.lease;
@@ -44,7 +65,7 @@ pub(super) fn span(claimed: &Claimed, processing: &Processing) -> Span {
 }
 
 /// Makes one attempt at a task that was claimed after `since`, and gives its result.
-pub(super) async fn attempt(
+async fn attempt(
     claimed: Claimed,
     since: Instant,
     processing: Processing,
@@ -55,13 +76,51 @@ pub(super) async fn attempt(
         Ok(()) => AttemptOutcome::Done,
         Err(failure) => failure.outcome(&claimed, &processing),
     };
-    if let Some(reason) = reason(&outcome) {
+    note(&claimed, &outcome);
+    claimed.result(worker_id, begun.elapsed(), outcome)
+}
+
+/// Tells whether the attempt at a task is made together with others: it is the first one. So an order
+/// that fails those of its batch fails them once.
+pub(super) fn goes_together(claimed: &Claimed, processing: &Processing) -> bool {
+    claimed.lease.attempts == 1
+        && processing.options.max_attempts >= 1
+        && !claimed.kind.compensates()
+        && processing.processor.max_batch() > 1
+}
+
+/// Makes one attempt at each of several tasks that go together and were claimed after `since`, and gives
+/// their results. Each has its span; what they do together is done in none of them.
+async fn attempt_together(
+    claimed: Vec<Claimed>,
+    since: Instant,
+    processing: Processing,
+    worker_id: Uuid,
+) -> Vec<AttemptResult> {
+    let begun = Instant::now();
+    let spans: Vec<Span> = claimed.iter().map(|one| span(one, &processing)).collect();
+    let made = make_together(&claimed, since, &processing).await;
+    let took = begun.elapsed();
+    let ended = claimed.into_iter().zip(made).zip(spans);
+    let ended = ended.map(|((claimed, made), span)| {
+        let outcome = match made {
+            Ok(()) => AttemptOutcome::Done,
+            Err(error) => Failure::Failed(error).outcome(&claimed, &processing),
+        };
+        span.in_scope(|| note(&claimed, &outcome));
+        claimed.result(worker_id, took, outcome)
+    });
+    ended.collect()
+}
+
+/// Notes a failure in the span that we are in, and in the log when it is the last one.
+fn note(claimed: &Claimed, outcome: &AttemptOutcome) {
+    if let Some(reason) = reason(outcome) {
         trace::failed(reason);
     }
-    if let Some(error) = given_up(&outcome) {
+    if let Some(error) = given_up(outcome) {
         tracing::error!(error, order = %claimed.lease.order_id, "task is given up");
     }
-    claimed.result(worker_id, begun.elapsed(), outcome)
 }
 
 /// The reason why an attempt failed.
@@ -124,14 +183,61 @@ async fn make(claimed: &Claimed, since: Instant, processing: &Processing) -> Res
             TaskKind::Compensate => processor.compensate(&task).await,
         }
     };
-    let limit = limit(since, &processing.options).map_err(Failure::Failed)?;
-    let ended = timeout(limit, AssertUnwindSafe(attempt).catch_unwind()).await;
-    let result = match ended {
-        Ok(Ok(result)) => result,
+    let made = within(since, &processing.options, attempt).await;
+    made.flatten().map_err(Failure::Failed)
+}
+
+/// What cannot be done is not part of the batch, and what is cancelled meanwhile is not, either. What
+/// fails as a whole fails each.
+async fn make_together(
+    claimed: &[Claimed],
+    since: Instant,
+    processing: &Processing,
+) -> Vec<Result<(), ProcessError>> {
+    let found: Vec<Result<Option<Task>, ProcessError>> = claimed.iter().map(task).collect();
+    let tasks = found.iter().filter_map(|task| task.clone().ok().flatten());
+    let tasks: Vec<Task> = tasks.collect();
+    let mut results = Ok(Vec::new());
+    if !tasks.is_empty() {
+        let batch = processing.processor.process_batch(&tasks);
+        results = within(since, &processing.options, batch).await;
+    }
+    let results = results.and_then(|results| match results.len() == tasks.len() {
+        true => Ok(results),
+        false => Err(ProcessError::retry(format!(
+            "the processor gave {} results of {} tasks",
+            results.len(),
+            tasks.len()
+        ))),
+    });
+    let mut results = match results {
+        Ok(results) => results,
+        Err(error) => vec![Err(error); tasks.len()],
+    }
+    .into_iter();
+    let made = found.into_iter().map(|task| match task {
+        Ok(Some(_)) => results.next().unwrap_or(Ok(())),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    });
+    made.collect()
+}
+
+/// What a processor does, within the time that is left after a claim.
+///
+/// # Errors
+/// A failure that may pass, when it panics, or takes longer.
+async fn within<T>(
+    since: Instant,
+    options: &ProcessOptions,
+    attempt: impl Future<Output = T>,
+) -> Result<T, ProcessError> {
+    let limit = limit(since, options)?;
+    match timeout(limit, AssertUnwindSafe(attempt).catch_unwind()).await {
+        Ok(Ok(result)) => Ok(result),
         Ok(Err(_)) => Err(ProcessError::retry("the processor panicked")),
         Err(_) => Err(ProcessError::retry(format!("took longer than {limit:?}"))),
-    };
-    result.map_err(Failure::Failed)
+    }
 }
 
 /// The time that an attempt may take: no longer than its lease holds, by the monotonic clock of

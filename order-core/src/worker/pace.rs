@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::process::AttemptResult;
+
 /// The most tasks that are claimed ahead of those that may run.
 pub(super) const MOST_AHEAD: usize = 2_000;
 /// The time in which what is claimed ahead should have begun.
@@ -30,8 +32,15 @@ impl Pace {
         }
     }
 
+    /// Notes attempts that ended.
+    pub(super) fn ended(&self, results: &[AttemptResult]) {
+        for result in results {
+            self.took(result.took);
+        }
+    }
+
     /// Notes an attempt that took so long.
-    pub(super) fn ended(&self, took: Duration) {
+    fn took(&self, took: Duration) {
         let took = nanos(took).max(1);
         let next = |mean| match mean {
             u64::MAX => took,
@@ -68,19 +77,19 @@ mod tests {
         let pace = Pace::new(64);
         assert_eq!(pace.ahead(), 0, "nothing is known yet");
         assert!(!pace.is_instant());
-        pace.ended(Duration::from_secs(1));
+        pace.took(Duration::from_secs(1));
         assert_eq!(pace.ahead(), 0);
         for _ in 0..1_000 {
-            pace.ended(Duration::from_millis(50));
+            pace.took(Duration::from_millis(50));
         }
         assert!((256..=320).contains(&pace.ahead()), "{}", pace.ahead());
         for _ in 0..1_000 {
-            pace.ended(Duration::ZERO);
+            pace.took(Duration::ZERO);
         }
         assert_eq!(pace.ahead(), MOST_AHEAD);
         assert!(pace.is_instant());
         for _ in 0..64 {
-            pace.ended(Duration::from_secs(30));
+            pace.took(Duration::from_secs(30));
         }
         assert_eq!(pace.ahead(), 0, "it became slow");
         assert!(!pace.is_instant());

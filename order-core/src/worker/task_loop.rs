@@ -2,7 +2,7 @@
 //! each attempt is a task of the runtime, unless it ends at once, and holds no connection; a writer
 //! writes the results in groups. Nothing of this shares a step with deciding.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{iter::Peekable, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::join};
 use tokio::{
@@ -10,11 +10,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    attempt::{attempt, span},
+    attempt::{Attempt, begin, goes_together},
     counters::WorkerCounters,
     heartbeat::HeartbeatSender,
     pace::{MOST_AHEAD, Pace},
@@ -262,7 +261,8 @@ impl TaskLoop {
             (1..claimed.len()).map_while(|_| Arc::clone(&self.places).try_acquire_owned().ok());
         let places = std::iter::once(place).chain(further).collect::<Vec<_>>();
         let (mut first, mut turn) = (Some(first), Instant::now());
-        for (claimed, place) in claimed.into_iter().zip(places) {
+        let mut claimed = claimed.into_iter().zip(places).peekable();
+        while let Some((next, place)) = claimed.next() {
             if turn.elapsed() >= AT_ONCE_FOR {
                 tokio::task::yield_now().await;
                 turn = Instant::now();
@@ -271,56 +271,80 @@ impl TaskLoop {
                 Some(permit) => Some(permit),
                 None => self.permit(since, stop).await,
             };
-            let Some(permit) = permit else {
+            let Some(mut permit) = permit else {
                 let outcome = AttemptOutcome::NotBegun;
-                let result = claimed.result(self.worker_id, Duration::ZERO, outcome);
+                let result = next.result(self.worker_id, Duration::ZERO, outcome);
                 let _ = reports.send((result, place)).await;
                 continue;
             };
-            let span = span(&claimed, &self.processing);
-            let attempt = attempt(claimed, since, self.processing.clone(), self.worker_id);
-            let mut attempt = Box::pin(attempt.instrument(span));
-            match self.at_once(attempt.as_mut()) {
-                // It has its place in the channel, as each report does.
-                Some(result) => {
-                    let _ = reports.try_send((result, place));
-                    first = Some(permit);
+            let mut together = vec![(next, place)];
+            self.add_to(&mut together, &mut claimed, &mut permit);
+            let (tasks, places): (Vec<_>, Vec<_>) = together.into_iter().unzip();
+            let mut attempt = begin(tasks, since, self.processing.clone(), self.worker_id);
+            match self.at_once(&mut attempt) {
+                Some(results) => {
+                    // Each has its place in the channel, as all reports do.
+                    for report in results.into_iter().zip(places) {
+                        let _ = reports.try_send(report);
+                    }
+                    first = permit.split(1);
                 }
-                None => self.spawn(attempt, permit, place, reports.clone()),
+                None => self.spawn(attempt, permit, places, reports.clone()),
             }
         }
     }
 
-    /// The result of an attempt that ends at once, when attempts do: a task of the runtime would
-    /// wait for its turn there, longer than it takes.
-    fn at_once<F: Future<Output = AttemptResult>>(
+    /// Adds to a task those after it whose attempts are made together with its own, as many as may
+    /// run: it waits for no permit.
+    fn add_to(
         &self,
-        attempt: Pin<&mut F>,
-    ) -> Option<AttemptResult> {
+        together: &mut Vec<(Claimed, OwnedSemaphorePermit)>,
+        claimed: &mut Peekable<impl Iterator<Item = (Claimed, OwnedSemaphorePermit)>>,
+        permit: &mut OwnedSemaphorePermit,
+    ) {
+        let goes_together = |task: &Claimed| goes_together(task, &self.processing);
+        if !together.iter().all(|(task, _)| goes_together(task)) {
+            return;
+        }
+        let most = self.processing.processor.max_batch();
+        while together.len() < most
+            && claimed.peek().is_some_and(|(task, _)| goes_together(task))
+            && let Ok(further) = Arc::clone(&self.permits).try_acquire_owned()
+        {
+            permit.merge(further);
+            together.extend(claimed.next());
+        }
+    }
+
+    /// The results of an attempt that ends at once, when attempts do: a task of the runtime would
+    /// wait for its turn there, longer than it takes.
+    fn at_once(&self, attempt: &mut Attempt) -> Option<Vec<AttemptResult>> {
         if !self.pace.is_instant() {
             return None;
         }
-        let result = attempt.now_or_never()?;
-        self.pace.ended(result.took);
-        Some(result)
+        let results = attempt.now_or_never()?;
+        self.pace.ended(&results);
+        Some(results)
     }
 
     /// Has an attempt made by a task of its own.
     fn spawn(
         &self,
-        attempt: impl Future<Output = AttemptResult> + Send + 'static,
+        attempt: Attempt,
         permit: OwnedSemaphorePermit,
-        place: OwnedSemaphorePermit,
+        places: Vec<OwnedSemaphorePermit>,
         reports: mpsc::Sender<Report>,
     ) {
         let pace = Arc::clone(&self.pace);
         tokio::spawn(async move {
-            let result = attempt.await;
-            pace.ended(result.took);
+            let results = attempt.await;
+            pace.ended(&results);
             drop(permit);
             // Each report has its place in the channel, whose reader stays until the last
             // one has come.
-            let _ = reports.send((result, place)).await;
+            for report in results.into_iter().zip(places) {
+                let _ = reports.send(report).await;
+            }
         });
     }
 

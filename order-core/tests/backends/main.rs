@@ -22,6 +22,7 @@ mod queues;
 mod schema;
 mod search;
 mod sqlite_file;
+mod task_groups;
 mod tasks;
 mod verify;
 mod watch;
