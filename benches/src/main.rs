@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 use self::report::{
-    Measured, burst, dashboard, database, expiry, follow, over_http, overload, pages, plot,
+    Measured, burst, dashboard, database, expiry, follow, over_http, overload, pages, plot, soak,
     sustained, terms, whole_life,
 };
 
@@ -27,6 +27,9 @@ struct Args {
     /// Holds that lapse at once in the case expire-holds; the bar is meant for 1 000 000
     #[arg(long, default_value_t = 100_000)]
     holds: usize,
+    /// Minutes of the case `soak`, which is measured only when it is named
+    #[arg(long, default_value_t = 30)]
+    minutes: usize,
     /// SVG file to draw the rate by the size of the batch into
     #[arg(long)]
     plot: Option<PathBuf>,
@@ -38,6 +41,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         runs,
         only,
         holds,
+        minutes,
         plot,
     } = Args::parse();
     let wanted = |name: &str| name.contains(&only);
@@ -80,6 +84,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     over_http(runs, wanted, &mut show).await?;
     if wanted("expire-holds") {
         show(expiry::expire(holds).await?);
+    }
+    if only == "soak" {
+        show(soak::soak(minutes).await?);
     }
     Ok(if failed {
         ExitCode::FAILURE
@@ -146,6 +153,9 @@ async fn over_http(
     }
     if wanted("drain-sqlite") {
         show(whole_life::drain_on_sqlite(runs).await?);
+    }
+    if wanted("drain-concurrency") {
+        show(whole_life::drain_by_concurrency(runs).await?);
     }
     if wanted("bulk-completed") {
         show(whole_life::bulk_to_completed(runs).await?);

@@ -11,6 +11,7 @@ pub mod overload;
 pub mod pages;
 mod pgbench;
 pub mod plot;
+pub mod soak;
 pub mod sustained;
 pub mod terms;
 pub mod whole_life;

@@ -30,6 +30,7 @@ const LINES: usize = 5;
 const SAMPLE: usize = 2_000;
 const TASKS: usize = 200_000;
 const ORDERS: usize = 300_000;
+const CONCURRENCIES: [&str; 3] = ["64", "256", "1000"];
 const BULK_ORDERS: usize = 10_000;
 /// A run takes up to a minute.
 const MOST_RUNS: usize = 3;
@@ -204,6 +205,33 @@ async fn drain(name: &str, place: &Place<'_>, runs: usize) -> anyhow::Result<Mea
     let mut measured = Measured::new(name, rows);
     let ratio = measured.rate("tasks") / measured.rate("decided");
     measured.claim("tasks / decisions", ratio, Bar::AtLeast(0.3));
+    Ok(measured)
+}
+
+/// The tasks of a backlog on Postgres, with so many attempts at once at most. Those that end at once
+/// are as many a second with a few as with many.
+pub async fn drain_by_concurrency(runs: usize) -> anyhow::Result<Measured> {
+    let postgres = PostgresServer::start(true);
+    let mut done = CONCURRENCIES.map(|_| Vec::new());
+    for _ in 0..runs.min(MOST_RUNS) {
+        for (concurrency, done) in CONCURRENCIES.iter().zip(&mut done) {
+            let url = postgres.database().await;
+            let server = ServerProcess::start(&url, Strategy::Batch).await?;
+            accept(&server, TASKS).await?;
+            drop(server);
+            drained(&url, &[("PROCESSOR", "off")])?;
+            let settings = [("PROCESS_CONCURRENCY", *concurrency)];
+            done.push(rate(TASKS, drained(&url, &settings)?));
+        }
+    }
+    let figures = done.iter().map(|samples| Figures::of(samples));
+    let names = CONCURRENCIES.map(|concurrency| format!("PROCESS_CONCURRENCY={concurrency}"));
+    let rows: Vec<(String, Figures)> = names.into_iter().zip(figures).collect();
+    let rates: Vec<f64> = rows.iter().map(|(_, f)| f.orders_per_second).collect();
+    let slowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let fastest = rates.iter().copied().fold(0.0, f64::max);
+    let mut measured = Measured::new("drain-concurrency", rows);
+    measured.claim("slowest / fastest", slowest / fastest, Bar::AtLeast(0.7));
     Ok(measured)
 }
 
