@@ -27,6 +27,7 @@ const COUNTED: &[Column] = &[
     ("products", "/products"),
     ("adjustments", "/adjustments"),
     ("orders", "/orders"),
+    ("archived orders", "/archived_orders"),
     ("lines", "/lines"),
     ("tasks", "/tasks"),
     ("idempotency keys", "/idempotency_keys"),

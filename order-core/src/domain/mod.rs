@@ -62,7 +62,6 @@ pub(crate) use sale_terms::ends_too_early;
 pub use stock_entry::{StockEntry, StockEntryKind};
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use time_range::id_at;
 pub use trace_parent::TraceParent;
 pub use validation_error::ValidationError;

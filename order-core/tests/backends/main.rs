@@ -10,6 +10,7 @@ mod shop;
 mod cache;
 mod clocks;
 mod examples;
+mod history;
 mod instant_tasks;
 mod kept;
 mod late;

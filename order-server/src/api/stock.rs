@@ -20,15 +20,18 @@ enum Kind {
     Hold,
     Sale,
     Return,
+    Archive,
 }
 
 /// A change of the stock of a product.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "StockEntry")]
 struct EntryBody {
-    /// Id of the adjustment, of the order that took the pieces, or of the return.
+    /// Id of the adjustment, of the order that took the pieces, of the return, or of the last order that
+    /// was archived.
     id: Uuid,
-    /// `adjustment` (initial stock, deliveries, corrections), `hold` (not confirmed), `sale` or `return`.
+    /// `adjustment` (initial stock, deliveries, corrections), `hold` (not confirmed), `sale`, `return`, or
+    /// `archive` (what all archived orders took and did not give back).
     kind: Kind,
     /// Pieces that were added, or taken when negative.
     delta: i64,
@@ -52,6 +55,7 @@ impl From<StockEntry> for EntryBody {
                 StockEntryKind::Hold => Kind::Hold,
                 StockEntryKind::Sale => Kind::Sale,
                 StockEntryKind::Return => Kind::Return,
+                StockEntryKind::Archive => Kind::Archive,
             },
             delta: entry.delta,
             reason: entry.reason,
