@@ -87,9 +87,7 @@ enum Command {
     Completions(commands::completions::Completions),
     /// Print the manual page, or write one for each command
     Man(commands::man::Man),
-    /// Move orders that are at their end to files, and keep what they amount to
     Archive(commands::archive::Archive),
-    /// Empty what orders tell of a customer
     Erase(commands::erase::Erase),
     /// Check that the books balance: stock, totals, states, tasks, counters, and what refers to what;
     /// exit with 1 and list whatever is not as it should be

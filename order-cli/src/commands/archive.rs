@@ -47,8 +47,8 @@ pub(crate) struct Archive {
     /// Only count what would be archived
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
-    #[arg(long, short)]
+    /// Do not ask for confirmation
+    #[arg(long)]
     yes: bool,
 }
 

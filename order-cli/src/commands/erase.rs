@@ -26,8 +26,8 @@ pub(crate) struct Erase {
     /// The customer, by the client's own id
     #[arg(long)]
     customer: String,
-    /// Do not ask
-    #[arg(long, short)]
+    /// Do not ask for confirmation
+    #[arg(long)]
     yes: bool,
 }
 
