@@ -4,8 +4,11 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::Args;
-use order_core::{OrderService, history::ArchiveOptions};
-use serde_json::json;
+use order_core::{
+    OrderService,
+    history::{ArchiveOptions, Manifest},
+};
+use serde_json::{Value, json};
 
 use super::confirm::confirm;
 use crate::{
@@ -96,8 +99,18 @@ pub(crate) async fn run(
     }
     let (orders, files) = (archived.orders, archived.files.len());
     tell!("archived {orders} orders from before {before} to {files} files");
-    output.rows(FILES, &archived.files)?;
+    let files: Result<Vec<Value>, _> = archived.files.iter().map(row).collect();
+    output.rows(FILES, &files?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A manifest without the sums of each product, which may be very many.
+fn row(file: &Manifest) -> serde_json::Result<Value> {
+    let mut row = serde_json::to_value(file)?;
+    if let Some(row) = row.as_object_mut() {
+        row.shift_remove("products");
+    }
+    Ok(row)
 }
 
 #[cfg(test)]
