@@ -36,8 +36,8 @@ async fn old_shop(url: &str) -> Arc<dyn Store> {
     let lamp = ProductRequest::new("Lamp", "19.99".parse().unwrap(), 10, None).unwrap();
     let lamp = shop.create_product(lamp).await.unwrap().id;
     let one = || OrderRequest::one(lamp, Quantity::new(1).unwrap());
-    let ada = one().for_customer(Some("ada".to_owned())).unwrap();
-    let sold = shop.purchase(ada).await.unwrap();
+    let zoe = one().for_customer(Some("zoe".to_owned())).unwrap();
+    let sold = shop.purchase(zoe).await.unwrap();
     shop.cancel(sold.id).await.unwrap().unwrap();
     for request in 0..6 {
         shop.purchase(one())
@@ -204,7 +204,7 @@ async fn an_operator_archives_and_erases() {
     let orders = ORDERS + 1;
     assert_eq!(dry, [json!({"orders": orders, "lines": orders})]);
     assert!(!dir.join("archive").exists());
-    let erased = run(&["erase", "--customer", "ada", "--yes"]);
+    let erased = run(&["erase", "--customer", "zoe", "--yes"]);
     let erased = lines(&erased.stdout);
     assert_eq!(
         erased,
@@ -220,10 +220,10 @@ async fn an_operator_archives_and_erases() {
     assert_eq!(files.len(), 1);
     assert_eq!(files[0]["orders"], orders);
     let file = dir.join("old").join(files[0]["file"].as_str().unwrap());
-    assert!(!fs::read_to_string(file).unwrap().contains("ada"));
+    assert!(!fs::read_to_string(file).unwrap().contains("zoe"));
     let verified = lines(&run(&["verify"]).stdout);
     assert_eq!(verified[0]["archived_orders"], orders);
     let audited = lines(&run(&["audit", "--action", "customer.erase"]).stdout);
     assert_eq!(audited.len(), 1);
-    assert!(!audited[0].to_string().contains("ada"));
+    assert!(!audited[0].to_string().contains("zoe"));
 }

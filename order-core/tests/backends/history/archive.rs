@@ -119,10 +119,10 @@ fn tells_all(place: &Place, old: &OldShop) {
     let lines = archived(&place.archive());
     let adas = lines.iter().find(|line| line["id"] == old.adas.to_string());
     let adas = adas.unwrap();
-    assert_eq!(adas["customer"], "ada");
-    assert_eq!(adas["reference"], "ada@example.com");
+    assert_eq!(adas["customer"], "zoe");
+    assert_eq!(adas["reference"], "zoe@example.com");
     assert_eq!(adas["total_price"], "19.98");
-    assert_eq!(adas["attempts"][0]["error"], "ada was not at home");
+    assert_eq!(adas["attempts"][0]["error"], "zoe was not at home");
     let returned = lines
         .iter()
         .map(|line| line["returns"].as_array().unwrap().len());
@@ -140,7 +140,7 @@ async fn is_forgotten(place: &Place, shop: &OrderService, old: &OldShop) {
     assert_eq!(shop.order(old.keyed).await.unwrap(), None);
     let ticket = || {
         pieces(old.ticket, 1)
-            .for_customer(Some("ada".to_owned()))
+            .for_customer(Some("zoe".to_owned()))
             .unwrap()
     };
     let refused = shop.purchase(ticket()).await.unwrap_err();
@@ -446,7 +446,7 @@ async fn a_store_without_history_says_so() {
         .await;
     assert!(matches!(refused, Err(Error::Unsupported { .. })));
     assert!(matches!(
-        shop.erase_customer("ada").await,
+        shop.erase_customer("zoe").await,
         Err(Error::Unsupported { .. })
     ));
 }

@@ -221,7 +221,7 @@ pub struct OldShop {
     pub open: BTreeSet<OrderId>,
     /// The order of the key `old`.
     pub keyed: OrderId,
-    /// Two tickets that ada bought.
+    /// Two tickets that zoe bought.
     pub adas: OrderId,
 }
 
@@ -245,10 +245,10 @@ impl OldShop {
         let ticket = ticket.unwrap().id;
         let keyed = shop.purchase(pieces(lamp, 2).with_key(key("old"))).await;
         let keyed = keyed.unwrap().id;
-        let for_ada = OrderRequest::new(lines(ticket, 2), Some("ada@example.com".to_owned()));
+        let for_ada = OrderRequest::new(lines(ticket, 2), Some("zoe@example.com".to_owned()));
         let for_ada = for_ada
             .unwrap()
-            .for_customer(Some("ada".to_owned()))
+            .for_customer(Some("zoe".to_owned()))
             .unwrap();
         let adas = shop
             .purchase(for_ada.with_key(key("adas")))
@@ -301,7 +301,7 @@ impl OldShop {
         work_off(shop).await;
         let attempt = format!(
             "INSERT INTO process_attempts (order_id, attempt, started_at, ended_at, error) \
-             VALUES ({}, 1, {now}, {now}, 'ada was not at home')",
+             VALUES ({}, 1, {now}, {now}, 'zoe was not at home')",
             place.raw.id(self.adas.0),
             now = place.raw.now(),
         );
