@@ -39,6 +39,9 @@ BEGIN
             -- History: only added to.
             WHEN relation.name IN ('order_lines', 'stock_adjustments', 'stock_returns', 'audit_log')
                 THEN 'SELECT, INSERT'
+            -- Archiving and erasing are the owner's: history is deleted by nobody else.
+            WHEN relation.name IN ('archive_files', 'archived_sales', 'archived_purchases')
+                THEN 'SELECT'
             -- What ends with its work.
             WHEN relation.name IN ('holds', 'idempotency_keys', 'order_counters', 'queue_entries',
                                    'queue_pauses', 'task_batches', 'process_attempts', 'workers')

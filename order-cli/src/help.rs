@@ -295,6 +295,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "archive",
+        &[
+            "order-cli archive --before 2026-01-01 --dry-run",
+            "order-cli archive --before 2026-01-01 --dir /var/lib/orders/archive --yes",
+        ],
+    ),
+    ("erase", &["order-cli erase --customer ada"]),
+    (
         "verify",
         &[
             "order-cli verify",

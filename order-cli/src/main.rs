@@ -87,6 +87,8 @@ enum Command {
     Completions(commands::completions::Completions),
     /// Print the manual page, or write one for each command
     Man(commands::man::Man),
+    Archive(commands::archive::Archive),
+    Erase(commands::erase::Erase),
     /// Check that the books balance: stock, totals, states, tasks, counters, and what refers to what;
     /// exit with 1 and list whatever is not as it should be
     Verify(commands::verify::VerifyArgs),
@@ -95,10 +97,14 @@ enum Command {
 impl Command {
     /// Tells whether the command changes nothing, so that it creates no database either.
     const fn only_reads(&self) -> bool {
-        use commands::{client::Client, key::Key, order::Order, product::Product, queue::Queue};
+        use commands::{
+            archive::Archive, client::Client, key::Key, order::Order, product::Product,
+            queue::Queue,
+        };
         matches!(
             self,
             Self::Verify(_)
+                | Self::Archive(Archive { dry_run: true, .. })
                 | Self::Audit(_)
                 | Self::Stats
                 | Self::Workers
@@ -201,6 +207,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stats => commands::stats::run(&service, &output).await,
         Command::Workers => commands::stats::workers(&service, &output).await,
         Command::Verify(args) => commands::verify::run(args, &service, &output).await,
+        Command::Archive(args) => commands::archive::run(args, &service, &output).await,
+        Command::Erase(args) => commands::erase::run(args, &service, &output).await,
         // The other commands needed no service.
         _ => Ok(ExitCode::SUCCESS),
     };

@@ -114,6 +114,22 @@ pub enum Error {
     /// Somebody holds something locked that this needs, other than a product; nothing was done.
     #[error("somebody else is at work on the same thing")]
     Locked,
+    /// A file of an archive cannot be written, or is not what it has to be. No order was deleted that is
+    /// not in a file.
+    #[error("{file} {reason}")]
+    Archive {
+        /// The file, by its path.
+        file: String,
+        /// The reason, which reads on after the file.
+        reason: String,
+    },
+    /// The customer has orders that are not at their end, or that have a task; nothing of them was
+    /// erased.
+    #[error("the customer has orders that are not at their end: {orders}")]
+    OpenOrders {
+        /// The number of those orders.
+        orders: u64,
+    },
     /// The store has no part that does this: it implements no more than it needs to sell.
     #[error("the store does not keep {what}")]
     Unsupported {

@@ -16,6 +16,7 @@
 //! - [`supervise`]: parts go on when something in them panics.
 //! - [`metrics`]: the measurements, for any collector.
 //! - [`process`]: post-sale tasks that are never lost, and the processors that do them.
+//! - [`history`]: orders that are at their end move to files.
 //! - [`audit`]: who changed what.
 //! - [`heartbeat`], [`stats`], [`keys`]: reports of workers, figures for operators, API keys.
 //! - [`decision`]: the decision itself, pure.
@@ -51,6 +52,7 @@ pub mod decision;
 pub mod domain;
 mod error;
 pub mod heartbeat;
+pub mod history;
 pub mod keys;
 pub mod metrics;
 pub mod process;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Check {
-    /// The stock of a product is the sum of its adjustments less what orders that hold stock keep of it.
+    /// The stock of a product is the sum of its adjustments less what orders that hold stock keep of it,
+    /// archived ones among them.
     Stock,
     /// What lines, adjustments and failures refer to as a product is there.
     MissingProduct,
@@ -32,8 +33,10 @@ pub enum Check {
     /// A held order has a hold of each of its products, which tells when it lapses, and no other order
     /// has one.
     Hold,
-    /// The counters count what the orders are.
+    /// The counters count what the orders are, archived ones among them.
     Counters,
+    /// What stays of archived orders is what went to their files.
+    Archive,
 }
 
 impl Check {
@@ -63,6 +66,10 @@ impl Check {
             Self::Counters => {
                 "rows were written past this program; only figures of the dashboard are wrong"
             }
+            Self::Archive => {
+                "rows were deleted or written past this program: restore them from a backup; the \
+                 manifests of the archive tell what each file has"
+            }
         }
     }
 }
@@ -80,6 +87,7 @@ impl fmt::Display for Check {
             Self::Task => "task",
             Self::Hold => "hold",
             Self::Counters => "counters",
+            Self::Archive => "archive",
         })
     }
 }
@@ -141,6 +149,8 @@ pub struct Verified {
     pub adjustments: u64,
     /// Orders.
     pub orders: u64,
+    /// Orders that are archived, of which only sums stay.
+    pub archived_orders: u64,
     /// Lines of orders.
     pub lines: u64,
     /// Post-sale tasks that wait, are under way, or are dead.

@@ -1,11 +1,13 @@
 //! One file per command.
 
+pub(crate) mod archive;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod client;
 pub(crate) mod completions;
 mod confirm;
 mod csv_rows;
+pub(crate) mod erase;
 pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod man;

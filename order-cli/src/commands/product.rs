@@ -266,17 +266,19 @@ pub(crate) async fn run(
         } => return stock(id, limit, by_minute, service, output).await,
         Product::Import(import) => return product_import::run(import, service, output).await,
         Product::Export(export) => return product_export::run(export, service, output).await,
-        Product::Delete { id, yes } => {
-            let product = found(service.product(id).await?, id)?;
-            confirm(&format!("archive {} ({id})?", product.name), yes)?;
-            ensure!(
-                service.archive_product(id).await?,
-                Error::ProductNotFound(id)
-            );
-            return Ok(ExitCode::SUCCESS);
-        }
+        Product::Delete { id, yes } => return delete(id, yes, service).await,
     };
     output.row(COLUMNS, InCurrency::from(changed))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(id: ProductId, yes: bool, service: &OrderService) -> anyhow::Result<ExitCode> {
+    let product = found(service.product(id).await?, id)?;
+    confirm(&format!("archive {} ({id})?", product.name), yes)?;
+    ensure!(
+        service.archive_product(id).await?,
+        Error::ProductNotFound(id)
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -68,7 +68,11 @@ pub(crate) async fn run(
         } else {
             " (stock and counters were not compared)"
         };
-        tell!("the books balance{sums}");
+        let archived = match verification.verified.archived_orders {
+            0 => String::new(),
+            orders => format!(", with {orders} archived orders"),
+        };
+        tell!("the books balance{archived}{sums}");
         output.row(COUNTED, verification.verified)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -39,6 +39,10 @@ pub enum Action {
     OrderCancel,
     /// A part of an order was cancelled, or a completed order gave something back.
     OrderReturn,
+    /// Orders that were at their end were archived to a file.
+    OrderArchive,
+    /// What orders told of a customer was emptied.
+    CustomerErase,
 }
 
 impl Action {
@@ -59,6 +63,8 @@ impl Action {
             Self::TaskPut => "task.put",
             Self::OrderCancel => "order.cancel",
             Self::OrderReturn => "order.return",
+            Self::OrderArchive => "order.archive",
+            Self::CustomerErase => "customer.erase",
         }
     }
 }
@@ -68,7 +74,7 @@ impl Action {
 pub struct AuditChange {
     /// What was done.
     pub action: Action,
-    /// To what: the id of a product, order or key, or the name of a topic or a list.
+    /// To what: the id of a product, order or key, or the name of a topic, a list or a file.
     pub subject: String,
     /// How it was before; `None` when it was not there, or nothing of it changed.
     pub before: Option<Value>,
@@ -174,6 +180,23 @@ impl AuditChange {
         Self {
             after: Some(json!({"topic": topic.as_str()})),
             ..Self::of(Action::DeadLetterRedrive, order.to_string())
+        }
+    }
+
+    /// A file has these orders, and they are about to go.
+    pub(crate) fn orders_archived(file: &str, after: Value) -> Self {
+        Self {
+            after: Some(after),
+            ..Self::of(Action::OrderArchive, file)
+        }
+    }
+
+    /// So many orders were emptied, and products of which a customer had pieces in archived orders. Whose
+    /// they were is not said.
+    pub(crate) fn customer_erased(orders: u64, archived_products: u64) -> Self {
+        Self {
+            after: Some(json!({"orders": orders, "archived_products": archived_products})),
+            ..Self::of(Action::CustomerErase, "customer")
         }
     }
 

@@ -1,5 +1,7 @@
 //! Keys by which a client makes a request again without having it done twice.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::ValidationError;
@@ -16,6 +18,10 @@ pub struct IdempotencyKey {
 impl IdempotencyKey {
     /// The most characters of a key.
     pub const MAX_LENGTH: usize = 255;
+
+    /// The retention of keys: for so long after its request, at least, a key is kept. It goes only with
+    /// what its request made, when that is archived.
+    pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 
     /// Keys of different scopes never meet: the scope names the client that chose the key, nil for
     /// nobody in particular.

@@ -68,7 +68,6 @@ pub use stock_entry::{StockEntry, StockEntryKind};
 pub(crate) use stock_minute::StockMinute;
 pub(crate) use text::{bounded, composed};
 pub use time_range::TimeRange;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use time_range::id_at;
 pub use trace_parent::TraceParent;
 pub use validation_error::ValidationError;

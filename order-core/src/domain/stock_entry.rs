@@ -17,12 +17,15 @@ pub enum StockEntryKind {
     Sale,
     /// An order gave it back.
     Return,
+    /// What all archived orders took and did not give back.
+    Archive,
 }
 
 /// One change of the stock of a product, or all of one kind within a minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StockEntry {
-    /// Its id: that of the adjustment, the order that took it, or the return. Entries are listed in
+    /// Its id: that of the adjustment, the order that took it, the return, or the last order that was
+    /// archived. Entries are listed in
     /// the order of their ids, so that a sale stands where its order was placed.
     pub id: StockEntryId,
     /// What it was.

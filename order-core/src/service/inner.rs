@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     domain::{IdGenerator, NewOrder, Order, OrderId, OrderRequest, OrderVersion},
     error::Error,
+    history::HistoryStore,
     keys::KeyStore,
     metrics::{self, part},
     process::TaskStore,
@@ -147,6 +148,11 @@ impl ServiceInner {
     pub(super) fn key_store(&self) -> Result<Arc<dyn KeyStore>, Error> {
         let keys = Arc::clone(&self.store).key_store();
         keys.ok_or(Error::Unsupported { what: "API keys" })
+    }
+
+    pub(super) fn history_store(&self) -> Result<Arc<dyn HistoryStore>, Error> {
+        let history = Arc::clone(&self.store).history_store();
+        history.ok_or(Error::Unsupported { what: "an archive" })
     }
 
     pub(super) fn audit_store(&self) -> Result<Arc<dyn AuditStore>, Error> {

@@ -10,6 +10,7 @@ mod dead_letters;
 mod detached;
 mod follow;
 mod group_commit;
+mod history;
 mod import;
 mod inner;
 mod keys;

@@ -10,6 +10,7 @@ use crate::{
     domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
+    history::HistoryStore,
     keys::KeyStore,
     process::TaskStore,
     queue::OrderQueue,
@@ -71,6 +72,11 @@ pub trait Store: ProductStore + OrderStore {
 
     /// The audit log, where changes are entered in their transactions.
     fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
+        None
+    }
+
+    /// What archives and erases.
+    fn history_store(self: Arc<Self>) -> Option<Arc<dyn HistoryStore>> {
         None
     }
 

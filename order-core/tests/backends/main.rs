@@ -11,6 +11,7 @@ mod cache;
 mod clocks;
 mod confirmations;
 mod examples;
+mod history;
 mod instant_tasks;
 mod kept;
 mod late;

@@ -3,10 +3,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use chrono::TimeDelta;
 use order_core::{
     OrderService,
     audit::AuditStore,
+    clock::{Clock, ManualClock, SystemClock},
     domain::{OrderRequest, ProductRequest, Quantity},
+    history::ArchiveOptions,
     store::{PostgresStore, Store},
     testing::{
         PostgresServer, PostgresTime,
@@ -189,6 +192,8 @@ async fn the_role_of_the_programs_sells_and_rewrites_nothing() {
         "CREATE TABLE mine (id integer)",
         "DELETE FROM api_keys",
         "DELETE FROM _sqlx_migrations",
+        "DELETE FROM archived_purchases",
+        "UPDATE archived_sales SET kept = 0",
     ] {
         let refused = sqlx::query(statement)
             .execute(app.pool())
@@ -197,6 +202,42 @@ async fn the_role_of_the_programs_sells_and_rewrites_nothing() {
         let code = refused.as_database_error().and_then(|error| error.code());
         assert_eq!(code.as_deref(), Some("42501"), "{statement}: {refused}");
     }
+}
+
+/// History is deleted by whoever owns it, and nobody else even begins to.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_archives_and_the_programs_do_not() {
+    let url = with_roles().await;
+    let [app, owner] = ["orders_app", "orders_owner"].map(|role| as_role(&url, role));
+    let app = PostgresStore::connect(&app).await.unwrap();
+    let long_ago = SystemClock.now() - TimeDelta::days(60);
+    let shop = OrderService::builder(Arc::new(app.clone()));
+    let shop = shop.clock(Arc::new(ManualClock::new(long_ago))).build();
+    let lamp = ProductRequest::new("Lamp", "1".parse().unwrap(), 5, None).unwrap();
+    let lamp = shop.create_product(lamp).await.unwrap().id;
+    let order = OrderRequest::one(lamp, Quantity::new(2).unwrap());
+    let order = order.for_customer(Some("ada".to_owned())).unwrap();
+    for _ in 0..2 {
+        let order = shop.purchase(order.clone()).await.unwrap().id;
+        shop.cancel(order).await.unwrap().unwrap();
+    }
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let files = dir.path().join("archive");
+    let options = ArchiveOptions::new(SystemClock.now() - TimeDelta::days(40), &files);
+    let refused = shop.archive(options.clone()).await.unwrap_err();
+    assert!(
+        refused.with_causes().contains("permission denied"),
+        "{refused:?}"
+    );
+    let written = std::fs::read_dir(&files).unwrap();
+    let written = written.filter(|file| file.as_ref().unwrap().file_name() != ".lock");
+    assert_eq!(written.count(), 0);
+
+    let owner = PostgresStore::connect(&owner).await.unwrap();
+    let owner = OrderService::builder(Arc::new(owner)).build();
+    assert_eq!(owner.archive(options).await.unwrap().orders, 2);
+    owner.erase_customer("ada").await.unwrap();
+    assert_eq!(shop.verify().await.unwrap(), []);
 }
 
 /// Everything that a store does, by the role of the programs.

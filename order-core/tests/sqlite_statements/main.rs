@@ -17,9 +17,10 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use self::shop::Shop;
 
-/// Tables that stay small: a row for each topic, worker, key of the API, or span of time that
-/// is folded.
-const SMALL: [&str; 5] = [
+/// Tables that stay small: a row for each topic, worker, key of the API, span of time that is folded, or
+/// file of the archive.
+const SMALL: [&str; 6] = [
+    "archive_files",
     "queue_pauses",
     "workers",
     "clients",
@@ -27,7 +28,9 @@ const SMALL: [&str; 5] = [
     "order_counters",
 ];
 /// Tables that grow with what is sold, or with what waits.
-const GROWING: [&str; 11] = [
+const GROWING: [&str; 13] = [
+    "archived_sales",
+    "archived_purchases",
     "holds",
     "audit_log",
     "products",

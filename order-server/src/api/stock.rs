@@ -20,16 +20,18 @@ enum Kind {
     Hold,
     Sale,
     Return,
+    Archive,
 }
 
 /// A change of the stock of a product.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "StockEntry")]
 struct EntryBody {
-    /// Id of the adjustment, of the order that took the pieces, or of the return; of a sum, that of its
-    /// newest change.
+    /// Id of the adjustment, of the order that took the pieces, of the return, or of the last order that
+    /// was archived; of a sum, that of its newest change.
     id: Uuid,
-    /// `adjustment` (initial stock, deliveries, corrections), `hold` (not confirmed), `sale` or `return`.
+    /// `adjustment` (initial stock, deliveries, corrections), `hold` (not confirmed), `sale`, `return`, or
+    /// `archive` (what all archived orders took and did not give back).
     kind: Kind,
     /// Pieces that were added, or taken when negative.
     delta: i64,
@@ -66,6 +68,7 @@ impl From<StockEntry> for EntryBody {
                 StockEntryKind::Hold => Kind::Hold,
                 StockEntryKind::Sale => Kind::Sale,
                 StockEntryKind::Return => Kind::Return,
+                StockEntryKind::Archive => Kind::Archive,
             },
             delta: entry.delta,
             changes: entry.changes,

@@ -29,7 +29,7 @@ const ORDER_CORE: Layers = &[
     &["error"],
     &["decide", "decision", "trace", "redis_client"],
     &["keys", "stats", "verify", "heartbeat", "queue", "process"],
-    &["audit"],
+    &["audit", "history"],
     &["metrics"],
     &["supervise"],
     &["store"],

@@ -1,7 +1,8 @@
 //! What customers have of products that have a limit per customer.
 //!
 //! It is read under the locks of the products: whoever adds to it, or gives some of it back, holds
-//! them, too. So it is exact, whatever else is under way.
+//! them, too. So it is exact, whatever else is under way. An order that is archived meanwhile counts
+//! among the orders or among what is archived, and never twice: one statement reads both.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +19,9 @@ use crate::{
     error::Error,
 };
 
-/// Pieces of a product in an order of a customer, and the order, if it is held.
-type HasRow = (String, Uuid, i32, Option<Uuid>);
+/// Pieces of a product in an order of a customer, and the order, if it is held; or in all of those that
+/// are archived.
+type HasRow = (String, Uuid, i64, Option<Uuid>);
 
 /// Adds to a batch what the customers of its orders have of those locked products that have a limit.
 pub(super) async fn add_customers<'a, C: SqlConnection>(
@@ -53,7 +55,7 @@ pub(super) async fn add_customers<'a, C: SqlConnection>(
         batch_stock.add_to_customer(
             ProductId(product),
             &customer,
-            i64::from(pieces),
+            pieces,
             held_order.map(OrderId),
         );
     }

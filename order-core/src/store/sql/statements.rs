@@ -6,6 +6,7 @@ use crate::process::TaskState;
 
 /// The statements that differ between databases.
 pub(crate) struct Statements {
+    pub(super) history: HistoryStatements,
     pub(super) holds: HoldStatements,
     pub(super) keys: KeyStatements,
     /// Inserts an entry of the audit log: its id, client, key, action, subject, before and after,
@@ -16,6 +17,44 @@ pub(crate) struct Statements {
     pub(super) queue: QueueStatements,
     pub(super) stats: StatsStatements,
     pub(super) tasks: TaskStatements,
+}
+
+/// The statements over history that differ between databases. Unless it is said otherwise, the first
+/// parameter of each are orders, by ids.
+pub(crate) struct HistoryStatements {
+    /// Of each product: lines, pieces, those that the orders keep, those that they gave back.
+    pub(super) sums: &'static str,
+    /// The orders that have an entry of a queue.
+    pub(super) entries: &'static str,
+    /// Adds what the orders took of products to what stays; the second parameter is the last of them.
+    pub(super) carry_sales: &'static str,
+    /// Adds what customers keep in the orders to what counts towards limits.
+    pub(super) carry_purchases: &'static str,
+    /// Counts the orders in a sealed file, the second parameter.
+    pub(super) carry_counts: &'static str,
+    pub(super) delete_lines: &'static str,
+    pub(super) delete_attempts: &'static str,
+    pub(super) delete_orders: &'static str,
+    /// The idempotency keys of the orders: scope, key, order.
+    pub(super) keys_of: &'static str,
+    /// Takes customer and reference out of the orders.
+    pub(super) empty_orders: &'static str,
+    /// Takes the errors out of the attempts at the tasks of the orders.
+    pub(super) empty_attempts: &'static str,
+    /// The orders from one to another of idempotency keys that are younger than an age.
+    pub(super) young_keys: &'static str,
+    /// The idempotency keys of orders from one to another that are older than an age: scope, key, order.
+    pub(super) old_keys: &'static str,
+    /// The orders without lines, locked in id order.
+    pub(super) lock: &'static str,
+    /// The ids of the first orders of a customer, up to a limit, locked in id order.
+    pub(super) lock_of_customer: &'static str,
+    /// Deletes returns, by products and their own ids.
+    pub(super) delete_returns: &'static str,
+    /// Deletes idempotency keys, by scopes and keys.
+    pub(super) delete_keys: &'static str,
+    /// Sets the fingerprint of idempotency keys, by scopes and keys.
+    pub(super) empty_keys: &'static str,
 }
 
 /// The statements over holds that differ between databases.

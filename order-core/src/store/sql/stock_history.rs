@@ -1,4 +1,5 @@
-//! The history of a product's stock: its adjustments, what orders took, and what came back.
+//! The history of a product's stock: its adjustments, what orders took, and what came back. Archived
+//! orders are one entry, where the last of them stood.
 
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -35,6 +36,10 @@ macro_rules! stock_history {
                         CAST(NULL AS uuid), created_at
                  FROM stock_returns WHERE product_id = $1 AND id < $2 AND id >= $4
                  ORDER BY id DESC LIMIT $3) returned
+             UNION ALL SELECT last_order_id, 'archive', -kept, CAST(NULL AS text),
+                    CAST(NULL AS uuid), CAST(NULL AS text), CAST(NULL AS uuid), last_at
+             FROM archived_sales
+             WHERE product_id = $1 AND last_order_id < $2 AND last_order_id >= $4 AND kept > 0
              ORDER BY id DESC LIMIT $3"
         )
     };
@@ -77,6 +82,7 @@ fn kind(name: &str) -> StockEntryKind {
         "adjustment" => StockEntryKind::Adjustment,
         "hold" => StockEntryKind::Hold,
         "sale" => StockEntryKind::Sale,
+        "archive" => StockEntryKind::Archive,
         _ => StockEntryKind::Return,
     }
 }

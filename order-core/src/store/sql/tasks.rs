@@ -372,7 +372,7 @@ impl TaskRow {
 }
 
 #[derive(FromRow)]
-struct AttemptRow {
+pub(super) struct AttemptRow {
     attempt: i32,
     started_at: StoredTime,
     ended_at: StoredTime,

@@ -37,6 +37,11 @@ pub(crate) trait VerifySteps: SqlBackend {
     const BATCHED_TASKS: &'static str;
 
     async fn snapshot(&self) -> Result<Self::Snapshot, Error>;
+
+    /// The same for who reads along keys, and not everything.
+    async fn snapshot_by_keys(&self) -> Result<Self::Snapshot, Error> {
+        self.snapshot().await
+    }
 }
 
 /// The orders in a slice.
@@ -49,7 +54,10 @@ const PRODUCTS_AT_ONCE: i64 = 10_000;
 const SLICE_END: &str =
     "/* verify */ SELECT id FROM orders WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
 
-const COUNT_ORDERS: &str = "/* verify */ SELECT count(*) AS accepted,
+/// How many of some orders came to each milestone.
+macro_rules! milestones {
+    () => {
+        "count(*) AS accepted,
         count(decided_at) - count(failure_code) - count(held_at) + count(confirmed_at) AS sold,
         count(failure_code) AS failed,
         count(completed_at) AS completed, count(cancelled_at) AS cancelled,
@@ -58,10 +66,21 @@ const COUNT_ORDERS: &str = "/* verify */ SELECT count(*) AS accepted,
         count(held_at) AS held, count(confirmed_at) AS confirmed,
         count(CASE WHEN status = 'expired' THEN 1 END) AS expired,
         count(CASE WHEN cancelled_at IS NOT NULL AND confirmed_at IS NULL THEN held_at END)
-            AS released
-     FROM orders WHERE id > $1 AND id <= $2";
+            AS released"
+    };
+}
+pub(super) use milestones;
 
-const COUNTERS: &str = "/* verify */ SELECT CAST(coalesce(sum(accepted), 0) AS bigint) AS accepted,
+const COUNT_ORDERS: &str = concat!(
+    "/* verify */ SELECT ",
+    milestones!(),
+    " FROM orders WHERE id > $1 AND id <= $2"
+);
+
+/// The sums of what is counted at each milestone.
+macro_rules! milestone_sums {
+    () => {
+        "CAST(coalesce(sum(accepted), 0) AS bigint) AS accepted,
         CAST(coalesce(sum(sold), 0) AS bigint) AS sold,
         CAST(coalesce(sum(failed), 0) AS bigint) AS failed,
         CAST(coalesce(sum(completed), 0) AS bigint) AS completed,
@@ -70,8 +89,15 @@ const COUNTERS: &str = "/* verify */ SELECT CAST(coalesce(sum(accepted), 0) AS b
         CAST(coalesce(sum(held), 0) AS bigint) AS held,
         CAST(coalesce(sum(confirmed), 0) AS bigint) AS confirmed,
         CAST(coalesce(sum(expired), 0) AS bigint) AS expired,
-        CAST(coalesce(sum(released), 0) AS bigint) AS released
-     FROM order_counters";
+        CAST(coalesce(sum(released), 0) AS bigint) AS released"
+    };
+}
+
+const COUNTERS: &str = concat!(
+    "/* verify */ SELECT ",
+    milestone_sums!(),
+    " FROM order_counters"
+);
 
 /// The pieces that are cancelled of the line `l` of the order `o`.
 macro_rules! cancelled {
@@ -79,6 +105,7 @@ macro_rules! cancelled {
         "coalesce(CAST(o.cancelled_quantities ->> (l.line_no - 1) AS bigint), 0)"
     };
 }
+pub(super) use cancelled;
 
 /// Of each product, what orders that hold stock keep, and what came back: of those that expired, all.
 /// What an older version cancelled as a whole was not kept as a return.
@@ -200,6 +227,25 @@ const ATTEMPTS_WITHOUT_ORDER: &str = "/* verify */ SELECT DISTINCT order_id FROM
 
 const COUNT_KEYS: &str = "/* verify */ SELECT count(*) FROM idempotency_keys";
 
+/// What archived orders kept of products and gave back.
+const ARCHIVED_SALES: &str =
+    "/* verify */ SELECT product_id AS id, lines AS rows, kept AS pieces, returned
+     FROM archived_sales";
+
+const ARCHIVED_COUNTS: &str = concat!(
+    "/* verify */ SELECT ",
+    milestone_sums!(),
+    " FROM archive_files"
+);
+
+const ARCHIVED_LINES: &str =
+    "/* verify */ SELECT CAST(coalesce(sum(lines), 0) AS bigint) FROM archive_files";
+
+/// Finished files whose orders are not all gone, or more than those.
+const WRONG_FILES: &str =
+    "/* verify */ SELECT number, orders - left_out, accepted FROM archive_files
+     WHERE is_open IS NULL AND accepted <> orders - left_out";
+
 const KEYS_WITHOUT_TARGET: &str = "/* verify */ SELECT key, target_id FROM idempotency_keys
      WHERE NOT EXISTS (SELECT 1 FROM orders WHERE id = target_id)
        AND NOT EXISTS (SELECT 1 FROM stock_adjustments WHERE id = target_id)";
@@ -216,13 +262,14 @@ pub(super) async fn verify<B: VerifySteps>(
     books.batched(batched);
     let counters: Counts = connection.fetch_one(COUNTERS, &[]).await?;
     read_orders(connection, &mut books, options, counters.accepted).await?;
+    read_archive(connection, &mut books).await?;
     if options.is_whole() {
         books.compare_counters(&counters);
         read_references(connection, &mut books).await?;
     }
     let returns: Vec<Pieces> = connection.fetch_all(RETURNS, &[]).await?;
     for kept in returns {
-        books.products.entry(kept.id).or_default().returns = kept.pieces;
+        books.products.entry(kept.id).or_default().returns += kept.pieces;
     }
     let adjustments: Vec<Pieces> = connection.fetch_all(ADJUSTMENTS, &[]).await?;
     for adjusted in adjustments {
@@ -306,6 +353,35 @@ async fn read_slice<C: SqlConnection>(
     }
     for id in connection.fetch_ids(SOLD_WITHOUT_ENTRY, &slice).await? {
         books.sold_without_entry(id);
+    }
+    Ok(())
+}
+
+/// Reads what stays of orders that are archived.
+async fn read_archive<C: SqlConnection>(
+    connection: &mut C,
+    books: &mut Books,
+) -> Result<(), Error> {
+    let counts: Counts = connection.fetch_one(ARCHIVED_COUNTS, &[]).await?;
+    books.found.verified.archived_orders = counts.accepted.unsigned_abs();
+    books.add_counts(&counts);
+    let (told,): Count = connection.fetch_one(ARCHIVED_LINES, &[]).await?;
+    let mut carried = 0_i64;
+    let sales: Vec<LinesRow> = connection.fetch_all(ARCHIVED_SALES, &[]).await?;
+    for sold in sales {
+        carried = carried.saturating_add(sold.rows);
+        let product = books.products.entry(sold.id).or_default();
+        product.held = product.held.saturating_add(sold.pieces);
+        product.given_back = product.given_back.saturating_add(sold.returned);
+        product.returns = product.returns.saturating_add(sold.returned);
+    }
+    if told != carried {
+        let expected = format!("{told} lines of archived orders, as their files tell");
+        books.wrong_archive(expected, carried);
+    }
+    let files: Vec<(i64, i64, i64)> = connection.fetch_all(WRONG_FILES, &[]).await?;
+    for (number, expected, found) in files {
+        books.wrong_archive(format!("{expected} orders gone to file {number}"), found);
     }
     Ok(())
 }
@@ -426,6 +502,10 @@ impl Books {
 
     fn count_orders(&mut self, counts: &Counts) {
         self.found.verified.orders += counts.accepted.unsigned_abs();
+        self.add_counts(counts);
+    }
+
+    fn add_counts(&mut self, counts: &Counts) {
         for (sum, more) in self.counts.each_mut().into_iter().zip(counts.each()) {
             *sum = sum.saturating_add(more);
         }
@@ -464,6 +544,11 @@ impl Books {
         let expected = "a hold only of what is left of an order that is held";
         let found = format!("one of an order that is {status}");
         let found = Discrepancy::new(Check::Hold, Some(id), expected, found);
+        self.found.add(found);
+    }
+
+    fn wrong_archive(&mut self, expected: String, found: i64) {
+        let found = Discrepancy::new(Check::Archive, None, expected, found);
         self.found.add(found);
     }
 

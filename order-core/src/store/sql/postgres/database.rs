@@ -10,6 +10,7 @@ use crate::{
     domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
+    history::HistoryStore,
     keys::KeyStore,
     process::TaskStore,
     queue::OrderQueue,
@@ -48,6 +49,10 @@ impl Store for PostgresStore {
     }
 
     fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
+        Some(self)
+    }
+
+    fn history_store(self: Arc<Self>) -> Option<Arc<dyn HistoryStore>> {
         Some(self)
     }
 
@@ -107,7 +112,17 @@ impl VerifySteps for PostgresStore {
         tx.execute(PLAN_TO_VERIFY, &[]).await?;
         Ok(tx)
     }
+
+    async fn snapshot_by_keys(&self) -> Result<Self::Snapshot, Error> {
+        let mut tx = self.begin(Priority::Background, None).await?;
+        tx.execute(SNAPSHOT, &[]).await?;
+        tx.execute(TAKE_TIME, &[]).await?;
+        Ok(tx)
+    }
 }
+
+/// Idempotency keys and returns are found by their orders, for which they have no index.
+const TAKE_TIME: &str = "SELECT set_config('statement_timeout', '59min', true)";
 
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 

@@ -17,6 +17,7 @@ mod database;
 mod decide;
 mod due_cursor;
 mod error;
+mod history;
 mod holds;
 mod hosts;
 mod keys;

@@ -66,7 +66,7 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
                WHERE product_id = $1",
     along_product_orders: sorted!(along_product_orders),
     along_product_end: "",
-    had_by_customers: "SELECT o.customer, line.product_id, line.kept,
+    had_by_customers: "SELECT o.customer, line.product_id, line.kept::bigint,
                 CASE WHEN o.status = 'held' THEN o.id END
          FROM jsonb_array_elements_text($1::jsonb) AS asked (customer),
               LATERAL (SELECT id, customer, status::text AS status, held_until, cancelled_quantities
@@ -76,7 +76,12 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
                               - coalesce((o.cancelled_quantities ->> (line_no - 1))::integer, 0) AS kept
                        FROM order_lines
                        WHERE order_id = o.id AND product_id = ANY($2) OFFSET 0) line
-         WHERE line.kept > 0 AND (o.status <> 'held' OR o.held_until > clock_timestamp())",
+         WHERE line.kept > 0 AND (o.status <> 'held' OR o.held_until > clock_timestamp())
+         UNION ALL
+         SELECT asked.customer, had.product_id, had.pieces, NULL
+         FROM jsonb_array_elements_text($1::jsonb) AS asked (customer),
+              LATERAL (SELECT product_id, pieces FROM archived_purchases
+                       WHERE customer = asked.customer AND product_id = ANY($2) OFFSET 0) had",
     has_product: " AND id IN (SELECT order_id FROM order_lines WHERE product_id = $2)",
 };
 

@@ -15,6 +15,7 @@ use super::{
     connections::PooledConnection,
     decide::{WRITE_DECISIONS, WrittenRow, outcomes},
     error::on_commit,
+    history,
     holds::{self, CONFIRM},
     keys,
     orders::{
@@ -88,6 +89,7 @@ fn arguments(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
 #[async_trait]
 impl SqlConnection for PgConnection {
     const SQL: Statements = Statements {
+        history: history::STATEMENTS,
         holds: holds::STATEMENTS,
         keys: keys::STATEMENTS,
         insert_audit: INSERT_AUDIT,

@@ -11,6 +11,7 @@ use crate::{
     domain::Currency,
     error::Error,
     heartbeat::WorkerStore,
+    history::HistoryStore,
     keys::KeyStore,
     process::TaskStore,
     queue::OrderQueue,
@@ -49,6 +50,10 @@ impl Store for SqliteStore {
     }
 
     fn audit_store(self: Arc<Self>) -> Option<Arc<dyn AuditStore>> {
+        Some(self)
+    }
+
+    fn history_store(self: Arc<Self>) -> Option<Arc<dyn HistoryStore>> {
         Some(self)
     }
 

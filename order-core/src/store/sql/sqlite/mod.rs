@@ -14,6 +14,7 @@ mod claimed_orders;
 mod database;
 mod error;
 mod file;
+mod history;
 mod holds;
 mod keys;
 mod meter;

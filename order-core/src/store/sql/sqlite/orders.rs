@@ -44,7 +44,12 @@ pub(super) const STATEMENTS: OrderStatements = OrderStatements {
          CROSS JOIN order_lines line ON line.order_id = o.id
          WHERE o.status IN ('held', 'success', 'completed') AND kept > 0
            AND (o.status <> 'held' OR o.held_until > $3)
-           AND line.product_id IN (SELECT unhex(value) FROM json_each($2))",
+           AND line.product_id IN (SELECT unhex(value) FROM json_each($2))
+         UNION ALL
+         SELECT had.customer, had.product_id, had.pieces, NULL
+         FROM json_each($1) asked
+         CROSS JOIN archived_purchases had ON had.customer = asked.value
+         WHERE had.product_id IN (SELECT unhex(value) FROM json_each($2))",
     has_product: " AND EXISTS (SELECT 1 FROM order_lines \
          WHERE product_id = $2 AND order_id = orders.id)",
 };
