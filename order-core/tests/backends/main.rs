@@ -15,6 +15,7 @@ mod kept;
 mod late;
 mod minimal;
 mod names;
+mod newer_schema;
 mod pages;
 mod postgres;
 mod queues;
