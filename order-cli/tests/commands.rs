@@ -10,6 +10,8 @@ mod operate;
 mod shell;
 #[path = "commands/terminal.rs"]
 mod terminal;
+#[path = "commands/versions.rs"]
+mod versions;
 
 use std::{io::Write, path::Path};
 

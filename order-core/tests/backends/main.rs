@@ -17,6 +17,7 @@ mod kept;
 mod late;
 mod minimal;
 mod names;
+mod newer_schema;
 mod pages;
 mod postgres;
 mod queues;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use clap::Args;
 use order_core::{
     Error,
@@ -17,6 +17,7 @@ use order_core::{
 
 use super::{
     explain::cause,
+    schema::{check_is_migrated, migrate},
     values::{millis, without_password},
 };
 
@@ -64,7 +65,8 @@ pub struct Database {
     #[arg(long, env, default_value = "USD", value_name = "CODE", global = true)]
     pub currency: Currency,
 
-    /// Do not migrate the schema at the start
+    /// Do not migrate the schema at the start; one that lacks a migration is refused, and one that a
+    /// newer version migrated is not
     #[arg(long, env, global = true)]
     pub no_migrate: bool,
 }
@@ -165,7 +167,9 @@ impl Database {
         self.use_currency()?;
         if self.no_migrate || self.migrate_database_url.is_none() {
             let store = connect(URL, &self.database_url, options).await?;
-            if !self.no_migrate {
+            if self.no_migrate {
+                check_is_migrated(&*store).await?;
+            } else {
                 migrate(&*store).await?;
             }
             return Ok(store);
@@ -195,11 +199,6 @@ impl Database {
         );
         connect(MIGRATE_URL, url, options).await
     }
-}
-
-async fn migrate(store: &dyn Store) -> anyhow::Result<()> {
-    let migrated = store.migrate().await;
-    migrated.context("cannot migrate the database")
 }
 
 /// Connects to the database that `setting` names.

@@ -12,6 +12,7 @@ mod public_url;
 mod redis;
 #[cfg(test)]
 mod samples;
+mod schema;
 mod settings;
 mod tasks;
 #[cfg(test)]
