@@ -4,7 +4,10 @@
 //! holds that waits for an order. It locks no product: what it takes from the orders of a customer it
 //! adds, in the same transaction, to what is read in the same statement.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    slice,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -414,7 +417,8 @@ async fn delete_orders<B: SqlBackend>(
     let ids = Value::Ids(gone.iter().map(|order| order.id.0).collect());
     let with = |other: Value<'static>| [ids.clone(), other];
     tx.execute(history.carry_sales, &with(last)).await?;
-    tx.execute(history.carry_purchases, &[ids.clone()]).await?;
+    tx.execute(history.carry_purchases, slice::from_ref(&ids))
+        .await?;
     let counted = with(Value::Int(file.number));
     if tx.execute(history.carry_counts, &counted).await? != 1 {
         return Err(Error::Locked);
@@ -426,8 +430,10 @@ async fn delete_orders<B: SqlBackend>(
         let returns = [Value::Ids(products), Value::Ids(returns)];
         tx.execute(history.delete_returns, &returns).await?;
     }
-    tx.execute(history.delete_attempts, &[ids.clone()]).await?;
-    tx.execute(history.delete_lines, &[ids.clone()]).await?;
+    tx.execute(history.delete_attempts, slice::from_ref(&ids))
+        .await?;
+    tx.execute(history.delete_lines, slice::from_ref(&ids))
+        .await?;
     tx.execute(history.delete_orders, &[ids]).await?;
     tx.commit().await?;
     Ok(left)
