@@ -32,6 +32,7 @@ fn needs(command: &str) -> &'static [(&'static str, &'static str)] {
             ("orders", "1"),
             ("runs", "1"),
         ],
+        "archive" => &[("before", "2020-01-01"), ("dry_run", "true")],
         "product list" | "order list" | "audit" | "queue dead" | "queue tasks" | "verify" => &[],
         other => panic!("say what `{other}` needs, so that its numbers can be tried"),
     }
@@ -72,7 +73,9 @@ fn call(database: &str, command: &str, number: &str, value: u64) -> Vec<OsString
         let argument = known.get_arguments().find(|one| one.get_id() == name);
         arguments.push(match argument {
             Some(one) if one.is_positional() => value,
-            Some(one) if !one.get_action().takes_values() => format!("--{name}"),
+            Some(one) if !one.get_action().takes_values() => {
+                format!("--{}", name.replace('_', "-"))
+            }
             // Those of all commands are known to the first one only.
             _ => format!("--{}={value}", name.replace('_', "-")),
         });

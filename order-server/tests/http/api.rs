@@ -281,43 +281,47 @@ async fn part_of_an_order_comes_back() {
         assert_eq!(all["total_price"], "0.00");
         assert_eq!(all["lines"][1]["cancelled_quantity"], 2);
         assert_eq!(shop.get(&format!("/products/{b}")).await.body["stock"], 9);
-        let history = format!("/products/{a}/stock");
-        let page = shop.get(&format!("{history}?page_size=3")).await.body;
-        let kinds = |page: &Value| {
-            let items = page["items"].as_array().unwrap().iter();
-            let kinds = items.map(|entry| (entry["kind"].clone(), entry["delta"].clone()));
-            kinds.collect::<Vec<_>>()
-        };
-        let told = [("return", 1), ("return", 2), ("sale", -3)];
-        let told = told.map(|(kind, delta)| (json!(kind), json!(delta)));
-        assert_eq!(kinds(&page), told);
-        let cursor = page["next_cursor"].as_str().unwrap();
-        let rest = shop.get(&format!("{history}?cursor={cursor}")).await.body;
-        assert_eq!(kinds(&rest), [(json!("adjustment"), json!(9))]);
-        assert_eq!(rest["next_cursor"], Value::Null);
-        // The minute may have changed meanwhile, and then a kind has two sums.
-        let sums = shop.get(&format!("{history}?by=minute")).await.body;
-        let sums = sums["items"].as_array().unwrap();
-        for (kind, delta, changes) in [("adjustment", 9, 1), ("sale", -3, 1), ("return", 3, 2)] {
-            let own = sums.iter().filter(|sum| sum["kind"] == kind);
-            let of = |sum: &Value| {
-                (
-                    sum["delta"].as_i64().unwrap(),
-                    sum["changes"].as_i64().unwrap(),
-                )
-            };
-            let both = own
-                .map(of)
-                .reduce(|one, other| (one.0 + other.0, one.1 + other.1));
-            assert_eq!(both, Some((delta, changes)), "{kind} in {sums:?}");
-        }
-        let at = |sum: &Value| sum["at"].as_str().unwrap().ends_with(":00Z");
-        assert!(sums.iter().all(at), "{sums:?}");
+        all_of_it_is_in_the_history(shop, &format!("/products/{a}/stock")).await;
         let nowhere = format!("/products/{}/stock", path_id(&path));
         assert_eq!(shop.get(&nowhere).await.status, 404);
         assert_eq!(shop.verify().await, []);
     })
     .await;
+}
+
+/// Nine pieces came, three were sold, and both returns gave back three.
+async fn all_of_it_is_in_the_history(shop: &Shop, history: &str) {
+    let page = shop.get(&format!("{history}?page_size=3")).await.body;
+    let kinds = |page: &Value| {
+        let items = page["items"].as_array().unwrap().iter();
+        let kinds = items.map(|entry| (entry["kind"].clone(), entry["delta"].clone()));
+        kinds.collect::<Vec<_>>()
+    };
+    let told = [("return", 1), ("return", 2), ("sale", -3)];
+    let told = told.map(|(kind, delta)| (json!(kind), json!(delta)));
+    assert_eq!(kinds(&page), told);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let rest = shop.get(&format!("{history}?cursor={cursor}")).await.body;
+    assert_eq!(kinds(&rest), [(json!("adjustment"), json!(9))]);
+    assert_eq!(rest["next_cursor"], Value::Null);
+    // The minute may have changed meanwhile, and then a kind has two sums.
+    let sums = shop.get(&format!("{history}?by=minute")).await.body;
+    let sums = sums["items"].as_array().unwrap();
+    for (kind, delta, changes) in [("adjustment", 9, 1), ("sale", -3, 1), ("return", 3, 2)] {
+        let own = sums.iter().filter(|sum| sum["kind"] == kind);
+        let of = |sum: &Value| {
+            (
+                sum["delta"].as_i64().unwrap(),
+                sum["changes"].as_i64().unwrap(),
+            )
+        };
+        let both = own
+            .map(of)
+            .reduce(|one, other| (one.0 + other.0, one.1 + other.1));
+        assert_eq!(both, Some((delta, changes)), "{kind} in {sums:?}");
+    }
+    let at = |sum: &Value| sum["at"].as_str().unwrap().ends_with(":00Z");
+    assert!(sums.iter().all(at), "{sums:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
