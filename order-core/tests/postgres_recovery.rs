@@ -345,6 +345,8 @@ async fn sessions_keep_their_settings() {
         ),
         ("default_transaction_deferrable", "on", "off"),
         ("lock_timeout", "'1h'", "250ms"),
+        ("statement_timeout", "'1h'", "30s"),
+        ("idle_in_transaction_session_timeout", "'1h'", "8s"),
     ] {
         execute(&admin, &format!("ALTER SYSTEM SET {name} = {set}")).await;
         execute(&admin, "SELECT pg_reload_conf()").await;

@@ -8,6 +8,7 @@ mod program;
 mod shop;
 
 use std::{
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -566,10 +567,29 @@ async fn it_follows_the_system_and_tells_when_nobody_answers() {
 /// Stops a process where it stands, or lets it go on.
 fn signal(program: &Program, name: &str) {
     let pid = program.process.0.id().to_string();
-    let sent = std::process::Command::new("kill")
-        .args([name, &pid])
-        .status();
+    let sent = Command::new("kill").args([name, &pid]).status();
     assert!(sent.unwrap().success());
+}
+
+/// Prices have the decimals of the currency that the server sells in, and its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_are_shown_in_the_currency_of_the_shop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_order-server"));
+    server.env("CURRENCY", "KWD");
+    let program = Program::start_by(server, dir.path()).await;
+    let lamp = json!({"name": "Lamp", "price": "1250.125", "stock": 3});
+    let lamp = program.post("/products", &lamp).await.body;
+    let browser = Browser::start().await;
+    let page = program.origin.replace("/api/v1", "/dashboard");
+    let tab = browser.open(&page).await;
+    go(
+        &tab,
+        &format!("#/products/{}", lamp["id"].as_str().unwrap()),
+    )
+    .await;
+    tab.shows("#product-facts dd", "1,250.125 KWD").await;
+    browser.close().await;
 }
 
 /// A server that takes connections and answers nobody is not live.

@@ -60,6 +60,11 @@ pub(super) fn is_conclusive(error: &Error) -> bool {
         })
 }
 
+/// Tells whether another connection had the file.
+pub(super) fn is_busy(error: &Error) -> bool {
+    driver_error(error).is_some_and(|error| has_code(error, &[BUSY]))
+}
+
 fn has_code(error: &sqlx::Error, codes: &[i32]) -> bool {
     let sqlx::Error::Database(database) = error else {
         return false;

@@ -1,6 +1,10 @@
 //! The store, and how it begins transactions.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -8,6 +12,7 @@ use sqlx::{
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+use tokio::time::sleep;
 
 use super::{
     error,
@@ -39,6 +44,9 @@ use crate::{
         },
     },
 };
+
+/// The time between two attempts to open a file that somebody else opens.
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Products and orders in a `SQLite` file.
 #[derive(Clone, Debug)]
@@ -86,13 +94,17 @@ impl SqliteStore {
             Arc::new(DatabaseFile::new(connect.get_filename())),
         );
         let turn_limit = options.acquire_timeout;
-        let writer = Writer::open(
-            connect.clone(),
-            Arc::clone(&file),
-            meter.clone(),
-            turn_limit,
-        )
-        .await?;
+        // When two open a file that has no log yet, one of them is refused without a wait.
+        let start = Instant::now();
+        let writer = loop {
+            let file = Arc::clone(&file);
+            match Writer::open(connect.clone(), file, meter.clone(), turn_limit).await {
+                Err(error) if error::is_busy(&error) && start.elapsed() < options.busy_timeout => {
+                    sleep(OPEN_PAUSE).await;
+                }
+                opened => break opened?,
+            }
+        };
         let readers = Readers::new(connect, file, meter.clone(), &options);
         Ok(Self {
             writer,
