@@ -51,6 +51,7 @@ async fn main() {
         Some(true),
         None,
         None,
+        None,
     );
     let list = list.await.unwrap();
     let id = order.id.to_string();
