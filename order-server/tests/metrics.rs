@@ -190,9 +190,38 @@ async fn every_metric_is_documented_and_tells_what_happened() {
         "this one"
     );
     assert!(scrape.value("orders_http_connections", &[]) >= 1.0);
+    for shop in [&small, &large] {
+        a_refused_confirmation_is_no_error_of_the_database(shop).await;
+    }
     assert_eq!(small.verify().await, []);
     small.close().await;
     large.close().await;
+}
+
+/// A confirmation that is refused, such as one of an order that changed, is no failure of the database:
+/// nobody is called for it.
+async fn a_refused_confirmation_is_no_error_of_the_database(shop: &Shop) {
+    let product = shop.product("Lamp", 5).await;
+    let hold = json!({"product_id": product, "quantity": 1, "hold_seconds": 60});
+    let held = shop.post("/orders/purchase", &hold).await;
+    let confirm = format!("/orders/{}/confirm", held.body["id"].as_str().unwrap());
+    let told = async || {
+        let scrape = Scrape::of(shop).await;
+        let errors = ["unavailable", "outcome_unknown", "backend"].map(|error| {
+            let labels = [("operation", "confirm"), ("error", error)];
+            scrape.find("orders_batch_errors_total", &labels).unwrap()
+        });
+        let confirmed = scrape.value("orders_holds_ended_total", &[("outcome", "confirmed")]);
+        (errors, confirmed)
+    };
+    let (errors, confirmed) = told().await;
+    let tag = held.header("etag");
+    for (line, status) in [("\"0000000000000000\"", 412), (tag.as_str(), 200)] {
+        let headers = [("if-match", line)];
+        let answer = shop.send("POST", &confirm, &headers, None).await;
+        assert_eq!(answer.status, status);
+    }
+    assert_eq!(told().await, (errors, confirmed + 1.0));
 }
 
 /// What `promtool check metrics` finds fault with, and a bound on the number of series.

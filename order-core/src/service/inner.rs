@@ -98,11 +98,16 @@ impl ServiceInner {
     ) -> Result<Option<Order>, Error> {
         let start = Instant::now();
         let confirmed = self.orders.confirm_if(id, at, expected_versions).await;
-        let is_new = |order: &Option<Order>| {
-            let at_it = |order: &Order| order.confirmed_at == Some(at);
-            usize::from(order.as_ref().is_some_and(at_it))
+        let transaction = match &confirmed {
+            Ok(order) => Ok(order.iter().filter(|o| o.confirmed_at == Some(at)).count()),
+            // The transaction failed.
+            Err(error) if error.is_transient() || matches!(error, Error::Backend { .. }) => {
+                Err(error)
+            }
+            // The order is refused.
+            Err(_) => Ok(0),
         };
-        metrics::confirmed(1, start.elapsed(), confirmed.as_ref().map(is_new));
+        metrics::confirmed(1, start.elapsed(), transaction);
         self.sold.notify_one();
         confirmed
     }
