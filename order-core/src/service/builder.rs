@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     OrderService,
     admission::{AdmissionControl, Limits},
-    confirmations::Confirmations,
+    confirmations,
     group_commit::GroupCommit,
     inner::ServiceInner,
     shop_stats::LatestStats,
@@ -151,7 +151,7 @@ impl Builder {
         OrderService {
             accepts: GroupCommit::start(Arc::clone(&inner), OrderMode::Accept, self.limits),
             purchases: GroupCommit::start(Arc::clone(&inner), OrderMode::Purchase, self.limits),
-            confirmations: Confirmations::start(Arc::clone(&inner), self.limits),
+            confirmations: confirmations::start(Arc::clone(&inner), self.limits),
             admission: AdmissionControl::new(self.limits, 1),
             watcher: Watcher::new(Orders(Arc::clone(&inner.orders)), self.max_watched),
             product_watcher: Watcher::new(Products(Arc::clone(&inner.products)), self.max_watched),

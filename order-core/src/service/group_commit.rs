@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
-use tracing::{Id, Instrument, Level, Span, debug_span, span_enabled};
+use tracing::{Id, Instrument, Span, debug_span};
 
 use super::{
     admission::{AdmissionControl, Limits},
     inner::ServiceInner,
-    response::Response,
+    request_queue::{Arrivals, RequestQueue},
     run_group::{GROUP_ORDERS, responses, run_group},
     set_aside::{Member, SetAside, Waiting},
 };
@@ -27,53 +26,36 @@ use crate::{
 /// The most members that the trace of a group names.
 const MAX_LINKS: usize = 100;
 
-/// The queue in front of the next group.
+/// Orders that wait for the next group.
 #[derive(Clone)]
 pub(super) struct GroupCommit {
-    admission: Arc<AdmissionControl>,
-    waiting: mpsc::Sender<(OrderRequest, Response)>,
+    queue: RequestQueue<OrderRequest, Replayable<Order>>,
 }
 
 impl GroupCommit {
     /// Starts the task that runs the groups; it ends with the last sender.
     pub(super) fn start(inner: Arc<ServiceInner>, mode: OrderMode, limits: Limits) -> Self {
-        let admission = AdmissionControl::new(limits, GROUP_ORDERS);
-        let (waiting, arrivals) = mpsc::channel(limits.channel());
+        let (queue, admission, arrivals) = RequestQueue::new(limits);
         let contention = inner.orders.contention().unwrap_or_default();
         let groups = Groups {
             set_aside: SetAside::new(contention, limits.max_waiting.max(1)),
-            admission: Arc::clone(&admission),
+            admission,
             inner,
             mode,
             arrivals,
         };
         tokio::spawn(groups.run());
-        Self { admission, waiting }
+        Self { queue }
     }
 
     /// The number of requests that wait for the next group.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.max_capacity() - self.waiting.capacity()
+        self.queue.waiting()
     }
 
     /// Submits a request to the next group, and waits until that is committed.
     pub(super) async fn submit(&self, request: OrderRequest) -> Result<Replayable<Order>, Error> {
-        let permit = self.admission.admit()?;
-        let request = request.in_trace(trace::current());
-        let (sender, result) = oneshot::channel();
-        let is_traced = span_enabled!(Level::DEBUG);
-        let response = Response {
-            sender,
-            span: is_traced.then(|| Span::current().id()).flatten(),
-            permit,
-        };
-        self.waiting
-            .try_send((request, response))
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => Error::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => Error::Stopping,
-            })?;
-        result.await.unwrap_or(Err(Error::Stopping))
+        self.queue.submit(request.in_trace(trace::current())).await
     }
 }
 
@@ -82,7 +64,7 @@ struct Groups {
     inner: Arc<ServiceInner>,
     mode: OrderMode,
     admission: Arc<AdmissionControl>,
-    arrivals: mpsc::Receiver<(OrderRequest, Response)>,
+    arrivals: Arrivals<OrderRequest, Replayable<Order>>,
     set_aside: SetAside,
 }
 
@@ -140,7 +122,7 @@ impl Groups {
         self.set_aside.expire();
         let mut members = self.set_aside.ready(GROUP_ORDERS);
         let room = GROUP_ORDERS - members.len();
-        let mut arrived: Vec<(OrderRequest, Response)> = Vec::with_capacity(room);
+        let mut arrived = Vec::with_capacity(room);
         if members.is_empty() {
             tokio::select! {
                 count = self.arrivals.recv_many(&mut arrived, room) => {

@@ -19,6 +19,7 @@ mod operate;
 mod order_service;
 mod orders;
 mod products;
+mod request_queue;
 mod response;
 mod run_group;
 mod set_aside;

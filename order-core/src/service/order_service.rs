@@ -5,11 +5,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    admission::AdmissionControl, backend_sampler::BackendSampler, confirmations::Confirmations,
-    detached::spawn_detached, group_commit::GroupCommit, inner::ServiceInner,
+    admission::AdmissionControl, backend_sampler::BackendSampler, detached::spawn_detached,
+    group_commit::GroupCommit, inner::ServiceInner, request_queue::RequestQueue,
 };
 use crate::{
     audit,
+    domain::{Order, OrderId},
     error::Error,
     store::Store,
     verify::{Discrepancy, Verification, VerifyOptions},
@@ -23,7 +24,7 @@ pub struct OrderService {
     pub(super) inner: Arc<ServiceInner>,
     pub(super) accepts: GroupCommit,
     pub(super) purchases: GroupCommit,
-    pub(super) confirmations: Confirmations,
+    pub(super) confirmations: RequestQueue<OrderId, Option<Order>>,
     /// Admits orders that have a transaction of their own.
     pub(super) admission: Arc<AdmissionControl>,
     pub(super) watcher: Watcher<Orders>,

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::response::Response;
 use crate::{
-    domain::{OrderRequest, ProductId, RequestedLine},
+    domain::{Order, OrderRequest, ProductId, Replayable, RequestedLine},
     error::Error,
     metrics,
     store::Contention,
@@ -38,7 +38,7 @@ pub(super) struct Member {
 
 /// The caller that waits for it.
 pub(super) struct Waiting {
-    pub(super) response: Response,
+    pub(super) response: Response<Replayable<Order>>,
     /// Its seat, if it was set aside before.
     seat: Option<Seat>,
 }
@@ -51,7 +51,7 @@ struct Seat {
 }
 
 impl Member {
-    pub(super) fn new(request: OrderRequest, response: Response) -> Self {
+    pub(super) fn new(request: OrderRequest, response: Response<Replayable<Order>>) -> Self {
         let waiting = Waiting {
             response,
             seat: None,

@@ -302,13 +302,13 @@ impl TaskLoop {
         claimed: &mut Peekable<impl Iterator<Item = (Claimed, OwnedSemaphorePermit)>>,
         permit: &mut OwnedSemaphorePermit,
     ) {
-        let goes_together = |task: &Claimed| goes_together(task, &self.processing);
-        if !together.iter().all(|(task, _)| goes_together(task)) {
-            return;
-        }
+        let goes_together = |task: Option<&(Claimed, _)>| {
+            task.is_some_and(|(task, _)| goes_together(task, &self.processing))
+        };
         let most = self.processing.processor.max_batch();
-        while together.len() < most
-            && claimed.peek().is_some_and(|(task, _)| goes_together(task))
+        while goes_together(together.first())
+            && together.len() < most
+            && goes_together(claimed.peek())
             && let Ok(further) = Arc::clone(&self.permits).try_acquire_owned()
         {
             permit.merge(further);

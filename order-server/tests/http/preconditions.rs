@@ -76,6 +76,58 @@ async fn a_change_is_made_only_to_the_versions_that_are_named() {
     .await;
 }
 
+/// A change of an order: the end of its path, and the body.
+type Change<'a> = (&'a str, Option<&'a Value>);
+
+/// An order that is bought and `touched` is changed only at the versions that are named.
+async fn is_changed_only_as_it_was_seen(
+    shop: &Shop,
+    buy: &Value,
+    touched: Change<'_>,
+    change: Change<'_>,
+) {
+    for (lines, status) in [
+        (&["\"0000000000000000\""][..], 412),
+        (&["W/TAG"], 412),
+        (&["W/TAG, \"1\""], 412),
+        (&["\"1\""], 412),
+        (&["OLD"], 412),
+        (&["1"], 400),
+        (&["TAG"], 200),
+        (&["OLD, W/TAG ,,TAG"], 200),
+        (&["OLD", "TAG"], 200),
+        (&["*"], 200),
+        (&[], 200),
+    ] {
+        let bought = shop.post("/orders/purchase", buy).await;
+        let path = format!("/orders/{}", bought.body["id"].as_str().unwrap());
+        let below = |(end, _): Change<'_>| format!("{path}/{end}");
+        let now = shop.send("POST", &below(touched), &[], touched.1).await;
+        let (old, tag) = (bought.header("etag"), now.header("etag"));
+        let (read, told) = (shop.get(&path).await, format!("{} {lines:?}", change.0));
+        assert_eq!(
+            (read.header("etag"), old == tag),
+            (tag.clone(), false),
+            "{told}"
+        );
+        let lines = lines
+            .iter()
+            .map(|l| l.replace("TAG", &tag).replace("OLD", &old));
+        let lines: Vec<String> = lines.collect();
+        let lines: Vec<_> = lines.iter().map(|line| ("if-match", &**line)).collect();
+        let answer = shop.send("POST", &below(change), &lines, change.1).await;
+        assert_eq!(answer.status, status, "{told}: {}", answer.body);
+        let after = shop.get(&path).await;
+        assert_eq!(after.body == read.body, status != 200, "{told}");
+        assert_eq!(after.header("etag") == tag, status != 200, "{told}");
+        match status {
+            412 => answer.is_problem("version_mismatch"),
+            400 => answer.is_problem("malformed"),
+            _ => assert_eq!(answer.header("etag"), after.header("etag"), "{told}"),
+        }
+    }
+}
+
 /// The same holds for an order, whose tag stands in every answer that tells of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_cancelled_only_at_the_versions_that_are_named() {
@@ -83,47 +135,9 @@ async fn an_order_is_cancelled_only_at_the_versions_that_are_named() {
         let product = shop.product("p", 9_000).await;
         let buy = json!({"product_id": product, "quantity": 3});
         let part = json!({"lines": [{"product_id": product, "quantity": 1}]});
+        let touched = ("cancel", Some(&part));
         for body in [None, Some(&part)] {
-            for (lines, status) in [
-                (&["\"0000000000000000\""][..], 412),
-                (&["W/TAG"], 412),
-                (&["W/TAG, \"1\""], 412),
-                (&["\"1\""], 412),
-                (&["OLD"], 412),
-                (&["1"], 400),
-                (&["TAG"], 200),
-                (&["OLD, W/TAG ,,TAG"], 200),
-                (&["OLD", "TAG"], 200),
-                (&["*"], 200),
-                (&[], 200),
-            ] {
-                let bought = shop.post("/orders/purchase", &buy).await;
-                let path = format!("/orders/{}", bought.body["id"].as_str().unwrap());
-                let cancel = format!("{path}/cancel");
-                let now = shop.post(&cancel, &part).await;
-                let (old, tag) = (bought.header("etag"), now.header("etag"));
-                let (read, told) = (shop.get(&path).await, format!("{lines:?}"));
-                assert_eq!(
-                    (read.header("etag"), old == tag),
-                    (tag.clone(), false),
-                    "{told}"
-                );
-                let lines = lines
-                    .iter()
-                    .map(|l| l.replace("TAG", &tag).replace("OLD", &old));
-                let lines: Vec<String> = lines.collect();
-                let lines: Vec<_> = lines.iter().map(|line| ("if-match", &**line)).collect();
-                let answer = shop.send("POST", &cancel, &lines, body).await;
-                assert_eq!(answer.status, status, "{told}: {}", answer.body);
-                let after = shop.get(&path).await;
-                assert_eq!(after.body == read.body, status != 200, "{told}");
-                assert_eq!(after.header("etag") == tag, status != 200, "{told}");
-                match status {
-                    412 => answer.is_problem("version_mismatch"),
-                    400 => answer.is_problem("malformed"),
-                    _ => assert_eq!(answer.header("etag"), after.header("etag"), "{told}"),
-                }
-            }
+            is_changed_only_as_it_was_seen(shop, &buy, touched, ("cancel", body)).await;
         }
         for below in ["cancel", "confirm", "extend"] {
             let nowhere = format!("/orders/{}/{below}", uuid::Uuid::nil());
@@ -144,45 +158,10 @@ async fn a_hold_is_changed_only_at_the_versions_that_are_named() {
     shop::on_each_store(async |shop| {
         let product = shop.product("p", 9_000).await;
         let buy = json!({"product_id": product, "quantity": 3, "hold_seconds": 60});
-        let longer = json!({"hold_seconds": 600});
-        for (below, body) in [("confirm", None), ("extend", Some(&longer))] {
-            for (lines, status) in [
-                (&["\"0000000000000000\""][..], 412),
-                (&["W/TAG"], 412),
-                (&["W/TAG, \"1\""], 412),
-                (&["OLD"], 412),
-                (&["1"], 400),
-                (&["TAG"], 200),
-                (&["OLD, W/TAG ,,TAG"], 200),
-                (&["OLD", "TAG"], 200),
-                (&["*"], 200),
-                (&[], 200),
-            ] {
-                let held = shop.post("/orders/purchase", &buy).await;
-                let path = format!("/orders/{}", held.body["id"].as_str().unwrap());
-                let seen = json!({"hold_seconds": 300});
-                let now = shop.post(&format!("{path}/extend"), &seen).await;
-                let (old, tag) = (held.header("etag"), now.header("etag"));
-                let read = shop.get(&path).await;
-                assert_eq!((read.header("etag"), old == tag), (tag.clone(), false));
-                let lines = lines
-                    .iter()
-                    .map(|l| l.replace("TAG", &tag).replace("OLD", &old));
-                let lines: Vec<String> = lines.collect();
-                let lines: Vec<_> = lines.iter().map(|line| ("if-match", &**line)).collect();
-                let answer = shop
-                    .send("POST", &format!("{path}/{below}"), &lines, body)
-                    .await;
-                let told = format!("{below} {lines:?}: {}", answer.body);
-                assert_eq!(answer.status, status, "{told}");
-                let after = shop.get(&path).await;
-                assert_eq!(after.body == read.body, status != 200, "{told}");
-                match status {
-                    412 => answer.is_problem("version_mismatch"),
-                    400 => answer.is_problem("malformed"),
-                    _ => assert_eq!(answer.header("etag"), after.header("etag"), "{told}"),
-                }
-            }
+        let (seen, longer) = (json!({"hold_seconds": 300}), json!({"hold_seconds": 600}));
+        let touched = ("extend", Some(&seen));
+        for change in [("confirm", None), ("extend", Some(&longer))] {
+            is_changed_only_as_it_was_seen(shop, &buy, touched, change).await;
         }
     })
     .await;
